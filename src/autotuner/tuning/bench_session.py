@@ -73,8 +73,8 @@ def bench(
         if folder is not None:
             anyio.run(work, files.output_folder(folder))
         else:
-            with TemporaryDirectory() as nowhere:
-                anyio.run(work, Path(nowhere))
+            with TemporaryDirectory() as temporary:
+                anyio.run(work, Path(temporary))
     except KeyboardInterrupt:
         if not measured:
             raise
@@ -87,7 +87,7 @@ def bench(
 
 
 def _without_files(measured: Measurement) -> Measurement:
-    """Without the names of files that are not kept."""
+    """Returns a measurement without the names of files that are not kept."""
     server = None if measured.server is None else measured.server.replaced(file=None)
     return measured.replaced(records=None, server=server)
 
@@ -109,12 +109,12 @@ def headers_of(given: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
 
 
 def _once_a_window(on_window: Callable[[str], None] | None) -> Callable[[Scenario, LoadLevel, Progress], None]:
-    said: set[str] = set()
+    reported: set[str] = set()
 
-    def tell(scenario: Scenario, level: LoadLevel, _: Progress) -> None:
+    def report(scenario: Scenario, level: LoadLevel, _: Progress) -> None:
         text = f"measuring {scenario.text} {level.text} ..."
-        if on_window is not None and text not in said:
-            said.add(text)
+        if on_window is not None and text not in reported:
+            reported.add(text)
             on_window(text)
 
-    return tell
+    return report

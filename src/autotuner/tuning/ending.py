@@ -135,8 +135,8 @@ def conclude(
 ) -> Conclusion:
     """The end of a study, from its stored state and trials alone; pure.
 
-    ``state`` is the stored one; ``environment_fault`` says whether the environment was at fault for the error that
-    ended a failed run, where that is known.
+    ``state`` is the stored one; ``environment_fault`` is whether the environment was at fault for the error that ended
+    a failed run, if that is known.
     """
     facts = _Facts(spec, tuple(sorted(trials, key=lambda t: t.number)))
     if state == "done":
@@ -147,11 +147,14 @@ def conclude(
 
 
 def environment_fault(summary: Mapping[str, Any]) -> bool | None:
-    """What the stored summary of a run says of the error that ended it; None where it ended without one."""
+    """Whether the environment was at fault for the error that ended a run, from its stored summary.
+
+    None if the run did not end with an error.
+    """
     fault = summary.get("environment_fault")
     if isinstance(fault, bool):
         return fault
-    code = summary.get("exit_code")  # what earlier versions stored in its place
+    code = summary.get("exit_code")  # stored by earlier versions instead
     return code == _EARLIER_ENVIRONMENT if isinstance(code, int) else None
 
 
@@ -216,9 +219,9 @@ class _Facts:
             return self.conclusion(Ending.NOTHING_FEASIBLE)
         ending = Ending.DEFAULT_ONLY
         if any(confirmation.launches(t, self.trials).unranked for t in self.trials if t.role is TrialRole.SEARCH):
-            ending = Ending.NOT_DECIDED  # it may be better, and nothing says by how much
+            ending = Ending.NOT_DECIDED  # it may be better, by an unknown amount
         if not any(t.role is TrialRole.SEARCH and t.state.finished for t in self.trials):
-            # With a budget of one trial the default is all the user wanted: the run succeeded.
+            # With a budget of one trial, only the default was requested: the run succeeded.
             wanted = self.spec.parameters and self.spec.search.trials > 1
             ending = Ending.NOTHING_TRIED if wanted else Ending.NOTHING_TO_TUNE
         return self.conclusion(ending, self.default, self.default)

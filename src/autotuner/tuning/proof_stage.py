@@ -23,14 +23,14 @@ class ProofStage:
         return Job(TrialRole.CONFIRM, found.configuration, found.number) if found else None
 
     def tell(self, trial: Trial) -> None:
-        """Nothing to learn: what is repeated next follows from the trials themselves."""
+        """Does nothing: the next repeat follows from the stored trials."""
 
     def latest_s(self, trial: Trial) -> float | None:
-        """Repeats are never cut off: the search's time is over."""
+        """None: the search's time does not limit repeats."""
         return None
 
     def found_interference(self) -> str:
-        """What this proof newly shows of trials that ran side by side, as a notice; empty where it shows nothing."""
+        """The notice about interference that this proof has newly shown; empty if it has shown none."""
         share = self._interference()
         return confirmation.interference_text(share) if self._known is None and share is not None else ""
 

@@ -1,4 +1,4 @@
-"""Faults that are not a configuration's: which trials are made again, and when the study has to stop."""
+"""Environment faults: which trials are repeated, and when the study has to stop."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,7 +6,7 @@ from autotuner.errors import EnvironmentFaultError
 from autotuner.study.failure import Blame, Failure
 from autotuner.study.trial import Trial, TrialState
 from autotuner.tuning.study_trials import Job
-from autotuner.tuning.trials.failure_consequences import is_fatal, last_words
+from autotuner.tuning.trials.failure_consequences import is_fatal, last_log_line
 
 
 class StudyFaultError(EnvironmentFaultError):
@@ -17,7 +17,7 @@ class StudyFaultError(EnvironmentFaultError):
         self.failure = failure
         times = f" ({tries} times in a row)" if tries > 1 else ""
         super().__init__(
-            f"{failure.cause.value}: {failure.message}{times}{_said_last(failure)}",
+            f"{failure.cause.value}: {failure.message}{times}{_last_line(failure)}",
             remedy=failure.remedy,
             details={"cause": failure.cause.value, "tries": tries},
         )
@@ -34,44 +34,44 @@ class CannotStartError(StudyFaultError):
             times = f"{len(trials)} launches failed in the same way and do not count"
         else:
             times = "no parameter is at fault, and the launch does not count"
-        what = f"{failure.cause.value}: {failure.message}{_said_last(failure)}"
+        what = f"{failure.cause.value}: {failure.message}{_last_line(failure)}"
         self.message = f"the server cannot start ({times}): {what}"
         self.remedy = failure.remedy or "correct the cause and run the study again"
 
 
-def _said_last(failure: Failure) -> str:
-    words = last_words(failure)
-    return f'; last log line: "{words}"' if words and words not in failure.message else ""
+def _last_line(failure: Failure) -> str:
+    line = last_log_line(failure)
+    return f'; last log line: "{line}"' if line and line not in failure.message else ""
 
 
 def retry_notice(failure: Failure) -> str:
-    """The notice about a trial that is made again."""
+    """The notice about a trial that is repeated."""
     return f"{failure.cause.value}: {failure.message}; not counted; trying again"
 
 
 class Faults:
-    """Counts environment faults in a row. A trial that met one is made again, until there are too many."""
+    """Counts environment faults in a row. A trial with one is repeated, until there are too many."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._in_a_row = 0
         self._retries: list[Job] = []
         self.fatal: StudyFaultError | None = None
-        """Why the study has to stop; None while it may go on."""
+        """Why the study has to stop; None while it may continue."""
 
     def retry(self) -> Job | None:
-        """A trial that has to be made again; it comes before any new one."""
+        """The next trial to repeat, before any new one; None if there is none."""
         return self._retries.pop(0) if self._retries else None
 
     def judge(self, trial: Trial) -> str:
-        """Takes a finished trial; returns a notice if it is made again, else empty text."""
+        """Records a finished trial; returns the notice if it will be repeated, otherwise an empty text."""
         failure = trial.failure
         if self.fatal is not None:
             return ""
         if trial.state is not TrialState.VOID or failure is None:
             self._in_a_row = 0
             return ""
-        if failure.blame is not Blame.CONFIGURATION:  # else the default, which gets a second try
+        if failure.blame is not Blame.CONFIGURATION:  # otherwise it is the default, which is launched twice
             self._in_a_row += 1
         if is_fatal(failure) or self._in_a_row >= self._most:
             self.fatal = StudyFaultError(failure, self._in_a_row)
@@ -80,5 +80,5 @@ class Faults:
         return retry_notice(failure)
 
     def give_up(self, trials: Iterable[Trial]) -> None:
-        """The server cannot start, as these trials show."""
+        """Stops the study because these trials show that the server cannot start."""
         self.fatal = CannotStartError(list(trials))

@@ -12,6 +12,9 @@ from autotuner.tuning.study_trials import Job, StudyTrials
 
 logger = logging.getLogger(__name__)
 
+NO_PARAMETERS = "no parameters to tune"
+"""Why the search ends after the default if nothing is tuned."""
+
 
 class SearchStage:
     """Proposes trials until a budget is used up or the strategy stops.
@@ -26,19 +29,19 @@ class SearchStage:
         self._budget = Budget(prepared.spec.search, clock, least_s=windows_s(prepared.spec))
         self.slots = prepared.spec.search.parallel
         self.stopped_because = ""
-        """Why nothing more is proposed; empty until then."""
+        """Why the search ended; empty until then."""
         for trial in trials.searched():
             if trial.state.finished:
                 self._search.tell(trial)
 
     def next(self) -> Job | None:
-        """The default, then a proposal; None while the default runs, and when the search is over."""
+        """The default, then a proposal; None while the default runs and after the end of the search."""
         known = self._trials.searched()
         defaults = [t for t in known if t.role is TrialRole.DEFAULT]
         if not defaults:
             return Job(TrialRole.DEFAULT, DEFAULT)
         if not all(t.state.finished for t in defaults):
-            return None  # it runs alone: everything is compared with it
+            return None  # it runs alone, because everything is compared with it
         why = self._budget.used_up(self._trials) or self._nothing_to_tune(len(known))
         if why:
             logger.info("search stopped after %d trials: %s", len(known), why)
@@ -57,13 +60,13 @@ class SearchStage:
         self._search.tell(trial)
 
     def latest_s(self, trial: Trial) -> float | None:
-        """Where on the search's clock a running trial is cut off, in seconds; None: nowhere.
+        """Time on the search's clock, in seconds, at which a running trial is cut off; None for never.
 
-        The default is never cut off: without it there is nothing to compare with, and ``trial_timeout`` bounds it.
+        The default is never cut off, since everything is compared with it; ``trial_timeout`` limits it.
         """
         return self._budget.latest_s(self._trials) if trial.role is TrialRole.SEARCH else None
 
     def _nothing_to_tune(self, made: int) -> str:
         if not self._spec.parameters:
-            return "no parameters to tune"
+            return NO_PARAMETERS
         return trials_used_up(made) if made >= self._spec.search.trials else ""

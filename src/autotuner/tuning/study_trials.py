@@ -1,4 +1,4 @@
-"""Trials of one study as they stand, and the jobs from which new ones are made."""
+"""Current trials of one study, and jobs for new ones."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from autotuner.tuning.planning.study_size import StudySize
 
 @dataclass(frozen=True)
 class Job:
-    """A trial to make."""
+    """A trial to run."""
 
     role: TrialRole
     configuration: Configuration
@@ -27,13 +27,13 @@ class Stage(Protocol):
     """Trials that may run at the same time."""
 
     def next(self) -> Job | None:
-        """The next trial to make; None while it waits for running ones, or when it is complete."""
+        """The next trial to run; None while the stage waits for running ones, or if it is complete."""
 
     def tell(self, trial: Trial) -> None:
         """Takes a trial that ended with a result."""
 
     def latest_s(self, trial: Trial) -> float | None:
-        """Where on the search's clock a running trial is cut off, in seconds; None: nowhere."""
+        """Time on the search's clock, in seconds, at which a running trial is cut off; None for never."""
 
 
 class StudyTrials:
@@ -50,7 +50,7 @@ class StudyTrials:
         return iter(sorted(self._trials.values(), key=lambda t: t.number))
 
     def searched(self) -> list[Trial]:
-        """What the search knows of: everything except repeats and trials that are void."""
+        """Trials that the search knows: all except repeats and void ones."""
         return [t for t in self if t.role is not TrialRole.CONFIRM and t.state is not TrialState.VOID]
 
     def remaining(self, newest: Trial, size: StudySize) -> Remaining:

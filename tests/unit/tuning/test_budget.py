@@ -1,4 +1,4 @@
-"""Budgets are counted by the search's own clock and over stored trials."""
+"""Budgets of time and GPU hours."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from autotuner.tuning.planning.plan import budget_checks, estimate_s, make_plan
 
 
 class Time:
-    """A steady clock that a test sets."""
+    """A monotonic clock that a test sets."""
 
     now = 1000.0
 
@@ -45,22 +45,22 @@ def test_no_limit_is_never_used_up() -> None:
     assert budget(1e9).used_up([trial(1e9)]) == ""
 
 
-def test_time_is_that_of_the_clock_whatever_runs_in_parallel() -> None:
+def test_time_budget_counts_wall_clock_time() -> None:
     assert budget(99, time_s=100).used_up([]) == ""
     for parallel in (1, 4):
         assert budget(100, time_s=100, parallel=parallel).used_up([]) == time_used_up(100)
 
 
-def test_a_trial_that_cannot_end_in_time_does_not_start() -> None:
+def test_trial_that_cannot_end_in_time_is_not_started() -> None:
     made = [trial(5.0), trial(7.0), trial(6.0), trial(0.5, state=TrialState.FAILED)]
     assert budget(94, time_s=100).used_up(made) == ""
     assert budget(94.5, time_s=100).used_up(made) == time_too_short(100, 5.5, 6)
-    assert budget(94.5, time_s=100, least_s=4).used_up([]) == "", "nothing is known yet but its windows"
+    assert budget(94.5, time_s=100, least_s=4).used_up([]) == "", "only the duration of its windows is known"
     assert budget(96.5, time_s=100, least_s=4).used_up([]) == time_too_short(100, 3.5, 4)
     assert budget(time_s=100).latest_s(made) == 106
 
 
-def test_the_clock_counts_once_what_runs_side_by_side() -> None:
+def test_clock_counts_concurrent_trials_once() -> None:
     time = Time()
     clock = SearchClock(time)
     clock.set(30.0)
@@ -79,7 +79,7 @@ def test_the_clock_counts_once_what_runs_side_by_side() -> None:
     assert clock.spent_s == 45, "the proof and the pause until the next session are not charged"
 
 
-def test_the_clock_stands_still_while_all_trials_wait_in_a_queue() -> None:
+def test_clock_stops_while_all_trials_are_queued() -> None:
     time = Time()
     clock = SearchClock(time)
     clock.start()
@@ -89,7 +89,7 @@ def test_the_clock_stands_still_while_all_trials_wait_in_a_queue() -> None:
     time.now += 1
     clock.began(2)
     time.now += 1
-    assert clock.spent_s == 2, "one of two waits"
+    assert clock.spent_s == 2, "one of two trials is queued"
     clock.entered(1, Phase.QUEUED)
     time.now += 100
     assert (clock.spent_s, clock.worked_s(1), clock.worked_s(2)) == (2, 2, 0)
@@ -102,13 +102,13 @@ def test_gpu_hours_count_only_trials_with_gpus() -> None:
     assert made.used_up([trial(1200, gpus=2)]) == gpu_hours_too_few(1, 1 / 3, 2 / 3)
 
 
-def test_gpu_hours_of_a_killed_run_are_those_of_a_usual_trial() -> None:
-    """Its last trial was ended long after by whoever resumed the study: the pause held no GPU."""
+def test_gpu_hours_of_a_killed_run_are_estimated() -> None:
+    """Its last trial was ended by the next run; no GPU was held in between."""
     killed = trial(1e6, state=TrialState.VOID, phases={}, gpus=1)
     assert budget(gpu_hours=1).used_up([trial(600, gpus=1), killed]) == ""
 
 
-def test_gpu_hours_of_a_running_trial_are_charged_to_its_end() -> None:
+def test_gpu_hours_of_a_running_trial_include_its_rest() -> None:
     made = SearchClock()
     made.began(1)
     running = trial(0, 1, state=TrialState.RUNNING, phases={}, gpus=4)
@@ -122,13 +122,13 @@ def test_confirmations_are_not_charged() -> None:
     assert budget(gpu_hours=1).used_up([trial(7200, gpus=1, role=TrialRole.CONFIRM)]) == ""
 
 
-def test_time_of_studies_stored_before_it_was_kept() -> None:
+def test_search_time_from_stored_trials() -> None:
     side_by_side = [trial(60), trial(40), trial(20, started_at=100.0, finished_at=120.0)]
     left_open = trial(0, state=TrialState.VOID, started_at=130.0, finished_at=99999.0)
     assert searched_s([*side_by_side, left_open]) == 80
 
 
-def test_the_plan_says_what_fits(loop: Any) -> None:
+def test_budget_checks_of_a_plan(loop: Any) -> None:
     spec = loop.spec(time_s=1000.0, parallel=2)
     each = estimate_s(loop.spec(), 1, 0)
     fits = 1 + 2 * int((1000 - each) / each)
@@ -160,7 +160,7 @@ async def test_plan_has_both_estimates(loop: Any) -> None:
 
 
 @pytest.mark.anyio
-async def test_plan_says_what_trials_side_by_side_do_to_the_numbers(loop: Any) -> None:
+async def test_plan_warns_about_parallel_trials(loop: Any) -> None:
     alone, beside, unproven = [
         [c for c in (await make_plan(loop.prepared(spec))).checks if c.name == "search.parallel"]
         for spec in (loop.spec(repeats=2), loop.spec(repeats=2, parallel=2), loop.spec(parallel=2))

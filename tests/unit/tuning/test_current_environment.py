@@ -1,4 +1,4 @@
-"""The world around a study: what is noticed when it changes, between runs and within one."""
+"""Changes of what a study's numbers depend on, between runs and during one."""
 
 import os
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ def state(path: Path) -> str:
     return found.state
 
 
-def test_a_file_is_told_by_its_content(tmp_path: Path) -> None:
+def test_fingerprint_of_a_file(tmp_path: Path) -> None:
     prints = Fingerprints()
     file = tmp_path / "m.gguf"
     file.write_bytes(b"one")
@@ -49,12 +49,12 @@ def test_a_file_is_told_by_its_content(tmp_path: Path) -> None:
     assert touched is not None
     assert (touched.state, touched.touched != first.touched) == (first.state, True)
     file.write_bytes(b"two")
-    assert state(file) != first.state, "of the same size"
+    assert state(file) != first.state, "although the size is the same"
     file.unlink()
     assert prints.of(file) is None
 
 
-def test_a_large_file_is_told_by_samples(tmp_path: Path) -> None:
+def test_fingerprint_of_a_large_file(tmp_path: Path) -> None:
     file = tmp_path / "m.gguf"
     size = WHOLE_BYTES * 4
     file.write_bytes(bytes(size))
@@ -68,7 +68,7 @@ def test_a_large_file_is_told_by_samples(tmp_path: Path) -> None:
     assert state(file) == first
 
 
-def test_a_folder_is_told_by_all_of_its_files(tmp_path: Path) -> None:
+def test_fingerprint_of_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     blob = tmp_path / "blob"
     folder.mkdir()
@@ -87,17 +87,17 @@ def test_a_folder_is_told_by_all_of_its_files(tmp_path: Path) -> None:
 
 
 class Here(FakeDeployer):
-    """Servers on this machine, from a program of its own."""
+    """A deployer of servers on this machine."""
 
     here = True
-    told: Mapping[str, str] = {}
+    reported: Mapping[str, str] = {}
 
     async def facts(self, plan: LaunchPlan) -> Mapping[str, str]:
-        return self.told
+        return self.reported
 
 
 class Program(FakeEngine):
-    """Started by a program in a folder of its own, with files as values."""
+    """An engine whose server is a program in its own folder."""
 
     program = "server"
 
@@ -109,7 +109,7 @@ async def world(prepared: Any) -> dict[str, str]:
     return {name: fact.state for name, fact in (await Surroundings(prepared).look()).items()}
 
 
-async def test_what_is_looked_at(loop: Any, tmp_path: Path) -> None:
+async def test_facts_of_a_study(loop: Any, tmp_path: Path) -> None:
     files = {}
     for name in (
         "m.gguf",
@@ -164,10 +164,10 @@ async def test_what_is_looked_at(loop: Any, tmp_path: Path) -> None:
         files[name].write_text("another")
         assert (await world(prepared))[fact] != first[fact]
     elsewhere = replace(prepared, deployer=FakeDeployer())
-    assert set(await world(elsewhere)) == {"dataset", "tokenizer"}, "the rest is not on this machine"
+    assert set(await world(elsewhere)) == {"dataset", "tokenizer"}, "the other files are not on this machine"
 
 
-async def test_the_packages_of_a_python_program(loop: Any, tmp_path: Path) -> None:
+async def test_packages_of_a_python_program(loop: Any, tmp_path: Path) -> None:
     site = tmp_path / "venv" / "lib" / "python3.11" / "site-packages"
     package = site / "server-0.1.dist-info"
     package.mkdir(parents=True)
@@ -184,7 +184,7 @@ async def test_the_packages_of_a_python_program(loop: Any, tmp_path: Path) -> No
 
 
 class Hub(Program):
-    """Downloads its model, and takes the revision from the argument ``note``."""
+    """An engine that downloads its model in the revision of the argument ``note``."""
 
     def plan(self, *given: Any) -> LaunchPlan:
         plan = super().plan(*given)
@@ -194,13 +194,13 @@ class Hub(Program):
 
 
 class OwnHubCache(Here):
-    """Gives servers another cache than the environment's."""
+    """A deployer whose servers use another cache than the environment's."""
 
     hub_cache = Path()
 
 
 def put_in_cache(cache: Path, **commits: str) -> None:
-    """Lets the branches of the model stand for commits."""
+    """Sets the commits of the model's branches."""
     refs = cache / "models--Qwen--Q" / "refs"
     refs.mkdir(parents=True, exist_ok=True)
     for revision, commit in commits.items():
@@ -211,7 +211,7 @@ MAIN = "model Qwen/Q in the hub's cache"
 DEV = "model Qwen/Q at revision dev in the hub's cache"
 
 
-async def test_the_commit_of_a_hub_model(loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_commit_of_a_hub_model(loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     prepared = loop.prepared(deployer=Here(), engine=Hub(FakeEngine.Settings()))
     assert MAIN not in await world(prepared), "not downloaded yet"
@@ -220,7 +220,7 @@ async def test_the_commit_of_a_hub_model(loop: Any, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("tuned", [False, True])
-async def test_the_commit_of_a_hub_models_branch(
+async def test_commit_of_a_hub_models_branch(
     loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tuned: bool
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
@@ -236,9 +236,7 @@ async def test_the_commit_of_a_hub_models_branch(
     assert commits == {**default, DEV: "revision deface"}
 
 
-async def test_a_deployer_with_a_hub_cache_of_its_own(
-    loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_deployer_with_its_own_hub_cache(loop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "of the user"))
     put_in_cache(tmp_path / "of the user", main="c0ffee")
     put_in_cache(tmp_path / "mounted", main="deface")
@@ -258,7 +256,7 @@ def test_only_commits_are_read_from_the_hub_cache(tmp_path: Path, revision: str)
     assert cached_commit(HubModel("Qwen/Q", "main"), tmp_path) == "c0ffee"
 
 
-async def test_a_branch_of_the_hub_that_moved_between_two_runs_is_refused(
+async def test_branch_that_moved_between_two_runs(
     loop: Any, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
@@ -283,7 +281,7 @@ async def test_a_branch_of_the_hub_that_moved_between_two_runs_is_refused(
 
 
 def file_fact(path: Path) -> Fact:
-    """What is stored about a file."""
+    """The fact about a file."""
     fact = Fingerprints().of(path)
     assert fact is not None
     return fact
@@ -293,7 +291,7 @@ def with_model(loop: Any, model: Path, **doubles: Any) -> Any:
     return loop.prepared(loop.spec().model_copy(update={"model": Model(path=str(model))}), **doubles)
 
 
-async def test_a_model_replaced_between_two_runs_is_refused(loop: Any, store: Store, tmp_path: Path) -> None:
+async def test_model_replaced_between_two_runs(loop: Any, store: Store, tmp_path: Path) -> None:
     model = tmp_path / "m.gguf"
     model.write_text("one")
     await run_session(with_model(loop, model, deployer=Here()), store, source="t")
@@ -310,7 +308,7 @@ async def test_a_model_replaced_between_two_runs_is_refused(loop: Any, store: St
 
 
 @pytest.mark.parametrize("during", [0, 1])
-async def test_a_model_replaced_within_a_run_ends_it(loop: Any, store: Store, tmp_path: Path, during: int) -> None:
+async def test_model_replaced_during_a_run(loop: Any, store: Store, tmp_path: Path, during: int) -> None:
     model = tmp_path / "m.gguf"
     model.write_text("one")
     before = file_fact(model)
@@ -329,18 +327,18 @@ async def test_a_model_replaced_within_a_run_ends_it(loop: Any, store: Store, tm
     assert [t.state for t in store.trials.all("s")] == [TrialState.DONE] * during + [TrialState.VOID]
 
 
-async def test_an_image_that_is_known_after_the_first_launch(loop: Any, store: Store) -> None:
-    """A tag that is pulled by the first trial, and moved before the next run."""
+async def test_image_that_is_known_after_the_first_launch(loop: Any, store: Store) -> None:
+    """The first trial pulls a tag, which is moved before the next run."""
     deployer = Here()
 
     def script(_: Endpoint, window: Window) -> Measurement:
-        deployer.told = {"image": "x:1 (sha256:a)"}
+        deployer.reported = {"image": "x:1 (sha256:a)"}
         return scripted_measurement(window)
 
     await run_session(loop.prepared(deployer=deployer, script=script), store, source="t")
     assert [e.kind for e in store.events.read("s")].count("world") == 1
     again = Here()
-    again.told = {"image": "x:1 (sha256:b)"}
+    again.reported = {"image": "x:1 (sha256:b)"}
     with pytest.raises(UsageError) as caught:
         await run_session(loop.prepared(deployer=again), store, source="t")
     changed = differences({"image": Fact(state="x:1 (sha256:a)")}, {"image": Fact(state="x:1 (sha256:b)")})

@@ -1,5 +1,6 @@
-"""How a study ends: each ending by the history that leads to it, and what holds for every history."""
+"""Endings of a study: one history for each, and properties of all histories."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ MISSED = Violation(slo="p99 ttft <= 400ms", where="D(128,48) concurrency=4", val
 SPEC = sample_spec()
 GOOD = ("ok", 100.0)
 Kind = tuple[str, float]
-"""How a launch went (``ok``, ``limited``, ``missed``, ``crashed``, ``void``) and its throughput."""
+"""Outcome of a launch (``ok``, ``limited``, ``missed``, ``crashed``, ``void``) and its throughput."""
 
 
 def launch(number: int, role: TrialRole, of: int | None, base: int, kind: Kind, objectives: int = 1) -> Trial:
@@ -122,7 +123,7 @@ def test_each_ending_has_a_history(ending: Ending) -> None:
     assert ending.condition
 
 
-def test_only_a_study_that_ran_to_its_end_with_an_answer_exits_with_0() -> None:
+def test_exit_code_0_needs_a_complete_study_with_an_answer() -> None:
     answers = {e for e in Ending if of_ending(e) is ExitCode.OK}
     assert answers == {e for e in Ending if e.answered}
     assert all(ENDINGS[e][1] == "done" for e in answers)
@@ -131,7 +132,7 @@ def test_only_a_study_that_ran_to_its_end_with_an_answer_exits_with_0() -> None:
     assert {e for e in Ending if of_ending(e) == 3} == {Ending.NOTHING_FEASIBLE, Ending.NOTHING_MEASURED}
 
 
-def test_a_winner_that_misses_the_slos_in_a_repeat_loses_to_the_next_one() -> None:
+def test_winner_that_misses_an_slo_in_a_repeat_loses_to_the_next_one() -> None:
     first = [GOOD, ("ok", 200.0), ("ok", 150.0)]
     trials = history(first, [*proof(FLAT, FAST, of=2), (1, ("ok", 200.0)), (1, ("missed", 200.0))])
     found = conclude(spec(), "done", trials)
@@ -139,19 +140,19 @@ def test_a_winner_that_misses_the_slos_in_a_repeat_loses_to_the_next_one() -> No
     assert found.refuted == (trials[1],)
 
 
-def test_a_winner_that_crashed_is_not_handed_out_even_where_the_default_cannot_run() -> None:
+def test_winner_that_crashed_is_not_used_even_without_a_default() -> None:
     trials = history([("crashed", 1.0), GOOD], [(1, GOOD), (1, ("crashed", 1.0))])
     found = conclude(spec(), "done", trials)
     assert (found.ending, found.winner) == (Ending.NOTHING_FEASIBLE, None)
 
 
-def test_one_repeat_cannot_prove_and_says_what_was_asked_for() -> None:
+def test_one_repeat_proves_nothing() -> None:
     trials = history(TWO, [(0, GOOD), (1, ("ok", 160.0))])
     assert conclude(spec(repeats=1), "done", trials).ending is Ending.NOT_PROVEN
-    assert "confirm.repeats is 1" in headline(study_result(spec(repeats=1), "done", trials))
+    assert re.search(r"confirm\.repeats .*\b1\b", headline(study_result(spec(repeats=1), "done", trials)))
 
 
-def test_a_lucky_first_measurement_counts_for_nothing_once_there_are_repeats() -> None:
+def test_first_measurements_do_not_count_once_there_are_repeats() -> None:
     trials = history([("ok", 273.0), ("ok", 213.0)], proof((160.0, 161.0, 159.0), (212.0, 213.0, 214.0)))
     found = conclude(spec(), "done", trials)
     assert (found.ending, found.winner) == (Ending.PROVEN_BETTER, trials[1])
@@ -160,23 +161,23 @@ def test_a_lucky_first_measurement_counts_for_nothing_once_there_are_repeats() -
 
 
 @pytest.mark.parametrize("summary", [{"environment_fault": True}, {"exit_code": 4}])
-def test_an_error_of_the_environment_decides_what_a_failed_run_was(summary: dict[str, Any]) -> None:
+def test_failed_run_with_an_environment_fault(summary: dict[str, Any]) -> None:
     fault = environment_fault(summary)
     assert conclude(spec(), "failed", history(TWO), environment_fault=fault).ending is Ending.ENVIRONMENT_FAULT
 
 
 @pytest.mark.parametrize("summary", [{"environment_fault": False}, {"exit_code": 1}])
-def test_another_error_is_a_failed_run_even_after_a_void_trial(summary: dict[str, Any]) -> None:
+def test_failed_run_with_another_error_after_a_void_trial(summary: dict[str, Any]) -> None:
     fault = environment_fault(summary)
     assert conclude(spec(), "failed", history([("void", 1.0)]), environment_fault=fault).ending is Ending.FAILED
 
 
 @pytest.mark.parametrize("summary", [{}, {"environment_fault": None}, {"exit_code": None}])
-def test_without_a_stored_error_the_last_trial_decides(summary: dict[str, Any]) -> None:
+def test_summary_without_an_error(summary: dict[str, Any]) -> None:
     assert environment_fault(summary) is None
 
 
-def test_others_that_could_not_be_ranked_leave_it_undecided() -> None:
+def test_unranked_challengers_leave_the_study_undecided() -> None:
     trials = history([GOOD, ("limited", 300.0), ("missed", 300.0)])
     result = study_result(spec(), "done", trials)
     assert (result.ending, result.winner) == (Ending.NOT_DECIDED, trials[0])
@@ -204,7 +205,7 @@ def histories(draw: st.DrawFn) -> tuple[StudySpec, str, list[Trial]]:
 
 @given(histories())
 @settings(max_examples=400, deadline=None)
-def test_what_holds_for_every_history(case: tuple[StudySpec, str, list[Trial]]) -> None:
+def test_properties_of_all_histories(case: tuple[StudySpec, str, list[Trial]]) -> None:
     study, state, trials = case
     result = study_result(study, state, trials)
     ending = result.ending
@@ -233,7 +234,7 @@ def test_what_holds_for_every_history(case: tuple[StudySpec, str, list[Trial]]) 
 
 @given(histories())
 @settings(max_examples=200, deadline=None)
-def test_outputs_agree_and_name_every_crash_of_what_they_are_about(case: tuple[StudySpec, str, list[Trial]]) -> None:
+def test_outputs_agree_and_name_failed_repeats(case: tuple[StudySpec, str, list[Trial]]) -> None:
     study, state, trials = case
     result = study_result(study, state, trials)
     data = plain_data(result)
@@ -258,13 +259,13 @@ _QUALITY = {ExitCode.OK: 1, ExitCode.FAILED: 0, ExitCode.INFEASIBLE: 0}
 
 
 def quality(ending: Ending) -> int:
-    """A claim is more than an answer, an answer is more than none."""
+    """2 for a claim, 1 for an answer without a claim, 0 otherwise."""
     return 2 if ending.proven or ending is Ending.NO_DEFAULT else _QUALITY[of_ending(ending)]
 
 
 @given(histories(), st.integers(1, 4), st.sampled_from(["missed", "crashed"]))
 @settings(max_examples=400, deadline=None)
-def test_a_failing_repeat_of_a_challenger_never_improves_the_ending(
+def test_failed_repeat_never_improves_the_ending(
     case: tuple[StudySpec, str, list[Trial]], number: int, how: str
 ) -> None:
     study, _, trials = case
@@ -279,15 +280,13 @@ def test_a_failing_repeat_of_a_challenger_never_improves_the_ending(
 
 @given(histories(), st.randoms(use_true_random=False))
 @settings(max_examples=100, deadline=None)
-def test_the_order_in_which_trials_are_read_does_not_matter(
-    case: tuple[StudySpec, str, list[Trial]], source: Any
-) -> None:
+def test_order_of_stored_trials_does_not_matter(case: tuple[StudySpec, str, list[Trial]], source: Any) -> None:
     study, state, trials = case
     shuffled = source.sample(trials, len(trials))
     assert conclude(study, state, shuffled) == conclude(study, state, trials)
 
 
-def test_a_budget_of_one_trial_asks_for_the_default_alone() -> None:
+def test_budget_of_one_trial_only_measures_the_default() -> None:
     study = spec(search=SPEC.search.model_copy(update={"trials": 1}))
     ending = conclude(study, "done", history([GOOD])).ending
     assert (ending, of_ending(ending)) == (Ending.NOTHING_TO_TUNE, ExitCode.OK)

@@ -1,4 +1,4 @@
-"""Faults that are not a configuration's: which trials are made again, and what stops a study."""
+"""Environment faults: which trials are repeated, and what stops a study."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ async def test_faults_in_a_row_stop_the_study(loop: Any, store: Store, parallel:
     assert (record.state, record.owner_id) == ("failed", None)
     resumed = await run(loop.prepared(loop.spec(max_environment_faults=3)), store)
     results = [slots(t) for t in resumed.trials if t.state.finished]
-    assert sorted(map(str, results)) == ["1", "2", "8", "default"], "the same study goes on"
+    assert sorted(map(str, results)) == ["1", "2", "8", "default"], "the same study resumes"
 
 
 @pytest.mark.parametrize("cause", [FailureCause.NO_BINARY, FailureCause.MODEL_MISSING, FailureCause.DISK_FULL])

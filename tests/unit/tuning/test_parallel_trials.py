@@ -31,7 +31,7 @@ async def test_proof_detects_trials_that_disturbed_one_another(loop: Any, store:
         alive.append(window.labels.trial)
         if 1 <= window.labels.trial <= 3:
             with anyio.fail_after(60):
-                while len(alive) < 4:  # noqa: ASYNC110 - the others come by themselves
+                while len(alive) < 4:  # noqa: ASYNC110 - the other trials give no event
                     await anyio.sleep(0.01)
         shared = 3 if 1 <= window.labels.trial <= 3 else 1
         rates = {"default": 160.0, "1": 240.0, "2": 241.0, "8": 239.0}
@@ -53,7 +53,7 @@ async def test_as_many_at_once_as_slots(loop: Any, store: Store, parallel: int) 
         if 1 <= window.labels.trial <= parallel:
             together.append(window.labels.trial)
             with anyio.fail_after(60):
-                while len(together) < parallel:  # noqa: ASYNC110 - the others come by themselves
+                while len(together) < parallel:  # noqa: ASYNC110 - the other trials give no event
                     await anyio.sleep(0.01)
         resources = [r.resource for r in store.leases.all()]
         held.update(resources)
@@ -68,7 +68,7 @@ async def test_as_many_at_once_as_slots(loop: Any, store: Store, parallel: int) 
     )
     outcome = await run(prepared, store)
     assert [t.state for t in outcome.trials] == ["done"] * 4
-    assert deployer.most_live == parallel, "and as many as there are"
+    assert deployer.most_live == parallel, "all slots are used"
     assert sum(r.startswith("gpu:") for r in held) == parallel
     assert store.leases.all() == []
     assert [slots(t) for t in outcome.trials] == ["default", 1, 2, 8]
@@ -105,7 +105,7 @@ async def test_two_runs_never_share_a_gpu_or_a_port(
         assert max(using.values()) == 1, using
         if window.labels.trial == 1:
             with anyio.fail_after(60):
-                while together < 6:  # noqa: ASYNC110 - the other run comes by itself
+                while together < 6:  # noqa: ASYNC110 - the other run gives no event
                     await anyio.sleep(0.01)
         using.subtract(mine)
         return scripted_measurement(window)
@@ -126,4 +126,4 @@ async def test_two_runs_never_share_a_gpu_or_a_port(
         tasks.start_soon(one, loop, "s")
         tasks.start_soon(one, another_loop("t"), "t")
     assert [t.state for o in outcomes for t in o.trials] == ["done"] * 8
-    assert together == 6, "two of them ran at once"
+    assert together == 6, "two trials ran at the same time"

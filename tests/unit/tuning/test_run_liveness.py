@@ -1,4 +1,4 @@
-"""Who counts as dead."""
+"""Liveness of runs: which owners count as dead."""
 
 import os
 import socket
@@ -25,7 +25,7 @@ def owner(name: str, process: ProcessIdentity | None) -> Owner:
 
 
 class Clock:
-    """A steady clock that only moves when told to."""
+    """A monotonic clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -45,8 +45,8 @@ def watch(store: Store, clock: Clock) -> OwnerWatch:
 
 
 @pytest.fixture
-def unreaped() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that was killed, and that its parent has not collected."""
+def zombie() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that its parent does not reap when it is killed."""
     process = subprocess.Popen([sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"], stdout=-1)
     assert process.stdout is not None
     process.stdout.readline()
@@ -55,41 +55,41 @@ def unreaped() -> Iterator[subprocess.Popen[bytes]]:
     process.communicate()
 
 
-def test_this_process_lives_however_old_its_heartbeat(store: Store, watch: OwnerWatch) -> None:
+def test_running_process_with_an_old_heartbeat_is_alive(store: Store, watch: OwnerWatch) -> None:
     store.owners.register(this_owner(), 0.0)
     assert watch.dead() == frozenset()
     assert watch.undecided_s() == 0
 
 
-def test_no_clock_has_a_say_on_one_machine(store: Store, watch: OwnerWatch) -> None:
+def test_start_times_do_not_matter_on_one_machine(store: Store, watch: OwnerWatch) -> None:
     """The time at which a process started, in seconds since the epoch, changes with the wall clock."""
     for name, started in (("before", 1.0), ("after", 1e12)):
         store.owners.register(this_owner().model_copy(update={"id": name, "started": started}), started)
     assert watch.dead() == frozenset()
 
 
-def test_one_that_said_goodbye_is_dead(store: Store, watch: OwnerWatch) -> None:
+def test_ended_owner_is_dead(store: Store, watch: OwnerWatch) -> None:
     store.owners.register(this_owner().model_copy(update={"id": "gone"}))
     store.owners.end("gone", 5.0)
     assert watch.dead() == {"gone"}
 
 
-def test_a_reused_pid_is_not_the_owner(store: Store, watch: OwnerWatch) -> None:
+def test_reused_pid_is_another_process(store: Store, watch: OwnerWatch) -> None:
     store.owners.register(owner("old", HERE._replace(ticks=HERE.ticks - 1)))
     assert watch.dead() == {"old"}
 
 
-def test_a_pid_that_is_gone_is_dead(store: Store, watch: OwnerWatch) -> None:
+def test_missing_pid_is_dead(store: Store, watch: OwnerWatch) -> None:
     store.owners.register(owner("gone", HERE._replace(pid=2**22 + os.getpid())))
     assert watch.dead() == {"gone"}
 
 
-def test_one_that_was_killed_and_not_collected_is_dead(unreaped: subprocess.Popen[bytes]) -> None:
-    fields = Path(f"/proc/{unreaped.pid}/stat").read_text().rpartition(")")[2].split()
-    identity = HERE._replace(pid=unreaped.pid, ticks=int(fields[19]))
+def test_zombie_is_dead(zombie: subprocess.Popen[bytes]) -> None:
+    fields = Path(f"/proc/{zombie.pid}/stat").read_text().rpartition(")")[2].split()
+    identity = HERE._replace(pid=zombie.pid, ticks=int(fields[19]))
     assert identity.is_running() is True
-    unreaped.kill()
-    os.waitid(os.P_PID, unreaped.pid, os.WEXITED | os.WNOWAIT)
+    zombie.kill()
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
     assert identity.is_running() is False
 
 
@@ -98,12 +98,12 @@ def test_one_that_was_killed_and_not_collected_is_dead(unreaped: subprocess.Pope
     [FAR, HERE._replace(pid_namespace=HERE.pid_namespace + 1), None],
     ids=["another kernel", "another PID namespace", "a row of an earlier version"],
 )
-def test_silence_decides_where_processes_cannot_be_compared(
+def test_heartbeat_decides_if_processes_cannot_be_compared(
     store: Store, watch: OwnerWatch, clock: Clock, process: ProcessIdentity | None
 ) -> None:
-    """Host name and pid are ours in all three."""
+    """Host name and pid are this process's in all three cases."""
     store.owners.register(owner("far", process), store.clock() - SILENT_AFTER_S - 1)
-    assert watch.dead() == frozenset(), "it only looks dead"
+    assert watch.dead() == frozenset(), "it looks dead, but is undecided"
     assert watch.undecided_s() == CONFIRM_S
     assert watch.undecided_s({"another"}) == 0
     clock.now += CONFIRM_S - 1
@@ -113,9 +113,7 @@ def test_silence_decides_where_processes_cannot_be_compared(
     assert watch.undecided_s() == 0
 
 
-def test_a_heartbeat_that_changes_is_life_whatever_the_wall_clock_says(
-    store: Store, watch: OwnerWatch, clock: Clock
-) -> None:
+def test_changing_heartbeat_means_alive_despite_the_wall_clock(store: Store, watch: OwnerWatch, clock: Clock) -> None:
     """The clock was set ahead by a day, or the machine slept: all heartbeats look old until the next one."""
     store.owners.register(owner("far", FAR), store.clock() - 86_400)
     for beat in range(10):
@@ -125,16 +123,16 @@ def test_a_heartbeat_that_changes_is_life_whatever_the_wall_clock_says(
     assert watch.dead() == frozenset()
 
 
-def test_a_heartbeat_from_the_future_expires_too(store: Store, watch: OwnerWatch, clock: Clock) -> None:
-    """The dead machine's clock was ahead."""
+def test_heartbeat_from_the_future_expires(store: Store, watch: OwnerWatch, clock: Clock) -> None:
+    """The clock of the dead owner's machine was ahead."""
     store.owners.register(owner("far", FAR), store.clock() + 1e9)
     assert watch.dead() == frozenset()
-    assert watch.undecided_s() == 0, "nobody waits for what looks alive"
+    assert watch.undecided_s() == 0, "an owner that looks alive is not undecided"
     clock.now += SILENT_AFTER_S
     assert watch.dead() == {"far"}
 
 
-def test_one_that_was_taken_for_dead_learns_it(store: Store) -> None:
+def test_owner_taken_for_dead_is_notified_by_its_heartbeat(store: Store) -> None:
     store.owners.register(owner("far", FAR))
     store.owners.register(owner("near", HERE))
     assert store.owners.heartbeat("far")
@@ -143,7 +141,7 @@ def test_one_that_was_taken_for_dead_learns_it(store: Store) -> None:
     assert store.owners.heartbeat("near")
 
 
-def test_identities_are_read_back() -> None:
+def test_process_identity_round_trip() -> None:
     assert ProcessIdentity.parse(HERE.text) == HERE
     assert HERE.is_running() is True
     for text in ("", "x", "a:b:c:d", ":1:2:3", f"{HERE.boot}:1:2"):

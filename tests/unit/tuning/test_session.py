@@ -1,4 +1,4 @@
-"""Session of a study: who may run it, what is checked first, how it ends, and that everything is released."""
+"""Session of a study: exclusive ownership, checks, endings, and the release of everything."""
 
 import os
 import socket
@@ -100,8 +100,8 @@ async def test_study_of_a_living_process_is_refused(loop: Any, store: Store) -> 
     with pytest.raises(StudyBusyError) as caught:
         await run_session(loop.prepared(deployer=deployer), store, source="t")
     assert caught.value.details == {"study": "s"}
-    assert caught.value.message == f"study s is being run by process {os.getpid()} on {socket.gethostname()}"
-    assert caught.value.remedy == "follow it: autotuner watch s"
+    assert f"process {os.getpid()} on {socket.gethostname()}" in caught.value.message
+    assert "autotuner watch s" in caught.value.remedy
     assert deployer.deployed == []
     record = store.studies.get("s")
     assert record is not None
@@ -271,7 +271,8 @@ async def test_stop_request_ends_the_run_and_it_can_resume(
     script = Held(store, lambda: store.studies.request_stop("s"))
     with anyio.fail_after(60):
         outcome = await run_session(loop.prepared(deployer=deployer, script=script), store, source="t")
-    assert (outcome.state, outcome.why) == ("stopped", "stopped by request")
+    assert outcome.state == "stopped"
+    assert "stopped" in outcome.why
     assert [t.state for t in store.trials.all("s")] == ["done", "void"]
     assert_released(store, deployer)
     resumed = await run_session(loop.prepared(), store, source="t")

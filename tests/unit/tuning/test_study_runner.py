@@ -1,4 +1,4 @@
-"""Study runner: which trials are made, in which order, and what the search learns."""
+"""Study runner: its trials, their order, and what the search learns."""
 
 from typing import Any
 
@@ -20,6 +20,7 @@ from autotuner.testing.fake_deployer import Behavior, FakeDeployer
 from autotuner.tuning.budget import trials_used_up
 from autotuner.tuning.ending import Ending
 from autotuner.tuning.planning.prepared_study import Prepared
+from autotuner.tuning.search_stage import NO_PARAMETERS
 from support.study_runs import FAULT, MEMORY, Behaviors, by_slots, run, slots
 
 pytestmark = pytest.mark.anyio
@@ -62,7 +63,7 @@ async def test_nothing_to_tune_is_one_trial(loop: Any, store: Store) -> None:
     spec = loop.spec(repeats=3).model_copy(update={"parameters": ()})
     outcome = await run(loop.prepared(spec), store)
     assert [t.role for t in outcome.trials] == [TrialRole.DEFAULT]
-    assert (outcome.ending, outcome.why) == (Ending.NOTHING_TO_TUNE, "no parameters to tune")
+    assert (outcome.ending, outcome.why) == (Ending.NOTHING_TO_TUNE, NO_PARAMETERS)
 
 
 async def test_proof_interleaves_repeats(loop: Any, store: Store) -> None:
@@ -70,7 +71,7 @@ async def test_proof_interleaves_repeats(loop: Any, store: Store) -> None:
     outcome = await run(loop.prepared(loop.spec(repeats=2), script=by_slots(rates)), store)
     confirms = [t for t in outcome.trials if t.role is TrialRole.CONFIRM]
     made = [(t.repeat_of, slots(t)) for t in confirms]
-    assert made == [(0, "default"), (2, 2), (3, 8), (1, 1), (2, 2), (0, "default")], "two fell clearly behind"
+    assert made == [(0, "default"), (2, 2), (3, 8), (1, 1), (2, 2), (0, "default")], "two were clearly worse"
 
 
 async def test_failed_configuration_is_a_result(loop: Any, store: Store) -> None:
@@ -119,7 +120,7 @@ async def test_search_learns_results_only_and_again_when_resumed(
     second = await run(loop.prepared(loop.spec(trials=4, repeats=1), deployer=again), store)
     assert told[:3] == [(0, "done"), (2, "done"), (3, "failed")]
     assert len(told) == 4
-    assert list(second.trials[: len(first.trials)]) == list(first.trials), "what is stored is not made again"
+    assert list(second.trials[: len(first.trials)]) == list(first.trials), "stored trials are not repeated"
     assert len(again.deployed) == len(second.trials) - len(first.trials)
 
 
@@ -134,7 +135,7 @@ async def test_finished_study_launches_nothing_more(loop: Any, store: Store) -> 
 
 
 async def test_errors_crashes_and_limits_never_win(loop: Any, store: Store) -> None:
-    """A failing server, a crashing one and a client that cannot keep up report the best figures."""
+    """A server with errors, one that crashes and a limited client report the best values."""
 
     def script(endpoint: Endpoint, window: Window) -> Measurement:
         flags = " ".join(endpoint.argv)
@@ -149,4 +150,4 @@ async def test_errors_crashes_and_limits_never_win(loop: Any, store: Store) -> N
         return scripted_measurement(window, rate=10.0)
 
     outcome = await run(loop.prepared(loop.spec(repeats=2), script=script), store)
-    assert [t.state for t in outcome.trials] == ["done", "done", "done", "failed"], "no candidate, so no proof"
+    assert [t.state for t in outcome.trials] == ["done", "done", "done", "failed"], "no challenger, so no proof"

@@ -1,4 +1,4 @@
-"""Consequences of a trial's failure: a result, a second try, or the end of a study that no parameter can save."""
+"""Consequences of a trial's failure: a result, a second launch, or the end of a study that no parameter can fix."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
 SAME_FAILURES = 4
-"""After this many equal failures from the start, the default's included, the server cannot start at all."""
+"""Equal failures from the start, the default's included, after which the study gives up."""
 
 _MAY_PASS = frozenset(
     {
@@ -23,7 +23,7 @@ _MAY_PASS = frozenset(
 """Causes that may not recur. A default that failed with one of these is launched once more: without a default a study
 has nothing to compare with."""
 
-_PARAMETERS_CURE = frozenset(
+_FIXED_BY_PARAMETERS = frozenset(
     {
         FailureCause.OUT_OF_MEMORY,
         FailureCause.GPU_OUT_OF_MEMORY_LOADING,
@@ -36,7 +36,7 @@ _PARAMETERS_CURE = frozenset(
 """Causes that never end the search, because another value may fit."""
 
 _OF_VALUES = frozenset({FailureCause.UNSUPPORTED_COMBINATION, FailureCause.INVALID_VALUE})
-"""Causes that another value may cure: the study only gives up after every parameter had two values."""
+"""Causes that another value may fix: the study only gives up after every parameter had two values."""
 
 _OF_ONE_VALUE = frozenset({FailureCause.PACKAGE_MISSING, FailureCause.UNSUPPORTED_GPU})
 """Causes that concern the installation if the default has them, but a value if only a trial of the search has: an
@@ -44,8 +44,11 @@ attention backend may need a package of its own."""
 
 
 def settled(trial: Trial, trials: Iterable[Trial]) -> Trial:
-    """The trial as it counts in its study: a default that may have failed by chance is void at first, and a package
-    that only one value needs is that configuration's fault."""
+    """The trial with the state that counts in its study.
+
+    A default that may have failed by chance is void at first. A missing package that only one value needs is the fault
+    of that configuration.
+    """
     failure = trial.failure
     if failure is None:
         return trial
@@ -58,7 +61,7 @@ def settled(trial: Trial, trials: Iterable[Trial]) -> Trial:
 
 
 def hopeless(trials: Iterable[Trial], parameters: Sequence[Parameter]) -> list[Trial]:
-    """The trials that show that no parameter cures the default's failure; empty while one might."""
+    """The trials that show that no parameter fixes the default's failure; empty while one might."""
     made = sorted((t for t in trials if t.role is not TrialRole.CONFIRM), key=lambda t: t.number)
     ended = [t for t in made if t.state.finished or _failed_by_itself(t)]
     failures = [t.failure for t in ended if t.failure is not None and t.state is not TrialState.DONE]
@@ -67,18 +70,18 @@ def hopeless(trials: Iterable[Trial], parameters: Sequence[Parameter]) -> list[T
     cause = failures[0].cause
     if cause is FailureCause.INVALID_FLAG:  # the default only has fixed arguments, which every launch has
         return ended
-    alike = len({same_words(failure) for failure in failures}) == 1
-    if len(failures) < SAME_FAILURES or not alike or cause in _PARAMETERS_CURE:
+    alike = len({comparable_text(failure) for failure in failures}) == 1
+    if len(failures) < SAME_FAILURES or not alike or cause in _FIXED_BY_PARAMETERS:
         return []
     return ended if cause not in _OF_VALUES or _varied(ended, parameters) else []
 
 
 def is_fatal(failure: Failure) -> bool:
-    """Whether another try or another configuration would fail in the same way."""
+    """Whether another launch, of this or another configuration, would fail in the same way."""
     return failure.cause in FATAL or failure.blame is Blame.TUNER
 
 
-def last_words(failure: Failure) -> str:
+def last_log_line(failure: Failure) -> str:
     """The last line of the server's log, at most 300 characters."""
     lines = [line.strip() for line in failure.log_tail.splitlines() if line.strip()]
     return " ".join(lines[-1].split())[:300] if lines else ""
@@ -90,12 +93,12 @@ _CHANGING = (
     (re.compile(r"\b0x[0-9a-f]+\b|\b(?=[a-f]*\d)[0-9a-f]{6,}\b", re.IGNORECASE), "#"),
     (re.compile(r"\d+"), "#"),
 )
-"""What differs between two failures of the same kind: colors, paths, addresses, ids, numbers (ports, times, sizes)."""
+"""Patterns of text that differs between failures of the same kind: colors, paths, addresses, ids, numbers."""
 
 
-def same_words(failure: Failure) -> str:
-    """Text of a failure without what differs between two servers; equal for failures of the same kind."""
-    text = f"{failure.cause.value} {failure.message} {last_words(failure)}"
+def comparable_text(failure: Failure) -> str:
+    """The text of a failure without what differs between two servers; equal for failures of the same kind."""
+    text = f"{failure.cause.value} {failure.message} {last_log_line(failure)}"
     for pattern, instead in _CHANGING:
         text = pattern.sub(instead, text)
     return text.lower()
@@ -106,7 +109,7 @@ def _is_default(trial: Trial) -> bool:
 
 
 def _failed_by_itself(trial: Trial) -> bool:
-    """Whether it is a try of the default that was not counted although the configuration was to blame."""
+    """Whether the trial is a launch of the default that does not count although the configuration was to blame."""
     failure = trial.failure
     return trial.state is TrialState.VOID and failure is not None and failure.blame is Blame.CONFIGURATION
 

@@ -28,7 +28,7 @@ _CLAIM = "gpu-claim:"
 
 LookAtGpus = Callable[[], Awaitable[Sequence[Gpu]]]
 Reap = Callable[[Callable[[str], bool]], Awaitable[Sequence[str]]]
-"""Ends what was left running by owners for whom the argument is true; returns one line for each."""
+"""Ends servers of owners for whom the argument is true; returns one line for each."""
 
 
 async def _nothing_to_reap(_: Callable[[str], bool]) -> Sequence[str]:
@@ -62,8 +62,8 @@ class Leases:
             if not await self._acquire([resource]):
                 continue
             try:
-                with _claimed_on_machine(port) as ours:
-                    if ours and await run_sync(_is_free, port):
+                with _claimed_on_machine(port) as claimed:
+                    if claimed and await run_sync(_is_free, port):
                         logger.debug("trial %d holds port %d", self._trial, port)
                         yield port
                         return
@@ -73,7 +73,7 @@ class Leases:
         raise TrialFailedError.because(
             FailureCause.PORT_UNAVAILABLE,
             f"all ports from {candidates.start} to {candidates.stop - 1} are in use",
-            remedy="widen deploy.ports, or end what listens there",
+            remedy="widen deploy.ports, or end the processes that use them",
         )
 
     @asynccontextmanager
@@ -114,7 +114,7 @@ class Leases:
         self, turn: "_Turn", look: Callable[[], Awaitable["_View"]], wait_s: float, note: Callable[[str], None]
     ) -> list[Gpu]:
         foreign_since: float | None = None
-        told = False
+        notified = False
         while True:
             view = await look()
             if turn.count > len(view.seen):
@@ -142,8 +142,8 @@ class Leases:
                 view.studies,
             )
             others = [*view.foreign, *view.studies]
-            if others and not told:
-                told = True
+            if others and not notified:
+                notified = True
                 note(f"waiting for {turn.count} free GPU{'s' if turn.count > 1 else ''} ({'; '.join(others)})")
             await anyio.sleep(POLL_S)
 

@@ -14,11 +14,11 @@ from autotuner.study.workload import LoadLevel, Scenario
 from autotuner.tuning.trials.running_trial import TrialDraft
 
 Note = Callable[[Event], None]
-"""Takes one event of a trial into the study's stream."""
+"""Appends one event of a trial to the study's stream."""
 
 
 class _Place(TypedDict):
-    """What a trial's events have in common."""
+    """Fields that all events of a trial share."""
 
     study: str
     trial: int
@@ -27,8 +27,11 @@ class _Place(TypedDict):
 
 
 class TrialProgress:
-    """Where a trial stands. Waiting in a queue, for GPUs or in a cluster, is not charged to the configuration: the time
-    limit stands still, and ``started_at`` is when the wait was over."""
+    """Progress of a trial.
+
+    Time in a queue, for GPUs or in a cluster, is not charged to the configuration: the time limit pauses, and
+    ``started_at`` is the end of the wait.
+    """
 
     def __init__(self, draft: TrialDraft, note: Note) -> None:
         self._draft = draft
@@ -43,11 +46,11 @@ class TrialProgress:
         self._left_s: float | None = None
 
     def limit(self, scope: anyio.CancelScope) -> None:
-        """Takes the scope whose deadline is the trial's time limit."""
+        """Sets the scope whose deadline is the trial's time limit."""
         self._limit = scope
 
     def enter(self, phase: Phase, scenario: Scenario | None = None, level: LoadLevel | None = None) -> None:
-        """The trial enters a phase, in one window for ``warming`` and ``measuring``."""
+        """Enters a phase; ``warming`` and ``measuring`` belong to one window."""
         now = time.monotonic()
         if phase is not self.phase and Phase.QUEUED in {phase, self.phase}:
             self._count_time(waits=phase is Phase.QUEUED)
@@ -58,7 +61,7 @@ class TrialProgress:
         self._note(PhaseEntered(phase=phase, gpus=self._draft.gpus, simulated=self._draft.simulated, **place))
 
     def window(self, seen: Progress, scenario: Scenario, level: LoadLevel) -> None:
-        """The benchmark reports on its running window."""
+        """Reports the benchmark's running window."""
         self._note(
             WindowProgress(
                 elapsed_s=seen.elapsed_s,
@@ -71,7 +74,7 @@ class TrialProgress:
         )
 
     def notice(self, text: str, scenario: Scenario | None = None, level: LoadLevel | None = None) -> None:
-        """Something a person should know; empty text is ignored."""
+        """Reports a message to the user; an empty one is ignored."""
         if text.strip():
             self._note(Notice(text=text, **self._place(scenario, level)))
 

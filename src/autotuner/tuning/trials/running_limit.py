@@ -1,4 +1,4 @@
-"""How many requests a server runs at once, as far as it is known."""
+"""Number of requests that a server runs at once, as far as it is known."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,8 +6,10 @@ from autotuner.plugins.engine import Engine
 
 
 def running_limit(engine: Engine, argv: Sequence[str], resolved: Mapping[str, object]) -> int | None:
-    """The limit of one replica: what the server says of itself, else its command line. None where neither has it, as
-    with vLLM's default, which depends on its version and GPU."""
+    """The limit of one replica as the server reports it, otherwise from its command line.
+
+    None if neither has it, as for vLLM's default, which depends on version and GPU.
+    """
     source = engine.server_metrics
     if source is None or not source.running_limit_flag:
         return None

@@ -1,4 +1,4 @@
-"""A trial while it runs, and the outcome that turns it into a finished :class:`Trial`."""
+"""Running trial, and the outcome that turns it into a finished :class:`Trial`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class TrialOutcome:
 
     @classmethod
     def failed(cls, failure: Failure) -> Self:
-        """A result if the configuration is to blame; void otherwise, so that the trial is made again."""
+        """A result if the configuration is to blame; otherwise void, so that the trial is repeated."""
         state = TrialState.FAILED if failure.blame is Blame.CONFIGURATION else TrialState.VOID
         evidence = "\n".join(failure.log_tail.splitlines()[-KEPT_LOG_LINES:])
         return cls(state=state, failure=failure.replaced(log_tail=evidence))
@@ -35,12 +35,12 @@ class TrialOutcome:
 
 @dataclass
 class TrialDraft:
-    """What is known of a running trial so far."""
+    """Facts about a running trial so far."""
 
     proposed: Trial
-    """As it was stored before its launch."""
+    """The trial as stored before its launch."""
     gpus: int = 0
-    """GPUs that it holds."""
+    """Number of GPUs that the trial holds."""
     argv: tuple[str, ...] = ()
     address_flags: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class TrialDraft:
 
     @property
     def simulated(self) -> bool:
-        """Whether the server said that its numbers are simulated."""
+        """Whether the server reported that its numbers are simulated."""
         return self.resolved.get("simulated") is True
 
     def finished(

@@ -15,8 +15,10 @@ from autotuner.study.parameters.environment import PREFIX
 T = TypeVar("T")
 
 DEATH_NEWS_S = 1.0
-"""How long failing requests wait for the news that the server has died, which is then their cause. A child process
-reports at once; a container engine on a busy machine takes some tenths of a second."""
+"""Seconds for which failed requests wait for a report that the server has died, which is then their cause.
+
+A child process reports it at once; a container engine on a busy machine takes some tenths of a second.
+"""
 
 
 async def prove_applied(endpoint: Endpoint, plan: LaunchPlan, engine: Engine) -> None:
@@ -59,7 +61,7 @@ async def same_server(endpoint: Endpoint, before: Identity) -> None:
 async def or_died(work: Callable[[], Awaitable[T]], endpoint: Endpoint) -> T:
     """The work's result, unless the server ends first: then ``TrialFailedError`` with the cause of its death.
 
-    A benchmark that fails because its server just died is the server's failure, so a failing one waits for that news.
+    A benchmark that fails because its server just died is the server's failure, so a failing one waits for that report.
     """
 
     async def patient() -> T:

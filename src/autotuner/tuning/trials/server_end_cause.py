@@ -1,4 +1,4 @@
-"""Why a server ended, as a failure: the engine's own explanation first, then what is known of any program."""
+"""Failure for an ended server: the engine's own explanation first, then what is known about any program."""
 
 from autotuner.plugins.engine import Engine
 from autotuner.study.failure import Failure, FailureCause
@@ -10,8 +10,8 @@ def explain(engine: Engine, exit_code: int | None, tail: str, *, ready: bool) ->
     """The failure of a server that ended by itself.
 
     Args:
-        engine: Knows its own server's messages.
-        exit_code: Of the server's process, negative for a signal; None where it is unknown.
+        engine: Explains its own server's messages.
+        exit_code: Exit code of the server's process, negative for a signal; None if it is unknown.
         tail: The last lines of the server's log.
         ready: Whether the server had answered before it ended.
     """

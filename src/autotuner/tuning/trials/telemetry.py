@@ -1,4 +1,4 @@
-"""GPU telemetry of a trial: sensors are read during the whole trial and cut to its windows afterward.
+"""GPU telemetry of a trial, read during the whole trial and cut to its windows afterward.
 
 Reading lasts from launch to release, so that both ends of a window lie between two samples. The samples are stored in
 the trial's folder.
@@ -21,12 +21,14 @@ from autotuner.study.measurement import GpuUse, Measurement
 INTERVAL_S = 0.5
 FILE = "gpus.jsonl"
 _STEP_S = 0.5
-"""Seconds. Reading the sensors takes less; a larger difference means that the wall clock was set."""
+"""Difference of the clocks, in seconds, that means that the wall clock was set; reading the sensors takes less."""
 
 
 class Telemetry:
-    """Use as ``async with Telemetry(deployer, gpus, folder) as telemetry``; does nothing where there are no
-    GPUs, or no sensors to read."""
+    """Reads the sensors of a trial's GPUs; does nothing without GPUs or readable sensors.
+
+    Use as ``async with Telemetry(deployer, gpus, folder) as telemetry``.
+    """
 
     def __init__(self, deployer: Deployer, gpus: Sequence[Gpu], folder: Path) -> None:
         self._sensors = deployer if isinstance(deployer, ReadsGpuSensors) else None
@@ -34,11 +36,11 @@ class Telemetry:
         self._path = folder / FILE
         self._samples: list[GpuSample] = []
         self._steady: list[float] = []
-        """When each sample was read, by the monotonic clock."""
+        """Time of each sample on the monotonic clock, in seconds."""
         self._tasks: TaskGroup | None = None
 
     def added_to(self, measured: Measurement) -> Measurement:
-        """The measurement with its GPUs' use inside the window, and the energy per token if that is known."""
+        """The measurement with its GPUs' use during the window, and the energy per token if that is known."""
         samples = self._unstepped(measured.started_at)
         use = gpu_use(samples, measured.started_at, measured.started_at + measured.window_s)
         if use is None:
@@ -74,7 +76,7 @@ class Telemetry:
             await anyio.sleep(INTERVAL_S)
 
     def keep(self, samples: Sequence[GpuSample], steady: float) -> None:
-        """Takes samples that were just read at ``steady`` seconds of the monotonic clock."""
+        """Adds samples that were read at ``steady`` seconds of the monotonic clock."""
         self._samples += samples
         self._steady += [steady] * len(samples)
 
@@ -100,7 +102,7 @@ class Telemetry:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         except OSError:
-            return  # optional data; a full disk is reported by the parts that have to write
+            return  # the samples are optional; a full disk is reported by other parts
 
 
 def gpu_use(samples: Iterable[GpuSample], begin: float, end: float) -> GpuUse | None:

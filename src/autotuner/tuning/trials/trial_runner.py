@@ -1,7 +1,7 @@
-"""One trial: lease, deploy, prove, measure every scenario at every level, score, release.
+"""Runner of one trial: lease, deploy, check, measure every scenario at every level, score, release.
 
-Whatever happens, a :class:`Trial` comes back: with a verdict, or with a named failure. Only a cancellation and our own
-defects pass through as exceptions.
+Returns a :class:`Trial` with a verdict or a failure in any case; only cancellations and defects of autotuner are
+raised.
 """
 
 import time
@@ -38,7 +38,7 @@ LOG_LINES = 2000
 
 @dataclass(frozen=True)
 class RunContext:
-    """What the trials of one run of a study share."""
+    """Context that the trials of one run of a study share."""
 
     prepared: Prepared
     owner_id: str
@@ -48,7 +48,7 @@ class RunContext:
 
 
 class TrialRunner:
-    """Runs one trial to its end. ``folder`` is the trial's own, empty one."""
+    """Runs one trial. ``folder`` is the trial's own."""
 
     def __init__(self, context: RunContext, trial: Trial, leases: Leases, folder: Path, note: Note) -> None:
         self._context = context
@@ -83,7 +83,7 @@ class TrialRunner:
         )
 
     async def _leased(self) -> TrialOutcome:
-        """GPUs come first: waiting for them is not the configuration's fault and not charged to its time."""
+        """Leases GPUs before the time limit starts, since the wait is not the configuration's fault."""
         deployer = self._prepared.deployer
         limit_s = self._spec.search.trial_timeout_s
         plan = self._prepared.launch(self._draft.proposed.configuration)
@@ -120,13 +120,13 @@ class TrialRunner:
                 self._progress.enter(Phase.RELEASING)
 
     def _make_folder(self) -> None:
-        """Request records go there, whatever the deployer."""
+        """Creates the folder for request records."""
         try:
             if self._folder.is_relative_to(data_home()):
                 files.make_private(data_home())
             files.make_private(self._folder)
         except OSError as error:
-            message = f"{self._folder} cannot be made: {error.strerror or error}"
+            message = f"cannot create {self._folder}: {error.strerror or error}"
             remedy = "set AUTOTUNER_HOME to a folder with room that you may write"
             raise TrialFailedError.because(FailureCause.DISK_FULL, message, remedy=remedy) from error
 
@@ -158,7 +158,7 @@ class TrialRunner:
         return self._scored(measurements)
 
     def _same_world(self, facts: Mapping[str, str]) -> None:
-        """A server of another build is not measured: its numbers could not be compared with the others'."""
+        """Raises ``TrialFailedError`` for a server of another build, whose numbers could not be compared."""
         build = self._draft.resolved.get("build")
         reported = {**facts, **({"server build": str(build)} if build else {})}
         if changed := self._context.compare(reported):

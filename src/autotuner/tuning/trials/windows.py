@@ -28,17 +28,17 @@ class Windows:
 
     Args:
         spec: The study.
-        benchmark: Puts the load on the server.
+        benchmark: Generates the load.
         endpoint: The server.
         identity: The server's identity before the first window; it must stay the same.
         labels: Study, trial and owner, for what the benchmark creates outside of this process.
-        folder: Where request records go.
+        folder: Folder for request records.
         telemetry: GPU sensors of the trial.
-        neighbors: What is known of other processes' CPU use, over all trials of the run.
+        neighbors: CPU use of other processes, over all trials of the run.
         progress: Takes the phases and the progress of the windows.
         gpus: GPUs that the trial holds.
-        engine: Knows where the server's own metrics are.
-        resolved: What the server decided for itself at start.
+        engine: Source of the server's own metrics.
+        resolved: Settings that the server chose at start.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Windows:
         self._gpus = gpus
         self._running_limit = running_limit(engine, endpoint.argv, resolved)
         own = (engine.server_metrics,) if engine.server_metrics is not None else ()
-        # A server that was not launched here need not be of the engine that the study names.
+        # A server that was not launched here may not be the engine that the study names.
         self._server_metrics = own if endpoint.argv else metrics_sources()
 
     async def measure(self) -> tuple[Measurement, ...]:
@@ -85,7 +85,7 @@ class Windows:
         return tuple(windows)
 
     async def _window(self, scenario: Scenario, level: LoadLevel, name: str) -> Measurement:
-        """One window. It is measured a second time if other processes used CPU meanwhile; the quieter one is kept."""
+        """Measures one window, and again if other processes used CPU meanwhile; the less disturbed one is kept."""
         neighbors = self._neighbors
         first = await self._attempt(scenario, level, f"records-{name}-0.parquet")
         if not neighbors.seen(first.self_check.foreign_cpu_cores, again=False):
@@ -108,7 +108,7 @@ class Windows:
         self._progress.enter(Phase.WARMING, scenario, level)
 
         def on_progress(seen: Progress) -> None:
-            # The first report is what tells that the warm-up is over.
+            # The first report marks the end of the warm-up.
             if self._progress.phase is not Phase.MEASURING:
                 self._progress.enter(Phase.MEASURING, scenario, level)
             self._progress.window(seen, scenario, level)
@@ -135,21 +135,21 @@ class Windows:
         return measured
 
     async def _answered(self, measured: Measurement) -> Measurement:
-        """The measurement, if any request of it succeeded."""
+        """The measurement if any request succeeded; otherwise raises ``TrialFailedError``."""
         if measured.requests > measured.failed:
             return measured
         raise TrialFailedError(unanswered(measured).replaced(log_tail=await self._endpoint.log_tail()))
 
 
 def _with_limit(measured: Measurement, limit: int | None) -> Measurement:
-    """With the number of requests that the server runs at once, where its metrics need it to be understood."""
+    """Adds the number of requests that the server runs at once, which its metrics are compared with."""
     if measured.server is None or limit is None:
         return measured
     return measured.replaced(server=measured.server.replaced(running_limit=limit))
 
 
 def _per_gpu(measured: Measurement, gpus: int) -> Measurement:
-    """With the throughput of each leased GPU, which compares configurations of different sizes."""
+    """Adds the throughput per leased GPU, by which configurations of different sizes can be compared."""
     rate = measured.value("output_throughput", None)
     if rate is None or not gpus:
         return measured

@@ -81,7 +81,7 @@ def test_no_warning_where_values_may_differ(engine: str, parameters: Any, worklo
     assert warned(engine, parameters, workload) == []
 
 
-def test_a_queue_needs_a_second_request() -> None:
+def test_queue_needs_two_requests() -> None:
     alone = {"scenarios": "D(100,50)", "concurrency": 1}
     [why] = warned("sglang", {"schedule-policy": ["fcfs", "lpm"]}, alone)
     assert re.findall(r"\d+", why) == ["1"]

@@ -1,4 +1,4 @@
-"""Objectives and SLOs that no trial could measure are refused before anything is launched."""
+"""Objectives and SLOs that no trial could measure are rejected before a launch."""
 
 from typing import Any
 
@@ -16,11 +16,11 @@ from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.tuning.planning.measurable import idle_bounds, unmeasurable
 
 
-def study(loop: Any, *asked: str, scenarios: tuple[str, ...] = ("D(10,10)",), rates: bool = False) -> StudySpec:
-    """With these bounds (``<=``) and objectives, at concurrency 1 and (``rates``) 4 requests/s."""
+def study(loop: Any, *texts: str, scenarios: tuple[str, ...] = ("D(10,10)",), rates: bool = False) -> StudySpec:
+    """A study with these SLOs and objectives at concurrency 1 and, with ``rates``, at 4 requests/s."""
     levels = (Concurrency(in_flight=1), RequestRate(rate=4.0)) if rates else (Concurrency(in_flight=1),)
-    bounds = [text for text in asked if "=" in text.split(" at ")[0]]
-    goals = [text for text in asked if text not in bounds] or ["max output_throughput"]
+    bounds = [text for text in texts if "=" in text.split(" at ")[0]]
+    goals = [text for text in texts if text not in bounds] or ["max output_throughput"]
     made: StudySpec = loop.spec().model_copy(
         update={
             "objectives": tuple(map(parse_objective, goals)),
@@ -57,7 +57,7 @@ def test_time_from_the_schedule_of_a_closed_loop(loop: Any, metric: str) -> None
     assert wrong(study(loop, text, rates=True)) == [("objective", text)], "one of its two levels"
     assert wrong(study(loop, f"{text} at rate=4/s poisson", rates=True)) == []
     assert wrong(study(loop, f"p99 {metric} <= 1s")) == [("slo", f"p99 {metric} <= 1000ms")]
-    assert wrong(study(loop, "goodput >= 1", f"{metric} <= 1s")) == [], "of each request; falls back to the plain one"
+    assert wrong(study(loop, "goodput >= 1", f"{metric} <= 1s")) == [], "a bound on each request"
 
 
 def test_goodput_without_bounds_on_requests(loop: Any) -> None:
@@ -67,12 +67,12 @@ def test_goodput_without_bounds_on_requests(loop: Any) -> None:
     assert wrong(study(loop, "max goodput", "ttft <= 1s")) == []
 
 
-def test_bounds_on_requests_without_goodput_are_said(loop: Any) -> None:
+def test_warning_about_bounds_on_requests_without_goodput(loop: Any) -> None:
     assert [p.value for p in idle_bounds(study(loop, "ttft <= 1s", "p99 tpot <= 1s"))] == ["ttft <= 1000ms"]
     assert idle_bounds(study(loop, "max goodput", "ttft <= 1s")) == []
 
 
-def test_figures_of_gpus(loop: Any) -> None:
+def test_gpu_metrics(loop: Any) -> None:
     energy = study(loop, "min energy_per_token")
     rate = study(loop, "max output_throughput_per_gpu")
     external = ExternalDeployer(ExternalSettings(url="http://127.0.0.1:1"))
@@ -82,10 +82,10 @@ def test_figures_of_gpus(loop: Any) -> None:
         assert wrong(spec, external, gpus=1) == [("objective", spec.objectives[0].text)]
     kubernetes = KubernetesDeployer(KubernetesDeployer.Settings())
     assert wrong(rate, kubernetes, gpus=1) == []
-    assert wrong(energy, kubernetes, gpus=1) == [("objective", "min energy_per_token")], "nobody reads their sensors"
+    assert wrong(energy, kubernetes, gpus=1) == [("objective", "min energy_per_token")], "without their sensors"
 
 
-def test_places_and_statistics_of_studies_that_no_file_was_read_for(loop: Any) -> None:
+def test_places_and_statistics_of_studies_without_a_file(loop: Any) -> None:
     elsewhere = Objective(metric="output_throughput", direction=Direction.MAX, at="concurrency=9")
     without = Objective(metric="ttft", direction=Direction.MIN)
     spec = study(loop).model_copy(update={"objectives": (elsewhere, without)})

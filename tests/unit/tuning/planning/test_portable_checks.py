@@ -1,4 +1,4 @@
-"""Portable settings before a launch: refused with their place in the file, skipped, or launched."""
+"""Portable settings before a launch: rejected with their path in the file, skipped, or launched."""
 
 import re
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Tabled(PortableEngine, FakeEngine):
-    """The fake server's engine with the real table of SGLang."""
+    """The fake engine with SGLang's table of portable settings."""
 
     kind: ClassVar[str] = "sglang"
     catalog: ClassVar[Mapping[str, CatalogEntry]] = {
@@ -37,7 +37,7 @@ class Tabled(PortableEngine, FakeEngine):
     }
 
     def gpus(self, values: Mapping[str, Value]) -> int:
-        """As SGLang counts."""
+        """The product of all degrees, as for SGLang."""
         total = 1
         for name in self.catalog:
             value = values.get(name)
@@ -103,7 +103,7 @@ async def test_refused_before_a_launch(
     assert str(caught.value) == snapshot
 
 
-async def test_what_is_refused_only_together_is_skipped() -> None:
+async def test_combinations_that_the_engine_rejects_are_skipped() -> None:
     found = await launchable(quantization={"attention": ["auto", "fp8"], "kv_cache": ["auto", "fp8_e5m2", "fp8_e4m3"]})
     assert [(v["quantization.attention"], v["quantization.kv-cache"]) for v in found] == [
         ("auto", "auto"),
@@ -113,7 +113,7 @@ async def test_what_is_refused_only_together_is_skipped() -> None:
     ]
 
 
-async def test_constraints_and_the_target_bound_portable_parameters() -> None:
+async def test_constraints_and_gpus_limit_portable_parameters() -> None:
     sizes = {"tp": [1, 2, 8], "pp": [1, 2]}
     assert len(await launchable(parallelism=sizes)) == 5
     found = await launchable(
@@ -155,14 +155,12 @@ async def test_values_that_are_too_large_are_reported_and_not_launched() -> None
         ({"parallelism": {"tp": [2, 4]}}, None),
     ],
 )  # fmt: skip
-async def test_the_default_is_known_as_a_configuration(
-    changes: dict[str, Any], default: dict[str, Value] | None
-) -> None:
+async def test_default_as_a_configuration(changes: dict[str, Any], default: dict[str, Value] | None) -> None:
     prepared = await study(**changes)
     assert (prepared.default and dict(prepared.default.values)) == default
 
 
-async def test_a_launch_has_real_flags_only_and_proves_each_of_them() -> None:
+async def test_launch_only_has_the_engines_own_flags() -> None:
     prepared = await study(
         engine={"kind": "sglang", "args": {"note": "kept", "dp_size": 2}},
         parallelism={"preset": "balanced", "tp": [1, 2]},

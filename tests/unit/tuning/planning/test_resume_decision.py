@@ -247,5 +247,5 @@ async def test_renamed_study(loop: Any, store: Store) -> None:
     assert [e.seq for e in store.events.read("s-old")] == seqs
     launched, _ = await run(loop, store)
     assert len(launched) == 4, "the study starts anew"
-    with pytest.raises(StoreError, match="a study named s-old is stored already"):
+    with pytest.raises(StoreError, match=r"\bs-old\b"):
         store.studies.rename("s", "s-old")

@@ -1,4 +1,4 @@
-"""Studies on simulated GPUs: what takes the place of what, and that the numbers cannot mix."""
+"""Simulated variants of studies: their engine, and the name that keeps their numbers apart."""
 
 from pathlib import Path
 
@@ -29,18 +29,18 @@ def study(kind: str, name: str = "chat", **settings: object) -> StudySpec:
         ("a100-40gbX4", ("A100-40GB", 4)),
     ],
 )
-def test_gpus_are_read(text: str, expected: tuple[str, int]) -> None:
+def test_parse_gpus(text: str, expected: tuple[str, int]) -> None:
     assert parse_gpus(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "x8", "H100x0", "H100x9999", "H101x8", "H100x-1", "8xH100"])
-def test_other_texts_are_refused(text: str) -> None:
+def test_invalid_gpus(text: str) -> None:
     with pytest.raises(UsageError) as error:
         parse_gpus(text)
     assert error.value.problems[0].where == "--simulate"
 
 
-def test_the_simulated_engine_takes_the_files_place() -> None:
+def test_engine_is_replaced_by_the_simulated_one() -> None:
     spec = study("sglang", args={"tp-size": 2}, env={"A": "1"}, start_timeout="3m")
     found = simulated_study(spec, "H100x8")
     assert found.engine.kind == "simulated"
@@ -50,7 +50,7 @@ def test_the_simulated_engine_takes_the_files_place() -> None:
     assert (found.parameters, found.workload) == (spec.parameters, spec.workload)
 
 
-def test_its_name_keeps_the_numbers_apart() -> None:
+def test_name_shows_the_simulated_gpus() -> None:
     names = {simulated_study(study("vllm"), gpus).name for gpus in ("H100x8", "H100x4", "H200x8")}
     assert len(names) == 3
     assert all("simulated" in name for name in names)
@@ -59,12 +59,12 @@ def test_its_name_keeps_the_numbers_apart() -> None:
     assert long.endswith("-simulated-A100-40GBx8")
 
 
-def test_a_simulated_study_only_changes_its_gpus() -> None:
+def test_simulated_study_on_other_gpus() -> None:
     found = simulated_study(study("simulated", flavor="vllm", gpu="L4", speed=10.0), "H100x2")
     assert found.engine.settings == {"flavor": "vllm", "gpu": "H100", "gpu_count": 2, "speed": 10.0}
 
 
-def test_other_engines_cannot_be_simulated() -> None:
+def test_engine_that_cannot_be_simulated() -> None:
     with pytest.raises(UsageError) as error:
         simulated_study(study("llama_cpp"), "H100x8")
     assert error.value.problems[0].where == "engine.kind"
@@ -78,7 +78,7 @@ async def test_constraints_know_the_simulated_gpus() -> None:
     assert [c.values["max-running-requests"] for c in prepared.space.grid()] == [8]
 
 
-def test_a_model_whose_shape_is_unknown_is_refused_before_a_launch(tmp_path: Path) -> None:
+def test_model_of_unknown_shape(tmp_path: Path) -> None:
     for path in ("org/private-model", str(tmp_path)):
         spec = study("vllm").model_copy(update={"model": Model(path=path)})
         with pytest.raises(UsageError) as error:

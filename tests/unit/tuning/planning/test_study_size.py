@@ -1,4 +1,4 @@
-"""Counts of a study: its grid is walked once, whoever asks."""
+"""Counts of a study, computed in one pass over its grid."""
 
 from typing import Any
 

@@ -26,7 +26,7 @@ def numbers(text: str) -> set[float]:
     return {float(number) for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?\b", text)}
 
 
-def test_a_p99_of_three_requests() -> None:
+def test_p99_of_three_requests() -> None:
     (warning,) = warned(requests=3)
     assert "p99 ttft" in warning
     assert {3, 100} <= numbers(warning)
@@ -40,18 +40,18 @@ def test_requests_of_an_open_loop(rate: float, many: int | None) -> None:
     assert many is None or {many, 100} <= numbers(warnings[0])
 
 
-def test_requests_that_a_closed_loop_needs() -> None:
+def test_samples_of_a_closed_loop() -> None:
     assert not warned()
     spec = sample_spec(slos=(P99,))
     assert any("p99 ttft" in c.detail and 100 in numbers(c.detail) for c in window_checks(spec))
 
 
-def test_a_bound_at_another_level_does_not_count() -> None:
+def test_slo_at_another_level_is_ignored() -> None:
     elsewhere = P99.model_copy(update={"at": "concurrency=99"})
     assert not warned(requests=3, slos=(elsewhere,))
 
 
-def test_an_objectives_percentile_counts_too() -> None:
+def test_percentile_of_an_objective() -> None:
     p95 = Objective(metric="ttft", statistic="p95", direction=Direction.MIN)
     spec = sample_spec(objectives=(p95,), slos=())
     load = spec.workload.model_copy(update={"requests": 12})
@@ -59,7 +59,7 @@ def test_an_objectives_percentile_counts_too() -> None:
     assert any(c.status is CheckStatus.WARN and {12, 20} <= numbers(c.detail) for c in checks)
 
 
-def test_the_bounds_of_a_window() -> None:
+def test_duration_of_a_window() -> None:
     spec = sample_spec(slos=())
     (check,) = window_checks(spec)
     assert check.status is CheckStatus.OK

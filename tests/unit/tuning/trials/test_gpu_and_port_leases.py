@@ -38,14 +38,14 @@ def ports() -> range:
     pytest.skip("no three free ports")
 
 
-async def test_ports_of_runs_at_once_are_different(leases: MakeLeases, ports: range, store: Store) -> None:
+async def test_concurrent_leases_have_different_ports(leases: MakeLeases, ports: range, store: Store) -> None:
     async with leases("a").port(ports) as one, leases("b").port(ports) as two, leases("a").port(ports) as three:
         assert sorted((one, two, three)) == list(ports)
         with pytest.raises(TrialFailedError) as caught:
             async with leases("c").port(ports):
-                pytest.fail("there are no more")
+                pytest.fail("all ports are leased")
     assert caught.value.failure.cause is FailureCause.PORT_UNAVAILABLE
-    assert f"all ports from {ports[0]} to {ports[-1]} are in use" in caught.value.failure.message
+    assert [port for port in (ports[0], ports[-1]) if str(port) not in caught.value.failure.message] == []
     assert store.leases.all() == []
 
 
@@ -60,7 +60,7 @@ async def test_port_in_use_by_another_process_is_skipped(leases: MakeLeases, por
                 assert len(store.leases.all()) == 1
 
 
-async def test_the_next_trial_begins_at_another_port(leases: MakeLeases, ports: range) -> None:
+async def test_next_trial_starts_at_the_next_port(leases: MakeLeases, ports: range) -> None:
     seen = []
     for trial in range(3):
         async with leases(trial=trial).port(ports) as port:
@@ -69,44 +69,42 @@ async def test_the_next_trial_begins_at_another_port(leases: MakeLeases, ports: 
     assert seen == [*ports[first:], *ports[:first]]
 
 
-async def test_no_port_at_all(leases: MakeLeases) -> None:
+async def test_empty_range_of_ports(leases: MakeLeases) -> None:
     with pytest.raises(TrialFailedError):
         async with leases().port(range(24000, 24000)):
-            pytest.fail("there is none")
+            pytest.fail("the range is empty")
 
 
-async def test_a_dead_owners_port_is_taken_over(leases: MakeLeases, ports: range, store: Store) -> None:
+async def test_port_of_a_dead_owner_is_taken_over(leases: MakeLeases, ports: range, store: Store) -> None:
     for port in ports:
         name = f"port:{socket.gethostname()}:{port}"
         assert store.leases.take([name], owner_id="dead", study="old", trial=3, now=1.0, dead=())
     async with leases("b", dead=("dead",)).port(ports) as taken:
         store.leases.release(f"port:{socket.gethostname()}:{taken}", "dead")
         living = [lease.resource for lease in store.leases.all() if lease.owner_id == "b"]
-        assert living == [f"port:{socket.gethostname()}:{taken}"], "the dead one gives back nothing of the living one's"
+        assert living == [f"port:{socket.gethostname()}:{taken}"], "a release by the dead owner has no effect"
 
 
-async def test_runs_with_stores_of_their_own_never_share_a_port(
-    ports: range, tmp_path: Path, leases: MakeLeases
-) -> None:
-    """Two users of one machine: neither sees the other's leases, and the servers do not listen yet."""
+async def test_runs_with_separate_stores_never_share_a_port(ports: range, tmp_path: Path, leases: MakeLeases) -> None:
+    """Two users of one machine cannot see each other's leases, and their servers do not listen yet."""
     with Store.open(f"sqlite:///{tmp_path / 'another.db'}") as another:
-        theirs = Leases(another, owner_id="they", study="t", trial=0, dead=lambda: ())
-        async with leases("a").port(ports) as one, theirs.port(ports) as two, leases("a").port(ports) as three:
+        other = Leases(another, owner_id="other", study="t", trial=0, dead=lambda: ())
+        async with leases("a").port(ports) as one, other.port(ports) as two, leases("a").port(ports) as three:
             assert sorted((one, two, three)) == list(ports)
             with pytest.raises(TrialFailedError):
-                async with theirs.port(ports):
-                    pytest.fail("there are no more")
+                async with other.port(ports):
+                    pytest.fail("all ports are leased")
 
 
-async def test_runs_begin_at_different_ports(leases: MakeLeases) -> None:
-    begun = set()
+async def test_runs_start_at_different_ports(leases: MakeLeases) -> None:
+    first_ports = set()
     for number in range(20):
         async with leases(f"owner-{number}").port(range(20000, 30000)) as port:
-            begun.add(port)
-    assert len(begun) == 20
+            first_ports.add(port)
+    assert len(first_ports) == 20
 
 
-async def test_an_error_within_gives_everything_back(leases: MakeLeases, ports: range, store: Store) -> None:
+async def test_error_releases_all_leases(leases: MakeLeases, ports: range, store: Store) -> None:
     with pytest.raises(ValueError, match="within"):  # noqa: PT012 - the block is what is tested
         async with leases().gpus(2, FakeDeployer(gpus=fake_gpus(4)).gpus), leases().port(ports):
             assert len(store.leases.all()) == 3
@@ -114,8 +112,8 @@ async def test_an_error_within_gives_everything_back(leases: MakeLeases, ports: 
     assert store.leases.all() == []
 
 
-async def test_cancelling_at_any_moment_leaves_nothing(leases: MakeLeases, ports: range, store: Store) -> None:
-    """Also between the transaction and its result."""
+async def test_cancellation_at_any_time_releases_all_leases(leases: MakeLeases, ports: range, store: Store) -> None:
+    """Including between a transaction and its result."""
 
     async def hold() -> None:
         async with leases().gpus(4, FakeDeployer(gpus=fake_gpus(4)).gpus), leases().port(ports):

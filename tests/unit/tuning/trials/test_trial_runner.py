@@ -1,5 +1,6 @@
 """One trial: phases, windows, verdict, limits, and what is released on every path."""
 
+import re
 from typing import Any
 
 import anyio
@@ -149,4 +150,4 @@ async def test_too_few_gpus_fail_at_once(loop: Any) -> None:
     trial = await loop.trial(loop.prepared(engine=GpuEngine(FakeEngineSettings()), gpus=4), EIGHT)
     assert trial.failure is not None
     assert (trial.state, trial.failure.cause) == (TrialState.VOID, FailureCause.GPU_UNAVAILABLE)
-    assert "8 GPUs are needed, and the target has 4" in trial.failure.message
+    assert re.findall(r"\d+", trial.failure.message) == ["8", "4"]
