@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from syrupy.assertion import SnapshotAssertion
 
 from autotuner.deployers.ome import check_installation
 from autotuner.deployers.ome.resources import BENCHMARKS
@@ -25,7 +24,7 @@ def test_served_kinds() -> None:
     kinds = [*check_installation.KINDS, BENCHMARKS]
     resources = [{"name": name} for kind in kinds for name in (kind, f"{kind}/status")]
     assert check_installation.served({"resources": resources}).detail == "ome.io/v1beta1, 6 kinds"
-    assert "not installed" in check_installation.served(None).detail
+    assert check_installation.served(None).status is FAIL
     incomplete = check_installation.served({"resources": resources[2:]})
     assert (incomplete.status, "inferenceservices" in incomplete.detail) == (FAIL, True)
     assert check_installation.served({"resources": resources[:-2]}).status is WARN
@@ -37,40 +36,44 @@ def test_served_kinds() -> None:
         ("ghcr.io:443/x/ome-manager:v0.1.4", 1, "v0.1.4, 1 of 3 ready"),
         ("registry:5000/ome-manager", 3, "no tag, 3 of 3 ready"),
         ("ome-manager:v1.2.2@sha256:abc", 3, "v1.2.2, 3 of 3 ready"),
-        ("ome-manager:v0.1.5", None, "v0.1.5, 0 of 3 ready: services would not be processed"),
+        ("ome-manager:v0.1.5", None, "v0.1.5, 0 of 3 ready"),
     ],
 )
-def test_the_manager(image: str, ready: int | None, detail: str) -> None:
+def test_manager(image: str, ready: int | None, detail: str) -> None:
     spec = {"replicas": 3, "template": {"spec": {"containers": [{"image": image}]}}}
     found = check_installation.manager({"spec": spec, "status": {"readyReplicas": ready}}, "ome")
-    assert (found.detail, found.status) == (detail, OK if ready else FAIL)
+    assert (found.detail.partition(":")[0], found.status) == (detail, OK if ready else FAIL)
     assert "ome_namespace" in check_installation.manager(None, "ome").remedy
 
 
 @pytest.mark.parametrize(
-    ("cause", "kind", "remedy"),
+    ("cause", "like"),
     [
-        ("dial tcp 10.0.0.7:443: connect: connection refused", "reachable", "rollout restart"),
-        ('no endpoints available for service "ome-webhook-server-service"', "reachable", "rollout restart"),
-        ('service "ome-webhook-server-service" not found', "reachable", "rollout restart"),
-        ("tls: failed to verify certificate: x509: certificate signed by unknown authority", "certificate", "cert-m"),
-        ("tls: failed to verify certificate: x509: certificate has expired", "certificate", "cert-m"),
-        ("context deadline exceeded", "timeout", "network policies"),
-        ("net/http: request canceled (Client.Timeout exceeded while awaiting headers)", "timeout", "network policies"),
-        ("unexpected EOF", "cannot call", "rollout restart"),
+        ("dial tcp 10.0.0.7:443: connect: connection refused", "connection refused"),
+        ('no endpoints available for service "ome-webhook-server-service"', "connection refused"),
+        ('service "ome-webhook-server-service" not found', "connection refused"),
+        ("tls: failed to verify certificate: x509: certificate signed by unknown authority", "x509"),
+        ("tls: failed to verify certificate: x509: certificate has expired", "x509"),
+        ("context deadline exceeded", "timeout"),
+        ("net/http: request canceled (Client.Timeout exceeded while awaiting headers)", "timeout"),
+        ("unexpected EOF", "anything else"),
     ],
 )
-def test_webhooks(cause: str, kind: str, remedy: str) -> None:
+def test_webhooks(cause: str, like: str) -> None:
+    """Each message of the API server belongs to one kind of fault, with its own explanation and remedy."""
     post = f'Post "https://ome-webhook-server-service.ome.svc:443/mutate?timeout=10s": {cause}'
     message = (
         f'Internal error occurred: failed calling webhook "isvc.ome-webhook.defaulter": failed to call webhook: {post}'
     )
     found = check_installation.webhook(f"no answer from the Kubernetes API server: {message}", "ome-system")
     assert found.status is FAIL
-    assert found.detail == f"{found.detail.partition(':')[0]}: isvc.ome-webhook.defaulter: {cause}"
-    assert kind in found.detail.partition(":")[0]
-    assert remedy in found.remedy
-    assert "-n ome-system " in found.remedy or "namespace ome-system" in found.remedy
+    why, _, rest = found.detail.partition(": ")
+    assert rest == f"isvc.ome-webhook.defaulter: {cause}"
+    kinds = ("connection refused", "x509", "timeout", "anything else")
+    examples = {kind: check_installation.webhook(f'failed calling webhook "w": {kind}', "ome-system") for kind in kinds}
+    assert len({check.detail.partition(":")[0] for check in examples.values()}) == len(kinds)
+    assert (why, found.remedy) == (examples[like].detail.partition(":")[0], examples[like].remedy)
+    assert "ome-system" in found.remedy
 
 
 def test_certificates() -> None:
@@ -89,7 +92,7 @@ def config(**data: Any) -> Object:
 
 def test_configuration() -> None:
     check = check_installation.configuration
-    assert check(config(ingress={"disableIngressCreation": True, "ingressDomain": "a.b"})).detail.startswith("not ")
+    assert check(config(ingress={"disableIngressCreation": True, "ingressDomain": "a.b"})).status is OK
     assert check(config(ingress={"ingressDomain": "a.b"})).detail.endswith(" a.b")
     assert [check(c).status for c in (None, config(), config(ingress="{"), config(ingress="3"))] == [WARN] * 4
     image = check_installation.benchmark_image
@@ -111,7 +114,7 @@ CRASHED = {"containerStatuses": [{"state": {"waiting": {}}, "lastState": {"termi
 SHAPE = "starting\nFatal: couldn't find shape  in the shape mapping\ngoroutine 1 [running]:\nmain.main()\n"
 
 
-def test_an_agent() -> None:
+def test_agent() -> None:
     look = check_installation.agent
     assert the_only(look(agent_set(2), [agent_pod()], {}, needed=True)).detail == "2 of 2 pods ready"
     assert the_only(look(None, [], {}, needed=True)).status is FAIL
@@ -124,16 +127,17 @@ def test_an_agent() -> None:
     other = the_only(look(agent_set(1), [agent_pod(**CRASHED)], {"p": "a\nnil pointer\n"}, needed=False))
     assert other.status is WARN
     assert other.detail.endswith(": nil pointer")
-    assert the_only(look(agent_set(1), [agent_pod(**CRASHED)], {}, needed=True)).detail.endswith("empty")
+    assert the_only(look(agent_set(1), [agent_pod(**CRASHED)], {}, needed=True)).status is FAIL
 
 
-def test_an_agent_without_room() -> None:
+def test_agent_that_cannot_be_scheduled() -> None:
     condition = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient cpu."}
     pending = agent_pod(conditions=[condition])
-    for requests, cure in (({"cpu": "10", "memory": "100Gi"}, "requests.cpu=500m"), ({"cpu": "1"}, "make room")):
+    for requests, too_large in (({"cpu": "10", "memory": "100Gi"}, True), ({"cpu": "1"}, False)):
         found = the_only(check_installation.agent(agent_set(0, **requests), [pending], {}, needed=True))
         assert "Insufficient cpu" in found.detail
-        assert cure in found.remedy
+        assert ("requests.cpu=500m" in found.remedy) is too_large
+        assert found.remedy
 
 
 def test_crashing_pods() -> None:
@@ -173,48 +177,3 @@ def test_benchmark_pods() -> None:
     assert check.status is WARN
     assert check.detail.startswith("p ")
     assert check.detail.endswith(" i:1 (ImagePullBackOff)")
-
-
-def every_message() -> list[Check]:
-    """A check of each kind."""
-    kinds = [{"name": kind} for kind in (*check_installation.KINDS, BENCHMARKS)]
-    unready = {"metadata": {"name": "cert-manager-cainjector"}}
-    spec = {"replicas": 3, "template": {"spec": {"containers": [{"image": "ome-manager:v0.1.5"}]}}}
-    held = {"kind": "BenchmarkJob", "metadata": {"name": "b", "deletionTimestamp": "x", "finalizers": ["f"]}}
-    stands = {"kind": "InferenceService", "metadata": {"name": "at-1"}}
-    pending = agent_pod(conditions=[{"type": "PodScheduled", "status": "False", "message": "1 Insufficient cpu."}])
-    waiting = [{"image": "i:1", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]
-    causes = ("connection refused", "x509: expired", "deadline exceeded", "unexpected EOF")
-    look = check_installation
-    return [
-        look.served(None),
-        look.served({"resources": kinds[1:]}),
-        look.served({"resources": kinds[:-1]}),
-        look.served({"resources": kinds}),
-        look.manager(None, "ome"),
-        look.manager({"spec": spec}, "ome"),
-        *(look.webhook(f'failed calling webhook "w": Post "https://x": {cause}', "ome") for cause in causes),
-        look.certificates(None, []),
-        look.certificates({}, [unready]),
-        look.certificates({}, []),
-        look.configuration(None),
-        look.configuration(config(ingress={"disableIngressCreation": True})),
-        look.configuration(config(ingress={})),
-        look.benchmark_image(None),
-        look.benchmark_image(config(benchmarkjob={"image": "i:1"})),
-        *look.agent(None, [], {}, needed=True),
-        *look.agent(agent_set(1), [], {}, needed=True),
-        *look.agent(agent_set(2), [], {}, needed=True),
-        *look.agent(agent_set(1), [agent_pod(**CRASHED)], {"p": SHAPE}, needed=True),
-        *look.agent(agent_set(1), [agent_pod(**CRASHED)], {}, needed=True),
-        *look.agent(agent_set(0, cpu="10"), [pending], {}, needed=True),
-        *look.agent(agent_set(0, cpu="1"), [pending], {}, needed=True),
-        *look.left_behind([], {}),
-        *look.left_behind([held, stands], {}),
-        *look.left_behind([held], {"b": "its model is gone"}),
-        *look.benchmark_pods([agent_pod(containerStatuses=waiting)]),
-    ]
-
-
-def test_wording(snapshot: SnapshotAssertion) -> None:
-    assert [f"{check.status}: {check.name}: {check.detail} -> {check.remedy}" for check in every_message()] == snapshot

@@ -1,4 +1,4 @@
-"""What the lines of OME's preflight say of what the API server tells: pure, case by case."""
+"""Preflight checks of models, runtimes and nodes, from JSON of the API server."""
 
 import json
 from typing import Any
@@ -54,21 +54,26 @@ def the_only(checks: list[Check]) -> Check:
 
 
 @pytest.mark.parametrize(
-    ("status", "nodes", "kind", "words"),
+    ("status", "nodes", "kind", "facts"),
     [
-        ({"state": "Ready", "nodesReady": ["a"]}, [holder("a")], OK, "ready on a"),
-        ({"state": "Ready", "nodesReady": ["a"]}, None, OK, "ready on a"),
-        ({"state": "Ready", "nodesReady": ["a"], "nodesFailed": ["b"]}, [holder("a")], OK, "ready on a; failed on b"),
-        ({"state": "Ready", "nodesReady": ["a"]}, [node("a")], FAIL, f"is Ready, but no node has its label {LABEL}"),
-        ({"state": "In_Transit"}, [holder("a"), node("b")], WARN, "is In_Transit, but a may serve it"),
-        ({"state": "In_Transit"}, [node("a")], FAIL, "is In_Transit: no node has it yet"),
-        ({"state": "Failed", "nodesFailed": ["a", "b"]}, [node("a")], FAIL, "to any node; failed on a, b"),
-        ({}, [node("a")], FAIL, "is without a state: no node has it yet"),
+        ({"state": "Ready", "nodesReady": ["a"]}, [holder("a")], OK, ["ready on a"]),
+        ({"state": "Ready", "nodesReady": ["a"]}, None, OK, ["ready on a"]),
+        (
+            {"state": "Ready", "nodesReady": ["a"], "nodesFailed": ["b"]},
+            [holder("a")],
+            OK,
+            ["ready on a", "failed on b"],
+        ),
+        ({"state": "Ready", "nodesReady": ["a"]}, [node("a")], FAIL, ["Ready", LABEL]),
+        ({"state": "In_Transit"}, [holder("a"), node("b")], WARN, ["In_Transit", " a "]),
+        ({"state": "In_Transit"}, [node("a")], FAIL, ["In_Transit"]),
+        ({"state": "Failed", "nodesFailed": ["a", "b"]}, [node("a")], FAIL, ["failed on a, b"]),
+        ({}, [node("a")], FAIL, ["ClusterBaseModel m "]),
     ],
 )
-def test_a_models_state(status: Object, nodes: list[Object] | None, kind: CheckStatus, words: str) -> None:
+def test_state_of_a_model(status: Object, nodes: list[Object] | None, kind: CheckStatus, facts: list[str]) -> None:
     found = the_only(check_model.checks(model(status=status), nodes, {}))
-    assert (found.status, words in found.detail) == (kind, True), found
+    assert (found.status, [fact for fact in facts if fact not in found.detail]) == (kind, []), found
     assert bool(found.remedy) is (kind is not OK)
 
 
@@ -77,14 +82,14 @@ def test_many_nodes_are_counted() -> None:
     assert found.detail.endswith("n0, n1, n10, n2, n3, n4, n5, n6 and 3 more")
 
 
-def test_a_long_name_is_found_by_the_status() -> None:
-    """OME's label has a digest of it."""
+def test_model_with_a_long_name_is_found_by_its_status() -> None:
+    """OME's label contains a digest of the name."""
     long = model(name="x" * 40, status={"state": "Ready", "nodesReady": ["a"]})
     assert check_model.holders(long, [node("a"), node("b")]) == ["a"]
     assert the_only(check_model.checks(long, [node("a")], {})).status is OK
 
 
-def test_what_agents_write_down() -> None:
+def test_download_progress_reported_by_agents() -> None:
     entry = {"status": "Updating", "progress": {"totalBytes": 2e9, "completedBytes": 5e8}}
     maps = [
         {"metadata": {"name": "a"}, "data": {"clusterbasemodel.m": json.dumps(entry)}},
@@ -98,44 +103,44 @@ def test_what_agents_write_down() -> None:
         {"metadata": {"name": "f"}, "data": {"clusterbasemodel.other": "{}"}},
         {"metadata": {"name": "g"}},
     ]
-    told = check_model.progress(model(), maps)
-    assert told == {"a": "Updating, 25% of 2.0 GB", "b": "Updating, Copy", "c": "Failed"}
+    progress = check_model.progress(model(), maps)
+    assert progress == {"a": "Updating, 25% of 2.0 GB", "b": "Updating, Copy", "c": "Failed"}
     own = OmeResource({**model().body, "metadata": {"name": "m", "namespace": "ns"}})
     mine = [{"metadata": {"name": "a"}, "data": {"ns.basemodel.m": '{"status": "Ready"}'}}]
     assert check_model.progress(own, mine) == {"a": "Ready"}
-    found = the_only(check_model.checks(model(status={"state": "In_Transit"}), [], told))
+    found = the_only(check_model.checks(model(status={"state": "In_Transit"}), [], progress))
     assert "; a: Updating, 25% of 2.0 GB; b: Updating, Copy; c: Failed" in found.detail
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "fact", "setting"),
     [
-        ({"spec": {"disabled": True}}, "ClusterBaseModel m is disabled"),
-        ({"spec": {"storage": {"storageUri": "hf://a/b"}}}, "has no storage.path"),
-        ({"spec": {"storage": {"storageUri": "pvc://c/d", "path": "/m"}}}, "is stored at pvc://c/d"),
-        ({"name": "qwen2.5"}, "qwen2.5 is not a valid volume name"),
-        ({"name": "x" * 64}, "is not a valid volume name"),
-        ({"spec": {"vendor": "two words"}}, "vendor two words of m is not a valid label value"),
-        ({"deleted": True}, "ClusterBaseModel m is being deleted"),
+        ({"spec": {"disabled": True}}, "ClusterBaseModel m ", "spec.disabled"),
+        ({"spec": {"storage": {"storageUri": "hf://a/b"}}}, "storage.path", "spec.storage.path"),
+        ({"spec": {"storage": {"storageUri": "pvc://c/d", "path": "/m"}}}, "pvc://c/d", "storageUri"),
+        ({"name": "qwen2.5"}, "qwen2.5 ", "name"),
+        ({"name": "x" * 64}, "x" * 64, "name"),
+        ({"spec": {"vendor": "a b"}}, "vendor a b of m ", "spec.vendor"),
+        ({"deleted": True}, "ClusterBaseModel m ", "create it again"),
     ],
 )
-def test_models_of_which_no_pod_can_be_made(changes: Object, words: str) -> None:
+def test_faults_of_a_model(changes: Object, fact: str, setting: str) -> None:
     made = model(changes.get("name", "m"), {"state": "Ready", "nodesReady": ["a"]}, **changes.get("spec", {}))
     if changes.get("deleted"):
         made.body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     failed = [c for c in check_model.checks(made, None, {}) if c.status is FAIL]
-    assert words in the_only(failed).detail
-    assert failed[0].remedy
+    assert fact in the_only(failed).detail
+    assert setting in failed[0].remedy
 
 
-def test_paths_need_not_be_like_names() -> None:
+def test_path_may_differ_from_the_name() -> None:
     made = model(
         storage={"storageUri": "local:///data/Qwen2.5-0.5B", "path": "/data/Qwen2.5-0.5B"}, status={"state": "Ready"}
     )
     assert the_only(check_model.checks(made, [holder("a")], {})).status is OK
 
 
-def test_an_overview_of_models() -> None:
+def test_overview_of_models() -> None:
     things = [model("a", {"state": "Ready"}).body, model("b", {"state": "Failed"}).body, model("c").body]
     assert check_model.overview(things).detail == "1 ready: a; not ready: b (Failed), c (no state)"
     assert check_model.overview(things[1:]).status is WARN
@@ -150,24 +155,24 @@ def why(found: OmeResource) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("runner", "words"),
+    ("runner", "fact"),
     [
-        ({"name": "main"}, "calls its server's container main"),
-        ({"name": ""}, "calls its server's container nothing"),
-        ({"command": ["sh", "-c", "serve"]}, "starts its server through a shell (sh)"),
-        ({"command": [], "args": []}, "has neither command nor args"),
-        ({"command": ["serve", 8]}, "has 8 in command, which is not a text"),
-        ({"args": ["--disaggregation-mode=decode"]}, "splits prefill from decode"),
-        ({"args": ["--disaggregation_mode", "decode"]}, "splits prefill from decode"),
-        ({"args": ["{{ .Values.x }}"]}, "has {{ in args[0]"),
-        ({"env": [{"name": "T", "value": "{% if %}{{ m }}"}]}, "has {{ in env T"),
+        ({"name": "main"}, "container main"),
+        ({"name": ""}, "ome-container"),
+        ({"command": ["sh", "-c", "serve"]}, "shell (sh)"),
+        ({"command": [], "args": []}, "command nor args"),
+        ({"command": ["serve", 8]}, "8 in command"),
+        ({"args": ["--disaggregation-mode=decode"]}, "--disaggregation-mode"),
+        ({"args": ["--disaggregation_mode", "decode"]}, "--disaggregation-mode"),
+        ({"args": ["{{ .Values.x }}"]}, "{{ in args[0]"),
+        ({"env": [{"name": "T", "value": "{% if %}{{ m }}"}]}, "{{ in env T"),
         ({"resources": {"requests": {"rdma/x": "2"}, "limits": {"rdma/x": "1"}}}, "rdma/x 2 with a limit of 1"),
-        ({"resources": {"requests": {"rdma/x": "2"}}}, "requests rdma/x 2 with no limit"),
+        ({"resources": {"requests": {"rdma/x": "2"}}}, "rdma/x 2 with no limit"),
     ],
 )
-def test_runtimes_that_cannot_be_tuned(runner: Object, words: str) -> None:
-    (told,) = why(runtime(runner))
-    assert words in told
+def test_runtimes_that_cannot_be_tuned(runner: Object, fact: str) -> None:
+    (reason,) = why(runtime(runner))
+    assert fact in reason
 
 
 @pytest.mark.parametrize(
@@ -180,58 +185,57 @@ def test_runtimes_that_cannot_be_tuned(runner: Object, words: str) -> None:
         {"command": ["/opt/shell-server"], "args": ["disaggregation-mode"]},
     ],
 )
-def test_runtimes_that_can(runner: Object) -> None:
+def test_runtimes_that_can_be_tuned(runner: Object) -> None:
     assert why(runtime(runner)) == []
 
 
 def test_all_faults_are_reported_at_once() -> None:
     config = {"leader": {}, "worker": {"size": 2}, "runner": {"name": "x", "command": ["bash"]}}
-    told = why(runtime(engineConfig=config, decoderConfig={"runner": {}}))
-    assert [text.split(",")[0].split("(")[0].strip() for text in told] == [
-        "runs on several nodes",
-        "splits prefill from decode",
-        "calls its server's container x",
-        "starts its server through a shell",
-    ]
-    assert why(runtime(engineConfig={})) == ["has no engineConfig.runner, from which OME makes the server"]
+    reasons = why(runtime(engineConfig=config, decoderConfig={"runner": {}}))
+    facts = ("leader, worker", "decoderConfig", "container x", "shell (bash)")
+    assert [fact in reason for fact, reason in zip(facts, reasons, strict=True)] == [True] * 4
+    assert ["engineConfig.runner" in reason for reason in why(runtime(engineConfig={}))] == [True]
     assert why(OmeResource({"kind": "ServingRuntime", "metadata": {"name": "x" * 64}, "spec": runtime().spec}))
 
 
-def test_a_runtime_and_its_model() -> None:
+def test_runtime_and_its_model() -> None:
     good = the_only(check_runtime.checks(runtime(), model(), GPU))
     assert (good.status, good.detail) == (OK, "ClusterServingRuntime srt-sim-model, serves m")
     bad = the_only(check_runtime.checks(runtime(), model(modelArchitecture="X"), GPU))
-    assert "does not serve m: modelArchitecture is X in the model and LlamaForCausalLM in the runtime" in bad.detail
+    assert [fact for fact in (" m: modelArchitecture ", " X ", "LlamaForCausalLM") if fact not in bad.detail] == []
     classes = runtime(acceleratorRequirements={"acceleratorClasses": ["h100"]})
     assert [c.status for c in check_runtime.checks(classes, None, GPU)] == [OK, WARN]
 
 
-def test_runtimes_that_are_not_there() -> None:
+def test_missing_runtimes() -> None:
     absent = check_runtime.absent
-    assert absent("rt", "ns", ["rtt"], [], []).remedy == 'did you mean "rtt"?'
-    assert absent("rt", "ns", [], ["good"], ["other"]).detail == "ServingRuntime rt is in namespace other, not in ns"
-    assert absent("rt", "ns", ["rtt"], ["good"], []).remedy == "these serve the model: good"
+    assert absent("rt", "ns", ["rtt"], [], []).remedy.count('"rtt"') == 1
+    elsewhere = absent("rt", "ns", [], ["good"], ["other"]).detail
+    assert [fact for fact in ("ServingRuntime rt ", " other", " ns") if fact not in elsewhere] == []
+    assert absent("rt", "ns", ["rtt"], ["good"], []).remedy.endswith(": good")
     assert absent("rt", "ns", [], [], []).remedy
-    assert absent(None, "ns", [], ["good"], []).remedy == "set deploy.runtime; these serve the model: good"
+    unset = absent(None, "ns", [], ["good"], []).remedy
+    assert "deploy.runtime" in unset
+    assert unset.endswith(": good")
 
 
-# Room
+# Nodes
 
 
-def test_what_a_server_asks_for() -> None:
+def test_resources_of_a_server() -> None:
     own = {"requests": {"cpu": 10, "memory": "30Gi", GPU: 1}, "limits": {"cpu": 10, "memory": "30Gi", GPU: 1}}
     found = runtime({"resources": own})
     plan = LaunchPlan(command=("x",), model="m", gpus=4)
-    asked = scheduling.resources(found, plan, OmeSettings(cpu="16", memory="64Gi"))
-    assert asked == {
+    found_resources = scheduling.resources(found, plan, OmeSettings(cpu="16", memory="64Gi"))
+    assert found_resources == {
         "requests": {"cpu": "16", "memory": "64Gi", GPU: "4"},
         "limits": {"cpu": "16", "memory": "64Gi", GPU: "4"},
     }
-    as_it_is = scheduling.resources(found, plan.model_copy(update={"gpus": 0}), OmeSettings())
-    assert as_it_is["requests"] == {"cpu": "10", "memory": "30Gi", GPU: "1"}
+    unchanged = scheduling.resources(found, plan.model_copy(update={"gpus": 0}), OmeSettings())
+    assert unchanged["requests"] == {"cpu": "10", "memory": "30Gi", GPU: "1"}
 
 
-def test_where_a_server_may_come_to() -> None:
+def test_node_selection_of_a_server() -> None:
     toleration = {"key": "a", "operator": "Exists"}
     config = {**runtime().spec["engineConfig"], "nodeSelector": {"b": "1", "c": "1"}, "tolerations": [toleration]}
     mine = {"key": "d", "operator": "Exists"}
@@ -244,7 +248,7 @@ def test_where_a_server_may_come_to() -> None:
 
 
 def test_nodes_without_gpus() -> None:
-    """On a cluster of a diagnosis that is a warning; where a server asks for some, it is why."""
+    """A warning without a study; a failure if a server needs GPUs."""
     bare = {"metadata": {"name": "a"}, "status": {"allocatable": {"cpu": "4"}}}
     nodes = kubernetes_nodes.Nodes(usable=(bare,))
     settings = OmeSettings()
@@ -252,35 +256,35 @@ def test_nodes_without_gpus() -> None:
         found = capacity.room(nodes, demands, settings)
         assert found.status is status
         assert ("device plugin" in found.remedy) is (status is not OK)
-    assert "no node can be used" in capacity.room(kubernetes_nodes.Nodes(), [], settings).detail
-    assert capacity.room(nodes, [{GPU: "1"}], OmeSettings(gpus=1)).status is WARN, "nodes may come on demand"
+    assert capacity.room(kubernetes_nodes.Nodes(), [], settings).status is FAIL
+    assert capacity.room(nodes, [{GPU: "1"}], OmeSettings(gpus=1)).status is WARN, "an autoscaler may add nodes"
 
 
-def test_what_may_not_be_looked_at() -> None:
-    said = (
+def test_objects_that_cannot_be_read() -> None:
+    message = (
         'deployments.apps "x" is forbidden: User "u" cannot get resource "deployments" in API group "apps" in the ...'
     )
-    found = access.not_checked("ome manager", RefusedError(403, "Forbidden", said))
-    assert (found.status, found.detail) == (WARN, "not checked: get deployments (apps) is not allowed")
+    found = access.not_checked("ome manager", RefusedError(403, "Forbidden", message))
+    assert (found.status, "get deployments (apps)" in found.detail) == (WARN, True)
     other = access.not_checked("ome manager", RefusedError(405, "MethodNotAllowed", "no"))
-    assert (other.status, other.detail) == (FAIL, "cannot be read: no")
+    assert (other.status, other.detail.endswith(": no")) == (FAIL, True)
 
 
 @pytest.mark.anyio
-async def test_an_api_server_that_goes_away_in_between() -> None:
-    """What was found before is reported."""
-    there = True
+async def test_api_server_that_stops_responding() -> None:
+    """The checks before are reported."""
+    responds = True
 
     def answer(request: httpx.Request) -> httpx.Response:
-        if there and request.url.path == "/version":
+        if responds and request.url.path == "/version":
             return httpx.Response(200, json={"major": "1", "minor": "27+", "gitVersion": "v1.27.0"})
         raise httpx.ConnectError("refused", request=request)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="https://x") as http:
         found = await ome_preflight.checks(Cluster(http, None, "ns", 0.0), (), OmeSettings())
         assert [(c.status, c.name) for c in found] == [(FAIL, "kubernetes")] * 2
-        assert found[0].remedy == "Kubernetes 1.28 or newer is needed"
+        assert "1.28" in found[0].remedy
         assert "refused" in found[1].detail
-        there = False
+        responds = False
         with pytest.raises(TrialFailedError):
             await ome_preflight.checks(Cluster(http, None, "ns", 0.0), (), OmeSettings())

@@ -1,4 +1,4 @@
-"""The program that brings results out of a volume, run as the pod runs it."""
+"""Reader of results in a volume, run as in its pod."""
 
 import base64
 import json
@@ -16,14 +16,14 @@ def read(root: Path, folder: str, *, read: bool = True) -> subprocess.CompletedP
     return subprocess.run(command, input=order, capture_output=True, check=False)
 
 
-def said(ended: subprocess.CompletedProcess[bytes]) -> list[Any]:
+def messages(ended: subprocess.CompletedProcess[bytes]) -> list[Any]:
     assert ended.returncode == 0, ended.stderr
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A volume with the results of two runs, and a file beside it."""
+    """A volume with the results of two runs, next to another file."""
     for name in ("one", "two"):
         folder = tmp_path / "volume" / name
         (folder / "plots").mkdir(parents=True)
@@ -41,7 +41,7 @@ def names(root: Path) -> list[str]:
 
 def test_every_result_is_printed_and_its_folder_removed(root: Path) -> None:
     before = names(root / "two")
-    first, second, found = said(read(root, "one"))
+    first, second, found = messages(read(root, "one"))
     assert (first["name"], base64.b64decode(first["content"])) == ("b.json", b"\xff\x00 not text\n")
     assert (second["name"], base64.b64decode(second["content"])) == ("experiment_metadata.json", b"{}")
     assert found == {"found": True}
@@ -49,15 +49,15 @@ def test_every_result_is_printed_and_its_folder_removed(root: Path) -> None:
     assert names(root / "two") == before
 
 
-def test_it_may_only_remove(root: Path) -> None:
-    assert said(read(root, "one", read=False)) == []
+def test_removal_without_reading(root: Path) -> None:
+    assert messages(read(root, "one", read=False)) == []
     assert [path.name for path in root.iterdir()] == ["two"]
 
 
 def test_missing_folder(root: Path) -> None:
     before = names(root)
-    assert said(read(root, "three")) == [{"found": False}]
-    assert said(read(root, "three", read=False)) == []
+    assert messages(read(root, "three")) == [{"found": False}]
+    assert messages(read(root, "three", read=False)) == []
     assert names(root) == before
 
 
@@ -65,26 +65,26 @@ def test_missing_folder(root: Path) -> None:
     "folder", ["", ".", "..", "../volume", "../elsewhere", "one/plots", "/", "{root}/../elsewhere"]
 )
 @pytest.mark.parametrize("reads", [True, False])
-def test_nothing_but_a_runs_own_folder_is_touched(root: Path, folder: str, *, reads: bool) -> None:
+def test_only_folders_of_runs_are_accepted(root: Path, folder: str, *, reads: bool) -> None:
     (root.parent / "elsewhere").mkdir()
     (root.parent / "elsewhere" / "x.json").write_text("{}")
     before = names(root.parent)
     ended = read(root, folder.format(root=root), read=reads)
     assert (ended.returncode, ended.stdout) == (1, b"")
-    assert b"is not the folder of a run" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
     assert names(root.parent) == before
 
 
-def test_a_link_is_not_followed(root: Path) -> None:
+def test_link_is_not_followed(root: Path) -> None:
     (root / "link").symlink_to(root / "one")
     before = names(root)
     ended = read(root, "link")
     assert (ended.returncode, ended.stdout) == (1, b"")
-    assert b"is not the folder of a run" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
     assert names(root) == before
 
 
-def test_a_file_in_its_place(root: Path) -> None:
+def test_file_instead_of_a_folder(root: Path) -> None:
     (root / "file").write_text("keep")
     ended = read(root, "file")
     assert ended.returncode == 1

@@ -1,4 +1,4 @@
-"""The InferenceService of a trial: a runtime's command line with the study's flags, and what OME would swallow."""
+"""InferenceServices of trials: the runtime's command line with the study's flags, and what OME would ignore."""
 
 from typing import Any
 
@@ -44,38 +44,38 @@ def launch(
     fixed: dict[str, Value] | None = None,
     **deploy: Any,
 ) -> ServiceLaunch:
-    """As the deployer makes it: the plan has what the runtime said."""
+    """The launch as the deployer creates it; the plan includes the runtime's flags."""
     found = found or runtime_with()
     base = RuntimeLine.of(found.spec["engineConfig"]["runner"]).base_args(SGLANG)
     settings = OmeSettings.model_validate({"runtime": RUNTIME, **deploy})
-    of_study = plan(tuned or {}, {**base, **(fixed or {})})
+    launch_plan = plan(tuned or {}, {**base, **(fixed or {})})
     return ServiceLaunch(
-        of_study, settings, SGLANG, found, OmeResource(model(PATH)), unique_name(7), LABELS, replaced=frozenset(base)
+        launch_plan, settings, SGLANG, found, OmeResource(model(PATH)), unique_name(7), LABELS, replaced=frozenset(base)
     )
 
 
 def argv_of(made: ServiceLaunch) -> tuple[str, ...]:
-    """As the server's process will have it, where nothing but the model's path is a variable."""
+    """The command line of the server's process, in which only the model's path is a variable."""
     line = made.line()
     return tuple(plain(word.replace("$(MODEL_PATH)", PATH)) for word in (*line.command, *line.args))
 
 
-def refused(cause: FailureCause, words: str, made: ServiceLaunch) -> None:
+def refused(cause: FailureCause, fact: str, made: ServiceLaunch) -> None:
     with pytest.raises(TrialFailedError) as caught:
         made.body()
     assert caught.value.failure.cause is cause
-    assert words in caught.value.failure.message
+    assert fact in caught.value.failure.message
     assert caught.value.failure.remedy
 
 
-def test_names_are_short_and_never_used() -> None:
+def test_names_are_short_and_unique() -> None:
     names = {unique_name(trial) for trial in (0, 7, 12345, 123456789) for _ in range(50)}
     assert len(names) == 200
     assert all(len(name) <= 20 and name.startswith("at-") and name == name.lower() for name in names)
 
 
-def test_the_default_is_the_runtimes_own_command_line() -> None:
-    """Program, model and address stay where they are; every other flag says what it said."""
+def test_default_keeps_the_runtimes_command_line() -> None:
+    """Program, model and address stay in place, and all flags keep their values."""
     own = runtime_with().spec["engineConfig"]["runner"]["command"]
     argv = argv_of(launch())
     assert argv[:3] == ("python3", "-m", "sglang.launch_server")
@@ -84,7 +84,7 @@ def test_the_default_is_the_runtimes_own_command_line() -> None:
     assert SGLANG.flag_value(argv, "model-path") == PATH
 
 
-def test_tuned_values_replace_the_runtimes_in_any_spelling() -> None:
+def test_tuned_values_replace_the_runtimes_flags_in_any_spelling() -> None:
     made = launch({"mem-fraction-static": 0.8, "tp-size": 2, "enable-metrics": False, "schedule-policy": None})
     line = made.line()
     words = [*line.command, *line.args]
@@ -97,7 +97,7 @@ def test_tuned_values_replace_the_runtimes_in_any_spelling() -> None:
     assert made.resources()["requests"]["nvidia.com/gpu"] == "2" == made.resources()["limits"]["nvidia.com/gpu"]
 
 
-def test_a_runtime_with_its_flags_in_args_keeps_them() -> None:
+def test_runtime_with_its_flags_in_args() -> None:
     args = ["--host=0.0.0.0", "--port=8081", "--model-path=/elsewhere", "--tp-size=1", "--odd", "x"]
     found = runtime_with(command=["python3", "-m", "sglang.launch_server"], args=args)
     made = launch({"tp-size": 2}, found)
@@ -106,13 +106,13 @@ def test_a_runtime_with_its_flags_in_args_keeps_them() -> None:
     assert {"--host=0.0.0.0", "--port=8081", "--model-path=/elsewhere", "--odd", "x"} <= set(line.args)
     assert "--tp-size=1" not in line.args
     base = RuntimeLine.of(found.spec["engineConfig"]["runner"]).base_args(SGLANG)
-    assert base == {"tp-size": 1}, "what the engine does not know is not a study's to answer for"
+    assert base == {"tp-size": 1}, "flags that the engine does not know are not part of the study"
     assert made.port == 8081
     assert made.body()["spec"]["engine"]["runner"]["readinessProbe"]["httpGet"]["port"] == 8081
 
 
 @given(st.text().filter(lambda text: "{{" not in text and not text.startswith("-") and "\0" not in text))
-def test_any_value_arrives_through_omes_templates_and_merging(text: str) -> None:
+def test_values_pass_omes_templates_and_merging_unchanged(text: str) -> None:
     made = launch(fixed={"chat-template": text, "tp-size": 1})
     service = {"metadata": {"name": "x", "namespace": "n"}, "spec": made.body()["spec"]}
     merged = component(made.runtime.body, service, "engine")
@@ -124,7 +124,7 @@ def test_any_value_arrives_through_omes_templates_and_merging(text: str) -> None
     assert argv[argv.index("--chat-template") + 1] == text
 
 
-def test_what_ome_reads_as_a_template_is_refused() -> None:
+def test_values_that_ome_reads_as_templates_are_rejected() -> None:
     made = launch(fixed={"chat-template": "{{ messages }}"})
     with pytest.raises(TemplateError):
         rendered({"args": list(made.line().args), "command": list(made.line().command)}, {"name": "x"})
@@ -132,35 +132,35 @@ def test_what_ome_reads_as_a_template_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("runner", "words"),
+    ("runner", "fact"),
     [
-        ({"name": ""}, "calls its server's container nothing"),
-        ({"command": ["sh", "-c", "python3 -m sglang.launch_server"]}, "through a shell (sh)"),
-        ({"command": [], "args": []}, "neither command nor args"),
-        ({"command": ["python3", "-m", "sglang.launch_server", "--disaggregation-mode", "x"]}, "prefill from decode"),
-        ({"command": ["vllm", "serve"], "image": "vllm/vllm-openai:v0.9"}, "starts vllm serve"),
+        ({"name": ""}, "ome-container"),
+        ({"command": ["sh", "-c", "python3 -m sglang.launch_server"]}, "shell (sh)"),
+        ({"command": [], "args": []}, "command nor args"),
+        ({"command": ["python3", "-m", "sglang.launch_server", "--disaggregation-mode", "x"]}, "--disaggregation-mode"),
+        ({"command": ["vllm", "serve"], "image": "vllm/vllm-openai:v0.9"}, "vllm serve"),
     ],
-)  # fmt: skip
-def test_runtimes_that_cannot_be_tuned(runner: dict[str, Any], words: str) -> None:
+)
+def test_runtimes_that_cannot_be_tuned(runner: dict[str, Any], fact: str) -> None:
     problem = runtime_problem(runtime_with(**runner), SGLANG, "nvidia.com/gpu")
     assert problem is not None
-    assert words in problem[0]
+    assert fact in problem[0]
     assert problem[1]
 
 
-def test_several_nodes_and_split_servers_are_refused() -> None:
-    for part, words in (("leader", "several nodes"), ("worker", "several nodes")):
+def test_runtimes_with_several_nodes_or_a_decoder_are_rejected() -> None:
+    for part in ("leader", "worker"):
         made = runtime("sglang")
         made["spec"]["engineConfig"][part] = {"runner": {"name": "ome-container"}}
-        assert words in (runtime_problem(OmeResource(made), SGLANG, "nvidia.com/gpu") or ("",))[0]
+        assert part in (runtime_problem(OmeResource(made), SGLANG, "nvidia.com/gpu") or ("",))[0]
     made = runtime("sglang", decoderConfig={"runner": {"name": "ome-container"}})
-    assert "prefill from decode" in (runtime_problem(OmeResource(made), SGLANG, "nvidia.com/gpu") or ("",))[0]
+    assert "decoderConfig" in (runtime_problem(OmeResource(made), SGLANG, "nvidia.com/gpu") or ("",))[0]
 
 
-def test_a_flag_that_the_runtime_gives_twice_is_not_replaced_by_half() -> None:
+def test_flag_that_the_runtime_sets_twice_is_rejected() -> None:
     command = [*runtime_with().spec["engineConfig"]["runner"]["command"], "--tp-size", "4"]
     made = launch({"tp-size": 2}, runtime_with(command=command))
-    refused(FailureCause.NOT_ACCEPTED, "gives tp-size more than once", made)
+    refused(FailureCause.NOT_ACCEPTED, " tp-size ", made)
 
 
 def test_flags_with_several_values_are_replaced_whole() -> None:
@@ -168,7 +168,7 @@ def test_flags_with_several_values_are_replaced_whole() -> None:
     found = runtime_with(command=command)
     line = launch({"tp-size": 2}, found).line()
     words = " ".join((*line.command, *line.args))
-    assert "--cuda-graph-bs-decode 1 2 4" in words, "not tuned, so what the runtime says"
+    assert "--cuda-graph-bs-decode 1 2 4" in words, "the runtime's value, since it is not tuned"
     line = launch({"cuda-graph-bs-decode": (8, 16)}, found).line()
     words = " ".join((*line.command, *line.args))
     assert "--cuda-graph-bs-decode 8 16" in words
@@ -179,13 +179,13 @@ def test_flags_with_several_values_are_replaced_whole() -> None:
     assert "cuda-graph-bs-decode" in str(refused.value)
 
 
-def test_variables_stay_variables() -> None:
+def test_variables_are_kept() -> None:
     command = [*runtime_with().spec["engineConfig"]["runner"]["command"], "--chat-template", "$(MODEL_PATH)/chat.jinja"]
     line = launch(found=runtime_with(command=command)).line()
     assert "$(MODEL_PATH)/chat.jinja" in (*line.command, *line.args)
 
 
-def test_the_services_other_fields() -> None:
+def test_other_fields_of_the_service() -> None:
     made = launch(
         cpu="8",
         memory="64Gi",
@@ -209,21 +209,21 @@ def test_the_services_other_fields() -> None:
     assert [t["key"] for t in engine["tolerations"]] == ["nvidia.com/gpu", "own"]
     assert runner["image"] == "lmsysorg/sglang:v9"
     assert runner["resources"]["requests"] | {"cpu": "8", "memory": "64Gi"} == runner["resources"]["requests"]
-    assert runner["resources"]["limits"]["cpu"] == "8", "a limit below the request makes no pod"
+    assert runner["resources"]["limits"]["cpu"] == "8", "no pod could be created with a limit below the request"
     assert runner["readinessProbe"]["periodSeconds"] == 1
     assert runner["readinessProbe"]["httpGet"]["path"] == "/health"
     assert runner["startupProbe"]["failureThreshold"] > 1200
 
 
-def test_a_probe_that_is_no_http_call_keeps_what_it_asks() -> None:
+def test_probe_without_http_keeps_its_method() -> None:
     made = launch(found=runtime_with(readinessProbe={"exec": {"command": ["true"]}, "periodSeconds": 60}))
     probe = made.body()["spec"]["engine"]["runner"]["readinessProbe"]
     assert "httpGet" not in probe
     assert probe["periodSeconds"] == 1
 
 
-def test_another_engines_runtime() -> None:
-    assert runtime_problem(runtime_with(), Vllm(Vllm.Settings()), "nvidia.com/gpu") == (
-        f"runtime {RUNTIME} starts python3 -m sglang.launch_server",
-        "choose a runtime of vllm, or another engine",
-    )
+def test_runtime_of_another_engine() -> None:
+    problem = runtime_problem(runtime_with(), Vllm(Vllm.Settings()), "nvidia.com/gpu")
+    assert problem is not None
+    assert [fact for fact in (RUNTIME, "python3 -m sglang.launch_server") if fact not in problem[0]] == []
+    assert "vllm" in problem[1]
