@@ -1,7 +1,9 @@
-"""The stand-in's process: ``python -m support.ome_standin SETTINGS`` installs, serves until stdin ends, and removes.
+"""Process of the stand-in, started as ``python -m support.ome_standin SETTINGS``.
 
-Each line of standard input is a JSON object of faults to set; each is answered by a line with all faults as they are.
-The first line of output says that everything is there. ``python -m support.ome_standin SETTINGS remove`` only removes.
+It installs the stand-in, serves until stdin ends, and removes it.
+
+Each line of stdin is a JSON object of faults to set, answered by a line with all current faults. The first line of
+output reports that the installation is complete. ``python -m support.ome_standin SETTINGS remove`` only removes it.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from support.ome_standin.agent import Agent
 from support.ome_standin.benchmark import BenchmarkController
 from support.ome_standin.controller import Controller
 from support.ome_standin.faults import Faults
-from support.ome_standin.install import furnish, install, remove
+from support.ome_standin.install import create_samples, install, remove
 from support.ome_standin.kube import Kube
 from support.ome_standin.real import Manager
 from support.ome_standin.settings import Settings
@@ -26,21 +28,21 @@ from support.ome_standin.world import World
 
 @dataclass(frozen=True)
 class Parts:
-    """What runs, and obeys."""
+    """Running parts whose faults can be set."""
 
     faults: Faults
     webhooks: Webhooks
     agent: Agent
 
 
-def say(told: object) -> None:
-    """One line to the parent."""
-    sys.stdout.write(json.dumps(told) + "\n")
+def send(message: object) -> None:
+    """Sends one line to the parent process."""
+    sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
 
 async def serve(settings: Settings) -> None:
-    """Until standard input ends."""
+    """Installs the stand-in, serves until stdin ends, and removes it."""
     kube = Kube(Path(settings.kubeconfig))
     faults = Faults()
     try:
@@ -71,10 +73,10 @@ async def _serve(kube: Kube, faults: Faults, settings: Settings, folder: Path) -
         else:
             await webhooks.start()
             await webhooks.install()
-        await furnish(kube, settings)
-        say({"ready": True})
-        obeying = asyncio.create_task(_obey(parts))
-        done, _ = await asyncio.wait({obeying, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        await create_samples(kube, settings)
+        send({"ready": True})
+        commands = asyncio.create_task(_read_commands(parts))
+        done, _ = await asyncio.wait({commands, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
@@ -86,21 +88,21 @@ async def _serve(kube: Kube, faults: Faults, settings: Settings, folder: Path) -
             await manager.stop()
 
 
-async def _obey(parts: Parts) -> None:
+async def _read_commands(parts: Parts) -> None:
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     async for line in reader:
-        asked = json.loads(line)
+        faults = json.loads(line)
         try:
-            parts.faults.set(asked)
+            parts.faults.set(faults)
         except ValueError as error:
-            say({"error": str(error)})
+            send({"error": str(error)})
             continue
-        if "webhook" in asked:
-            await parts.webhooks.obey(parts.faults.webhook)
-        if "agent" in asked:
-            await parts.agent.obey(parts.faults.agent)
-        say(parts.faults.told())
+        if "webhook" in faults:
+            await parts.webhooks.apply(parts.faults.webhook)
+        if "agent" in faults:
+            await parts.agent.apply(parts.faults.agent)
+        send(parts.faults.current())
 
 
 async def _remove(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""What the admission webhooks default and refuse, in its very words. Pure functions."""
+"""Defaults and rejections of OME's admission webhooks, with its messages. Pure functions."""
 
 import re
 from collections.abc import Iterator
@@ -26,32 +26,32 @@ MODE = "ome.io/deploymentMode"
 
 
 class DeniedError(Exception):
-    """The webhook denies the request with this text."""
+    """A denial by the webhook, with its message."""
 
 
 @dataclass
 class Catalog:
-    """Models and runtimes as a webhook's cache has them."""
+    """Models and runtimes in a webhook's cache."""
 
     models: dict[tuple[str, str], Object] = field(default_factory=dict)
     runtimes: dict[tuple[str, str], Object] = field(default_factory=dict)
     classes: frozenset[str] = frozenset()
 
     def model(self, namespace: str, name: str) -> Object | None:
-        """That of the namespace first, then the cluster's; the reference's ``kind`` is not looked at."""
+        """Returns the namespace's model, else the cluster's; the reference's ``kind`` is ignored."""
         return self.models.get((namespace, name)) or self.models.get(("", name))
 
     def runtime(self, namespace: str, name: str) -> Object | None:
-        """That of the namespace first, then the cluster's."""
+        """Returns the namespace's runtime, else the cluster's."""
         return self.runtimes.get((namespace, name)) or self.runtimes.get(("", name))
 
     def candidates(self, namespace: str) -> list[Object]:
-        """Runtimes that a service there may use."""
+        """Returns the runtimes that a service of the namespace may use."""
         return [runtime for (place, _), runtime in self.runtimes.items() if place in ("", namespace)]
 
 
 def default_service(service: Object) -> None:
-    """Fills in what a service leaves open; in place."""
+    """Sets the defaults of a service, in place."""
     spec = service.setdefault("spec", {})
     for reference, kind in (("model", "ClusterBaseModel"), ("runtime", "ClusterServingRuntime")):
         if reference in spec:
@@ -66,7 +66,7 @@ def default_service(service: Object) -> None:
 
 
 def check_service(service: Object, catalog: Catalog) -> None:
-    """Raises :class:`DeniedError`. With ``spec.runtime`` set only the model's existence is looked at."""
+    """Raises :class:`DeniedError`. If ``spec.runtime`` is set, only the model's existence is checked."""
     meta = service["metadata"]
     spec = service["spec"]
     name = meta["name"]
@@ -119,12 +119,12 @@ def check_runtime(runtime: Object, catalog: Catalog) -> None:
     """Raises :class:`DeniedError` for a priority that another runtime has, or an unknown accelerator class."""
     name = runtime["metadata"]["name"]
     namespace = runtime["metadata"].get("namespace", "")
-    mine = dict(_priorities(runtime))
+    own = dict(_priorities(runtime))
     for (place, other), known in catalog.runtimes.items():
         if place != namespace or other == name:
             continue
         for key, model_format in _priorities(known):
-            if key in mine:
+            if key in own:
                 where = f"servingruntimes {name} and {other} in namespace {namespace}"
                 raise DeniedError(f"same priority assigned for the model format {model_format} in the {where}")
     named = (runtime["spec"].get("acceleratorRequirements") or {}).get("acceleratorClasses") or []
@@ -156,9 +156,9 @@ def check_benchmark(job: Object) -> None:
         raise DeniedError("invalid endpoint: endpoint and InferenceService cannot be specified together")
     task = spec["task"]
     for scenario in spec.get("trafficScenarios") or []:
-        if not _SCENARIOS[task].match(scenario):  # loosely: what follows is not looked at
-            said = f"failed to validate scenario '{scenario}': invalid scenario format for task {task}"
-            raise DeniedError(f"invalid traffic scenarios: {said}")
+        if not _SCENARIOS[task].match(scenario):  # as in OME, the end of the text is not checked
+            why = f"failed to validate scenario '{scenario}': invalid scenario format for task {task}"
+            raise DeniedError(f"invalid traffic scenarios: {why}")
     _check_store(spec["outputLocation"]["storageUri"])
     ignore = (spec.get("additionalRequestParams") or {}).get("ignore_eos", "true")
     if ignore not in ("true", "false"):

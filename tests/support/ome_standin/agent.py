@@ -1,4 +1,4 @@
-"""The model agent's part: labels on nodes, what each node says of its models, and the state that comes of it."""
+"""Model agent: labels of nodes, the state of each model on each node, and the state of the model."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ _CRASH = (
 
 
 def daemon_set(image: str, python_image: str, *, crashing: bool = False) -> Object:
-    """The agent's DaemonSet: its pods do nothing, or end at once with the words for which doctors look."""
+    """Returns the agent's DaemonSet, whose pods do nothing, or crash with OME's message."""
     container: Object = {"name": "model-agent", "image": image, "imagePullPolicy": "IfNotPresent"}
     container["command"] = None
     if crashing:
@@ -38,7 +38,7 @@ def daemon_set(image: str, python_image: str, *, crashing: bool = False) -> Obje
 
 
 def outcome(model: Object, downloads: str) -> str:
-    """State of a model on a node; empty if no agent handles it."""
+    """Returns the state of a model on a node; empty if no agent handles it."""
     storage = model["spec"].get("storage") or {}
     scheme, _, rest = str(storage.get("storageUri", "")).partition("://")
     if scheme == "vendor":
@@ -51,7 +51,7 @@ def outcome(model: Object, downloads: str) -> str:
 
 
 def state_of(states: dict[str, str]) -> Object:
-    """A model's status from what becomes of it on each node: ready is what is ready anywhere."""
+    """Returns a model's status from its states by node; it is ready if it is ready on any node."""
     ready = sorted(node for node, state in states.items() if state == _READY)
     failed = sorted(node for node, state in states.items() if state == _FAILED)
     state = _READY if ready else _FAILED if failed else "In_Transit"
@@ -59,7 +59,7 @@ def state_of(states: dict[str, str]) -> Object:
 
 
 def entry_name(model: Object) -> str:
-    """A model's key in a node's ConfigMap."""
+    """Returns a model's key in a node's ConfigMap."""
     namespace, name = key_of(model)
     return f"{namespace}.basemodel.{name}" if namespace else f"clusterbasemodel.{name}"
 
@@ -71,20 +71,20 @@ def _fits(model: Object, node: Object) -> bool:
 
 
 class Agent:
-    """All nodes' agents in one."""
+    """The agents of all nodes."""
 
     def __init__(self, world: World, image: str, python_image: str, *, alone: bool = True) -> None:
-        """``alone``: it does the controller's part too, which is to tell a model's state of what the nodes say."""
+        """``alone``: whether it also sets the models' status, which is the controller's task."""
         self._world = world
         self._kube = world.kube
         self._image = image
         self._python = python_image
         self._alone = alone
         self._downloaded: dict[tuple[str, str], str] = {}
-        """By the model's uid and node: a failed download is not tried again."""
+        """States by the model's uid and node; a failed download is not retried."""
 
-    async def obey(self, fault: str) -> None:
-        """Makes the DaemonSet be as the fault says."""
+    async def apply(self, fault: str) -> None:
+        """Changes the DaemonSet according to the fault."""
         await self._kube.ensure(daemon_set(self._image, self._python, crashing=fault == "crash"))
 
     async def run(self) -> None:
@@ -93,7 +93,7 @@ class Agent:
             await asyncio.sleep(_EVERY_S)
             try:
                 for model in list(self._models()):
-                    await self._look_after(model)
+                    await self._update_model(model)
             except (ApiError, httpx.HTTPError, OSError) as error:
                 log(f"model agent: {error!r}")
 
@@ -104,7 +104,7 @@ class Agent:
     def _works(self) -> bool:
         return self._world.faults.agent == "up"
 
-    async def _look_after(self, model: Object) -> None:
+    async def _update_model(self, model: Object) -> None:
         kind = model["kind"]
         namespace, name = key_of(model)
         finalizer = _FINALIZERS[kind]
@@ -112,9 +112,9 @@ class Agent:
         nodes = list(self._world["Node"].objects.values())
         if model["metadata"].get("deletionTimestamp"):
             if not self._works():
-                return  # the finalizer waits for every node
+                return  # the finalizer is kept until every node has removed the model
             for node in nodes:
-                await self._tell(node, model, None)
+                await self._set_node_state(node, model, None)
             rest = {"metadata": {"finalizers": [one for one in finalizers if one != finalizer]}}
             if finalizer in finalizers and self._alone:
                 await self._kube.merge(kind, name, namespace, rest)
@@ -126,10 +126,10 @@ class Agent:
             if _fits(model, node) and (state := self._state(model, node)):
                 states[node["metadata"]["name"]] = state
                 if self._works():
-                    await self._tell(node, model, state)
-        told = state_of(states)
-        if self._alone and (model.get("status") or {}) != told:
-            await self._kube.merge(kind, name, namespace, {"status": told}, "status")
+                    await self._set_node_state(node, model, state)
+        status = state_of(states)
+        if self._alone and (model.get("status") or {}) != status:
+            await self._kube.merge(kind, name, namespace, {"status": status}, "status")
 
     def _state(self, model: Object, node: Object) -> str:
         key = (model["metadata"]["uid"], node["metadata"]["name"])
@@ -142,8 +142,8 @@ class Agent:
             self._downloaded[key] = state
         return self._downloaded[key]
 
-    async def _tell(self, node: Object, model: Object, state: str | None) -> None:
-        """Label of the node, and its ConfigMap; None takes both away."""
+    async def _set_node_state(self, node: Object, model: Object, state: str | None) -> None:
+        """Sets the node's label and its entry in the ConfigMap; None removes both."""
         label = model_label(model)
         name = node["metadata"]["name"]
         if node["metadata"].get("labels", {}).get(label) == state:

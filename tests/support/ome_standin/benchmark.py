@@ -1,8 +1,7 @@
-"""BenchmarkJobs: the Job that one becomes, and the little that its status tells.
+"""Controller of BenchmarkJobs: their Jobs and their status.
 
-Where OME's Job finds the service by its DNS name, the stand-in adds that name to the pod's ``hostAliases`` with the
-address of one of the service's ready pods: a test cluster has neither DNS nor a service proxy. The command line is
-the same.
+OME's Job finds the service by its DNS name. A test cluster has neither DNS nor a service proxy, so the stand-in adds
+the name to the pod's ``hostAliases``, with the address of a ready pod of the service. The command line is the same.
 """
 
 import copy
@@ -17,7 +16,7 @@ from support.ome_standin.world import Worker, World
 
 FINALIZER = "benchmarkjob.finalizers"
 FAULT_LABEL = "ome-stand-in/benchmark-fault"
-"""On a BenchmarkJob: its program does this of :mod:`ome.fake_genai_bench`'s faults."""
+"""Label of a BenchmarkJob that selects a fault of :mod:`support.ome_standin.fake_genai_bench`."""
 FAULT_ENV = "FAKE_GENAI_BENCH_FAULT"
 CONFIG = {
     "podConfig": {
@@ -25,15 +24,18 @@ CONFIG = {
         "memoryRequest": "2Gi", "memoryLimit": "2Gi",
     }
 }  # fmt: skip
-"""Of ConfigMap ``benchmarkjob-config``, under ``benchmarkjob``."""
+"""Content of the ConfigMap ``benchmarkjob-config`` under ``benchmarkjob``."""
 _MODEL_NAME = "vllm-model"
 _KEY = "HUGGINGFACE_API_KEY"
 _OVERRIDDEN = ("tolerations", "nodeSelector", "affinity", "volumes")
 
 
 def arguments(job: Object, base: str, model: Object | None, model_name: str = "") -> list[str]:
-    """What genai-bench is given. Additional request parameters and a dataset are not among it, and the model's name
-    is always the same; for an endpoint that is only a URL, key and tokenizer are missing."""
+    """Returns the command line of genai-bench.
+
+    As in OME, it lacks additional request parameters and a dataset, always has the same model name, and lacks key and
+    tokenizer for an endpoint that is only a URL.
+    """
     spec = job["spec"]
     made = ["genai-bench", "benchmark", "--api-backend", "openai", "--api-base", base]
     made += ["--api-model-name", model_name or _MODEL_NAME, "--task", spec["task"]]
@@ -47,9 +49,9 @@ def arguments(job: Object, base: str, model: Object | None, model_name: str = ""
         made += ["--num-concurrency", str(number)]
     if folder := spec.get("resultFolderName"):
         made += ["--experiment-folder-name", folder]
-    if told := spec.get("serviceMetadata"):
-        made += ["--server-engine", told["engine"], "--server-gpu-type", told["gpuType"]]
-        made += ["--server-version", told["version"], "--server-gpu-count", str(told["gpuCount"])]
+    if metadata := spec.get("serviceMetadata"):
+        made += ["--server-engine", metadata["engine"], "--server-gpu-type", metadata["gpuType"]]
+        made += ["--server-version", metadata["version"], "--server-gpu-count", str(metadata["gpuCount"])]
     return made + _output(spec["outputLocation"])
 
 
@@ -67,14 +69,14 @@ def _output(location: Object) -> list[str]:
 
 
 def pvc_of(job: Object) -> tuple[str, str] | None:
-    """Claim and folder of the results, where they go to a volume."""
+    """Returns claim and folder of the results; None if they are not stored in a volume."""
     uri = job["spec"]["outputLocation"]["storageUri"]
     claim, _, folder = uri.removeprefix("pvc://").partition("/")
     return (claim, folder) if uri.startswith("pvc://") else None
 
 
 def job_of(job: Object, args: list[str], model: Object | None, config: Object, aliases: list[Object]) -> Object:
-    """The batch Job: no second try, no deadline, never cleaned up."""
+    """Returns the batch Job, which is not retried, has no deadline and is never cleaned up."""
     meta = job["metadata"]
     override = job["spec"].get("podOverride") or {}
     sizes = {of: {s: config[f"{s}{of.title()}"] for s in ("cpu", "memory")} for of in ("request", "limit")}
@@ -121,19 +123,19 @@ def job_of(job: Object, args: list[str], model: Object | None, config: Object, a
 
 
 def state_of(found: Object | None, before: Object) -> Object:
-    """What the status says: a Job that exists is Running, whatever becomes of its pod."""
-    told = {"lastReconcileTime": before.get("lastReconcileTime", now())}
+    """Returns the status: Running once the Job exists, even if its pod does not run."""
+    status = {"lastReconcileTime": before.get("lastReconcileTime", now())}
     if found is None:
-        return {**told, "state": "Pending"}
-    told |= {"startTime": before.get("startTime", now()), "state": "Running"}
+        return {**status, "state": "Pending"}
+    status |= {"startTime": before.get("startTime", now()), "state": "Running"}
     for condition in found.get("status", {}).get("conditions", []):
         if condition["status"] != "True" or condition["type"] not in ("Complete", "Failed"):
             continue
-        told["completionTime"] = before.get("completionTime", now())
+        status["completionTime"] = before.get("completionTime", now())
         if condition["type"] == "Complete":
-            return {**told, "state": "Completed"}
-        return {**told, "state": "Failed", "failureMessage": condition.get("message", "")}
-    return told
+            return {**status, "state": "Completed"}
+        return {**status, "state": "Failed", "failureMessage": condition.get("message", "")}
+    return status
 
 
 class BenchmarkController:
@@ -144,7 +146,7 @@ class BenchmarkController:
         self._kube = world.kube
         self._pause_s = pause_s
         self.worker = Worker("BenchmarkJob", self._reconcile, world.faults)
-        world["BenchmarkJob"].listeners.append(self.worker.heard)
+        world["BenchmarkJob"].listeners.append(self.worker.add_object)
         world["Job"].listeners.append(self._job_changed)
 
     def _job_changed(self, job: Object) -> None:
@@ -170,12 +172,12 @@ class BenchmarkController:
             return None
         job = await self._kube.get("Job", meta["name"], meta["namespace"])
         if job is None:
-            job = await self._begun(found)
-        await self._say(found, state_of(job, found.get("status") or {}))
+            job = await self._create_job(found)
+        await self._write_status(found, state_of(job, found.get("status") or {}))
         return self._pause_s if job is None else None
 
-    async def _begun(self, found: Object) -> Object | None:
-        """The Job, where everything that it needs is there; what is missing is known to the log alone."""
+    async def _create_job(self, found: Object) -> Object | None:
+        """Creates the Job; returns None if an object is missing, which is only logged, as in OME."""
         meta = found["metadata"]
         catalog = self._world.catalog()
         claimed = pvc_of(found)
@@ -201,11 +203,11 @@ class BenchmarkController:
             base = endpoint["endpoint"]["url"]
             name = endpoint["endpoint"].get("modelName", "")
         thing = job_of(found, arguments(found, base, model, name), model, await self._config(), aliases)
-        _plant(thing, found["metadata"].get("labels", {}).get(FAULT_LABEL) or self._world.faults.benchmark)
+        _set_fault(thing, found["metadata"].get("labels", {}).get(FAULT_LABEL) or self._world.faults.benchmark)
         return await self._kube.create(thing)
 
     async def _aliases(self, service: Object) -> list[Object]:
-        """The service's name with the address of one of its ready pods."""
+        """Returns the service's name with the address of one of its ready pods."""
         meta = service["metadata"]
         labels = f"kubernetes.io/service-name={meta['name']}"
         for piece in await self._kube.list("EndpointSlice", meta["namespace"], labels):
@@ -217,16 +219,16 @@ class BenchmarkController:
 
     async def _config(self) -> Object:
         found = await self._kube.get("ConfigMap", "benchmarkjob-config", "ome")
-        told = {**CONFIG, **json.loads(((found or {}).get("data") or {}).get("benchmarkjob", "{}"))}
-        return dict(told["podConfig"])
+        config = {**CONFIG, **json.loads(((found or {}).get("data") or {}).get("benchmarkjob", "{}"))}
+        return dict(config["podConfig"])
 
-    async def _say(self, found: Object, told: Object) -> None:
+    async def _write_status(self, found: Object, status: Object) -> None:
         before = found.get("status") or {}
         meta = found["metadata"]
-        if before == told:
+        if before == status:
             return
-        told = {**told, "lastReconcileTime": now()}
-        await self._kube.merge("BenchmarkJob", meta["name"], meta["namespace"], {"status": told}, "status")
+        status = {**status, "lastReconcileTime": now()}
+        await self._kube.merge("BenchmarkJob", meta["name"], meta["namespace"], {"status": status}, "status")
 
 
 def _model_of(service: Object | None, catalog: Catalog) -> Object | None:
@@ -236,7 +238,7 @@ def _model_of(service: Object | None, catalog: Catalog) -> Object | None:
     return catalog.model(service["metadata"]["namespace"], named)
 
 
-def _plant(thing: Object, fault: str) -> None:
+def _set_fault(thing: Object, fault: str) -> None:
     if fault:
         [container] = thing["spec"]["template"]["spec"]["containers"]
         container["env"] = [*copy.deepcopy(container["env"]), {"name": FAULT_ENV, "value": fault}]

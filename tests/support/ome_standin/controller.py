@@ -1,6 +1,6 @@
-"""The controller of InferenceServices: what it makes of them, what it says of it, and above all what it does not say.
+"""Controller of InferenceServices: their objects, events and status.
 
-A reconcile that fails while objects are built writes a log line and nothing else: no event, no status.
+As in OME, a reconcile that fails while objects are built only writes a log line: no event, no status.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _MODIFIED = (
 
 
 class ReportedError(RuntimeError):
-    """One of the errors that become an event; there is no status then either."""
+    """An error that becomes an event, without a status."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -49,9 +49,9 @@ class Controller:
         self._kube = world.kube
         self.worker = Worker("InferenceService", self._reconcile, world.faults)
         self._made: dict[tuple[str, ...], str] = {}
-        """What each object was last made to be, by owner, kind, namespace and name."""
-        self._greeted: set[str] = set()
-        world["InferenceService"].listeners.append(self.worker.heard)
+        """Last manifest of each object by owner, kind, namespace and name."""
+        self._started: set[str] = set()
+        world["InferenceService"].listeners.append(self.worker.add_object)
         world["Deployment"].listeners.append(self._deployment_changed)
 
     def _deployment_changed(self, deployment: Object) -> None:
@@ -69,9 +69,9 @@ class Controller:
         if FINALIZER not in found["metadata"].get("finalizers", []):
             finalizers = [*found["metadata"].get("finalizers", []), FINALIZER]
             await self._patch(found, {"metadata": {"finalizers": finalizers}})
-            return None  # its own change comes back as news
+            return None  # the change triggers another reconcile
         try:
-            await self._bring_about(found)
+            await self._reconcile_objects(found)
         except ReportedError as error:
             await self._world.event(found, error.reason, str(error))
             raise
@@ -82,15 +82,15 @@ class Controller:
         await self._kube.merge("InferenceService", meta["name"], meta["namespace"], patch)
 
     async def _finalize(self, found: Object) -> None:
-        """Passes the validating webhook, which may refuse: then the service stays, and nothing says why."""
+        """Removes the finalizer. If the validating webhook rejects that, the service stays without an event."""
         rest = [one for one in found["metadata"].get("finalizers", []) if one != FINALIZER]
         if rest != found["metadata"].get("finalizers", []):
             await self._patch(found, {"metadata": {"finalizers": rest}})
 
-    async def _bring_about(self, found: Object) -> None:
+    async def _reconcile_objects(self, found: Object) -> None:
         annotated = found["metadata"].get("annotations", {}).get(MODE)
         if annotated == "VirtualDeployment":
-            await self._write(found, virtual())
+            await self._write_status(found, virtual())
             return
         if annotated == "Serverless":
             raise ReportedError("ServerlessModeRejected", "Knative Serving is not installed")
@@ -110,13 +110,13 @@ class Controller:
         runner = runner_of(one, engine)
         with_ingress = await self._ingress_enabled()
         if with_ingress:
-            await self._kube.delete("Service", one.name, one.namespace)  # whoever's it is
+            await self._kube.delete("Service", one.name, one.namespace)  # whoever created it
         await self._put(ingress(one) if with_ingress else outer_service(one, runner))
-        await self._greet(found)
-        await self._say(one, deployments, ingress=with_ingress)
+        await self._emit_first_events(found)
+        await self._update_status(one, deployments, ingress=with_ingress)
 
     def _resolved(self, found: Object) -> Resolved:
-        """Model and runtime; raises :class:`ReportedError`."""
+        """Returns the service with its model and runtime; raises :class:`ReportedError`."""
         catalog = self._world.catalog()
         spec = found["spec"]
         namespace = found["metadata"]["namespace"]
@@ -157,14 +157,16 @@ class Controller:
         return deployment
 
     async def _many_nodes(self, one: Resolved, engine: Object) -> None:
-        """Only the Service: the set of leaders and workers needs a controller that is not here."""
+        """Only creates the Service, since leaders and workers need a controller that the stand-in lacks."""
         runner = runner_of(one, engine.get("leader") or engine)
         await self._put(service(one, "engine", engine, runner))
-        await self._say(one, {"engine": None}, ingress=await self._ingress_enabled(), many_nodes=True)
+        await self._update_status(one, {"engine": None}, ingress=await self._ingress_enabled(), many_nodes=True)
 
     async def _put(self, thing: Object) -> Object:
-        """Makes the object be as given, unless it was before. Raises ``ApiError`` where the API refuses it, and
-        ``RuntimeError`` where another service's object of that name is still there."""
+        """Creates or updates an object.
+
+        Raises ``ApiError`` if the API rejects it, and ``RuntimeError`` if another service owns an object of that name.
+        """
         meta = thing["metadata"]
         [owner] = meta["ownerReferences"]
         key = (owner["uid"], thing["kind"], meta["namespace"], meta["name"])
@@ -173,7 +175,7 @@ class Controller:
         if there is None:
             made = await self._kube.create(thing)
         elif all(known["uid"] != owner["uid"] for known in there["metadata"].get("ownerReferences", [])):
-            raise RuntimeError(f"{thing['kind']} {meta['name']} belongs to another")
+            raise RuntimeError(f"{thing['kind']} {meta['name']} belongs to another service")
         elif self._made.get(key) == text:
             return there
         else:
@@ -183,15 +185,15 @@ class Controller:
 
     async def _ingress_enabled(self) -> bool:
         config = await self._kube.get("ConfigMap", "inferenceservice-config", "ome")
-        told = json.loads(((config or {}).get("data") or {}).get("ingress", "{}"))
-        return not told.get("disableIngressCreation", False)
+        ingress = json.loads(((config or {}).get("data") or {}).get("ingress", "{}"))
+        return not ingress.get("disableIngressCreation", False)
 
-    async def _greet(self, found: Object) -> None:
-        """The alarming events of a healthy service's first second, which mean nothing."""
+    async def _emit_first_events(self, found: Object) -> None:
+        """Emits the meaningless warnings of a healthy service's first second."""
         meta = found["metadata"]
-        if meta["uid"] in self._greeted:
+        if meta["uid"] in self._started:
             return
-        self._greeted.add(meta["uid"])
+        self._started.add(meta["uid"])
         modified = _MODIFIED.format(meta["name"])
         await self._world.event(found, "UpdateFailed", f"Failed to update status for InferenceService: {modified}")
         await self._world.event(found, "InternalError", modified)
@@ -200,26 +202,26 @@ class Controller:
             found, "InferenceServiceNotReady", f"InferenceService [{meta['name']}] is no longer Ready"
         )
 
-    async def _say(
+    async def _update_status(
         self, one: Resolved, deployments: dict[str, Object | None], *, ingress: bool, many_nodes: bool = False
     ) -> None:
-        """Looks at the pods as they are now (nobody watches them), and writes the status."""
+        """Computes the status from the pods' current states, which are not watched, and writes it."""
         labels = f"{SERVICE_LABEL}={one.name},component=engine"
         pods = await self._kube.list("Pod", one.namespace, labels)
-        told = compute(one.service, deployments, pods, ingress=ingress, many_nodes=many_nodes)
-        await self._write(one.service, told)
+        status = compute(one.service, deployments, pods, ingress=ingress, many_nodes=many_nodes)
+        await self._write_status(one.service, status)
 
-    async def _write(self, found: Object, told: Object) -> None:
+    async def _write_status(self, found: Object, status: Object) -> None:
         before = found.get("status") or {}
         meta = found["metadata"]
-        if same(before, told):
+        if same(before, status):
             return
         if self._world.faults.slow_status_s:
             await asyncio.sleep(self._world.faults.slow_status_s)
-        await self._kube.merge("InferenceService", meta["name"], meta["namespace"], {"status": told}, "status")
-        if is_ready(told) != is_ready(before):
-            log(f"InferenceService {meta['namespace']}/{meta['name']}: ready: {is_ready(told)}")
-            if is_ready(told):
+        await self._kube.merge("InferenceService", meta["name"], meta["namespace"], {"status": status}, "status")
+        if is_ready(status) != is_ready(before):
+            log(f"InferenceService {meta['namespace']}/{meta['name']}: ready: {is_ready(status)}")
+            if is_ready(status):
                 await self._world.event(
                     found, "InferenceServiceReady", f"InferenceService [{meta['name']}] is Ready", "Normal"
                 )

@@ -173,7 +173,7 @@ _CLASS_COLUMNS = {
 
 
 def crds() -> list[Object]:
-    """All kinds."""
+    """Returns the CustomResourceDefinitions of all kinds."""
     return [
         _crd("InferenceService", SERVICE, _SERVICE_COLUMNS, short=("isvc",)),
         _crd("ServingRuntime", RUNTIME, _RUNTIME_COLUMNS, status=False),

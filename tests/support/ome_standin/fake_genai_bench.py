@@ -1,8 +1,8 @@
-"""A program with genai-bench's command line and files, which holds nothing but Python's standard library.
+"""Program with genai-bench's command line and result files that only needs Python's standard library.
 
-It really sends requests, a thread a user, and reports what it measured. With ``FAKE_GENAI_BENCH_FAULT`` it ends well
-although it measured nothing (``all_errors``: every request is refused; ``no_files``; ``nothing_completed``: files
-without a completed request), or does not (``crash``).
+It sends requests, with one thread per user, and reports its measurements. With ``FAKE_GENAI_BENCH_FAULT`` it succeeds
+without a usable result (``all_errors``: every request is rejected; ``no_files``; ``nothing_completed``: files without a
+completed request), or fails (``crash``).
 """
 
 import argparse
@@ -27,7 +27,7 @@ _LAST_PERCENT = (25, 50, 75, 90, 95, 99)
 
 
 def options(argv: list[str]) -> argparse.Namespace:
-    """The command line; ends with 2 for an unknown option, and for a missing key."""
+    """Parses the command line; exits with 2 for an unknown option or a missing key."""
     parser = argparse.ArgumentParser(prog="genai-bench benchmark", allow_abbrev=False)
     for name in ("--api-backend", "--api-base", "--api-model-name", "--task"):
         parser.add_argument(name, required=True)
@@ -56,7 +56,7 @@ def _end(text: str, code: int) -> None:
 
 
 def lengths(scenario: str) -> tuple[int, int]:
-    """Input and output tokens; of a distribution its middle. Raises ``ValueError``."""
+    """Returns input and output tokens, the means of a distribution. Raises ``ValueError``."""
     found = _SCENARIO.match(scenario)
     if found is None:
         raise ValueError(f"{scenario} is not a scenario")
@@ -71,20 +71,20 @@ def lengths(scenario: str) -> tuple[int, int]:
 class Run:
     """One scenario at one concurrency."""
 
-    def __init__(self, told: argparse.Namespace, scenario: str, users: int) -> None:
-        self._told = told
+    def __init__(self, options: argparse.Namespace, scenario: str, users: int) -> None:
+        self._options = options
         self._scenario = scenario
         self._users = users
-        self._url = urlsplit(told.api_base)
+        self._url = urlsplit(options.api_base)
         self._tokens = lengths(scenario)
         self._lock = threading.Lock()
-        self._left = told.max_requests_per_run
-        self._until = time.monotonic() + told.max_time_per_run * 60
+        self._left = options.max_requests_per_run
+        self._until = time.monotonic() + options.max_time_per_run * 60
         self.requests: list[dict[str, Any]] = []
         self.errors: Counter[str] = Counter()
 
     def measure(self) -> float:
-        """Sends all requests; returns seconds."""
+        """Sends all requests; returns the duration in seconds."""
         began = time.monotonic()
         users = [threading.Thread(target=self._user) for _ in range(self._users)]
         for user in users:
@@ -100,29 +100,29 @@ class Run:
                 if self._left < 0:
                     return
             try:
-                told: dict[str, Any] | str = self._request()
+                result: dict[str, Any] | str = self._request()
             except (OSError, HTTPException, ValueError) as error:
-                told = type(error).__name__
+                result = type(error).__name__
             with self._lock:
-                if isinstance(told, str):
-                    self.errors[told] += 1
+                if isinstance(result, str):
+                    self.errors[result] += 1
                 else:
-                    self.requests.append(told)
+                    self.requests.append(result)
 
     def _request(self) -> dict[str, Any] | str:
-        """Figures of one request, or the error's code."""
-        asked, wanted = self._tokens
+        """Returns the metrics of one request, or its error code."""
+        input_tokens, output_tokens = self._tokens
         body = {
-            "model": self._told.api_model_name,
+            "model": self._options.api_model_name,
             "stream": True,
-            "max_tokens": wanted,
+            "max_tokens": output_tokens,
             "temperature": 0.0,
             "stream_options": {"include_usage": True},
-            "messages": [{"role": "user", "content": " ".join(["word"] * asked)}],
+            "messages": [{"role": "user", "content": " ".join(["word"] * input_tokens)}],
         }
         if FAULT == "all_errors":
             body["model"] = body["messages"] = None
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._told.api_key}"}
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._options.api_key}"}
         connection = HTTPConnection(self._url.hostname or "", self._url.port or 80, timeout=60)
         began = time.monotonic()
         try:
@@ -152,21 +152,21 @@ def _read(lines: Any, began: float) -> dict[str, Any] | str:
             first = first or last
     if not first or not usage:
         return "no tokens"
-    put_in = usage["prompt_tokens"]
-    put_out = usage["completion_tokens"]
+    prompt_tokens = usage["prompt_tokens"]
+    completion_tokens = usage["completion_tokens"]
     ttft = first - began
     latency = last - began
-    tpot = (latency - ttft) / (put_out - 1) if put_out > 1 else 0.0
+    tpot = (latency - ttft) / (completion_tokens - 1) if completion_tokens > 1 else 0.0
     return {
         "ttft": ttft,
         "tpot": tpot,
         "e2e_latency": latency,
         "output_latency": latency - ttft,
-        "input_throughput": put_in / ttft,
-        "output_throughput": (put_out - 1) / max(latency - ttft, 1e-9),
-        "num_input_tokens": put_in,
-        "num_output_tokens": put_out,
-        "total_tokens": put_in + put_out,
+        "input_throughput": prompt_tokens / ttft,
+        "output_throughput": (completion_tokens - 1) / max(latency - ttft, 1e-9),
+        "num_input_tokens": prompt_tokens,
+        "num_output_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
         "error_code": None,
         "error_message": None,
     }
@@ -181,7 +181,7 @@ def _figures(values: list[float]) -> dict[str, float]:
 
 
 def report(run: Run, scenario: str, users: int, seconds: float) -> dict[str, Any]:
-    """The content of a result file. ``error_rate`` is always 0, as it is there."""
+    """Returns the content of a result file. ``error_rate`` is always 0, as in genai-bench."""
     good = [] if FAULT == "nothing_completed" else run.requests
     failed = sum(run.errors.values())
     names = [name for name, value in (good[0] if good else {}).items() if value is not None]
@@ -205,7 +205,7 @@ def report(run: Run, scenario: str, users: int, seconds: float) -> dict[str, Any
 
 
 def file_name(scenario: str, task: str, users: int, seconds: float) -> str:
-    """As genai-bench calls it: ``D100_100_text-to-text_num_concurrency_1_time_15s.json``."""
+    """Returns genai-bench's name of a result file: ``D100_100_text-to-text_num_concurrency_1_time_15s.json``."""
     short = re.sub(r"[(/]+", "", scenario.replace(")/(", "_")).replace(",", "_").replace(")", "")
     return f"{short}_{task}_num_concurrency_{users}_time_{round(seconds)}s.json"
 
@@ -215,21 +215,23 @@ def main(argv: list[str], say: Callable[[str], object] = sys.stdout.write) -> in
     if argv[:1] != ["benchmark"]:
         say(f"genai-bench version {VERSION}\n")
         return 0 if argv == ["--version"] else 2
-    told = options(argv[1:])
+    given = options(argv[1:])
     if FAULT == "crash":
         _end("Error: cannot reach the hub", 1)
-    folder = Path(told.experiment_base_dir) / (told.experiment_folder_name or f"openai_{told.task}_{time.time():.0f}")
+    folder = Path(given.experiment_base_dir) / (
+        given.experiment_folder_name or f"openai_{given.task}_{time.time():.0f}"
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    metadata = {"cmd": " ".join(["genai-bench", *argv]), "benchmark_version": VERSION, **vars(told)}
+    metadata = {"cmd": " ".join(["genai-bench", *argv]), "benchmark_version": VERSION, **vars(given)}
     (folder / "experiment_metadata.json").write_text(json.dumps(metadata))
-    for scenario in told.traffic_scenario:
-        for users in told.num_concurrency:
-            run = Run(told, scenario, users)
+    for scenario in given.traffic_scenario:
+        for users in given.num_concurrency:
+            run = Run(given, scenario, users)
             seconds = run.measure()
             say(f"{scenario} at {users}: {len(run.requests)} completed, errors {dict(run.errors)}\n")
             if FAULT == "no_files" or not (run.requests or run.errors):
                 continue
-            name = file_name(scenario, told.task, users, seconds)
+            name = file_name(scenario, given.task, users, seconds)
             (folder / name).write_text(json.dumps(report(run, scenario, users, seconds)))
     return 0
 

@@ -1,4 +1,4 @@
-"""What can be made to go wrong with the stand-in while it runs, in one place that all its parts look at."""
+"""Faults of the stand-in that can be set while it runs, shared by all of its parts."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -6,31 +6,30 @@ from typing import Any
 
 @dataclass
 class Faults:
-    """Set through :meth:`ome.fixture.OmeStandIn.fault`."""
+    """Current faults, set by :meth:`support.ome_standin.OmeStandIn.fault`."""
 
     webhook: str = "up"
     """``up``; ``down``: connection refused; ``x509``: a certificate that the API server does not trust; ``slow``:
-    answers after its 10 s are over."""
+    a response after the API server's timeout of 10 s."""
     controller_stopped: bool = False
-    """Nothing is reconciled; what happened meanwhile is made up for afterward."""
+    """Whether nothing is reconciled; pending changes are reconciled afterward."""
     slow_status_s: float = 0.0
-    """Every status is written this much later."""
+    """Delay of every status, in seconds."""
     agent: str = "up"
-    """``up``; ``crash``: its pods end again and again, saying the node's shape is unknown; ``stopped``: it does
-    nothing, and says nothing."""
+    """``up``; ``crash``: its pods crash repeatedly because of an unknown node shape; ``stopped``: it does nothing."""
     downloads: str = "done"
     """Result of a download from a hub: ``done``, ``failed`` or ``in_transit`` (never finished)."""
     benchmark: str = ""
-    """``all_errors``, ``no_files`` or ``nothing_completed``: the benchmark ends well all the same; ``crash``."""
+    """``crash``, or a fault with which the benchmark succeeds: ``all_errors``, ``no_files``, ``nothing_completed``."""
 
     def set(self, changes: dict[str, Any]) -> None:
-        """Changes some; raises ``ValueError`` for an unknown name."""
+        """Changes faults; raises ``ValueError`` for an unknown name."""
         known = {field.name for field in fields(self)}
         if unknown := set(changes) - known:
-            raise ValueError(f"no such fault: {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+            raise ValueError(f"unknown fault {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}")
         for name, value in changes.items():
             setattr(self, name, value)
 
-    def told(self) -> dict[str, Any]:
-        """All, as they are."""
+    def current(self) -> dict[str, Any]:
+        """Returns all faults by name."""
         return asdict(self)

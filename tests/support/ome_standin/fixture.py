@@ -1,4 +1,4 @@
-"""Starts and ends the stand-in for tests: a child process that acts on any cluster that a kubeconfig names."""
+"""Start and end of the stand-in in tests: a child process that acts on the cluster of a kubeconfig."""
 
 import json
 import os
@@ -24,7 +24,7 @@ _PATIENCE_S = 60.0
 
 
 class OmeStandIn:
-    """OME on a cluster, for as long as the block lasts. The node must have the images already."""
+    """OME on a cluster for the duration of a block. The node must already have the images."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class OmeStandIn:
         model_path: Path | None = None,
         **more: Any,
     ) -> None:
-        """``more``: other fields of :class:`support.ome_standin.install.Settings`."""
+        """``more``: other fields of :class:`support.ome_standin.settings.Settings`."""
         self._folder = tempfile.TemporaryDirectory(prefix="ome-stand-in-")
         place = model_path or ready_folder(Path(self._folder.name) / "models" / "sim-model")
         self.settings = Settings(
@@ -61,14 +61,14 @@ class OmeStandIn:
 
     @property
     def log(self) -> str:
-        """What the controllers tell nobody else."""
+        """The controllers' log."""
         return self._log.read_text() if self._log.exists() else ""
 
     def start(self) -> None:
-        """Returns when everything is installed and webhooks answer. Raises ``RuntimeError`` with the log."""
+        """Returns once everything is installed and the webhooks respond. Raises ``RuntimeError`` with the log."""
         with self._log.open("ab") as log:
             pipe = subprocess.PIPE
-            # in a session of its own: an interrupt from the keyboard is for the parent, which ends it in order
+            # in its own session, since a keyboard interrupt is for the parent, which then stops the child
             self._process = subprocess.Popen(
                 self._argv(), stdin=pipe, stdout=pipe, stderr=log, env=self._environment(), start_new_session=True
             )
@@ -81,7 +81,7 @@ class OmeStandIn:
             raise
 
     def stop(self) -> None:
-        """Ends the process, which removes everything; where it was killed, another does. It may be started again."""
+        """Ends the process, which removes everything; another process does so if it was killed. It may be restarted."""
         if self._process is None:
             return
         process = self._process
@@ -98,28 +98,30 @@ class OmeStandIn:
                 subprocess.run([*self._argv(), "remove"], stderr=log, env=self._environment(), check=True)
 
     def kill(self) -> None:
-        """Ends the process as SIGKILL does: webhooks stay registered and nobody answers."""
+        """Sends SIGKILL: the webhooks stay registered, but do not respond."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
 
     def set(self, **faults: Any) -> dict[str, Any]:
-        """Sets faults (see :class:`support.ome_standin.faults.Faults`) and returns all, when they are in force. Raises
-        ``ValueError`` for an unknown one."""
+        """Sets faults (see :class:`support.ome_standin.faults.Faults`); returns all faults once they are in effect.
+
+        Raises ``ValueError`` for an unknown one.
+        """
         if self.settings.real:
-            pytest.skip("a real OME has no faults to set")
+            pytest.skip("faults of a real OME cannot be set")
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(faults).encode() + b"\n")
         self._process.stdin.flush()
-        told = self._answer()
-        if "error" in told:
-            raise ValueError(told["error"])
-        return told
+        current = self._answer()
+        if "error" in current:
+            raise ValueError(current["error"])
+        return current
 
     @contextmanager
     def fault(self, **faults: Any) -> Iterator[None]:
-        """The faults, within the block."""
+        """Sets faults for the duration of the block."""
         before = self.set()
         self.set(**faults)
         try:
@@ -140,12 +142,12 @@ class OmeStandIn:
 
     def _answer(self) -> dict[str, Any]:
         try:
-            told = self._answers.get(timeout=_PATIENCE_S)
+            answer = self._answers.get(timeout=_PATIENCE_S)
         except Empty:
-            told = None
-        if told is None:
-            raise RuntimeError(f"the stand-in does not answer: {self.log[-2000:]}")
-        return told
+            answer = None
+        if answer is None:
+            raise RuntimeError(f"the stand-in does not respond: {self.log[-2000:]}")
+        return answer
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(_FOLDER), "TMPDIR": self._folder.name}

@@ -1,4 +1,4 @@
-"""The images that the stand-in's pods have, as files for a node's image store."""
+"""Images of the stand-in's pods, as files for a node's image store."""
 
 import io
 import tarfile
@@ -15,7 +15,7 @@ _PROGRAM = Path(__file__).with_name("fake_genai_bench.py")
 
 
 def write_images(folder: Path, simulated: dict[str, str] | None = None) -> list[Path]:
-    """Files with the engine (``simulated``: the simulator's settings), the manager and the benchmark."""
+    """Writes the images of engine, manager and benchmark; ``simulated``: settings of the simulator."""
     files = [folder / f"{name}.tar" for name in ("engine", "manager", "genai-bench")]
     write_simulated(files[0], [ENGINE], simulated or SIMULATED)
     write_busybox(files[1], [MANAGER])
@@ -24,7 +24,7 @@ def write_images(folder: Path, simulated: dict[str, str] | None = None) -> list[
 
 
 def write_genai_bench(path: Path, names: list[str]) -> None:
-    """A Python without packages, and ``genai-bench`` on its path."""
+    """Writes an image with Python and ``genai-bench``."""
     layer = path.with_suffix(".layer")
     write_root(layer, "http.client")
     program = b"#!/usr/local/bin/python3\n" + _PROGRAM.read_bytes()

@@ -1,4 +1,4 @@
-"""What an installed OME consists of, as far as clients can see it: put on a cluster, and taken away again."""
+"""Installation and removal of the objects of OME that clients can see."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ _EVERY_S = 0.05
 
 
 async def install(kube: Kube, settings: Settings) -> None:
-    """Kinds, namespace, manager and configuration; returns when the kinds are served."""
+    """Installs kinds, namespace, manager and configuration; returns once the kinds are served."""
     place = Path(settings.real) if settings.real else None
     await asyncio.gather(*(kube.ensure(crd) for crd in (real.kinds(place) if place else crds())))
     await _settled(kube)
@@ -39,9 +39,8 @@ async def install(kube: Kube, settings: Settings) -> None:
     await kube.ensure(daemon_set(settings.manager_image, settings.engine_image))
 
 
-async def furnish(kube: Kube, settings: Settings) -> None:
-    """The model and the runtime that tests use; the webhooks must be there. Returns when the model and the manager
-    are ready."""
+async def create_samples(kube: Kube, settings: Settings) -> None:
+    """Creates the model and the runtime of tests, once the webhooks run; returns when model and manager are ready."""
     for thing in (model(settings.model_path), runtime(settings.engine_image)):
         await kube.ensure(thing)
     await _until(lambda: _is(kube, "ClusterBaseModel", MODEL, "", "state", "Ready"))
@@ -55,14 +54,14 @@ async def _is(kube: Kube, kind: str, name: str, namespace: str, field: str, want
 
 async def _until(true: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(_PATIENCE_S):
-        while not await true():  # noqa: ASYNC110 - the API server tells nobody
+        while not await true():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(_EVERY_S)
 
 
 async def remove(kube: Kube) -> None:
-    """Everything, by force: finalizers go, whoever waits for them. Returns when the kinds are no more."""
+    """Removes everything, including finalizers; returns once the kinds are gone."""
     await uninstall(kube)
-    # a namespace whose pods are gone goes at once; else the cluster looks again after many seconds
+    # without pods the namespace is removed at once; otherwise the cluster only retries after many seconds
     await kube.delete("DaemonSet", DAEMON_SET, NAMESPACE)
     await kube.delete("Deployment", MANAGER, NAMESPACE)
     for kind in _KINDS:
@@ -130,7 +129,7 @@ async def _established(kube: Kube, name: str) -> bool:
 
 
 async def _has_account(kube: Kube) -> bool:
-    """A pod cannot be made before its namespace has the default account."""
+    """Returns whether the namespace has its default account, without which no pod can be created."""
     return await kube.get("ServiceAccount", "default", NAMESPACE) is not None
 
 

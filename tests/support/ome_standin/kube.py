@@ -1,4 +1,4 @@
-"""A small asynchronous client of the Kubernetes API: what the stand-in needs of it, and no more."""
+"""Minimal asynchronous client of the Kubernetes API."""
 
 import asyncio
 import base64
@@ -16,14 +16,14 @@ from ruamel.yaml import YAML
 
 Object = dict[str, Any]
 Key = tuple[str, str]
-"""Namespace (empty for what has none) and name."""
+"""Namespace (empty for cluster-scoped objects) and name."""
 _TRIES = 100
 _PAUSE_S = 0.1
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of object and where the API keeps it."""
+    """One kind of object and its paths in the API."""
 
     kind: str
     api: str
@@ -31,7 +31,7 @@ class Kind:
     namespaced: bool = True
 
     def path(self, namespace: str = "", name: str = "", sub: str = "") -> str:
-        """The URL's path of all objects, or of one."""
+        """Returns the URL path of all objects, or of one."""
         root = f"/api/{self.api}" if "/" not in self.api else f"/apis/{self.api}"
         within = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
         return "/".join(part for part in (f"{root}{within}/{self.plural}", name, sub) if part)
@@ -64,7 +64,7 @@ KINDS = {kind.kind: kind for kind in _kinds()}
 
 
 class ApiError(Exception):
-    """The API said no."""
+    """An error response of the API."""
 
     def __init__(self, status: int, message: str, reason: str = "") -> None:
         super().__init__(f"{status} {message}")
@@ -92,12 +92,11 @@ class Kube:
         )
 
     async def close(self) -> None:
-        """Ends all connections."""
+        """Closes all connections."""
         await self._client.aclose()
 
     async def call(self, method: str, path: str, content: Any = None, **more: Any) -> Object:
-        """One request, again while the API server is not up to it (a kind that has just been made); raises
-        :class:`ApiError`."""
+        """Sends a request, and repeats it while the API server is busy, as for a new kind. Raises :class:`ApiError`."""
         headers = {"Content-Type": more.pop("mime", "application/json")}
         body = None if content is None else json.dumps(content)
         for _ in range(_TRIES):
@@ -105,13 +104,13 @@ class Kube:
             if answer.status_code != 429:
                 break
             await asyncio.sleep(_PAUSE_S)
-        told = answer.json() if "json" in answer.headers.get("content-type", "") else {"message": answer.text}
+        parsed = answer.json() if "json" in answer.headers.get("content-type", "") else {"message": answer.text}
         if answer.is_error:
-            raise ApiError(answer.status_code, told.get("message", ""), told.get("reason", ""))
-        return dict(told)
+            raise ApiError(answer.status_code, parsed.get("message", ""), parsed.get("reason", ""))
+        return dict(parsed)
 
     async def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
-        """The object, or None where there is none."""
+        """Returns the object; None if it does not exist."""
         try:
             return await self.call("GET", KINDS[kind].path(namespace, name))
         except ApiError as error:
@@ -120,16 +119,16 @@ class Kube:
             raise
 
     async def list(self, kind: str, namespace: str = "", labels: str = "") -> list[Object]:
-        """All objects that carry the labels."""
-        told = await self.call("GET", KINDS[kind].path(namespace), params={"labelSelector": labels} if labels else {})
-        return list(told["items"])
+        """Returns all objects with the labels."""
+        found = await self.call("GET", KINDS[kind].path(namespace), params={"labelSelector": labels} if labels else {})
+        return list(found["items"])
 
     async def create(self, thing: Object) -> Object:
-        """Creates it."""
+        """Creates an object."""
         return await self.call("POST", KINDS[thing["kind"]].path(thing["metadata"].get("namespace", "")), thing)
 
     async def ensure(self, thing: Object) -> Object:
-        """Creates it, or makes the one that is there like it (merge patch)."""
+        """Creates an object, or updates an existing one with a merge patch."""
         try:
             return await self.create(thing)
         except ApiError as error:
@@ -139,12 +138,12 @@ class Kube:
         return await self.merge(thing["kind"], meta["name"], meta.get("namespace", ""), thing)
 
     async def merge(self, kind: str, name: str, namespace: str, patch: Object, sub: str = "") -> Object:
-        """A JSON merge patch."""
+        """Applies a JSON merge patch."""
         path = KINDS[kind].path(namespace, name, sub)
         return await self.call("PATCH", path, patch, mime="application/merge-patch+json")
 
     async def delete(self, kind: str, name: str, namespace: str = "", propagation: str = "Background") -> None:
-        """Deletes it; fine where there is none."""
+        """Deletes an object if it exists."""
         try:
             path = KINDS[kind].path(namespace, name)
             await self.call("DELETE", path, {"kind": "DeleteOptions", "propagationPolicy": propagation})
@@ -153,7 +152,7 @@ class Kube:
                 raise
 
     async def changes(self, kind: str, version: str, labels: str) -> Any:
-        """The watch's events from a resource version on; ends when the server ends it."""
+        """Yields the events of a watch from a resource version until the server ends it."""
         params = {"watch": "1", "resourceVersion": version, "labelSelector": labels, "timeoutSeconds": "300"}
         timeout = httpx.Timeout(30, read=None)
         async with self._client.stream("GET", KINDS[kind].path(), params=params, timeout=timeout) as answer:
@@ -163,7 +162,7 @@ class Kube:
 
 
 class Informer:
-    """A cache of one kind, kept by list and watch. Callbacks hear of every change, with the object as it is now."""
+    """Cache of one kind, updated by list and watch. Listeners are called with every changed object."""
 
     def __init__(self, kube: Kube, kind: str, labels: str = "") -> None:
         self._kube = kube
@@ -184,15 +183,15 @@ class Informer:
 
     async def _once(self) -> None:
         params = {"labelSelector": self._labels} if self._labels else {}
-        told = await self._kube.call("GET", KINDS[self._kind].path(), params=params)
+        listed = await self._kube.call("GET", KINDS[self._kind].path(), params=params)
         before = self.objects
         self.objects = {}
-        for item in told["items"]:
+        for item in listed["items"]:
             self.objects[key_of(item)] = item
-        for thing in [*told["items"], *(old for key, old in before.items() if key not in self.objects)]:
-            self._tell(thing)
+        for thing in [*listed["items"], *(old for key, old in before.items() if key not in self.objects)]:
+            self._notify(thing)
         self.synced.set()
-        async for event in self._kube.changes(self._kind, told["metadata"]["resourceVersion"], self._labels):
+        async for event in self._kube.changes(self._kind, listed["metadata"]["resourceVersion"], self._labels):
             if event["type"] == "ERROR":
                 return
             key = key_of(event["object"])
@@ -200,24 +199,24 @@ class Informer:
                 self.objects.pop(key, None)
             else:
                 self.objects[key] = event["object"]
-            self._tell(event["object"])
+            self._notify(event["object"])
 
-    def _tell(self, thing: Object) -> None:
+    def _notify(self, thing: Object) -> None:
         for listener in self.listeners:
             listener(thing)
 
     def get(self, name: str, namespace: str = "") -> Object | None:
-        """As the cache has it."""
+        """Returns the cached object."""
         return self.objects.get((namespace, name))
 
 
 def key_of(thing: Object) -> Key:
-    """Where an object is."""
+    """Returns namespace and name of an object."""
     return thing["metadata"].get("namespace", ""), thing["metadata"]["name"]
 
 
 def log(text: str) -> None:
-    """The stand-in's log, as its only reader may search it."""
+    """Writes a line to the stand-in's log."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 

@@ -1,4 +1,4 @@
-"""One namespace of a cluster with OME, and what a test says and asks of it. It works with a real OME alike."""
+"""Test namespace of a cluster with OME, also with a real one."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from support.ome_standin.kube import KINDS, Object
 from support.ome_standin.sample_objects import MODEL, RUNTIME
 
 Api = Callable[..., httpx.Response]
-"""Of (method, path, **options of httpx)."""
+"""Takes (method, path, **options of httpx)."""
 Found = TypeVar("Found")
 _PATIENCE_S = 60.0
 SERVER = ["python3", "-m", "sglang.launch_server"]
@@ -19,7 +19,7 @@ LABEL = "ome.io/inferenceservice"
 
 
 def eventually(look: Callable[[], Found | None], what: str = "") -> Found:
-    """What ``look`` finds, once it does. Raises ``AssertionError`` after a minute."""
+    """Returns the first true result of ``look``. Raises ``AssertionError`` after a minute."""
     until = time.monotonic() + _PATIENCE_S
     while not (found := look()):
         assert time.monotonic() < until, f"never: {what or look}"
@@ -35,7 +35,7 @@ class Lab:
         self.namespace = namespace
 
     def service(self, name: str, *, args: list[str] | None = None, runner: Any = None, **more: Any) -> Object:
-        """A service as a careful client sends it; ``runner`` and the rest (fields of ``spec``) change it."""
+        """Returns a complete InferenceService; ``runner`` and other fields of ``spec`` override its own."""
         container = {
             "name": "ome-container",
             "command": SERVER,
@@ -67,7 +67,7 @@ class Lab:
         }
 
     def benchmark(self, name: str, service: str, **spec: Any) -> Object:
-        """A BenchmarkJob of one scenario, with its results on the claim ``results``."""
+        """Returns a BenchmarkJob of one scenario that writes its results to the claim ``results``."""
         made = {
             "endpoint": {"inferenceService": {"name": service, "namespace": self.namespace}},
             "task": "text-to-text",
@@ -83,34 +83,34 @@ class Lab:
         return {"apiVersion": "ome.io/v1beta1", "kind": "BenchmarkJob", "metadata": meta, "spec": made}
 
     def post(self, thing: Object, **params: str) -> httpx.Response:
-        """Creates it, strictly."""
+        """Creates an object with strict validation; returns the response."""
         path = KINDS[thing["kind"]].path(thing["metadata"].get("namespace", ""))
         return self.api("POST", path, json=thing, params={"fieldValidation": "Strict", **params})
 
     def created(self, thing: Object) -> str:
-        """Creates it; its uid."""
+        """Creates an object and returns its uid."""
         answer = self.post(thing)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["metadata"]["uid"])
 
     def get(self, kind: str, name: str) -> Object:
-        """The object; empty where there is none."""
+        """Returns the object; empty if it does not exist."""
         answer = self.api("GET", self._path(kind, name))
         assert answer.status_code in (200, 404), answer.text
         return dict(answer.json()) if answer.status_code == 200 else {}
 
     def all(self, kind: str, labels: str = "") -> list[Object]:
-        """Objects of the namespace."""
+        """Returns the namespace's objects of a kind."""
         path = KINDS[kind].path(self.namespace)
         return list(self.api("GET", path, params={"labelSelector": labels}).raise_for_status().json()["items"])
 
     def patch(self, kind: str, name: str, change: Object) -> httpx.Response:
-        """A merge patch."""
+        """Applies a merge patch; returns the response."""
         headers = {"Content-Type": "application/merge-patch+json"}
         return self.api("PATCH", self._path(kind, name), json=change, headers=headers)
 
     def delete(self, kind: str, name: str, propagation: str = "Background") -> None:
-        """Asks for it to go."""
+        """Deletes an object."""
         options = {"kind": "DeleteOptions", "propagationPolicy": propagation}
         self.api("DELETE", self._path(kind, name), json=options).raise_for_status()
 
@@ -118,32 +118,32 @@ class Lab:
         return KINDS[kind].path(self.namespace if KINDS[kind].namespaced else "", name)
 
     def pods(self, service: str) -> list[Object]:
-        """Of a service."""
+        """Returns the pods of a service."""
         return self.all("Pod", f"{LABEL}={service}")
 
     def events(self, uid: str) -> list[Object]:
-        """About one object."""
+        """Returns the events about one object."""
         path = KINDS["Event"].path(self.namespace)
         params = {"fieldSelector": f"involvedObject.uid={uid}"}
         return list(self.api("GET", path, params=params).raise_for_status().json()["items"])
 
     def event(self, uid: str, reason: str) -> Object | None:
-        """The first of that reason."""
+        """Returns the first event with this reason; None if there is none."""
         return next((event for event in self.events(uid) if event["reason"] == reason), None)
 
     def condition(self, service: str, kind: str) -> tuple[str, str]:
-        """Status and reason of a service's condition."""
+        """Returns status and reason of a service's condition."""
         for found in self.get("InferenceService", service).get("status", {}).get("conditions", []):
             if found["type"] == kind:
                 return found["status"], found.get("reason", "")
         return "", ""
 
     def ready(self, service: str) -> bool:
-        """As the service says."""
+        """Returns whether the service reports that it is ready."""
         return self.condition(service, "Ready")[0] == "True"
 
     def state(self, service: str) -> Object:
-        """Of the first pod's first container: ``state``, ``lastState``, ``restartCount``; empty before it has one."""
+        """Returns the status of the first pod's first container; empty before there is one."""
         for pod in self.pods(service):
             for status in pod["status"].get("containerStatuses", []):
                 return dict(status)

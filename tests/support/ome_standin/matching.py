@@ -1,4 +1,4 @@
-"""Which runtimes can serve a model, and the words in which a runtime is refused. Pure functions."""
+"""Rules by which runtimes serve models, with OME's messages. Pure functions."""
 
 import re
 from collections.abc import Iterable
@@ -10,11 +10,11 @@ _RELEASE = re.compile(r"v?\d+(\.\d+){0,2}$")
 
 
 class UnsuitableError(Exception):
-    """The runtime does not serve the model; the text says why."""
+    """The reason why a runtime does not serve a model."""
 
 
 def size_of(text: str) -> float:
-    """Parameters of ``7B``; none for what cannot be read."""
+    """Parses ``7B`` to a number of parameters; 0 for an invalid text."""
     try:
         return float(text[:-1]) * _SUFFIX[text[-1]] if text[-1:] in _SUFFIX else float(text)
     except ValueError:
@@ -22,13 +22,13 @@ def size_of(text: str) -> float:
 
 
 def size_text(parameters: float) -> str:
-    """``500M`` for half a milliard."""
+    """Formats a number of parameters: ``500M``."""
     suffix, unit = next(((s, u) for s, u in _SUFFIX.items() if parameters >= u), ("", 1))
     return f"{parameters / unit:g}{suffix}"
 
 
 def require(runtime: Object, model: Object, accelerator: str = "") -> None:
-    """Raises :class:`UnsuitableError` where one of the rules does not hold."""
+    """Raises :class:`UnsuitableError` if the runtime does not serve the model."""
     name = runtime["metadata"]["name"]
     spec = runtime["spec"]
     wanted = model["spec"]
@@ -62,7 +62,7 @@ def _label(model: Object) -> str:
 
 
 def mismatch(entry: Object, model: Object) -> str:
-    """The first difference between one of a runtime's formats and a model; set on one side only is a difference."""
+    """Returns the first difference of a runtime's format and a model; a field set on one side only differs."""
     for field, word in (("modelArchitecture", "architecture"), ("quantization", "quantization")):
         mine = model.get(field)
         theirs = entry.get(field)
@@ -97,7 +97,7 @@ def _same(model: Object | None, runtime: Object | None) -> bool:
         return _comparable(mine) == _comparable(theirs)
     if mine.count(".") != theirs.count(".") or mine.startswith("v") != theirs.startswith("v"):
         return False
-    # the operator stands between the runtime's version and the model's, in this order
+    # the operator compares the runtime's version with the model's, in this order
     return _numbers(theirs) > _numbers(mine) or (
         operator == "GreaterThanOrEqual" and _numbers(mine) == _numbers(theirs)
     )
@@ -118,7 +118,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def select(runtimes: Iterable[Object], model: Object) -> Object:
-    """The runtime that OME chooses where a service names none; raises :class:`UnsuitableError` with all reasons."""
+    """Returns the runtime that OME selects for a service without one; raises :class:`UnsuitableError`."""
     found: list[tuple[tuple[bool, int, str], Object]] = []
     reasons = []
     for runtime in runtimes:

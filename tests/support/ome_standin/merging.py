@@ -1,4 +1,4 @@
-"""How a service's own fields are laid over its runtime's, and what is put into the pod unasked. Pure functions."""
+"""Merging of services with runtimes, and the fields that OME adds to pods. Pure functions."""
 
 import copy
 import hashlib
@@ -11,7 +11,7 @@ from support.ome_standin.kube import Object
 from support.ome_standin.schemas import EMBEDDED
 
 LONGEST_KEY = 32
-"""Model names beyond this are shortened in the node's label."""
+"""Length above which model names are shortened in node labels."""
 _MERGED_BY = {
     "env": "name", "volumeMounts": "mountPath", "ports": "containerPort", "volumes": "name", "initContainers": "name",
     "containers": "name", "imagePullSecrets": "name", "hostAliases": "ip",
@@ -20,12 +20,11 @@ _TEMPLATE = re.compile(r"\{\{\s*\.(Name|Namespace|Labels|Annotations)((?:\.[A-Za
 
 
 class TemplateError(ValueError):
-    """A container's fields do not pass as a template."""
+    """The fields of a container are not a valid template."""
 
 
 def merge(base: Any, over: Any, field: str = "") -> Any:
-    """``over`` laid over ``base``: objects deeply, a few lists by their key, and every other list replaced whole,
-    ``args`` and ``command`` among them."""
+    """Merges ``over`` into ``base``: objects deeply, a few lists by key; other lists, as ``args``, are replaced."""
     if isinstance(base, dict) and isinstance(over, dict):
         made = dict(base)
         for name, value in over.items():
@@ -45,22 +44,22 @@ def _merge_list(base: list[Object], over: list[Object], key: str) -> list[Object
 
 
 def component(runtime: Object, service: Object, name: str) -> Object | None:
-    """The merged ``engine``, ``decoder`` or ``router``; None where the service does not name it."""
+    """Returns the merged ``engine``, ``decoder`` or ``router``; None if the service does not have it."""
     own = service["spec"].get(name)
     if own is None:
         return None
     merged: Object = merge(runtime["spec"].get(f"{name}Config") or {}, own)
     if "runner" in own:
-        merged["runner"]["name"] = own["runner"].get("name", "")  # one that is left out is not the runtime's
+        merged["runner"]["name"] = own["runner"].get("name", "")  # as in OME, not the runtime's name
     if selector := runtime["spec"].get("nodeSelector"):
         merged["nodeSelector"] = {**selector, **merged.get("nodeSelector", {})}
     return merged
 
 
 def rendered(container: Object, meta: Object) -> Object:
-    """The container after its JSON has passed through the template of the service's name, namespace and labels.
+    """Renders the container's JSON as a template with the service's name, namespace and labels.
 
-    Raises :class:`TemplateError` for any other ``{{``; a ``}}`` alone passes.
+    Raises :class:`TemplateError` for any other ``{{``; a single ``}}`` is allowed.
     """
 
     def value(found: re.Match[str]) -> str:
@@ -77,7 +76,7 @@ def rendered(container: Object, meta: Object) -> Object:
 
 
 def model_label(model: Object) -> str:
-    """Key of the label that nodes carry where the model is."""
+    """Returns the label of nodes that have the model."""
     meta = model["metadata"]
     namespace = meta.get("namespace")
     name = meta["name"]
@@ -87,7 +86,7 @@ def model_label(model: Object) -> str:
 
 
 def inject_model(pod: Object, container: Object, model: Object) -> None:
-    """Gives the pod the model: a read-only volume of the node, ``MODEL_PATH``, and nodes that have it. In place."""
+    """Adds the model to the pod, in place: a read-only volume, ``MODEL_PATH``, and a selector of nodes that have it."""
     pod["nodeSelector"] = {**pod.get("nodeSelector", {}), model_label(model): "Ready"}
     path = (model["spec"].get("storage") or {}).get("path")
     if not path:
@@ -101,24 +100,24 @@ def inject_model(pod: Object, container: Object, model: Object) -> None:
 
 
 def pod_fields(merged: Object) -> Object:
-    """The fields of a component that are its pods'."""
+    """Returns the fields of a component that belong to its pods."""
     return {name: copy.deepcopy(value) for name, value in merged.items() if name in EMBEDDED}
 
 
 def gpus(container: Object) -> int:
-    """GPUs that the container's limits name."""
+    """Returns the number of GPUs in the container's limits."""
     return int(container.get("resources", {}).get("limits", {}).get("nvidia.com/gpu", 0))
 
 
 def parallelism(container: Object, workers: int) -> None:
-    """``PARALLELISM_SIZE``, where there are GPUs. In place."""
+    """Sets ``PARALLELISM_SIZE``, in place, if the container has GPUs."""
     if count := gpus(container):
         size = str(count * (1 + workers))
         container["env"] = merge([{"name": "PARALLELISM_SIZE", "value": size}], container.get("env", []), "env")
 
 
 def accelerated(container: Object, chosen: Mapping[str, Any]) -> Object:
-    """What an accelerator class of the runtime dictates, over the user's values: by a flag's spelling only."""
+    """Applies the overrides of an accelerator class, which only recognize a flag in their own spelling."""
     made = copy.deepcopy(container)
     overrides = list(chosen.get("runtimeArgsOverride") or [])
     if size := (chosen.get("tensorParallelismOverride") or {}).get("tensorParallelSize"):
@@ -134,7 +133,7 @@ def accelerated(container: Object, chosen: Mapping[str, Any]) -> Object:
 
 
 def _flags(args: list[str]) -> dict[str, list[str]]:
-    """Arguments by flag; of a repeated flag the last remains."""
+    """Returns arguments by flag; the last one of a repeated flag wins."""
     found: dict[str, list[str]] = {}
     name = ""
     for word in args:

@@ -1,4 +1,4 @@
-"""A pytest plugin: one cluster with the stand-in for a whole test run, and a namespace for each test."""
+"""Pytest plugin: one cluster with the stand-in for a test run, and a namespace for each test."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def ome_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnCluster
 
 @pytest.fixture(scope="session")
 def ome(ome_cluster: OwnCluster) -> Iterator[OmeStandIn]:
-    """OME on it, a real one where ``AUTOTUNER_TEST_OME`` names its folder; faults are a test's own."""
+    """OME on the cluster; a real one if ``AUTOTUNER_TEST_OME`` is its folder."""
     settings = {"benchmark_pause_s": 0.5, "real": os.environ.get("AUTOTUNER_TEST_OME", "")}
     with OmeStandIn(ome_cluster.kubeconfig, listen=ome_cluster.host_address, **settings) as stand_in:
         yield stand_in
@@ -42,7 +42,7 @@ def ome(ome_cluster: OwnCluster) -> Iterator[OmeStandIn]:
 
 @pytest.fixture
 def lab(ome_cluster: OwnCluster, ome: OmeStandIn) -> Iterator[Lab]:
-    """A namespace, taken away with all that is in it."""
+    """A namespace, which is deleted with its objects after the test."""
     name = f"at-{uuid4().hex[:8]}"
     made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     ome_cluster.api("POST", "/api/v1/namespaces", json=made).raise_for_status()

@@ -1,7 +1,7 @@
-"""A real OME in place of the stand-in's controllers: its own manager beside the cluster, its own kinds and webhooks.
+"""Real OME instead of the stand-in's controllers: its manager as a local process, with its kinds and webhooks.
 
-``scripts/build-ome.sh CHECKOUT`` makes the folder that this reads. The model agent stays a part of the stand-in's:
-OME's own wants GPUs and downloads.
+``scripts/build-ome.sh CHECKOUT`` creates its folder. The model agent is still the stand-in's, because OME's needs GPUs
+and downloads.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ _LOG_END = 2000
 
 
 def kinds(place: Path) -> list[Object]:
-    """OME's CustomResourceDefinitions."""
+    """Returns OME's CustomResourceDefinitions."""
     return _objects(place / "kinds", "ome.io_*.yaml")
 
 
 def configuration(place: Path) -> list[Object]:
-    """Its ConfigMaps, as it is installed by default."""
+    """Returns the ConfigMaps of a default installation."""
     return _objects(place / "configuration", "*.yaml")
 
 
@@ -38,7 +38,7 @@ def _objects(folder: Path, pattern: str) -> list[Object]:
 
 
 class Manager:
-    """OME's controllers and webhooks, as a process beside the cluster."""
+    """OME's controllers and webhooks as a local process."""
 
     def __init__(self, kube: Kube, settings: Settings, folder: Path) -> None:
         self._kube = kube
@@ -49,8 +49,8 @@ class Manager:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Returns when its webhooks answer. Raises ``RuntimeError`` with its log."""
-        served = self._folder / "k8s-webhook-server" / "serving-certs"  # where controller-runtime looks, below TMPDIR
+        """Returns once its webhooks respond. Raises ``RuntimeError`` with its log."""
+        served = self._folder / "k8s-webhook-server" / "serving-certs"  # controller-runtime reads them below TMPDIR
         served.mkdir(parents=True)
         made, key = certificate(self._folder, "manager", self._address)
         (served / "tls.crt").write_bytes(made.read_bytes())
@@ -79,7 +79,7 @@ class Manager:
             await self._kube.ensure({**thing, "webhooks": found})
 
     def _by_address(self, hook: dict[str, Any], port: int, bundle: str) -> Object:
-        """In place of a Service, which needs a kube-proxy."""
+        """Returns a webhook with a URL instead of a Service, which would need a kube-proxy."""
         url = f"https://{self._address}:{port}{hook['clientConfig']['service']['path']}"
         return {**hook, "clientConfig": {"url": url, "caBundle": bundle}}
 
@@ -96,7 +96,7 @@ class Manager:
             raise RuntimeError(f"OME's manager is not ready: {log[-_LOG_END:]}") from None
 
     async def stop(self) -> None:
-        """Ends it."""
+        """Stops the process."""
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
             await self._process.wait()

@@ -1,4 +1,4 @@
-"""Structural schemas that several kinds share: containers, pods, and the small words to write them with."""
+"""Structural schemas that several kinds share, and functions to write them."""
 
 from typing import Any
 
@@ -15,18 +15,18 @@ QUANTITIES: Schema = {"type": "object", "additionalProperties": INT_OR_STRING}
 
 
 def a(*required: str, **properties: Schema) -> Schema:
-    """An object with these fields only."""
+    """Returns the schema of an object with these fields."""
     made: Schema = {"type": "object", "properties": properties}
     return {**made, "required": list(required)} if required else made
 
 
 def many(items: Schema, **more: Any) -> Schema:
-    """A list."""
+    """Returns the schema of a list."""
     return {"type": "array", "items": items, **more}
 
 
 def one_of(*values: str) -> Schema:
-    """A string out of a few."""
+    """Returns the schema of an enumeration."""
     return {"type": "string", "enum": list(values)}
 
 
@@ -78,7 +78,7 @@ _CONTAINER: dict[str, Schema] = {
     "stdin": BOOLEAN, "stdinOnce": BOOLEAN, "tty": BOOLEAN,
 }  # fmt: skip
 RUNNER = a(**_CONTAINER)
-"""The kind does not ask for the container's name."""
+"""Container whose name is optional."""
 CONTAINER = a("name", **_CONTAINER)
 TOLERATIONS = many(a(key=STRING, operator=STRING, value=STRING, effect=STRING, tolerationSeconds=INTEGER))
 VOLUMES = many({**ANYTHING, "properties": {"name": STRING}, "required": ["name"]})

@@ -1,4 +1,4 @@
-"""What a service says of itself: late, and often not what one thinks. Pure functions."""
+"""Status of services, as late and misleading as OME's. Pure functions."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -10,12 +10,12 @@ _RUNNER = "ome-container"
 
 
 def now() -> str:
-    """As the API writes times."""
+    """Returns the present time as the API formats it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def virtual() -> Object:
-    """A service that creates nothing, and is ready all the same."""
+    """Returns the status of a service that creates nothing and is ready."""
     kinds = ("EngineReady", "IngressReady", "Ready")
     return {"conditions": [_condition(kind, "True", "") for kind in kinds], "modelStatus": _loaded(1)}
 
@@ -28,7 +28,7 @@ def compute(
     ingress: bool,
     many_nodes: bool = False,
 ) -> Object:
-    """The status that one reconcile writes. ``deployments`` by component; None where there is none."""
+    """Returns the status that one reconcile writes. ``deployments``: by component; None for a missing one."""
     before = service.get("status") or {}
     ready = {part: _available(found) for part, found in deployments.items()}
     host = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc.cluster.local"
@@ -48,12 +48,12 @@ def compute(
 
 
 def same(one: Object, other: Object) -> bool:
-    """Whether two statuses differ in nothing but times."""
+    """Returns whether two statuses only differ in times."""
     return bool(_timeless(one) == _timeless(other))
 
 
 def is_ready(status: Object) -> bool:
-    """The Ready condition."""
+    """Returns whether the condition Ready is true."""
     return any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
 
 
@@ -74,7 +74,7 @@ def _available(deployment: Object | None) -> bool:
 
 
 def _conditions(ready: dict[str, bool], *, ingress: bool, first: bool) -> list[Object]:
-    """Whatever keeps a component from being ready, the reason is Initializing. Only the engine's counts for Ready."""
+    """Returns the conditions. The reason is Initializing for any fault, and Ready only depends on the engine."""
     found = []
     for part, good in ready.items():
         kind = f"{part.capitalize()}Ready"
@@ -109,7 +109,7 @@ def _loaded(copies: int) -> Object:
 
 
 def _model(before: Object, pods: list[Object], ready: bool) -> Object:
-    """A failure is seen only in a pod that is ended or backing off at this very moment, and never forgotten."""
+    """Returns the model's status: a failure is only seen while a pod has ended or backs off, and is kept forever."""
     kept = {"lastFailureInfo": before["lastFailureInfo"]} if "lastFailureInfo" in before else {}
     if ready:
         return {**_loaded(len(pods)), **kept}

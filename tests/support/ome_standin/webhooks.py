@@ -1,4 +1,4 @@
-"""The admission webhooks: a TLS server of this process, which the API server calls by its address."""
+"""Admission webhooks: a TLS server in this process that the API server calls by its address."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ _CHANGES = ["CREATE", "UPDATE"]
 
 
 def certificate(folder: Path, name: str, address: str) -> tuple[Path, Path]:
-    """A new self-signed certificate for an address, and its key: its own authority."""
+    """Creates a self-signed certificate for an address; returns the files of certificate and key."""
     made = folder / f"{name}.crt"
     key = folder / f"{name}.key"
     subprocess.run(
@@ -54,7 +54,7 @@ def certificate(folder: Path, name: str, address: str) -> tuple[Path, Path]:
 
 
 class Webhooks:
-    """The server. :meth:`install` makes the API server use it."""
+    """Server of the webhooks; :meth:`install` registers it."""
 
     def __init__(self, world: World, folder: Path, address: str) -> None:
         self._world = world
@@ -65,9 +65,9 @@ class Webhooks:
         self._pair = certificate(folder, "webhook", address)
 
     async def start(self) -> None:
-        """Listens, on the same port as before if it did."""
+        """Starts listening, on the same port as before."""
         app = web.Application()
-        app.router.add_post("/{deed}/{kind}", self._answer)
+        app.router.add_post("/{action}/{kind}", self._answer)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self._pair)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
@@ -76,13 +76,13 @@ class Webhooks:
         self._port = int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """Refuses connections; the API server still calls."""
+        """Stops listening; the webhooks stay registered."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
 
-    async def obey(self, fault: str) -> None:
-        """Makes the server be as the fault says."""
+    async def apply(self, fault: str) -> None:
+        """Changes the server according to the fault."""
         if fault == "down":
             await self.stop()
             return
@@ -99,7 +99,7 @@ class Webhooks:
             await self._world.kube.ensure({**thing, "metadata": {"name": NAME}, "webhooks": hooks})
 
     def _mutating(self, bundle: str) -> list[Object]:
-        pods = self._hook("pod", "mutate", "pods", bundle, api=("", "v1"), deeds=["CREATE"])
+        pods = self._hook("pod", "mutate", "pods", bundle, api=("", "v1"), operations=["CREATE"])
         chosen = {"matchExpressions": [{"key": SERVICE_LABEL, "operator": "Exists"}]}
         service = self._hook("inferenceservice", "mutate", "inferenceservices", bundle)
         return [service, {**pods, "objectSelector": chosen}]
@@ -111,17 +111,18 @@ class Webhooks:
     def _hook(
         self,
         name: str,
-        deed: str,
+        action: str,
         plural: str,
         bundle: str,
         api: tuple[str, str] = ("ome.io", "v1beta1"),
-        deeds: list[str] = _CHANGES,
+        operations: list[str] = _CHANGES,
     ) -> Object:
-        suffix = "defaulter" if deed == "mutate" else "validator"
+        suffix = "defaulter" if action == "mutate" else "validator"
+        rule = {"apiGroups": [api[0]], "apiVersions": [api[1]], "resources": [plural], "operations": operations}
         return {
             "name": f"{name}.{_SERVER}.{suffix if name != 'pod' else 'pod-mutator'}",
-            "clientConfig": {"url": f"https://{self._address}:{self._port}/{deed}/{plural}", "caBundle": bundle},
-            "rules": [{"apiGroups": [api[0]], "apiVersions": [api[1]], "resources": [plural], "operations": deeds}],
+            "clientConfig": {"url": f"https://{self._address}:{self._port}/{action}/{plural}", "caBundle": bundle},
+            "rules": [rule],
             "failurePolicy": "Fail",
             "timeoutSeconds": 10,
             "sideEffects": "None",
@@ -131,21 +132,21 @@ class Webhooks:
     async def _answer(self, request: web.Request) -> web.Response:
         if self._world.faults.webhook == "slow":
             await asyncio.sleep(_SLOW_S)
-        asked = (await request.json())["request"]
-        asked["object"]["metadata"].setdefault("namespace", asked.get("namespace", ""))
-        response: dict[str, Any] = {"uid": asked["uid"], "allowed": True}
-        if request.match_info["deed"] == "mutate":
-            response |= _mutated(request.match_info["kind"], asked["object"])
+        review_request = (await request.json())["request"]
+        review_request["object"]["metadata"].setdefault("namespace", review_request.get("namespace", ""))
+        response: dict[str, Any] = {"uid": review_request["uid"], "allowed": True}
+        if request.match_info["action"] == "mutate":
+            response |= _mutated(request.match_info["kind"], review_request["object"])
         else:
             try:
-                self._check(request.match_info["kind"], asked)
+                self._check(request.match_info["kind"], review_request)
             except DeniedError as error:
                 status = {"status": "Failure", "reason": "Forbidden", "code": 403, "message": str(error)}
                 response |= {"allowed": False, "status": status}
         review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
         return web.json_response(review)
 
-    def _check(self, kind: str, asked: Object) -> None:
+    def _check(self, kind: str, review_request: Object) -> None:
         catalog = self._world.catalog()
         checks: dict[str, Callable[[Object], None]] = {
             "inferenceservices": lambda thing: check_service(thing, catalog),
@@ -153,11 +154,11 @@ class Webhooks:
             "clusterservingruntimes": lambda thing: check_runtime(thing, catalog),
             "benchmarkjobs": check_benchmark,
         }
-        checks[kind](asked["object"])
+        checks[kind](review_request["object"])
 
 
 def _mutated(kind: str, thing: Object) -> Object:
-    """A JSON patch where the webhook changes something; the pod mutator is only ever in the way."""
+    """Returns a JSON patch if the webhook changes the object; pods are never changed."""
     if kind != "inferenceservices":
         return {}
     given = json.dumps(thing, sort_keys=True)
@@ -171,6 +172,6 @@ def _mutated(kind: str, thing: Object) -> Object:
 
 
 async def uninstall(kube: Kube) -> None:
-    """The API server calls nobody any more."""
+    """Removes the registrations of the webhooks."""
     for kind in ("Mutating", "Validating"):
         await kube.delete(f"{kind}WebhookConfiguration", NAME)

@@ -1,4 +1,4 @@
-"""The Kubernetes objects that a service becomes. Pure functions; nothing here looks at the cluster."""
+"""Kubernetes objects that OME creates for a service. Pure functions."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ _OWN_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration",)
 
 
 class NoSuchKindError(ValueError):
-    """The model reference's ``kind`` is not that of the model."""
+    """The model reference has another ``kind`` than the model."""
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A service with all that it refers to."""
+    """A service with its model and runtime."""
 
     service: Object
     model: Object
@@ -39,21 +39,21 @@ class Resolved:
         return str(self.service["metadata"]["namespace"])
 
     def merged(self, part: str) -> Object | None:
-        """A component as runtime and service make it."""
+        """Returns a component, merged from runtime and service."""
         return component(self.runtime, self.service, part)
 
 
 def mode(engine: Object) -> str:
-    """How the engine is deployed; the service's own annotation has no say."""
-    if told := engine.get("annotations", {}).get(MODE):
-        return str(told)
+    """Returns the deployment mode of the engine; the service's own annotation is ignored."""
+    if annotated := engine.get("annotations", {}).get(MODE):
+        return str(annotated)
     if engine.get("leader") is not None or engine.get("worker") is not None:
         return "MultiNode"
     return "Serverless" if engine.get("minReplicas") == 0 else "RawDeployment"
 
 
 def label(text: str) -> str:
-    """A name as a label's value, hashed where it is too long."""
+    """Returns a name as a label value, with a hash if it is too long."""
     if len(text) <= _LONGEST_LABEL:
         return text
     return f"{text[: _LONGEST_LABEL - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -73,7 +73,7 @@ def _meta(one: Resolved, name: str, labels: dict[str, str] | None = None) -> Obj
 
 
 def labels_of(one: Resolved, part: str, merged: Object) -> dict[str, str]:
-    """What pods, Deployment, Service, HPA and PDB carry."""
+    """Returns the labels of pods, Deployment, Service, HPA and PDB."""
     made = {
         **one.service["metadata"].get("labels", {}),
         **merged.get("labels", {}),
@@ -88,7 +88,10 @@ def labels_of(one: Resolved, part: str, merged: Object) -> dict[str, str]:
 
 
 def model_config(one: Resolved) -> Object:
-    """ConfigMap with the model's storage. Raises :class:`NoSuchKindError`: here alone the reference's kind counts."""
+    """Returns the ConfigMap with the model's storage.
+
+    Raises :class:`NoSuchKindError` for a wrong kind of the reference, which is only checked here.
+    """
     kind = "BaseModel" if one.model["metadata"].get("namespace") else "ClusterBaseModel"
     if one.service["spec"]["model"].get("kind") != kind:
         raise NoSuchKindError(f"{one.service['spec']['model'].get('kind')} {one.model['metadata']['name']} not found")
@@ -99,7 +102,7 @@ def model_config(one: Resolved) -> Object:
 
 
 def runner_of(one: Resolved, merged: Object) -> Object:
-    """The first container, with model, probe and an accelerator class's will. Raises ``TemplateError``."""
+    """Returns the first container, with model, probe and overrides. Raises ``TemplateError``."""
     runner: Object = rendered(merged.get("runner") or {}, one.service["metadata"])
     wanted = (one.service["spec"].get("acceleratorSelector") or {}).get("acceleratorClass")
     if wanted:
@@ -113,12 +116,12 @@ def runner_of(one: Resolved, merged: Object) -> Object:
 
 
 def ports(container: Object) -> list[Object]:
-    """The first container's, else 8080."""
+    """Returns the container's ports, else port 8080."""
     return list(container.get("ports") or [{"containerPort": PORT, "name": "http", "protocol": "TCP"}])
 
 
 def workload(one: Resolved, part: str, merged: Object, runner: Object) -> Object:
-    """Deployment X-engine (or -decoder, -router). ``replicas`` is never set: scaling it is another's work."""
+    """Returns Deployment X-engine (or -decoder, -router); ``replicas`` is left to the autoscaler."""
     pod = pod_fields(merged)
     if part == "router":
         pod.setdefault("serviceAccountName", f"{one.name}-router")
@@ -142,7 +145,7 @@ def workload(one: Resolved, part: str, merged: Object, runner: Object) -> Object
 
 
 def service(one: Resolved, part: str, merged: Object, runner: Object) -> Object:
-    """Service X-engine; with many nodes it selects every leader of the namespace."""
+    """Returns Service X-engine; with several nodes it selects every leader of the namespace."""
     labels = labels_of(one, part, merged)
     many_nodes = part == "engine" and mode(merged) == "MultiNode"
     selector = {"ray.io/node-type": "head"} if many_nodes else {"app": labels["app"]}
@@ -151,7 +154,7 @@ def service(one: Resolved, part: str, merged: Object, runner: Object) -> Object:
 
 
 def outer_service(one: Resolved, runner: Object) -> Object:
-    """Service X, which stands where there is no ingress."""
+    """Returns Service X, which is created without ingress."""
     front = "router" if one.service["spec"].get("router") is not None else "engine"
     selector = {SERVICE_LABEL: one.name, "component": front}
     target = ports(runner)[0]["containerPort"]
@@ -171,7 +174,7 @@ def _service(meta: Object, selector: dict[str, str], found: list[Object]) -> Obj
 
 
 def budget(one: Resolved, part: str, merged: Object) -> Object:
-    """PodDisruptionBudget X-engine."""
+    """Returns PodDisruptionBudget X-engine."""
     labels = labels_of(one, part, merged)
     given: Object = {name: merged[name] for name in ("minAvailable", "maxUnavailable") if name in merged}
     spec: Object = {**(given or {"maxUnavailable": 1}), "selector": {"matchLabels": {"app": labels["app"]}}}
@@ -180,7 +183,7 @@ def budget(one: Resolved, part: str, merged: Object) -> Object:
 
 
 def scaler(one: Resolved, part: str, merged: Object) -> Object | None:
-    """HorizontalPodAutoscaler X-engine at 80% CPU, which may add replicas; None with an external autoscaler."""
+    """Returns HorizontalPodAutoscaler X-engine at 80% CPU; None with an external autoscaler."""
     if one.service["metadata"].get("annotations", {}).get(AUTOSCALER, "hpa") != "hpa":
         return None
     target: Object = {"type": "Utilization", "averageUtilization": merged.get("scaleTarget", 80)}
@@ -197,7 +200,7 @@ def scaler(one: Resolved, part: str, merged: Object) -> Object | None:
 
 
 def router_rights(one: Resolved) -> list[Object]:
-    """ServiceAccount, Role and RoleBinding of a router."""
+    """Returns ServiceAccount, Role and RoleBinding of a router."""
     name = f"{one.name}-router"
     rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]
     rbac = "rbac.authorization.k8s.io"
@@ -217,7 +220,7 @@ def router_rights(one: Resolved) -> list[Object]:
 
 
 def ingress(one: Resolved) -> Object:
-    """Ingress X, where ingress is enabled."""
+    """Returns Ingress X."""
     backend = {"service": {"name": f"{one.name}-engine", "port": {"number": PORT}}}
     paths = [{"path": "/", "pathType": "Prefix", "backend": backend}]
     spec = {"rules": [{"host": f"{one.name}.{one.namespace}.example.com", "http": {"paths": paths}}]}

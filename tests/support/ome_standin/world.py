@@ -1,4 +1,4 @@
-"""What the stand-in's parts share: caches of the cluster, events, and the queue that a controller works off."""
+"""Caches of the cluster, events, and the work queue of controllers."""
 
 import asyncio
 import secrets
@@ -20,7 +20,7 @@ _WATCHED = (
 
 
 class World:
-    """One cluster as the stand-in's caches have it."""
+    """Cached state of one cluster."""
 
     def __init__(self, kube: Kube, faults: Faults) -> None:
         self.kube = kube
@@ -34,12 +34,12 @@ class World:
         return self.informers[kind]
 
     async def synced(self) -> None:
-        """Once every cache is filled."""
+        """Returns once every cache is filled."""
         for informer in self.informers.values():
             await informer.synced.wait()
 
     def catalog(self) -> Catalog:
-        """Models and runtimes."""
+        """Returns the models and runtimes."""
         return Catalog(
             models={**self["BaseModel"].objects, **self["ClusterBaseModel"].objects},
             runtimes={**self["ServingRuntime"].objects, **self["ClusterServingRuntime"].objects},
@@ -47,7 +47,7 @@ class World:
         )
 
     async def event(self, about: Object, reason: str, message: str, kind: str = "Warning") -> None:
-        """An event; one that was there before is counted up."""
+        """Emits an event, or increments the count of an equal one."""
         meta = about["metadata"]
         namespace = meta["namespace"]
         seen = self._seen.get((meta["uid"], reason, message))
@@ -78,11 +78,11 @@ class World:
 
 
 Reconcile = Callable[[Key], Awaitable["float | None"]]
-"""Brings one object about; returns seconds after which to look again, or None to wait for a change."""
+"""Reconciles one object; returns the seconds until the next reconcile, or None to wait for a change."""
 
 
 class Worker:
-    """One reconcile at a time; one that fails is tried again after ever longer pauses, and only the log knows."""
+    """Runs one reconcile at a time; a failed one is only logged and retried after increasing pauses."""
 
     def __init__(self, name: str, reconcile: Reconcile, faults: Faults) -> None:
         self._name = name
@@ -93,12 +93,12 @@ class Worker:
         self._wake = asyncio.Event()
 
     def add(self, key: Key) -> None:
-        """To be looked at as soon as possible."""
+        """Queues an object."""
         self._waiting[key] = None
         self._wake.set()
 
-    def heard(self, thing: Object) -> None:
-        """For an informer's listeners."""
+    def add_object(self, thing: Object) -> None:
+        """Queues an object; a listener for informers."""
         self.add((thing["metadata"].get("namespace", ""), thing["metadata"]["name"]))
 
     async def run(self) -> None:
@@ -107,7 +107,7 @@ class Worker:
         while True:
             while not self._waiting or self._faults.controller_stopped:
                 self._wake.clear()
-                # a stopped controller is looked after; nobody wakes it when it may go on
+                # nothing wakes a stopped controller when it may continue, so that is polled
                 timeout = 0.1 if self._faults.controller_stopped else None
                 try:
                     await asyncio.wait_for(self._wake.wait(), timeout)
