@@ -21,6 +21,7 @@ from autotuner.deployers.docker.client import OWNER, STUDY, TRIAL, Engine, Label
 from autotuner.deployers.docker.container import Container
 from autotuner.deployers.docker.container_spec import LOOPBACK, ContainerSpec, chosen_gpus
 from autotuner.deployers.docker.endpoint import Address, DockerEndpoint
+from autotuner.deployers.docker.image_identity import image_facts
 from autotuner.deployers.docker.orphan_cleanup import when_killed
 from autotuner.deployers.docker.remove_orphan import Orphan
 from autotuner.deployers.docker.settings import DockerSettings
@@ -244,15 +245,8 @@ class DockerDeployer(BoundDeployer):
         return self.settings.cache / "hub"
 
     async def facts(self, plan: LaunchPlan) -> Mapping[str, str]:
-        """Returns the name and id of the image: a tag may point to another image later."""
-        name = self.image(plan)
-        if name is None:
-            return {}
-        with suppress(TrialFailedError):  # the launch reports an unreachable engine
-            async with connected(self.settings) as engine:
-                if (image := await engine.image(name)) is not None:
-                    return {"image": f"{name} ({image['Id']})"}
-        return {}
+        """Returns the name and id of the image; see :mod:`autotuner.deployers.docker.image_identity`."""
+        return await image_facts(self.image(plan), self.settings)
 
     async def gpus(self) -> Sequence[Gpu]:
         """Returns the GPUs that the settings list, else those visible to this process (``CUDA_VISIBLE_DEVICES``)."""
