@@ -26,8 +26,6 @@ LONG_FILES: dict[str, int] = {}
 
 LONG_FUNCTIONS: dict[str, int] = {
     # One parameter per option.
-    "src/autotuner/api/running_servers.py:bench": 64,
-    "src/autotuner/api/running_servers.py:capacity": 67,
     "src/autotuner/cli/bench.py:bench": 99,
     "src/autotuner/cli/capacity/commands.py:capacity": 78,
     "src/autotuner/cli/results.py:best": 79,

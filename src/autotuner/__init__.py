@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "autotuner.api.client": ("Autotuner", "open"),
-    "autotuner.api.options": ("ExportForm", "ManifestForm", "ManifestOptions"),
+    "autotuner.api.options": ("ConnectionOptions", "ExportForm", "ManifestForm", "ManifestOptions"),
     "autotuner.api.results": ("ServerLog",),
     "autotuner.api.setup": ("engine_parameters", "study_schema", "write_starter"),
     "autotuner.api.shorthands": (

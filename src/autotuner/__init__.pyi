@@ -1,5 +1,6 @@
 from autotuner.api.client import Autotuner as Autotuner
 from autotuner.api.client import open as open  # noqa: A004 - it is called autotuner.open
+from autotuner.api.options import ConnectionOptions as ConnectionOptions
 from autotuner.api.options import ExportForm as ExportForm
 from autotuner.api.options import ManifestForm as ManifestForm
 from autotuner.api.options import ManifestOptions as ManifestOptions
@@ -95,6 +96,7 @@ __all__ = [
     "Check",
     "CheckStatus",
     "Configuration",
+    "ConnectionOptions",
     "Diagnosis",
     "Effect",
     "Ending",

@@ -7,13 +7,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from autotuner.invalid_value import InvalidValueError
 from autotuner.plain_text import blank_unprintable, shortened
 from autotuner.secrets import clean_text, looks_secret
+
+Report = TypeVar("Report")
 
 MAX_SHOWN = 20
 """Problems that are shown; of further ones only the number."""
@@ -167,6 +169,23 @@ class StudyBusyError(AutotunerError):
         """This process was taken for dead after missing its heartbeats, and another one took over the study."""
         why = f"this run was silent for a while, and another process took over what it held of study {study}"
         return cls(why, remedy="resume with: autotuner run", details={"study": study})
+
+
+class StoppedEarlyError(AutotunerError, Generic[Report]):
+    """An interrupt or an error ended a measurement that already has results. Message and remedy are the error's."""
+
+    def __init__(self, report: Report, error: AutotunerError | None = None) -> None:
+        self.report = report
+        """The results so far."""
+        self.error = error
+        """The error; None for an interrupt."""
+        if error is None:
+            super().__init__("interrupted")
+        else:
+            super().__init__(error.message, remedy=error.remedy, details=error.details)
+
+    def __str__(self) -> str:
+        return str(self.error or self.message)
 
 
 def did_you_mean(wrong: str, known: Sequence[str]) -> str:

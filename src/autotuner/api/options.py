@@ -1,6 +1,6 @@
 """Keyword options that several functions of the API share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -28,3 +28,20 @@ class ManifestOptions(TypedDict, total=False):
     architecture: str | None
     quantization: str | None
     size_range: str | None
+
+
+class ConnectionOptions(TypedDict, total=False):
+    """How requests reach a running server, and what they contain for it."""
+
+    model: str | None
+    """Model name in requests; None: the server's first model."""
+    api_key_env: str | None
+    """Environment variable that holds the API key."""
+    headers: Mapping[str, str] | Sequence[str]
+    """Request headers, as a mapping or as ``Name: value`` strings; ``${NAME}`` is an environment variable."""
+    ca_file: str | None
+    """Certificates to trust (PEM) instead of the system's."""
+    insecure: bool
+    """Do not verify the server's certificate."""
+    max_tokens_field: str
+    """Request field that limits the length of the response."""

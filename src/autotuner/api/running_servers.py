@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from autotuner.api.options import ConnectionOptions
     from autotuner.benchmarks.measure_url import BenchReport
     from autotuner.study.capacity.result import CapacityLevel, CapacityReport, LoadUnit, Verification
 
@@ -19,32 +22,22 @@ class RunningServers:
         url: str,
         *,
         workload: Mapping[str, Any],
-        model: str | None = None,
-        api_key_env: str | None = None,
-        headers: Mapping[str, str] | Sequence[str] = (),
-        ca_file: str | None = None,
-        insecure: bool = False,
-        max_tokens_field: str = "max_tokens",
         slos: Sequence[str] = (),
         folder: str | Path | None = None,
         server_metrics: bool = False,
         on_window: Callable[[str], None] | None = None,
+        **connection: Unpack[ConnectionOptions],
     ) -> BenchReport:
         """Measure a running server. Nothing is stored.
 
         Args:
             url: Base URL of an OpenAI-compatible server; ``${NAME}`` is replaced by an environment variable.
             workload: As in a study file: ``scenarios``, ``concurrency`` or ``rates``, ``duration`` and so on.
-            model: Model name in requests; None: the server's first model.
-            api_key_env: Environment variable that holds the API key.
-            headers: Request headers, as a mapping or as ``Name: value`` strings; ``${NAME}`` as in ``url``.
-            ca_file: Certificates to trust (PEM) instead of the system's.
-            insecure: Do not check the server's certificate.
-            max_tokens_field: Field of the request that limits the length of the response.
             slos: SLOs to check, such as ``p99 ttft <= 200ms``.
             folder: Folder for request records; None: they are not written.
             server_metrics: Sample the server's Prometheus metrics during each window.
             on_window: Called with a line of text when a window begins.
+            **connection: How requests reach the server: see :class:`autotuner.ConnectionOptions`.
 
         Returns:
             One measurement per scenario and level, and the results of the SLOs. Times in seconds, rates per second.
@@ -61,17 +54,12 @@ class RunningServers:
         """
         from autotuner.api.blocking import outside_loop
         from autotuner.tuning.bench_session import bench
+        from autotuner.tuning.running_server import RunningServer
 
         return outside_loop(
             lambda: bench(
-                url,
+                RunningServer(url, **connection),
                 workload=workload,
-                model=model,
-                api_key_env=api_key_env,
-                headers=headers,
-                ca_file=ca_file,
-                insecure=insecure,
-                max_tokens_field=max_tokens_field,
                 slos=slos,
                 folder=None if folder is None else Path(folder),
                 server_metrics=server_metrics,
@@ -87,30 +75,20 @@ class RunningServers:
         folder: str | Path,
         workload: Mapping[str, Any] | None = None,
         search: Mapping[str, Any] | None = None,
-        model: str | None = None,
-        api_key_env: str | None = None,
-        headers: Mapping[str, str] | Sequence[str] = (),
-        ca_file: str | None = None,
-        insecure: bool = False,
-        max_tokens_field: str = "max_tokens",
         on_level: Callable[[CapacityLevel, LoadUnit], None] | None = None,
+        **connection: Unpack[ConnectionOptions],
     ) -> CapacityReport:
         """Find the highest load that a running server takes within its SLOs.
 
         Args:
-            url: Base URL of an OpenAI-compatible server; ``${NAME}`` stands for an environment variable.
+            url: Base URL of an OpenAI-compatible server; ``${NAME}`` is replaced by an environment variable.
             slos: Percentiles or means of latencies, or ``success_rate``, such as ``p99 ttft <= 500ms``.
             folder: Where the certificate and the request records that it rests on are written.
             workload: As in a study file: ``scenarios``, ``warmup`` and so on; levels and durations do not apply.
             search: ``unit`` (``rate`` or ``concurrency``), ``precision``, ``confidence``, ``start``, ``low``, ``high``,
                 ``max_requests``, ``max_duration``.
-            model: Name to send in requests; None: the server's first model.
-            api_key_env: Environment variable that holds the API key.
-            headers: Sent with each request, as a mapping or as ``Name: value`` texts.
-            ca_file: Certificates to trust (PEM) instead of the system's.
-            insecure: Do not check the server's certificate.
-            max_tokens_field: Field that limits the length of an answer.
             on_level: Called with each finished level and the unit of its load.
+            **connection: How requests reach the server: see :class:`autotuner.ConnectionOptions`.
 
         Returns:
             One bracket per scenario: the highest certified load and the lowest refuted one, or why one is missing.
@@ -129,20 +107,15 @@ class RunningServers:
         """
         from autotuner.api.blocking import outside_loop
         from autotuner.tuning.capacity_session import capacity
+        from autotuner.tuning.running_server import RunningServer
 
         return outside_loop(
             lambda: capacity(
-                url,
+                RunningServer(url, **connection),
                 workload=workload or {"scenarios": "D(128,64)"},
                 slos=slos,
                 folder=Path(folder),
                 search=search or {},
-                model=model,
-                api_key_env=api_key_env,
-                headers=headers,
-                ca_file=ca_file,
-                insecure=insecure,
-                max_tokens_field=max_tokens_field,
                 on_level=on_level,
             )
         )

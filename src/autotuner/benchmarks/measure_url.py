@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
-from autotuner.errors import AutotunerError
+from autotuner.errors import StoppedEarlyError
 from autotuner.net.target import Target
 from autotuner.plugins.benchmark import Progress, Window
 from autotuner.plugins.deployer import CommandRunner, Endpoint
@@ -49,21 +49,8 @@ class BenchReport(FrozenModel):
     slos: tuple[SloResult, ...] = ()
 
 
-class BenchStoppedError(AutotunerError):
-    """``bench`` stopped by an interrupt or an error after some windows."""
-
-    def __init__(self, report: BenchReport, error: AutotunerError | None = None) -> None:
-        self.report = report
-        """The windows that were measured."""
-        self.error = error
-        """The error; None for an interrupt."""
-        if error is None:
-            super().__init__("interrupted")
-        else:
-            super().__init__(error.message, remedy=error.remedy, details=error.details)
-
-    def __str__(self) -> str:
-        return str(self.error or self.message)
+class BenchStoppedError(StoppedEarlyError[BenchReport]):
+    """``bench`` stopped by an interrupt or an error after some windows; ``report`` has the measured ones."""
 
 
 class AddressEndpoint(Endpoint):

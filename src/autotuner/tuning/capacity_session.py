@@ -12,7 +12,7 @@ from autotuner.benchmarks.measure_url import AddressEndpoint
 from autotuner.benchmarks.native import NativeBenchmark
 from autotuner.capacity.bounds import bounds_of
 from autotuner.deployers.local.local_runner import LocalRunner
-from autotuner.errors import AutotunerError, Problem, UsageError
+from autotuner.errors import AutotunerError, Problem, StoppedEarlyError, UsageError
 from autotuner.store import files
 from autotuner.study.capacity.level_test import CapacityBound
 from autotuner.study.capacity.result import (
@@ -30,39 +30,23 @@ from autotuner.study.launch import Labels
 from autotuner.study.objective import SLO
 from autotuner.study.problems import problems_of
 from autotuner.study_file.loader import parse_workload
-from autotuner.tuning.bench_session import headers_of, settings_of
-from autotuner.tuning.running_server import first_model, server_at, shown_url
+from autotuner.tuning.running_server import RunningServer, shown_url
 
 CERTIFICATE = "capacity.json"
 
 
-class CapacityStoppedError(AutotunerError):
-    """A search ended before its answer; its levels are kept."""
-
-    def __init__(self, report: CapacityReport, error: AutotunerError | None = None) -> None:
-        self.report = report
-        self.error = error
-        """What ended it; None for an interrupt."""
-        if error is None:
-            super().__init__("interrupted")
-        else:
-            super().__init__(error.message, remedy=error.remedy, details=error.details)
+class CapacityStoppedError(StoppedEarlyError[CapacityReport]):
+    """A search stopped by an interrupt or an error after some levels; ``report`` has the finished ones."""
 
 
 def capacity(
-    url: str,
+    server: RunningServer,
     *,
     workload: Mapping[str, Any],
     slos: Sequence[str],
     folder: Path,
     search: Mapping[str, Any],
     min_success_rate: float = 0.99,
-    model: str | None = None,
-    api_key_env: str | None = None,
-    headers: Mapping[str, str] | Sequence[str] = (),
-    ca_file: str | None = None,
-    insecure: bool = False,
-    max_tokens_field: str = "max_tokens",
     on_level: Callable[[CapacityLevel, LoadUnit], None] | None = None,
 ) -> CapacityReport:
     """Measures the capacity of a running server; see :meth:`autotuner.api.client.Autotuner.capacity`."""
@@ -70,8 +54,8 @@ def capacity(
         {**workload, "concurrency": 1}, slos=slos, source="capacity", folder=Path.cwd(), exists=files.exists
     )
     question = _question(search, bounds_of(goals, min_success_rate), goals)
-    target = server_at(url, headers=headers_of(headers), api_key_env=api_key_env, ca_file=ca_file, insecure=insecure)
-    settings = settings_of(api_key_env=api_key_env, max_tokens_field=max_tokens_field)
+    target = server.target()
+    settings = server.benchmark_settings()
     records = files.output_folder(folder)
     runs: list[CapacityRun] = []
 
@@ -80,7 +64,7 @@ def capacity(
         failed = [c for c in await benchmark.preflight(load) if c.status is CheckStatus.FAIL]
         if failed:
             raise PreflightError(failed)
-        endpoint = AddressEndpoint(target, model or await first_model(target), LocalRunner())
+        endpoint = AddressEndpoint(target, await server.served_model(target), LocalRunner())
         labels = Labels(study="capacity", trial=0, owner="capacity")
         for number, scenario in enumerate(load.scenarios):
             place = Place(labels, records, f"level-{number}", endpoint.headers)
@@ -89,7 +73,7 @@ def capacity(
 
     def report() -> CapacityReport:
         results = tuple(run.result() for run in runs if run.levels)
-        found = CapacityReport(url=shown_url(url), slos=tuple(goal.text for goal in goals), results=results)
+        found = CapacityReport(url=shown_url(server.url), slos=tuple(goal.text for goal in goals), results=results)
         files.write_private(records / CERTIFICATE, found.model_dump_json(indent=1))
         return found
 

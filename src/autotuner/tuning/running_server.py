@@ -1,14 +1,19 @@
-"""Target of ``bench``: a running server as given on the command line."""
+"""A running server as the arguments of ``bench`` and ``capacity`` describe it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from pydantic import ValidationError
+
+from autotuner.benchmarks.native import NativeSettings
 from autotuner.errors import Problem, UsageError
 from autotuner.net.client import fetch_object
 from autotuner.net.faults import NOT_JSON, Fault
 from autotuner.net.remedies import BENCH, remedy_for
-from autotuner.net.target import Target, expanded, parse_target
+from autotuner.net.target import Target, expanded, parse_header, parse_target
 from autotuner.net.tls import tls_context
+from autotuner.study.problems import problems_of
 
 _TIMEOUT_S = 10.0
 _NO_LIST = frozenset({NOT_JSON, "http_404", "http_405", "http_501"})
@@ -16,29 +21,65 @@ _NO_LIST = frozenset({NOT_JSON, "http_404", "http_405", "http_501"})
 _NO_LIST_REMEDY = "correct the URL (the part before /v1), or name the model with --model"
 
 
-def server_at(
-    url: str, *, headers: Mapping[str, str], api_key_env: str | None, ca_file: str | None, insecure: bool
-) -> Target:
-    """The server at ``url``; ``${NAME}`` in it and in headers stands for a variable. Raises ``UsageError``."""
-    if insecure and ca_file:
-        raise UsageError(Problem(where="--insecure", why="excludes --ca-file", remedy="remove one of them"))
-    try:
-        found = {name: expanded(text, os.environ) for name, text in headers.items()}
-    except ValueError as error:
-        raise UsageError(Problem.refused("--header", error, remedy="export it")) from None
-    try:
-        target = parse_target(
-            expanded(url, os.environ),
-            headers=found,
-            key=os.environ.get(api_key_env) if api_key_env else None,
-            ca_file=ca_file,
-            insecure=insecure,
-        ).with_proxy(os.environ)
-        if target.base.startswith("https:"):
-            tls_context(ca_file, insecure=insecure)
-    except ValueError as error:
-        raise UsageError(Problem.refused("URL", error, value=shown_url(url))) from None
-    return target
+@dataclass(frozen=True)
+class RunningServer:
+    """A server known by its URL, and how requests reach it."""
+
+    url: str
+    """Base URL; ``${NAME}`` in it and in header values stands for an environment variable."""
+    model: str | None = None
+    """Model name in requests; None: the first one that the server lists."""
+    api_key_env: str | None = None
+    """Environment variable that holds the API key."""
+    headers: Mapping[str, str] | Sequence[str] = ()
+    """Request headers, as a mapping or as ``Name: value`` strings."""
+    ca_file: str | None = None
+    """Certificates to trust (PEM) instead of the system's."""
+    insecure: bool = False
+    """Whether to skip the verification of the server's certificate."""
+    max_tokens_field: str = "max_tokens"
+    """Request field that limits the output length."""
+
+    def target(self) -> Target:
+        """Returns the server's address, with environment variables and proxy applied. Raises ``UsageError``."""
+        if self.insecure and self.ca_file:
+            raise UsageError(Problem(where="--insecure", why="excludes --ca-file", remedy="remove one of them"))
+        try:
+            target = parse_target(
+                expanded(self.url, os.environ),
+                headers=self._expanded_headers(),
+                key=os.environ.get(self.api_key_env) if self.api_key_env else None,
+                ca_file=self.ca_file,
+                insecure=self.insecure,
+            ).with_proxy(os.environ)
+            if target.base.startswith("https:"):
+                tls_context(self.ca_file, insecure=self.insecure)
+        except ValueError as error:
+            raise UsageError(Problem.refused("URL", error, value=shown_url(self.url))) from None
+        return target
+
+    def benchmark_settings(self) -> NativeSettings:
+        """Returns the settings of the load generator. Raises ``UsageError``."""
+        given = {"api_key_env": self.api_key_env, "max_tokens_field": self.max_tokens_field}
+        try:
+            return NativeSettings.model_validate(given)
+        except ValidationError as error:
+            raise UsageError(problems_of(error, NativeSettings, prefix="bench")) from None
+
+    async def served_model(self, target: Target) -> str:
+        """Returns the model name to send in requests. Raises ``UsageError`` if none is given and none is listed."""
+        return self.model or await first_model(target)
+
+    def _expanded_headers(self) -> dict[str, str]:
+        given = self.headers
+        try:
+            pairs = given.items() if isinstance(given, Mapping) else [parse_header(text) for text in given]
+        except ValueError as error:
+            raise UsageError(Problem.refused("--header", error)) from None
+        try:
+            return {name: expanded(text, os.environ) for name, text in pairs}
+        except ValueError as error:
+            raise UsageError(Problem.refused("--header", error, remedy="export it")) from None
 
 
 def shown_url(url: str) -> str:
