@@ -14,7 +14,7 @@ from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import Behavior
 from autotuner.testing.fake_engine import FakeEngine
 from autotuner.tuning.planning.prepared_study import Prepared
-from autotuner.tuning.session import Outcome, run_session
+from autotuner.tuning.study_session import Outcome, run_session
 
 FAULT = Failure(cause=FailureCause.PORT_UNAVAILABLE, message="the port is taken", remedy="free it")
 

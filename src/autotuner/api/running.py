@@ -29,7 +29,7 @@ from autotuner.tuning.planning.plan import Plan, make_plan
 from autotuner.tuning.planning.prepared_study import prepare
 from autotuner.tuning.planning.resume_decision import Standing
 from autotuner.tuning.run_liveness import OwnerWatch, is_running, mark_ended
-from autotuner.tuning.session import Outcome, run_session, standing_of
+from autotuner.tuning.study_session import Outcome, run_session, standing_of
 
 OnEvent = Callable[[Event], object]
 OnAnyEvent = Callable[[Event | UnknownEvent], object]

@@ -18,7 +18,7 @@ from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.spec import PluginSpec
 from autotuner.study_file.default_name import default_name
 from autotuner.study_file.json_schema import study_schema as schema_of
-from autotuner.tuning.planning.starter import Start, starter_text
+from autotuner.tuning.planning.starter_file import Start, starter_text
 
 
 def study_schema() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from autotuner.store.paths import site_file
 from autotuner.study.spec import NAME_PATTERN, EngineSpec, PluginSpec, StudySpec
 from autotuner.study_file.loader import LoadedStudy, parse_study
 from autotuner.study_file.machine_settings import Site, parse_site, with_site
-from autotuner.tuning.planning.simulating import simulated_study
+from autotuner.tuning.planning.simulated_study import simulated_study
 
 Study = StudySpec | LoadedStudy | Mapping[str, Any] | str | Path
 """A study: its spec, what :func:`read_study` returned, the content of a study file, or the file's path."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from autotuner.study.base import FrozenModel
-from autotuner.study.environment_facts import World
+from autotuner.study.environment_facts import Facts
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
 
@@ -27,7 +27,7 @@ class StudyRecord(FrozenModel):
     """The owner that holds the study; possibly one that has died."""
     search_s: float | None = None
     """Wall-clock seconds that the search has used; None for studies stored before this was recorded."""
-    world: World = Field(default_factory=dict, exclude=True)
+    world: Facts = Field(default_factory=dict, exclude=True)
     """Facts besides the spec that the stored trials depend on; a study resumes only if they are unchanged."""
     created_at: float
     updated_at: float

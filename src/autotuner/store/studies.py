@@ -11,7 +11,7 @@ from autotuner.store.records import StudyRecord
 from autotuner.store.rows import StoreError, storable
 from autotuner.store.tables import studies
 from autotuner.store.trials import TrialTable
-from autotuner.study.environment_facts import World
+from autotuner.study.environment_facts import Facts
 from autotuner.study.spec import StudySpec
 
 
@@ -73,7 +73,7 @@ class StudyTable(StudyQueries):
         """Stores the wall-clock time that the study's search has used so far."""
         self._set(name, {"search_s": seconds})
 
-    def set_world(self, name: str, world: World) -> None:
+    def set_world(self, name: str, world: Facts) -> None:
         """Stores the facts besides the spec that the study's trials depend on."""
         facts = {fact: found.model_dump(mode="json") for fact, found in world.items()}
         self._set(name, {"world": self._database.json(facts)})

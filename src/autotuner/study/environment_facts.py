@@ -17,18 +17,18 @@ class Fact(FrozenModel):
     """What may change without a change of state, such as modification times of files."""
 
 
-World = Mapping[str, Fact]
+Facts = Mapping[str, Fact]
 """Facts by name, without those that are unknown at the moment: these never count as a difference."""
 
 
-def differences(before: World, now: World) -> list[str]:
+def differences(before: Facts, now: Facts) -> list[str]:
     """One line for each fact whose state has changed."""
     both = [name for name in before if name in now]
     changed = [name for name in both if before[name].state != now[name].state]
     return [f"{name} has changed: it was {before[name].state}, and is {now[name].state}" for name in changed]
 
 
-def touched(before: World, now: World) -> list[str]:
+def touched(before: Facts, now: Facts) -> list[str]:
     """Names of the facts whose files were rewritten with the same content."""
     same = [name for name in before if name in now and before[name].state == now[name].state]
     return [name for name in same if before[name].touched != now[name].touched]

@@ -14,7 +14,7 @@ from autotuner.store.paths import trial_folder
 from autotuner.study.owner import Owner
 from autotuner.study.trial import Trial, TrialState
 from autotuner.tuning.budget import SearchClock, searched_s
-from autotuner.tuning.current_environment import Surroundings, world_changed
+from autotuner.tuning.environment_watch import EnvironmentWatch, environment_changed
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.proof_stage import ProofStage
 from autotuner.tuning.retry_or_stop import Faults
@@ -40,7 +40,7 @@ class StudyRunner:
         store: Store,
         owner: Owner,
         journal: Journal,
-        surroundings: Surroundings | None = None,
+        environment: EnvironmentWatch | None = None,
     ) -> None:
         self._prepared = prepared
         self._spec = prepared.spec
@@ -48,8 +48,8 @@ class StudyRunner:
         self._owner = owner
         self._journal = journal
         self._owners = OwnerWatch(store)
-        self._surroundings = surroundings or Surroundings(prepared)
-        self._context = RunContext(prepared, owner.id, compare=self._surroundings.told)
+        self._environment = environment or EnvironmentWatch(prepared)
+        self._context = RunContext(prepared, owner.id, compare=self._environment.changes_in)
         self._trials = StudyTrials()
         self._faults = Faults(prepared.spec.search.max_environment_faults)
         self._clock = SearchClock()
@@ -159,7 +159,7 @@ class StudyRunner:
         await run_sync(self._store.trials.update, running)
         self._clock.began(trial.number)
         try:
-            finished = await self._in_one_world(runner, trial, stage)
+            finished = await self._in_unchanged_environment(runner, trial, stage)
         finally:
             self._clock.ended(trial.number)
         finished = settled(finished, self._trials)
@@ -177,17 +177,17 @@ class StudyRunner:
             await self._give_up_if_hopeless()
         return finished
 
-    async def _in_one_world(self, runner: TrialRunner, trial: Trial, stage: Stage) -> Trial:
+    async def _in_unchanged_environment(self, runner: TrialRunner, trial: Trial, stage: Stage) -> Trial:
         """The trial; void if model, server or machine are not those of the other trials, or change meanwhile."""
-        changed = await self._surroundings.changed()
+        changed = await self._environment.changes()
         finished = await self._in_time(runner, trial, stage) if not changed else runner.cut_off()
-        changed = changed or await self._surroundings.changed()
-        if known := self._surroundings.news():
+        changed = changed or await self._environment.changes()
+        if known := self._environment.publish_if_more():
             self._journal.note(WorldLearned(study=self._spec.name, facts=known))
             await run_sync(self._store.studies.set_world, self._spec.name, known)
         if not changed:
             return finished
-        return finished.replaced(state=TrialState.VOID, failure=world_changed(changed))
+        return finished.replaced(state=TrialState.VOID, failure=environment_changed(changed))
 
     async def _in_time(self, runner: TrialRunner, trial: Trial, stage: Stage) -> Trial:
         """The trial, cut off if it lasts far beyond the time of the search."""

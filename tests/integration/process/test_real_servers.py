@@ -23,7 +23,7 @@ from autotuner.study.trial import TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.relaxed_settings import CALM_LIMITS
 from autotuner.tuning.planning.prepared_study import Prepared
-from autotuner.tuning.session import run_session
+from autotuner.tuning.study_session import run_session
 
 pytestmark = pytest.mark.anyio
 

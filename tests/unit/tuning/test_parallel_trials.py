@@ -18,7 +18,7 @@ from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.tuning.confirmation import interference_text
 from autotuner.tuning.ending import Ending
-from autotuner.tuning.session import Outcome
+from autotuner.tuning.study_session import Outcome
 from support.study_runs import GpuEngine, by_slots, run, slots
 
 pytestmark = pytest.mark.anyio

@@ -18,21 +18,21 @@ from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.testing.samples import sample_spec
 from autotuner.tuning import confirmation
 from autotuner.tuning.budget import Budget, SearchClock, trials_used_up
-from autotuner.tuning.current_environment import world_changed
+from autotuner.tuning.environment_watch import environment_changed
 from autotuner.tuning.planning.plan import budget_checks, make_plan
 from autotuner.tuning.planning.resume_decision import (
     Standing,
     change_text,
+    other_environment_problem,
     other_file_note,
     other_file_problem,
     other_measurement_problem,
-    other_world_problem,
     rewritten_note,
 )
 from autotuner.tuning.planning.window_checks import window_checks
 from autotuner.tuning.retry_or_stop import CannotStartError, Faults, StudyFaultError
 from autotuner.tuning.search_stage import NO_PARAMETERS
-from autotuner.tuning.session import cut_off_notice
+from autotuner.tuning.study_session import cut_off_notice
 from autotuner.tuning.trials.no_answer_failure import unanswered
 from autotuner.tuning.trials.server_end_cause import explain
 from autotuner.tuning.trials.start_failures import start_failure
@@ -90,7 +90,7 @@ def test_failures(snapshot: SnapshotAssertion) -> None:
     lines.append(text_of(unanswered(window.replaced(**refused))))
     lines.append(text_of(unanswered(window.replaced(answer_s=31.4))))
     lines.append(text_of(unanswered(window.replaced(self_check=SelfCheck(foreign_cpu_cores=2.0)))))
-    lines.append(text_of(world_changed(["model has changed: it was a, and is b"])))
+    lines.append(text_of(environment_changed(["model has changed: it was a, and is b"])))
     assert "\n".join(line.removesuffix("; ") for line in lines) == snapshot
 
 
@@ -143,7 +143,7 @@ def test_standings(snapshot: SnapshotAssertion) -> None:
     changed = differences({"model": Fact(state="5 MB")}, {"model": Fact(state="7 MB")})
     problems = [
         other_file_problem("s", "/a.yaml"),
-        other_world_problem("s", changed),
+        other_environment_problem("s", changed),
         other_measurement_problem("s", [change_text("model.path", "a", None)]),
         other_measurement_problem("s", []),
     ]

@@ -28,9 +28,8 @@ from autotuner.study.parameters.portable import is_portable
 from autotuner.study.parameters.space import Space
 from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.study.trial import Trial, TrialRole
+from autotuner.tuning.planning.ineffective_values import idle_values, single_values
 from autotuner.tuning.planning.launch_identities import LaunchIdentities
-from autotuner.tuning.planning.load_checks import idle_values, single_values
-from autotuner.tuning.planning.measurable import idle_bounds, unmeasurable
 from autotuner.tuning.planning.missing_gpus import too_large, with_missing_gpus
 from autotuner.tuning.planning.portable_checks import (
     expanded,
@@ -41,6 +40,7 @@ from autotuner.tuning.planning.portable_checks import (
 )
 from autotuner.tuning.planning.study_size import CHECKED_POINTS, StudySize, study_size
 from autotuner.tuning.planning.target_hardware import target_hardware
+from autotuner.tuning.planning.unmeasurable_goals import idle_bounds, unmeasurable
 from autotuner.tuning.planning.window_checks import window_checks
 
 LEAST_FREE_BYTES = 100_000_000

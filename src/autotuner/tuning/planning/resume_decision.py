@@ -16,10 +16,10 @@ from autotuner.secrets import HIDDEN, clean, secrets_in
 from autotuner.store import Store, StudyRecord
 from autotuner.study.base import FrozenModel
 from autotuner.study.configuration import Configuration
-from autotuner.study.environment_facts import World, differences, touched
+from autotuner.study.environment_facts import Facts, differences, touched
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
-from autotuner.tuning.current_environment import WAYS_OUT
+from autotuner.tuning.environment_watch import START_OVER
 from autotuner.tuning.planning.prepared_study import Prepared
 
 OUTSIDE = "no longer among the study's configurations"
@@ -45,13 +45,13 @@ class Standing(FrozenModel):
         return f"resumes with {self.stored} stored result{'' if self.stored == 1 else 's'}{aside}"
 
 
-def standing(prepared: Prepared, store: Store, now: World, *, source: str = "", named: bool = True) -> Standing:
+def standing(prepared: Prepared, store: Store, now: Facts, *, source: str = "", named: bool = True) -> Standing:
     """How a study relates to the stored one with its name. Read-only.
 
     Args:
         prepared: The study as its file has it now.
         store: Where the other one may be stored.
-        now: The present world.
+        now: The present facts about the environment.
         source: Absolute path of the study file.
         named: Whether the user chose the name, in the file or on the command line.
 
@@ -78,9 +78,9 @@ def standing(prepared: Prepared, store: Store, now: World, *, source: str = "", 
     return Standing(state="resumes", stored=len(results), set_aside=aside, notes=tuple(notes))
 
 
-def _compared_with(stored: World, now: World, name: str) -> list[str]:
+def _compared_with(stored: Facts, now: Facts, name: str) -> list[str]:
     if changed := differences(stored, now):
-        raise UsageError(other_world_problem(name, changed))
+        raise UsageError(other_environment_problem(name, changed))
     return [rewritten_note(fact) for fact in touched(stored, now)]
 
 
@@ -97,10 +97,10 @@ def other_file_note(study: str, file: str) -> str:
     return f"study {study} was started from another file, {file}"
 
 
-def other_world_problem(study: str, changed: Sequence[str]) -> Problem:
+def other_environment_problem(study: str, changed: Sequence[str]) -> Problem:
     """The refusal of a study whose model, server or machine is not that of its stored trials."""
     why = f"its stored trials measured something else: {'; '.join(changed)}"
-    remedy = f"put it back, {WAYS_OUT}, or remove the stored trials: autotuner delete {study}"
+    remedy = f"put it back, {START_OVER}, or remove the stored trials: autotuner delete {study}"
     return Problem(where="name", value=study, why=why, remedy=remedy)
 
 
@@ -113,7 +113,7 @@ def other_measurement_problem(study: str, changed: Sequence[str]) -> Problem:
     """The refusal of a study whose settings change what is measured; ``changed`` is empty if only a secret differs."""
     what = "; ".join(changed[:5]) or "a secret in it differs"
     why = f"a stored study with this name was measured differently: {what}"
-    return Problem(where="name", value=study, why=why, remedy=f"{WAYS_OUT}, or remove them: autotuner delete {study}")
+    return Problem(where="name", value=study, why=why, remedy=f"{START_OVER}, or remove them: autotuner delete {study}")
 
 
 def change_text(path: str, old: Any, new: Any) -> str:
@@ -162,7 +162,7 @@ def _check_measured(record: StudyRecord, spec: StudySpec, results: Sequence[Tria
         for objective, value in zip(spec.objectives, values, strict=False):
             if value is None:
                 why = f"the stored results of study {spec.name} lack this metric"
-                remedy = f"keep the objective, or {WAYS_OUT}"
+                remedy = f"keep the objective, or {START_OVER}"
                 raise UsageError(Problem(where="objective", value=objective.text, why=why, remedy=remedy))
 
 

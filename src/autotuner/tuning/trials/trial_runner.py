@@ -21,7 +21,7 @@ from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Labels, LaunchPlan
 from autotuner.study.measurement import Measurement
 from autotuner.study.trial import Phase, Trial, TrialState
-from autotuner.tuning.current_environment import world_changed
+from autotuner.tuning.environment_watch import environment_changed
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.trials.cpu_noise import Neighbors
 from autotuner.tuning.trials.gpu_and_port_leases import Leases
@@ -162,7 +162,7 @@ class TrialRunner:
         build = self._draft.resolved.get("build")
         reported = {**facts, **({"server build": str(build)} if build else {})}
         if changed := self._context.compare(reported):
-            raise TrialFailedError(world_changed(changed))
+            raise TrialFailedError(environment_changed(changed))
 
     async def _resolved(self, endpoint: Endpoint) -> Mapping[str, object]:
         engine = self._prepared.engine

@@ -21,14 +21,14 @@ from autotuner.tuning.planning.resume_decision import (
     OUTSIDE,
     Standing,
     change_text,
+    other_environment_problem,
     other_file_note,
     other_file_problem,
     other_measurement_problem,
-    other_world_problem,
     rewritten_note,
     standing,
 )
-from autotuner.tuning.session import run_session
+from autotuner.tuning.study_session import run_session
 
 pytestmark = pytest.mark.anyio
 RATES = {"default": 100.0, "1": 90.0, "2": 150.0, "8": 300.0, "16": 200.0}
@@ -202,7 +202,9 @@ async def test_changed_world_is_refused_and_rewritten_files_are_noted(loop: Any,
     now = {"model": Fact(state="5 MB")}
     with pytest.raises(UsageError) as caught:
         standing(prepared, store, now)
-    assert caught.value.problems == (other_world_problem("s", differences({"model": Fact(state="10 bytes")}, now)),)
+    assert caught.value.problems == (
+        other_environment_problem("s", differences({"model": Fact(state="10 bytes")}, now)),
+    )
 
 
 async def test_world_is_stored_with_the_study(loop: Any, store: Store) -> None:

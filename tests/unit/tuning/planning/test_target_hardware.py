@@ -9,7 +9,7 @@ from autotuner.deployers.local import machine
 from autotuner.errors import EnvironmentFaultError
 from autotuner.study.check import CheckStatus
 from autotuner.study.spec import EngineSpec, Model, PluginSpec, StudySpec
-from autotuner.tuning.current_environment import Surroundings
+from autotuner.tuning.environment_watch import EnvironmentWatch
 from autotuner.tuning.planning.prepared_study import prepare
 
 STUDY = {
@@ -42,7 +42,7 @@ async def test_hardware_is_assumed_for_planning_only(spec: StudySpec) -> None:
         machine.hardware().cpus,
         machine.hardware().memory_gb,
     )
-    assert "machine" not in await Surroundings(prepared).look(), (
+    assert "machine" not in await EnvironmentWatch(prepared).read(), (
         "assumed hardware is not compared with a stored study's"
     )
 

@@ -13,7 +13,7 @@ from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.fake_deployer import Behavior, FakeDeployer
 from autotuner.tuning.retry_or_stop import CannotStartError
-from autotuner.tuning.session import run_session
+from autotuner.tuning.study_session import run_session
 from autotuner.tuning.trials.failure_consequences import comparable_text, hopeless, settled
 from autotuner.tuning.trials.start_failures import start_failure
 

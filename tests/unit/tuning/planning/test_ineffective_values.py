@@ -10,7 +10,7 @@ from syrupy.assertion import SnapshotAssertion
 from autotuner.plugins import loading
 from autotuner.study.check import CheckStatus
 from autotuner.study_file.loader import parse_study
-from autotuner.tuning.planning.load_checks import idle_values, single_values
+from autotuner.tuning.planning.ineffective_values import idle_values, single_values
 from autotuner.tuning.planning.prepared_study import prepare
 
 CLOSED = {"scenarios": "D(100,50)", "concurrency": [1, 32]}

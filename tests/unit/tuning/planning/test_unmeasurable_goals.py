@@ -13,7 +13,7 @@ from autotuner.study.spec import StudySpec
 from autotuner.study.text.forms import parse_objective, parse_scenario, parse_slo
 from autotuner.study.workload import Concurrency, RequestRate, Workload
 from autotuner.testing.fake_deployer import FakeDeployer
-from autotuner.tuning.planning.measurable import idle_bounds, unmeasurable
+from autotuner.tuning.planning.unmeasurable_goals import idle_bounds, unmeasurable
 
 
 def study(loop: Any, *texts: str, scenarios: tuple[str, ...] = ("D(10,10)",), rates: bool = False) -> StudySpec:

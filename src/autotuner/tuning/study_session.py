@@ -18,8 +18,8 @@ from autotuner.study.check import CheckStatus, PreflightError
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
-from autotuner.tuning.current_environment import Surroundings
 from autotuner.tuning.ending import Ending, conclude
+from autotuner.tuning.environment_watch import EnvironmentWatch
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.resume_decision import Standing, adopt, standing
 from autotuner.tuning.run_liveness import HEARTBEAT_S, OwnerWatch, mark_ended, this_owner
@@ -64,11 +64,11 @@ async def run_session(
         await _take(store, spec.name, owner, owners)
         try:
             await _clean_up(prepared, store, spec.name, owners)
-            surroundings = await _resumed(prepared, store, source, named=named)
+            environment = await _resumed(prepared, store, source, named=named)
             failed = [c for c in await prepared.preflight() if c.status is CheckStatus.FAIL]
             if failed:
                 raise PreflightError(failed)
-            return await _run(prepared, store, owner, surroundings, handle_signals=handle_signals, on_start=on_start)
+            return await _run(prepared, store, owner, environment, handle_signals=handle_signals, on_start=on_start)
         finally:
             with anyio.CancelScope(shield=True):
                 await run_sync(_hand_back, store, spec.name, owner)
@@ -84,22 +84,24 @@ def _register(store: Store, spec: StudySpec, source: str) -> None:
 
 async def standing_of(prepared: Prepared, store: Store, *, source: str, named: bool) -> Standing:
     """How the study relates to the stored one; see :func:`autotuner.tuning.planning.resume_decision.standing`."""
-    now = await Surroundings(prepared).look()
+    now = await EnvironmentWatch(prepared).read()
     return await run_sync(lambda: standing(prepared, store, now, source=source, named=named))
 
 
-async def _resumed(prepared: Prepared, store: Store, source: str, *, named: bool) -> Surroundings:
-    """Updates the stored study to its file; returns the world that its trials have in common. Raises ``UsageError`` if
-    the stored results were measured differently."""
-    surroundings = Surroundings(prepared)
-    now = await surroundings.look()
+async def _resumed(prepared: Prepared, store: Store, source: str, *, named: bool) -> EnvironmentWatch:
+    """Updates the stored study to its file; returns the environment that its trials have in common.
+
+    Raises ``UsageError`` if the stored results were measured differently.
+    """
+    environment = EnvironmentWatch(prepared)
+    now = await environment.read()
     found = await run_sync(lambda: standing(prepared, store, now, source=source, named=named))
     record = await run_sync(store.studies.get, prepared.spec.name)
-    # Without results the world is the present one; with results it is theirs, and what is known since then.
+    # Without results, the present environment counts; with results, theirs, and what has become known since then.
     stored = record.world if record is not None and found.stored else {}
-    surroundings.known = {**stored, **now}
+    environment.known = {**stored, **now}
     await run_sync(lambda: adopt(prepared, store, source=source))
-    return surroundings
+    return environment
 
 
 def _created(store: Store, spec: StudySpec, source: str) -> StudyRecord:
@@ -157,7 +159,7 @@ async def _run(
     prepared: Prepared,
     store: Store,
     owner: Owner,
-    surroundings: Surroundings,
+    environment: EnvironmentWatch,
     *,
     handle_signals: bool,
     on_start: Callable[[Owner], object],
@@ -170,10 +172,10 @@ async def _run(
     fault: bool | None = None
     try:
         async with Journal(store) as journal:
-            await run_sync(store.studies.set_world, name, surroundings.known)
-            journal.note(_announcement(prepared, surroundings))
+            await run_sync(store.studies.set_world, name, environment.known)
+            journal.note(_announcement(prepared, environment))
             on_start(owner)
-            runner = StudyRunner(prepared, store, owner, journal, surroundings)
+            runner = StudyRunner(prepared, store, owner, journal, environment)
             ended = await _watched(runner, trials, store, name, owner, handle_signals=handle_signals)
             why = runner.stopped_because if ended == "done" else f"{ended} by request"
     except BaseException as error:
@@ -244,7 +246,7 @@ def _cause(error: Exception) -> Exception:
     return error
 
 
-def _announcement(prepared: Prepared, surroundings: Surroundings) -> StudyStarted:
+def _announcement(prepared: Prepared, environment: EnvironmentWatch) -> StudyStarted:
     spec = prepared.spec
     return StudyStarted(
         study=spec.name,
@@ -256,5 +258,5 @@ def _announcement(prepared: Prepared, surroundings: Surroundings) -> StudyStarte
         objectives=tuple(o.text for o in spec.objectives),
         slos=tuple(s.text for s in spec.slos),
         repeats=spec.confirm.repeats,
-        world=surroundings.stored(),
+        world=environment.publish(),
     )

@@ -9,7 +9,7 @@ from autotuner.study.launch import Hardware
 from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.text.forms import parse_scenario
 from autotuner.study.workload import Concurrency, Workload
-from autotuner.tuning.planning.load_checks import Load, bound_of, reaches
+from autotuner.tuning.planning.ineffective_values import Load, bound_of, reaches
 
 LISTED = 4
 """Parameters that are switched on where an engine does not say which; the others stand there as comments."""

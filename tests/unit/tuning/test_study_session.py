@@ -30,13 +30,13 @@ from autotuner.study.owner import Owner
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import Behavior, FakeDeployer
-from autotuner.tuning import session
+from autotuner.tuning import study_session
 from autotuner.tuning.budget import trials_used_up
 from autotuner.tuning.ending import Ending
-from autotuner.tuning.planning.resume_decision import change_text, other_measurement_problem, other_world_problem
+from autotuner.tuning.planning.resume_decision import change_text, other_environment_problem, other_measurement_problem
 from autotuner.tuning.run_liveness import this_owner
-from autotuner.tuning.session import cut_off_notice, run_session
 from autotuner.tuning.stored_summary import Answer
+from autotuner.tuning.study_session import cut_off_notice, run_session
 
 pytestmark = pytest.mark.anyio
 LAST_PID = int(Path("/proc/sys/kernel/pid_max").read_text())
@@ -231,7 +231,7 @@ async def test_changed_base_version_is_refused(loop: Any, store: Store) -> None:
     with pytest.raises(UsageError) as caught:
         await run_session(replace(prepared, base_version="runtime r, 3"), store, source="t")
     changed = differences({"runtime": Fact(state="runtime r, 2")}, {"runtime": Fact(state="runtime r, 3")})
-    assert caught.value.problems == (other_world_problem("s", changed),)
+    assert caught.value.problems == (other_environment_problem("s", changed),)
     assert deployer.deployed == []
     assert_released(store, deployer)
     again = await run_session(replace(prepared, base_version="runtime r, 2"), store, source="t")
@@ -266,7 +266,7 @@ class Held:
 async def test_stop_request_ends_the_run_and_it_can_resume(
     loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "STOP_POLL_S", 0.02)
+    monkeypatch.setattr(study_session, "STOP_POLL_S", 0.02)
     deployer = FakeDeployer()
     script = Held(store, lambda: store.studies.request_stop("s"))
     with anyio.fail_after(60):
@@ -345,5 +345,5 @@ async def test_error_of_the_store_is_raised_bare(
 async def test_defect_takes_precedence_over_a_fault() -> None:
     fault = StoreError("full")
     defect = KeyError("ours")
-    assert session._cause(ExceptionGroup("", [fault, ExceptionGroup("", [defect])])) is defect
-    assert session._cause(ExceptionGroup("", [ExceptionGroup("", [fault, StoreError("again")])])) is fault
+    assert study_session._cause(ExceptionGroup("", [fault, ExceptionGroup("", [defect])])) is defect
+    assert study_session._cause(ExceptionGroup("", [ExceptionGroup("", [fault, StoreError("again")])])) is fault

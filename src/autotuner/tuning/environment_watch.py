@@ -1,6 +1,6 @@
-"""Present state of everything a study's numbers depend on besides its file.
+"""Watch over the environment of a study: everything besides its file that its numbers depend on.
 
-See :mod:`autotuner.study.environment_facts`.
+The facts are those of :mod:`autotuner.study.environment_facts`.
 """
 
 import os
@@ -15,7 +15,7 @@ from anyio.to_thread import run_sync
 from autotuner.plugins.deployer import Deployer
 from autotuner.study.base import Value, parts_of
 from autotuner.study.configuration import DEFAULT
-from autotuner.study.environment_facts import Fact, World, differences
+from autotuner.study.environment_facts import Fact, Facts, differences
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.parameters.parameter import Choices
@@ -26,18 +26,17 @@ from autotuner.tuning.planning.prepared_study import Prepared
 _SHARED_LIBRARIES = ("*.so", "*.so.*")
 
 
-WAYS_OUT = "run with --fresh (keeps the old trials under another name), or with --name NEW"
+START_OVER = "run with --fresh (keeps the old trials under another name), or with --name NEW"
 
 
-def world_changed(changed: Sequence[str]) -> Failure:
-    """The failure of a trial whose numbers could not be compared with the others'."""
+def environment_changed(changed: Sequence[str]) -> Failure:
+    """The failure of a trial whose numbers could not be compared with those of the others."""
     message = "; ".join(changed)
-    return Failure(cause=FailureCause.WORLD_CHANGED, message=message, remedy=f"put it back, or {WAYS_OUT}")
+    return Failure(cause=FailureCause.WORLD_CHANGED, message=message, remedy=f"put it back, or {START_OVER}")
 
 
-class Surroundings:
-    """Checks what a study's numbers depend on: once at its start, and again before and after each launch. Nothing is
-    started for it."""
+class EnvironmentWatch:
+    """Reads what a study's numbers depend on at its start, and again before and after each launch. Starts nothing."""
 
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
@@ -46,33 +45,32 @@ class Surroundings:
         self._prints = Fingerprints()
         self.known: dict[str, Fact] = {}
         """Facts as they were when the study's trials ran."""
-        self._told: frozenset[str] = frozenset()
+        self._published: frozenset[str] = frozenset()
 
-    def stored(self) -> World:
-        """All facts that are known, for an event."""
-        self._told = frozenset(self.known)
+    def publish(self) -> Facts:
+        """All known facts, to be written into an event."""
+        self._published = frozenset(self.known)
         return dict(self.known)
 
-    def news(self) -> World:
-        """All facts that are known if some became known since this or :meth:`stored` was called; nothing otherwise."""
-        return self.stored() if self.known.keys() - self._told else {}
+    def publish_if_more(self) -> Facts:
+        """All known facts if there are more of them than were last published; otherwise nothing."""
+        return self.publish() if self.known.keys() - self._published else {}
 
-    async def look(self) -> dict[str, Fact]:
+    async def read(self) -> dict[str, Fact]:
         """All facts that can be known now."""
         found = await run_sync(self._here)
-        told = await self._prepared.deployer.facts(self._plan)
-        return {**found, **{name: Fact(state=state) for name, state in told.items()}}
+        reported = await self._prepared.deployer.facts(self._plan)
+        return {**found, **{name: Fact(state=state) for name, state in reported.items()}}
 
-    async def changed(self) -> list[str]:
+    async def changes(self) -> list[str]:
         """What has changed, one line each. Facts that become known are remembered from now on."""
-        now = await self.look()
-        return self._compared(now)
+        return self._compared(await self.read())
 
-    def told(self, facts: Mapping[str, str]) -> list[str]:
-        """As :meth:`changed`, for facts that a running server reports."""
+    def changes_in(self, facts: Mapping[str, str]) -> list[str]:
+        """Like :meth:`changes`, for facts that a running server reports."""
         return self._compared({name: Fact(state=state) for name, state in facts.items()})
 
-    def _compared(self, now: World) -> list[str]:
+    def _compared(self, now: Facts) -> list[str]:
         found = differences(self.known, now)
         self.known = {**now, **self.known}
         return found
@@ -104,7 +102,7 @@ class Surroundings:
 
     def _paths(self) -> Iterator[tuple[str, Path]]:
         prepared = self._prepared
-        deployer = self._prepared.deployer
+        deployer = prepared.deployer
         plan = self._plan
         workload = prepared.spec.workload
         for scenario in workload.scenarios:

@@ -14,8 +14,8 @@ from autotuner.study.parameters.parameter import CatalogEntry, ValueType
 from autotuner.study.spec import StudySpec
 from autotuner.study_file.loader import parse_study
 from autotuner.testing.fake_engine import FakeEngine
-from autotuner.tuning.planning.load_checks import idle_values
-from autotuner.tuning.planning.starter import LISTED, Start, starter_text
+from autotuner.tuning.planning.ineffective_values import idle_values
+from autotuner.tuning.planning.starter_file import LISTED, Start, starter_text
 
 KINDS = sorted(loading.kinds("engines"))
 

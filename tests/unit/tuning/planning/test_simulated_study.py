@@ -8,7 +8,7 @@ from autotuner.errors import UsageError
 from autotuner.study.spec import EngineSpec, Model, PluginSpec, StudySpec
 from autotuner.testing.samples import sample_spec
 from autotuner.tuning.planning.prepared_study import prepare
-from autotuner.tuning.planning.simulating import parse_gpus, simulated_study
+from autotuner.tuning.planning.simulated_study import parse_gpus, simulated_study
 
 
 def study(kind: str, name: str = "chat", **settings: object) -> StudySpec:

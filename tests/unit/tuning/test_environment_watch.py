@@ -22,12 +22,12 @@ from autotuner.study.trial import TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine
-from autotuner.tuning.current_environment import Surroundings, world_changed
+from autotuner.tuning.environment_watch import EnvironmentWatch, environment_changed
 from autotuner.tuning.fingerprints import WHOLE_BYTES, Fingerprints
 from autotuner.tuning.hub_models import HubModel, cached_commit
-from autotuner.tuning.planning.resume_decision import other_world_problem
+from autotuner.tuning.planning.resume_decision import other_environment_problem
 from autotuner.tuning.retry_or_stop import StudyFaultError
-from autotuner.tuning.session import run_session
+from autotuner.tuning.study_session import run_session
 
 pytestmark = pytest.mark.anyio
 
@@ -106,7 +106,7 @@ class Program(FakeEngine):
 
 
 async def world(prepared: Any) -> dict[str, str]:
-    return {name: fact.state for name, fact in (await Surroundings(prepared).look()).items()}
+    return {name: fact.state for name, fact in (await EnvironmentWatch(prepared).read()).items()}
 
 
 async def test_facts_of_a_study(loop: Any, tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ async def test_branch_that_moved_between_two_runs(
     with pytest.raises(UsageError) as caught:
         await run_session(prepared(), store, source="t")
     changed = differences({DEV: Fact(state="revision deface")}, {DEV: Fact(state="revision facade")})
-    assert caught.value.problems == (other_world_problem("s", changed),)
+    assert caught.value.problems == (other_environment_problem("s", changed),)
     assert len(deployer.deployed) == launched > 0
 
 
@@ -303,7 +303,7 @@ async def test_model_replaced_between_two_runs(loop: Any, store: Store, tmp_path
     with pytest.raises(UsageError) as caught:
         await run_session(with_model(loop, model, deployer=deployer), store, source="t")
     changed = differences({"model": before}, {"model": file_fact(model)})
-    assert caught.value.problems == (other_world_problem("s", changed),)
+    assert caught.value.problems == (other_environment_problem("s", changed),)
     assert deployer.deployed == []
 
 
@@ -321,7 +321,7 @@ async def test_model_replaced_during_a_run(loop: Any, store: Store, tmp_path: Pa
     deployer = Here()
     with pytest.raises(StudyFaultError) as caught:
         await run_session(with_model(loop, model, deployer=deployer, script=script), store, source="t")
-    assert caught.value.failure == world_changed(differences({"model": before}, {"model": file_fact(model)}))
+    assert caught.value.failure == environment_changed(differences({"model": before}, {"model": file_fact(model)}))
     assert isinstance(caught.value, EnvironmentFaultError)
     assert len(deployer.deployed) == during + 1
     assert [t.state for t in store.trials.all("s")] == [TrialState.DONE] * during + [TrialState.VOID]
@@ -342,4 +342,4 @@ async def test_image_that_is_known_after_the_first_launch(loop: Any, store: Stor
     with pytest.raises(UsageError) as caught:
         await run_session(loop.prepared(deployer=again), store, source="t")
     changed = differences({"image": Fact(state="x:1 (sha256:a)")}, {"image": Fact(state="x:1 (sha256:b)")})
-    assert caught.value.problems == (other_world_problem("s", changed),)
+    assert caught.value.problems == (other_environment_problem("s", changed),)
