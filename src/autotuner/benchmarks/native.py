@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from anyio.to_thread import run_sync
 from pydantic import Field
 
-from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, LevelSpec, MetricsAsk, WorkerSpec
+from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, LevelSpec, MetricsAsk, Prefixes, WorkerSpec
 from autotuner.benchmarks.measuring.datasets.row_supply import RowSupply, Supply
 from autotuner.benchmarks.measuring.inputs import input_checks, tokenizer_text
 from autotuner.benchmarks.measuring.records import RunInfo
@@ -27,7 +27,7 @@ from autotuner.study.capacity.level_test import LevelPlan
 from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
 from autotuner.study.text.forms import Duration
-from autotuner.study.workload import Concurrency, RequestRate, TokenLengths, TraceSpeed, Workload
+from autotuner.study.workload import Concurrency, RequestRate, SharedPrefixes, TokenLengths, TraceSpeed, Workload
 
 WORKER = "autotuner.benchmarks.loadgen.worker"
 
@@ -103,6 +103,7 @@ class NativeBenchmark(Benchmark):
                 *_proxy_notes(endpoint.access),
                 *(supply.notes if supply else ()),
                 *_replay_notes(replayed, result),
+                *_priming_notes(window.scenario.prefixes, result),
             ),
         )
         return await run_sync(keep_and_summarize, output, window, self._settings.limits, info)
@@ -181,7 +182,8 @@ class NativeBenchmark(Benchmark):
             salt=salt,
             prefix_salt="" if workload.reuse_prompts else instance.run_id,
             row_order=f"{workload.seed}:rows again",
-            prefix_tokens=workload.prefix_tokens,
+            prefix_tokens=scenario.prefixes.tokens if scenario.prefixes else workload.prefix_tokens,
+            prefixes=Prefixes(scenario.prefixes.count, scenario.prefixes.zipf) if scenario.prefixes else None,
             input=_lengths(scenario.input),
             output=_lengths(scenario.output),
             rows=supply.rows if supply else None,
@@ -210,6 +212,16 @@ def _replay_notes(replayed: ReplayWindow | None, result: Mapping[str, Any]) -> t
     if replayed is None:
         return ()
     return (*replayed.notes, *([WORDS] if replayed.shares and result["prompts"] == "words" else ()))
+
+
+def _priming_notes(prefixes: SharedPrefixes | None, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """A remark about prefixes that the server did not process before the window."""
+    primed = result.get("primed")
+    if prefixes is None or primed is None or primed >= prefixes.count:
+        return ()
+    return (
+        f"{primed} of {prefixes.count} shared prefixes were sent before the window: the server failed the next one",
+    )
 
 
 def _proxy_notes(access: Access) -> tuple[str, ...]:

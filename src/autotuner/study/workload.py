@@ -32,17 +32,29 @@ class TracePart(FrozenModel):
     """Share of the requests; those with a common prefix are kept or left out together."""
 
 
+class SharedPrefixes(FrozenModel):
+    """Beginnings that prompts have in common, such as the system prompts of several applications."""
+
+    count: int = Field(ge=1, le=100_000)
+    tokens: int = Field(ge=16, le=100_000_000)
+    """Length of each. Prefix caches match blocks of 16 tokens and more."""
+    zipf: float = Field(default=1.0, ge=0, le=10)
+    """Exponent of the popularity: the k-th prefix is chosen in proportion to ``k ** -zipf``; 0: all equally often."""
+
+
 class Scenario(FrozenModel):
     """One kind of request.
 
-    Written in genai-bench's grammar, ``D(i,o)``, ``N(mi,si)/(mo,so)`` or ``U(imin,imax)/(omin,omax)``, or as
-    ``dataset:FILE`` or ``trace:FILE``.
+    Written in genai-bench's grammar, ``D(i,o)``, ``N(mi,si)/(mo,so)`` or ``U(imin,imax)/(omin,omax)``, if need be with
+    options behind it, or as ``dataset:FILE`` or ``trace:FILE``.
     """
 
     text: str
     """Canonical spelling, which identifies the scenario."""
     input: TokenLengths | None = None
     output: TokenLengths | None = None
+    prefixes: SharedPrefixes | None = None
+    """What the prompts begin with, on top of ``input``."""
     dataset: str | None = None
     """Path of a dataset file, resolved against the study file's folder."""
     trace: TracePart | None = None

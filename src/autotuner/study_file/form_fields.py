@@ -28,6 +28,17 @@ class TraceForm(FileForm):
     sample: float | str | None = Field(default=None, description="Share of the requests, e.g. 10%.")
 
 
+class LengthsForm(FileForm):
+    """The long form of a scenario with shared prefixes, for editors; :mod:`autotuner.study.text.prefixes` reads it."""
+
+    lengths: str = Field(description="D(in,out), N(mean,std)/(mean,std) or U(..)/(..); prefixes come on top.")
+    prefixes: int | None = Field(
+        default=None, ge=1, le=100_000, description="Number of prefixes, one of which begins each prompt."
+    )
+    prefix_tokens: int | None = Field(default=None, ge=16, le=10**8, description="Length of each prefix in tokens.")
+    zipf: float | None = Field(default=None, ge=0, le=10, description="Exponent of the popularity; 1 by default.")
+
+
 MAX_SEVERAL = 1000
 """Maximum number of values of a flag that takes several."""
 

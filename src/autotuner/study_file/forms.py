@@ -33,7 +33,7 @@ from autotuner.study.text.forms import (
     place,
 )
 from autotuner.study.workload import Api, RequestRate, Scenario
-from autotuner.study_file.form_fields import FileForm, FileValue, ParameterForm, Setting, TraceForm
+from autotuner.study_file.form_fields import FileForm, FileValue, LengthsForm, ParameterForm, Setting, TraceForm
 
 MAX_PARAMETERS = 64
 
@@ -166,13 +166,16 @@ def _check_kinds(form: "WorkloadForm") -> None:
         raise InvalidValueError("a trace has its own arrivals", remedy="use speeds instead of concurrency and rates")
 
 
+_ScenarioInput = str | TraceForm | LengthsForm
+
+
 class WorkloadForm(FileForm):
     """The load."""
 
     api: Annotated[Api, Field(strict=False)] = Field(default=Api.CHAT, description="chat or completions; both stream.")
     scenarios: Annotated[
         list[Annotated[Scenario, _text_or(parse_scenario, Scenario)]],
-        BeforeValidator(_listed, json_schema_input_type=str | TraceForm | list[str | TraceForm]),
+        BeforeValidator(_listed, json_schema_input_type=_ScenarioInput | list[_ScenarioInput]),
     ] = Field(
         min_length=1,
         description="What is sent: D(in,out), N(mean,std)/(mean,std), U(..)/(..), dataset:FILE, trace:FILE.",

@@ -47,7 +47,8 @@ def _resolved(scenario: Scenario, resolved: Callable[[str], str]) -> Scenario:
 
 
 def check_prefix(workload: Workload, document: Document) -> None:
-    """Adds a problem for a shared prefix together with a dataset or a trace, whose prompts are sent unchanged.
+    """Adds a problem for a shared prefix together with a dataset or a trace, whose prompts are sent unchanged, or with
+    a scenario that has prefixes of its own.
 
     Args:
         workload: The study's workload.
@@ -60,6 +61,14 @@ def check_prefix(workload: Workload, document: Document) -> None:
             f"cannot be added to the prompts of {datasets[0]}",
             value=str(workload.prefix_tokens),
             remedy="remove it, or put the prefix into the file",
+        )
+    prefixed = [scenario.text for scenario in workload.scenarios if scenario.prefixes]
+    if workload.prefix_tokens and prefixed:
+        document.fault(
+            ("workload", "prefix_tokens"),
+            f"cannot be combined with the prefixes of {prefixed[0]}",
+            value=str(workload.prefix_tokens),
+            remedy="remove it, or make the scenario's prefixes longer",
         )
 
 

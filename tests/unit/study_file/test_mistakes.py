@@ -138,6 +138,12 @@ WORKLOADS: list[tuple[dict[str, Any], str, str, Facts]] = [
     ({"scenarios": {"trace": "t", "too": "1s"}}, "workload.scenarios", "{trace, too}", ("to",)),
     ({"scenarios": ["D(8,8)", "dataset:d.jsonl"], "prefix_tokens": 64}, "workload.prefix_tokens", "64",
      ("dataset:d.jsonl",)),
+    ({"scenarios": "D(8,8) prefixes=4"}, "workload.scenarios", "D(8,8) prefixes=4", ("prefix_tokens",)),
+    ({"scenarios": "D(8,8) prefixs=4"}, "workload.scenarios", "D(8,8) prefixs=4", ("prefixes",)),
+    ({"scenarios": {"lengths": "D(8,8)", "prefixes": 4, "prefix_tokens": 8}}, "workload.scenarios",
+     "{lengths, prefixes, prefix_tokens}", ("16",)),
+    ({"scenarios": "D(8,8) prefixes=4 prefix_tokens=32", "prefix_tokens": 64}, "workload.prefix_tokens", "64",
+     ("D(8,8) prefixes=4 prefix_tokens=32",)),
 ]  # fmt: skip
 VARIABLES: list[tuple[dict[str, Any], str, str, Facts]] = [
     ({"engine": {"kind": "vllm", "env": {"A": ["x", "y"]}}}, "engine.env.A", "(hidden)", ("env.NAME", "[..]")),

@@ -20,7 +20,6 @@ from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
 
 PROMPT = "@prompt@"
 """Place of the prompt in the template of a request's body."""
-_SYSTEM = "@system@"
 _SHUFFLED = 48
 """Words at the start of a prompt that are shuffled. Rotating the rest is cheaper, and 48 words exceed the blocks of 16
 tokens that prefix caches match."""
@@ -56,17 +55,19 @@ class PromptText:
         self._base: list[str] = []
         self._tails: dict[int, str] = {}
 
-    def make(self, words: int) -> str:
+    def make(self, words: int, rng: Random | None = None) -> str:
+        """A text of so many words; the same every time for an equal ``rng``."""
+        rng = rng or self._rng
         while len(self._base) < words:
             self._base.extend(Random(len(self._base)).sample(WORDS, len(WORDS)))
         head = self._base[:words][:_SHUFFLED]
-        self._rng.shuffle(head)
+        rng.shuffle(head)
         if words <= _SHUFFLED:
             return " ".join(head)
         tail = self._tails.get(words)
         if tail is None:
             tail = self._tails[words] = " ".join(self._base[_SHUFFLED:words])
-        pivot = tail.find(" ", self._rng.randrange(len(tail)))
+        pivot = tail.find(" ", rng.randrange(len(tail)))
         rotated = tail if pivot < 0 else f"{tail[pivot + 1 :]} {tail[:pivot]}"
         return f"{' '.join(head)} {rotated}"
 

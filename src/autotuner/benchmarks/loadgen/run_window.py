@@ -15,6 +15,8 @@ from autotuner.benchmarks.loadgen.http.request_loop import Load
 from autotuner.benchmarks.loadgen.level_watch import LevelWatch
 from autotuner.benchmarks.loadgen.lookahead import Lookahead
 from autotuner.benchmarks.loadgen.output_lines import Emit
+from autotuner.benchmarks.loadgen.prefix_prompts import PrefixFactory
+from autotuner.benchmarks.loadgen.priming import prime
 from autotuner.benchmarks.loadgen.prompts import RequestFactory
 from autotuner.benchmarks.loadgen.replay_prompts import ReplayFactory
 from autotuner.benchmarks.loadgen.schedule import arrivals
@@ -62,7 +64,8 @@ async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | 
     if watch is not None:
         load.on_arrived = watch.arrived
     load.on_ended = window.ended
-    factory = (RequestFactory if spec.replay is None else ReplayFactory)(spec, calibration, load.connections.host)
+    factory = _factory(spec)(spec, calibration, load.connections.host)
+    primed = await prime(spec, factory) if isinstance(factory, PrefixFactory) else None
     try:
         if isinstance(factory, ReplayFactory):
             await _replay(spec, load, window, factory)
@@ -85,7 +88,14 @@ async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | 
                 request.counted_tokens = count("".join(request.texts))
     for batch in _batches(load.ended):
         emit({"kind": "records", "records": [_record(spec, r, window.begin_ns) for r in batch]})
-    emit(_result(spec, window, calibration, load, factory) | {"level": None if watch is None else watch.summary()})
+    more = {"level": None if watch is None else watch.summary(), "primed": primed}
+    emit(_result(spec, window, calibration, load, factory) | more)
+
+
+def _factory(spec: WorkerSpec) -> type[RequestFactory]:
+    if spec.replay is not None:
+        return ReplayFactory
+    return RequestFactory if spec.prefixes is None else PrefixFactory
 
 
 async def _closed(spec: WorkerSpec, load: Load, window: Window, factory: RequestFactory, ready: list[Request]) -> None:
@@ -219,6 +229,7 @@ def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
         "usage_output": request.output_tokens,
         "reused": request.reused,
         "in_flight": request.in_flight,
+        "prefix": request.prefix,
     }
 
 

@@ -47,6 +47,14 @@ class MetricsAsk:
 
 
 @dataclass(frozen=True)
+class Prefixes:
+    """How often each of several shared prefixes is used; see :class:`autotuner.study.workload.SharedPrefixes`."""
+
+    count: int
+    zipf: float = 1.0
+
+
+@dataclass(frozen=True)
 class Replay:
     """Requests of a trace, in order of arrival."""
 
@@ -119,6 +127,9 @@ class WorkerSpec:
     row_order: str = ""
     """Seed of the order in which a dataset's rows are repeated once all have been sent."""
     prefix_tokens: int = 0
+    """Length of the prefix that all prompts share, or of each of ``prefixes``."""
+    prefixes: Prefixes | None = None
+    """Several prefixes, of which each prompt has one."""
     input: Lengths | None = None
     output: Lengths | None = None
     rows: tuple[Mapping[str, Any], ...] | None = None
@@ -156,6 +167,8 @@ class WorkerSpec:
             raw[name] = Lengths(**raw[name]) if raw.get(name) else None
         if raw.get("replay"):
             raw["replay"] = Replay(**{name: _tupled(value) for name, value in raw["replay"].items()})
+        if raw.get("prefixes"):
+            raw["prefixes"] = Prefixes(**raw["prefixes"])
         if raw.get("access"):
             raw["access"] = access_from(raw["access"])
         if raw.get("server_metrics"):

@@ -46,6 +46,7 @@ COLUMNS: Mapping[str, tuple[DataType, bool]] = {
     "usage_output": (_INT, True),
     "reused": (_FLAG, True),
     "in_flight": (_INT, True),
+    "prefix": (_INT, True),
 }
 """Column -> (type, nullable). All times are nanoseconds from the window's start, negative before it.
 
@@ -55,9 +56,10 @@ the gaps between such chunks. ``lag_ns`` is how late the request was sent, inclu
 never part of a latency. ``error`` is null for a success and for a request that was still running when the load
 generator stopped watching. ``finish`` is the server's finish reason. ``usage_input`` and ``usage_output`` are the
 server's token counts; ``input_tokens`` and ``output_tokens`` are those that the measurement uses. ``reused``: this
-server has received the same prompt before."""
+server has received the same prompt before. ``prefix``: rank of the shared prefix that the prompt begins with, 0 for the
+most popular; null for a scenario without ``prefixes``."""
 
-_LATER = frozenset({"finish", "usage_input", "usage_output", "reused", "in_flight"})
+_LATER = frozenset({"finish", "usage_input", "usage_output", "reused", "in_flight", "prefix"})
 """Columns that files of earlier versions lack; null there, and if a load generator does not report them."""
 
 _META = b"autotuner"

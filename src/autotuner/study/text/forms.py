@@ -17,6 +17,8 @@ from autotuner.invalid_value import InvalidValueError
 from autotuner.plain_text import shortened
 from autotuner.study.metric import METRICS, STATISTICS, Direction, Metric, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
+from autotuner.study.text import prefixes as prefix_forms
+from autotuner.study.text.options import split_options
 from autotuner.study.text.traces import PREFIX, long_form, made_part, split_trace, trace_text
 from autotuner.study.workload import Arrivals, Concurrency, LoadLevel, RequestRate, Scenario, TokenLengths, TraceSpeed
 
@@ -104,6 +106,17 @@ def parse_scenario(text: str) -> Scenario:
         return Scenario(text=f"dataset:{file}", dataset=file)
     if bare.startswith(PREFIX):
         return _trace(split_trace(bare))
+    lengths, options = split_options(bare)
+    return _with_options(_synthetic(lengths), options)
+
+
+def _with_options(scenario: Scenario, options: Mapping[str, Any]) -> Scenario:
+    prefixes = prefix_forms.made_prefixes(options)
+    text = f"{scenario.text}{prefix_forms.prefixes_text(prefixes)}"
+    return scenario.model_copy(update={"text": text, "prefixes": prefixes})
+
+
+def _synthetic(bare: str) -> Scenario:
     if match := _FIXED.fullmatch(bare):
         lengths = [TokenLengths(kind="fixed", a=_size(n)) for n in match.groups()]
         return _scenario(f"D({lengths[0].a},{lengths[1].a})", *lengths)
@@ -116,7 +129,10 @@ def parse_scenario(text: str) -> Scenario:
 
 
 def parse_long_scenario(value: Mapping[Any, Any]) -> Scenario:
-    """``{trace: FILE, from: 10m, to: 40m, sample: 10%}``."""
+    """``{trace: FILE, from: 10m, to: 40m, sample: 10%}`` or ``{lengths: D(..), prefixes: 50, prefix_tokens: 1000}``."""
+    if value.keys() & {prefix_forms.LENGTHS, *prefix_forms.OPTIONS}:
+        lengths, options = prefix_forms.long_form(value)
+        return _with_options(_synthetic(lengths.strip()), options)
     return _trace(long_form(value))
 
 

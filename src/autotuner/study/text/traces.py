@@ -1,16 +1,15 @@
 """The text form of a trace: ``trace:FILE from=10m to=40m sample=10%``."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from autotuner.errors import did_you_mean
 from autotuner.invalid_value import InvalidValueError
 from autotuner.study.base import number_text
+from autotuner.study.text.options import split_options
 from autotuner.study.workload import TracePart
 
 PREFIX = "trace:"
-_OPTION = re.compile(r"\s+([A-Za-z_]+)\s*=\s*(\S+)$")
 _OPTIONS = ("from", "to", "sample")
 _REMEDY = "write e.g. trace:FILE from=10m to=40m sample=10%"
 
@@ -29,17 +28,8 @@ def trace_text(part: TracePart) -> str:
 
 def split_trace(text: str) -> dict[str, str]:
     """``file`` and the options of a trace, as written. Raises ``ValueError``."""
-    rest = text.removeprefix(PREFIX).strip()
-    found: dict[str, str] = {}
-    while (match := _OPTION.search(rest)) is not None:
-        name, value = match.groups()
-        if name not in _OPTIONS:
-            break  # part of the file's name
-        if name in found:
-            raise InvalidValueError(f"has {name} twice", remedy="remove one")
-        found[name] = value
-        rest = rest[: match.start()]
-    return {"file": rest.strip(), **found}
+    file, options = split_options(text.removeprefix(PREFIX), _OPTIONS)  # a file's name may contain other ones
+    return {"file": file, **options}
 
 
 def long_form(value: Mapping[Any, Any]) -> dict[str, Any]:

@@ -43,12 +43,12 @@ class Load:
         known = len(prompts) == len(answers) == len(lengths)
         prompt = math.ceil(max(prompts) * _TOKENS_PER_TOKEN) + _TEMPLATE_TOKENS if known else None
         if prompt is not None:
-            prompt += workload.prefix_tokens
+            prompt += max([workload.prefix_tokens, *(s.prefixes.tokens for s in workload.scenarios if s.prefixes)])
         return cls(
             in_flight=in_flight,
             prompt_tokens=prompt,
             request_tokens=None if prompt is None else prompt + max(answers),
-            shares_prefixes=workload.prefix_tokens > 0 or not known,
+            shares_prefixes=workload.prefix_tokens > 0 or any(s.prefixes for s in workload.scenarios) or not known,
         )
 
 
@@ -73,7 +73,7 @@ def bound_of(limit: LoadLimit, load: Load) -> Bound | None:
     prompt = load.prompt_tokens
     request = load.request_tokens
     if limit is LoadLimit.PREFIXES:
-        remedy = "give the workload prefix_tokens, or a dataset whose prompts share beginnings"
+        remedy = "give the workload prefix_tokens, a scenario prefixes, or use a dataset whose prompts share beginnings"
         return None if load.shares_prefixes else Bound(None, "without prompts that share a beginning", remedy)
     if limit is LoadLimit.QUEUE:
         return Bound(None, "at concurrency 1: nothing waits", "raise workload.concurrency") if n == 1 else None

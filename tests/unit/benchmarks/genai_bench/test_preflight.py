@@ -13,6 +13,7 @@ from autotuner.study.check import CheckStatus
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.spec import EngineSpec, Model, PluginSpec, StudySpec
+from autotuner.study.text.forms import parse_scenario
 from autotuner.study.workload import Api, RequestRate, Scenario
 from autotuner.testing.benchmark_kit import UrlEndpoint, make_window
 from support.genai_bench import DOUBLE, KEY, ONE, measured, scripted
@@ -26,6 +27,12 @@ pytestmark = pytest.mark.anyio
         ("workload.rates", "rate=2/s poisson", {"levels": [RequestRate(rate=2.0)]}, {}),
         ("workload.scenarios", "dataset:x", {"scenarios": [Scenario(text="dataset:x", dataset="x")]}, {}),
         ("workload.prefix_tokens", "5", {"prefix_tokens": 5}, {}),
+        (
+            "workload.scenarios",
+            "D(8,4) prefixes=2 prefix_tokens=16",
+            {"scenarios": [parse_scenario("D(8,4) prefixes=2 prefix_tokens=16")]},
+            {},
+        ),
         ("workload.seed", "5", {"seed": 5}, {}),
         ("workload.api", "completions", {"api": Api.COMPLETIONS}, {}),
         ("benchmark.backend", "openai", {}, {"backend": "openai"}),

@@ -71,6 +71,11 @@ def test_values_beyond_the_load_raise_a_warning(
         ("vllm", {"max-num-batched-tokens": [1024, 4096]}, CLOSED),
         ("vllm", {"max-num-batched-tokens": [65536, 131072]}, {"scenarios": "dataset:x.jsonl", "concurrency": 8}),
         ("vllm", {"enable-prefix-caching": [True, False]}, {**CLOSED, "prefix_tokens": 100}),
+        (
+            "vllm",
+            {"enable-prefix-caching": [True, False]},
+            {**CLOSED, "scenarios": "D(100,50) prefixes=4 prefix_tokens=100"},
+        ),
         ("vllm", {"enable-prefix-caching": [True, False]}, {"scenarios": "dataset:x.jsonl", "concurrency": 8}),
         ("sglang", {"schedule-policy": ["fcfs", "lpm"]}, CLOSED),
         ("sglang", {"chunked-prefill-size": [-1, 512]}, CLOSED),

@@ -27,6 +27,7 @@ class Request:
         "index",
         "output_tokens",
         "payload",
+        "prefix",
         "prompt_tokens",
         "ramp",
         "retried",
@@ -65,6 +66,8 @@ class Request:
         """Whether this server has received the same prompt before."""
         self.in_flight: int | None = None
         """Requests in flight when this one arrived, itself not counted; None where no level is tested."""
+        self.prefix: int | None = None
+        """Rank of the shared prefix, 0 for the most popular; None if there is at most one."""
         self.error: str | None = None
         self.detail = ""
 
