@@ -40,7 +40,7 @@ async def test_prefixes_are_sent_before_the_window_and_recorded(tmp_path: Path) 
         benchmark = NativeBenchmark(NativeSettings.model_validate({"limits": CALM_LIMITS}))
         endpoint = UrlEndpoint(server.url)
         ranks = await measured(server, tmp_path, benchmark, endpoint)
-        first = [t for t in server.log if not is_probe(t)][0].number
+        first = next(t for t in server.log if not is_probe(t)).number
         primed = [prefix_of(t) for t in server.log[:first] if is_probe(t)][-5:]
         assert len(set(primed)) == 5
         loaded = [prefix_of(t) for t in server.log if not is_probe(t)]

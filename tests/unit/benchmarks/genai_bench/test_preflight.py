@@ -27,12 +27,6 @@ pytestmark = pytest.mark.anyio
         ("workload.rates", "rate=2/s poisson", {"levels": [RequestRate(rate=2.0)]}, {}),
         ("workload.scenarios", "dataset:x", {"scenarios": [Scenario(text="dataset:x", dataset="x")]}, {}),
         ("workload.prefix_tokens", "5", {"prefix_tokens": 5}, {}),
-        (
-            "workload.scenarios",
-            "D(8,4) prefixes=2 prefix_tokens=16",
-            {"scenarios": [parse_scenario("D(8,4) prefixes=2 prefix_tokens=16")]},
-            {},
-        ),
         ("workload.seed", "5", {"seed": 5}, {}),
         ("workload.api", "completions", {"api": Api.COMPLETIONS}, {}),
         ("benchmark.backend", "openai", {}, {"backend": "openai"}),
@@ -41,6 +35,12 @@ pytestmark = pytest.mark.anyio
         ("benchmark.extra_args", "--num-workers", {}, {"extra_args": ("--num-workers=4",)}),
         ("benchmark.tokenizer", "/nowhere", {}, {"tokenizer": "/nowhere"}),
         ("benchmark.api_key_env", "MY_KEY", {}, {"api_key_env": "MY_KEY"}),
+        (
+            "workload.scenarios",
+            "D(8,4) prefixes=2 prefix_tokens=16",
+            {"scenarios": [parse_scenario("D(8,4) prefixes=2 prefix_tokens=16")]},
+            {},
+        ),
     ],
 )
 async def test_refusal_before_the_first_trial(

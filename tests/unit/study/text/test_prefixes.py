@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autotuner.invalid_value import InvalidValueError
 from autotuner.study.text.forms import parse_long_scenario, parse_objective, parse_scenario, parse_slo
 from autotuner.study.text.prefixes import prefixes_text
 from autotuner.study.workload import SharedPrefixes
@@ -74,9 +75,9 @@ def test_in_an_objective_and_an_slo() -> None:
     ],
 )
 def test_bad_text_is_refused(text: str, named: str) -> None:
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(InvalidValueError) as error:
         parse_scenario(text)
-    said = f"{error.value} {getattr(error.value, 'remedy', '')}"
+    said = f"{error.value.why}; {error.value.remedy}"
     assert named in said
     assert "\n" not in said
 
@@ -94,6 +95,6 @@ def test_bad_text_is_refused(text: str, named: str) -> None:
     ],
 )
 def test_bad_long_form_is_refused(value: dict[str, Any], named: str) -> None:
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(InvalidValueError) as error:
         parse_long_scenario(value)
-    assert named in f"{error.value} {getattr(error.value, 'remedy', '')}"
+    assert named in f"{error.value.why}; {error.value.remedy}"
