@@ -10,11 +10,12 @@ from weakref import WeakKeyDictionary
 from anyio.to_thread import run_sync
 from pydantic import Field
 
-from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, LevelSpec, MetricsAsk, Prefixes, WorkerSpec
+from autotuner.benchmarks.loadgen.spec import Calibration, LevelSpec, MetricsAsk, WorkerSpec, calibration_from
 from autotuner.benchmarks.measuring.datasets.row_supply import RowSupply, Supply
 from autotuner.benchmarks.measuring.inputs import input_checks, tokenizer_text
 from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits, required_requests
+from autotuner.benchmarks.measuring.scenario_spec import priming_notes, scenario_fields
 from autotuner.benchmarks.measuring.traces.trace_replay import WORDS, ReplayWindow, replay_window
 from autotuner.benchmarks.measuring.worker_session import keep_and_summarize, run_worker
 from autotuner.errors import Problem, UsageError
@@ -27,7 +28,7 @@ from autotuner.study.capacity.level_test import LevelPlan
 from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
 from autotuner.study.text.forms import Duration
-from autotuner.study.workload import Concurrency, RequestRate, SharedPrefixes, TokenLengths, TraceSpeed, Workload
+from autotuner.study.workload import Concurrency, RequestRate, Scenario, TraceSpeed, Workload
 
 WORKER = "autotuner.benchmarks.loadgen.worker"
 
@@ -84,10 +85,9 @@ class NativeBenchmark(Benchmark):
         if supply is not None:
             supply.settle(output.result["rows_used"])
         result = output.result
-        known = self._calibration_key(endpoint.model, window)
-        found = result["calibration"]
-        if found["points"]:
-            self._calibrations[known] = Calibration(tuple(map(tuple, found["points"])), found["prefix_words"])
+        for scenario, found in zip(window.scenario.parts, result["calibrations"], strict=True):
+            if found["points"]:
+                self._calibrations[self._calibration_key(endpoint.model, window, scenario)] = calibration_from(found)
         info = RunInfo(
             window_ns=result["window_ns"],
             begin_epoch_s=result["begin_epoch_s"],
@@ -103,7 +103,7 @@ class NativeBenchmark(Benchmark):
                 *_proxy_notes(endpoint.access),
                 *(supply.notes if supply else ()),
                 *_replay_notes(replayed, result),
-                *_priming_notes(window.scenario.prefixes, result),
+                *priming_notes(window.scenario, result),
             ),
         )
         return await run_sync(keep_and_summarize, output, window, self._settings.limits, info)
@@ -167,7 +167,12 @@ class NativeBenchmark(Benchmark):
         )
         return WorkerSpec(
             url=endpoint.url,
-            model=endpoint.model,
+            **scenario_fields(
+                scenario,
+                workload,
+                endpoint.model,
+                lambda part: self._calibrations.get(self._calibration_key(endpoint.model, window, part)),
+            ),
             api=workload.api.value,
             headers=headers,
             access=endpoint.access,
@@ -182,17 +187,12 @@ class NativeBenchmark(Benchmark):
             salt=salt,
             prefix_salt="" if workload.reuse_prompts else instance.run_id,
             row_order=f"{workload.seed}:rows again",
-            prefix_tokens=scenario.prefixes.tokens if scenario.prefixes else workload.prefix_tokens,
-            prefixes=Prefixes(scenario.prefixes.count, scenario.prefixes.zipf) if scenario.prefixes else None,
-            input=_lengths(scenario.input),
-            output=_lengths(scenario.output),
             rows=supply.rows if supply else None,
             replay=replayed.replay if replayed else None,
             ignore_eos=workload.ignore_eos,
             max_tokens_field=self._settings.max_tokens_field,
             extra_body=workload.extra_body,
             tokenizer_json=tokenizer_text(workload.tokenizer) if workload.tokenizer else None,
-            calibration=self._calibrations.get(self._calibration_key(endpoint.model, window)),
             server_metrics=self._metrics_ask(window),
             level=_level_spec(window.test) if window.test else None,
         )
@@ -202,9 +202,9 @@ class NativeBenchmark(Benchmark):
         paths = tuple(dict.fromkeys(source.path for source in sources))
         return MetricsAsk(paths=paths, names=wanted_names(sources)) if sources else None
 
-    def _calibration_key(self, model: str, window: Window) -> tuple[str, ...]:
+    def _calibration_key(self, model: str, window: Window, scenario: Scenario) -> tuple[str, ...]:
         workload = window.workload
-        return (model, workload.api.value, str(workload.prefix_tokens), window.scenario.text, str(workload.tokenizer))
+        return (model, workload.api.value, str(workload.prefix_tokens), scenario.text, str(workload.tokenizer))
 
 
 def _replay_notes(replayed: ReplayWindow | None, result: Mapping[str, Any]) -> tuple[str, ...]:
@@ -212,16 +212,6 @@ def _replay_notes(replayed: ReplayWindow | None, result: Mapping[str, Any]) -> t
     if replayed is None:
         return ()
     return (*replayed.notes, *([WORDS] if replayed.shares and result["prompts"] == "words" else ()))
-
-
-def _priming_notes(prefixes: SharedPrefixes | None, result: Mapping[str, Any]) -> tuple[str, ...]:
-    """A remark about prefixes that the server did not process before the window."""
-    primed = result.get("primed")
-    if prefixes is None or primed is None or primed >= prefixes.count:
-        return ()
-    return (
-        f"{primed} of {prefixes.count} shared prefixes were sent before the window: the server failed the next one",
-    )
 
 
 def _proxy_notes(access: Access) -> tuple[str, ...]:
@@ -259,7 +249,3 @@ def _level_spec(plan: LevelPlan) -> LevelSpec:
         likely=plan.likely,
         checkpoint=plan.checkpoint,
     )
-
-
-def _lengths(lengths: TokenLengths | None) -> Lengths | None:
-    return Lengths(lengths.kind, lengths.a, lengths.b) if lengths else None

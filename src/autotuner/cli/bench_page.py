@@ -1,12 +1,14 @@
 """Output of ``autotuner bench``: a table of windows, a table of SLOs, and notes on both."""
 
+from collections.abc import Iterator
+
 from rich.text import Text
 
 from autotuner import BenchReport, SloResult
 from autotuner.cli.columns import Column, table_text
 from autotuner.report.numbers import UNSURE, with_unit
 from autotuner.report.window_notes import bench_notes
-from autotuner.study.measurement import Measurement
+from autotuner.study.measurement import Measurement, Slice
 from autotuner.study.metric import fewest_samples
 
 _COLUMNS = (
@@ -25,7 +27,7 @@ _SLO_COLUMNS = (Column("SLO"), Column("scenario", drop=1), Column("level"), Colu
 
 def bench_text(report: BenchReport) -> str:
     """Renders the whole output."""
-    rows = [[Text(cell) for cell in _cells(m)] for m in report.measurements]
+    rows = [[Text(cell) for cell in cells] for m in report.measurements for cells in (_cells(m), *_slice_cells(m))]
     parts = [table_text(_COLUMNS, rows)]
     if report.slos:
         parts += ["", table_text(_SLO_COLUMNS, [_slo_cells(found) for found in report.slos])]
@@ -49,6 +51,14 @@ def _cells(m: Measurement) -> tuple[str, ...]:
     )
 
 
+def _slice_cells(m: Measurement) -> Iterator[tuple[str, ...]]:
+    """A row for each kind of request in a mix."""
+    for part in m.slices:
+        share = (part.requests - part.failed) / part.requests if part.requests else None
+        latencies = (_pair(part, metric) for metric in ("ttft", "tpot", "e2e_latency"))
+        yield (f"  {part.label}", "", str(part.requests), _percent(share), "", "", *latencies)
+
+
 def _slo_cells(found: SloResult) -> list[Text]:
     value = "unknown" if found.value is None else with_unit(found.metric, found.value)
     few = "" if found.too_few is None else f" ({found.too_few} requests)"
@@ -56,13 +66,14 @@ def _slo_cells(found: SloResult) -> list[Text]:
     return [Text(found.slo), Text(found.scenario), Text(found.level), Text(value), outcome]
 
 
-def _pair(measurement: Measurement, metric: str) -> str:
-    if metric not in measurement.distributions:
+def _pair(measured: Measurement | Slice, metric: str) -> str:
+    found = measured.distributions.get(metric)
+    if found is None:
         return "-"
     cells = []
     for statistic in ("p50", "p99"):
-        value = measurement.value(metric, statistic)
-        mark = "" if measurement.carries(metric, statistic) else UNSURE
+        value = found.value(statistic)
+        mark = "" if found.carries(statistic) else UNSURE
         cells.append("?" if value is None else f"{mark}{value * 1000:.1f}")
     return " / ".join(cells)
 

@@ -21,7 +21,7 @@ from autotuner.report.server_diagnosis import diagnosis, server_figures
 from autotuner.report.window_notes import error_messages
 from autotuner.scoring.slo import missed, slo_value
 from autotuner.study.launch import without_flags
-from autotuner.study.measurement import Measurement
+from autotuner.study.measurement import Measurement, Slice
 from autotuner.study.metric import METRICS
 from autotuner.study.trial import Trial
 
@@ -175,7 +175,20 @@ def _window(measured: Measurement, width: int) -> list[str]:
         notes.append(f"  ! client-limited: {marked_line('; '.join(measured.self_check.reasons))}")
     table = table_text(columns, rows, width=width).splitlines() if rows else []
     heading = f"{measured.scenario} {measured.level.text}: {', '.join(facts)}"
-    return [heading, *table, *_server(measured), *notes]
+    return [heading, *table, *map(_slice, measured.slices), *_server(measured), *notes]
+
+
+def _slice(part: Slice) -> str:
+    """One kind of request in a mix."""
+    facts = [f"{part.requests} requests", *([f"{part.failed} failed"] if part.failed else [])]
+    for metric, found in part.distributions.items():
+        if metric in _SLICED:
+            mark = "" if found.carries("p99") else UNSURE
+            facts.append(f"p99 {metric_name(metric)} {mark}{figure_text(metric, found.p99)}")
+    return f"  {part.label}: {', '.join(facts)}"
+
+
+_SLICED = ("ttft", "tpot", "e2e_latency")
 
 
 def _server(measured: Measurement) -> list[str]:

@@ -79,6 +79,17 @@ class GpuUse(FrozenModel):
     """Sum over GPUs, within the window."""
 
 
+class Slice(FrozenModel):
+    """Results of one kind of the requests of a window."""
+
+    label: str
+    """``0.7 D(128,48)``."""
+    requests: int
+    """Counted requests with a known outcome."""
+    failed: int
+    distributions: Mapping[str, Distribution] = Field(default_factory=dict)
+
+
 class Measurement(FrozenModel):
     """Results of one window of load, computed from its request records."""
 
@@ -113,6 +124,8 @@ class Measurement(FrozenModel):
     uncertainty: Mapping[str, float] = Field(default_factory=dict)
     """Half-width of the 95% interval relative to the value, by statistic and metric (``p99 ttft``)."""
     warnings: tuple[str, ...] = ()
+    slices: tuple[Slice, ...] = ()
+    """The parts of a mix, each by itself; empty for other scenarios."""
     decision: LevelDecision | None = None
     """Where the window ended with a test of its level."""
     records: str | None = None

@@ -59,6 +59,28 @@ class Scenario(FrozenModel):
     """Path of a dataset file, resolved against the study file's folder."""
     trace: TracePart | None = None
     """Recorded arrivals and lengths; its load levels are :class:`TraceSpeed`."""
+    model: str | None = None
+    """Model name in requests, such as that of a LoRA adapter; None: the served model."""
+    mix: "tuple[MixPart, ...]" = ()
+    """Kinds of requests that are sent side by side, instead of ``input`` and ``output``."""
+
+    @property
+    def parts(self) -> "tuple[Scenario, ...]":
+        """The scenarios of a mix; of any other scenario, itself."""
+        return tuple(part.scenario for part in self.mix) or (self,)
+
+
+class MixPart(FrozenModel):
+    """One kind of request in a mix."""
+
+    weight: float = Field(gt=0, le=1_000_000)
+    """Its share of the requests, relative to the other weights."""
+    scenario: Scenario
+
+    @property
+    def text(self) -> str:
+        """``0.7 D(128,48)``."""
+        return f"{number_text(self.weight)} {self.scenario.text}"
 
 
 class Arrivals(StrEnum):

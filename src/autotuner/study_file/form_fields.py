@@ -37,6 +37,20 @@ class LengthsForm(FileForm):
     )
     prefix_tokens: int | None = Field(default=None, ge=16, le=10**8, description="Length of each prefix in tokens.")
     zipf: float | None = Field(default=None, ge=0, le=10, description="Exponent of the popularity; 1 by default.")
+    model: str | None = Field(default=None, description="Model name in requests, e.g. that of a LoRA adapter.")
+
+
+class MixPartForm(FileForm):
+    """One kind of request in a mix."""
+
+    weight: float | str = Field(default=1, description="Share of the requests, relative to the other weights.")
+    scenario: str | LengthsForm = Field(description="D(in,out), N(mean,std)/(mean,std) or U(..)/(..), with options.")
+
+
+class MixForm(FileForm):
+    """The long form of a mix, for editors; :mod:`autotuner.study.text.mixes` reads it."""
+
+    mix: str | list[str | MixPartForm] = Field(description="Kinds of requests that are sent side by side.")
 
 
 MAX_SEVERAL = 1000

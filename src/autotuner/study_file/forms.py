@@ -33,7 +33,15 @@ from autotuner.study.text.forms import (
     place,
 )
 from autotuner.study.workload import Api, RequestRate, Scenario
-from autotuner.study_file.form_fields import FileForm, FileValue, LengthsForm, ParameterForm, Setting, TraceForm
+from autotuner.study_file.form_fields import (
+    FileForm,
+    FileValue,
+    LengthsForm,
+    MixForm,
+    ParameterForm,
+    Setting,
+    TraceForm,
+)
 
 MAX_PARAMETERS = 64
 
@@ -166,7 +174,7 @@ def _check_kinds(form: "WorkloadForm") -> None:
         raise InvalidValueError("a trace has its own arrivals", remedy="use speeds instead of concurrency and rates")
 
 
-_ScenarioInput = str | TraceForm | LengthsForm
+_ScenarioInput = str | TraceForm | LengthsForm | MixForm
 
 
 class WorkloadForm(FileForm):

@@ -62,7 +62,7 @@ def check_prefix(workload: Workload, document: Document) -> None:
             value=str(workload.prefix_tokens),
             remedy="remove it, or put the prefix into the file",
         )
-    prefixed = [scenario.text for scenario in workload.scenarios if scenario.prefixes]
+    prefixed = [part.text for scenario in workload.scenarios for part in scenario.parts if part.prefixes]
     if workload.prefix_tokens and prefixed:
         document.fault(
             ("workload", "prefix_tokens"),

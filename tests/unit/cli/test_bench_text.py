@@ -4,7 +4,7 @@ import re
 
 from autotuner.benchmarks.measure_url import BenchReport, slo_results
 from autotuner.cli.bench_page import bench_text
-from autotuner.study.measurement import Measurement
+from autotuner.study.measurement import Measurement, Slice
 from autotuner.study.objective import SLO
 from autotuner.study.workload import RequestRate
 from autotuner.testing.study_maker import spread
@@ -49,3 +49,10 @@ def test_overloaded_and_thin_windows_have_notes() -> None:
     assert any(line.startswith("! D(8,8)") and line.endswith("3 only") for line in done.splitlines())
     assert "missed" in done, "a latency under overload meets no bound"
     assert "warm-up" not in done, "it does not help against overload"
+
+
+def test_parts_of_a_mix_have_rows_of_their_own() -> None:
+    part = Slice(label="0.3 D(9,9)", requests=50, failed=1, distributions={"ttft": spread(0.2, 49)})
+    (line,) = [line for line in text(seen(slices=(part,))).splitlines() if "0.3 D(9,9)" in line]
+    assert {"50", "98", "200.0"} <= set(line.split())
+    assert "~" in line, "49 requests are too few for a p99"

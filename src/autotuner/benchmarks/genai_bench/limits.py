@@ -80,6 +80,10 @@ def load_refusals(workload: Workload) -> Iterator[Problem]:
             why = "genai-bench does not bound the output length of a dataset's prompts"
             remedy = f"use D(in,out), N(..) or U(..), {_NATIVE}"
             yield Problem(where="workload.scenarios", value=scenario.text, why=why, remedy=remedy)
+        if scenario.mix or scenario.model is not None:
+            why = "genai-bench sends one kind of request to one model"
+            remedy = f"measure the parts one by one, {_NATIVE}"
+            yield Problem(where="workload.scenarios", value=scenario.text, why=why, remedy=remedy)
         if scenario.prefixes is not None:
             why = "genai-bench sends no shared prefixes of given popularity"
             remedy = f"remove the prefixes, {_NATIVE}"

@@ -14,6 +14,7 @@ from autotuner.benchmarks.loadgen.http.request import Request, fail_unfinished
 from autotuner.benchmarks.loadgen.http.request_loop import Load
 from autotuner.benchmarks.loadgen.level_watch import LevelWatch
 from autotuner.benchmarks.loadgen.lookahead import Lookahead
+from autotuner.benchmarks.loadgen.mix_prompts import MixFactory, part_calibrations
 from autotuner.benchmarks.loadgen.output_lines import Emit
 from autotuner.benchmarks.loadgen.prefix_prompts import PrefixFactory
 from autotuner.benchmarks.loadgen.priming import prime
@@ -52,7 +53,7 @@ async def run(spec: WorkerSpec, emit: Emit) -> None:
 
 
 async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | None, sampler: Sampler | None) -> None:
-    calibration = spec.calibration or await probe_calibration(spec)
+    calibrations = await part_calibrations(spec) if spec.parts else [spec.calibration or await probe_calibration(spec)]
     ready: list[Request] = []
 
     def make() -> Request:
@@ -64,8 +65,8 @@ async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | 
     if watch is not None:
         load.on_arrived = watch.arrived
     load.on_ended = window.ended
-    factory = _factory(spec)(spec, calibration, load.connections.host)
-    primed = await prime(spec, factory) if isinstance(factory, PrefixFactory) else None
+    factory = _factory(spec, calibrations, load.connections.host)
+    primed = [await prime(spec, found) for found in _with_prefixes(factory)]
     try:
         if isinstance(factory, ReplayFactory):
             await _replay(spec, load, window, factory)
@@ -89,13 +90,20 @@ async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | 
     for batch in _batches(load.ended):
         emit({"kind": "records", "records": [_record(spec, r, window.begin_ns) for r in batch]})
     more = {"level": None if watch is None else watch.summary(), "primed": primed}
-    emit(_result(spec, window, calibration, load, factory) | more)
+    emit(_result(spec, window, calibrations, load, factory) | more)
 
 
-def _factory(spec: WorkerSpec) -> type[RequestFactory]:
+def _factory(spec: WorkerSpec, calibrations: Sequence[Calibration], host: str) -> RequestFactory:
+    if spec.parts:
+        return MixFactory(spec, calibrations, host)
     if spec.replay is not None:
-        return ReplayFactory
-    return RequestFactory if spec.prefixes is None else PrefixFactory
+        return ReplayFactory(spec, calibrations[0], host)
+    return (RequestFactory if spec.prefixes is None else PrefixFactory)(spec, calibrations[0], host)
+
+
+def _with_prefixes(factory: RequestFactory) -> list[PrefixFactory]:
+    factories = factory.factories if isinstance(factory, MixFactory) else [factory]
+    return [found for found in factories if isinstance(found, PrefixFactory)]
 
 
 async def _closed(spec: WorkerSpec, load: Load, window: Window, factory: RequestFactory, ready: list[Request]) -> None:
@@ -230,11 +238,12 @@ def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
         "reused": request.reused,
         "in_flight": request.in_flight,
         "prefix": request.prefix,
+        "part": request.part,
     }
 
 
 def _result(
-    spec: WorkerSpec, window: Window, calibration: Calibration, load: Load, factory: RequestFactory
+    spec: WorkerSpec, window: Window, calibrations: Sequence[Calibration], load: Load, factory: RequestFactory
 ) -> dict[str, Any]:
     lags = sorted(window.lags)
     return {
@@ -246,7 +255,7 @@ def _result(
         "left_out_s": window.left_out_s,
         "asked_rate": spec.rate,
         "scheduled_in_window": load.scheduled_between(window.begin_ns, window.end_ns),
-        "calibration": {"points": calibration.points, "prefix_words": calibration.prefix_words},
+        "calibrations": [{"points": c.points, "prefix_words": c.prefix_words} for c in calibrations],
         "prompts": factory.units.kind if isinstance(factory, ReplayFactory) else None,
         "rows_used": 0 if spec.rows is None else 1 + max((r.index for r in load.ended if r.sent_ns), default=-1),
     }

@@ -34,6 +34,27 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Prefixes:
+    """How often each of several shared prefixes is used; see :class:`autotuner.study.workload.SharedPrefixes`."""
+
+    count: int
+    zipf: float = 1.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """One kind of request in a mix; fields as in :class:`WorkerSpec`."""
+
+    weight: float
+    model: str
+    input: Lengths
+    output: Lengths
+    prefix_tokens: int = 0
+    prefixes: Prefixes | None = None
+    calibration: Calibration | None = None
+
+
+@dataclass(frozen=True)
 class MetricsAsk:
     """Which of the server's Prometheus metrics are sampled during the window."""
 
@@ -44,14 +65,6 @@ class MetricsAsk:
     interval_s: float = 0.5
     timeout_s: float = 3.0
     """For one whole answer."""
-
-
-@dataclass(frozen=True)
-class Prefixes:
-    """How often each of several shared prefixes is used; see :class:`autotuner.study.workload.SharedPrefixes`."""
-
-    count: int
-    zipf: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -132,6 +145,8 @@ class WorkerSpec:
     """Several prefixes, of which each prompt has one."""
     input: Lengths | None = None
     output: Lengths | None = None
+    parts: tuple[Part, ...] = ()
+    """Kinds of requests in a mix, instead of ``input`` and ``output``."""
     rows: tuple[Mapping[str, Any], ...] | None = None
     """Rows of a dataset in sending order, instead of ``input`` and ``output``. ``reused`` marks a row whose prompt this
     server has already received."""
@@ -163,19 +178,13 @@ class WorkerSpec:
         known = {f.name for f in fields(cls)}
         if not isinstance(raw, dict) or not {"url", "model"} <= raw.keys() <= known:
             raise ValueError("the spec on stdin has missing or unknown keys")
-        for name in ("input", "output"):
-            raw[name] = Lengths(**raw[name]) if raw.get(name) else None
         if raw.get("replay"):
             raw["replay"] = Replay(**{name: _tupled(value) for name, value in raw["replay"].items()})
-        if raw.get("prefixes"):
-            raw["prefixes"] = Prefixes(**raw["prefixes"])
+        raw |= _prompt_fields(raw)
         if raw.get("access"):
             raw["access"] = access_from(raw["access"])
         if raw.get("server_metrics"):
             raw["server_metrics"] = MetricsAsk(**raw["server_metrics"])
-        found = raw.get("calibration")
-        if found:
-            raw["calibration"] = Calibration(tuple((w, t) for w, t in found["points"]), found["prefix_words"])
         if raw.get("level"):
             level = dict(raw["level"])
             for name in ("metrics", "limits", "allowed", "dispersions"):
@@ -185,6 +194,21 @@ class WorkerSpec:
         if (spec.concurrency is None) == (spec.rate is None):
             raise ValueError("the spec on stdin must have either a concurrency or a rate")
         return spec
+
+
+def calibration_from(raw: Mapping[str, Any]) -> Calibration:
+    """The inverse of what JSON makes of a :class:`Calibration`."""
+    return Calibration(tuple((words, tokens) for words, tokens in raw["points"]), raw["prefix_words"])
+
+
+def _prompt_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that describe prompts, of a spec or of a part of a mix."""
+    found: dict[str, Any] = {name: Lengths(**raw[name]) if raw.get(name) else None for name in ("input", "output")}
+    found["prefixes"] = Prefixes(**raw["prefixes"]) if raw.get("prefixes") else None
+    found["calibration"] = calibration_from(raw["calibration"]) if raw.get("calibration") else None
+    if raw.get("parts"):
+        found["parts"] = tuple(Part(**{**part, **_prompt_fields(part)}) for part in raw["parts"])
+    return found
 
 
 def access_from(raw: Mapping[str, Any]) -> Access:

@@ -47,6 +47,7 @@ COLUMNS: Mapping[str, tuple[DataType, bool]] = {
     "reused": (_FLAG, True),
     "in_flight": (_INT, True),
     "prefix": (_INT, True),
+    "part": (_INT, True),
 }
 """Column -> (type, nullable). All times are nanoseconds from the window's start, negative before it.
 
@@ -57,9 +58,9 @@ never part of a latency. ``error`` is null for a success and for a request that 
 generator stopped watching. ``finish`` is the server's finish reason. ``usage_input`` and ``usage_output`` are the
 server's token counts; ``input_tokens`` and ``output_tokens`` are those that the measurement uses. ``reused``: this
 server has received the same prompt before. ``prefix``: rank of the shared prefix that the prompt begins with, 0 for the
-most popular; null for a scenario without ``prefixes``."""
+most popular; null for a scenario without ``prefixes``. ``part``: place of the request's kind in a mix; null without."""
 
-_LATER = frozenset({"finish", "usage_input", "usage_output", "reused", "in_flight", "prefix"})
+_LATER = frozenset({"finish", "usage_input", "usage_output", "reused", "in_flight", "prefix", "part"})
 """Columns that files of earlier versions lack; null there, and if a load generator does not report them."""
 
 _META = b"autotuner"

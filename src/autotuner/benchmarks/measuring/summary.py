@@ -24,6 +24,7 @@ from autotuner.benchmarks.measuring.population import (
 )
 from autotuner.benchmarks.measuring.records import Records
 from autotuner.benchmarks.measuring.requirements import Limits, Requirements
+from autotuner.benchmarks.measuring.slices import mix_slices
 from autotuner.benchmarks.measuring.steadiness import check_steadiness, tokens_by_half
 from autotuner.benchmarks.measuring.unanswered_stats import expected_answer_s, first_messages
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck
@@ -95,6 +96,9 @@ def summarize(records: Records, *, name: str | None = None) -> Measurement:
             *drift,
             *_warnings(records, population),
             *info.notes,
+        ),
+        slices=mix_slices(
+            population, requirements.scenario, lambda part: _distributions(part, gaps=not info.ends_only)
         ),
         decision=requirements.decision,
         records=name,

@@ -41,7 +41,5 @@ def expected_answer_s(rows: Sequence[Mapping[str, Any]], scenario: str) -> float
 
 def _answer_tokens(scenario: str) -> int:
     """Longest typical output of a scenario, in tokens; 0 for a dataset, whose rows have their own."""
-    found = parse_scenario(scenario).output
-    if found is None:
-        return 0
-    return found.b if found.kind == "uniform" else found.a
+    found = [part.output for part in parse_scenario(scenario).parts if part.output is not None]
+    return max((lengths.b if lengths.kind == "uniform" else lengths.a for lengths in found), default=0)

@@ -17,6 +17,7 @@ from autotuner.invalid_value import InvalidValueError
 from autotuner.plain_text import shortened
 from autotuner.study.metric import METRICS, STATISTICS, Direction, Metric, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
+from autotuner.study.text import mixes
 from autotuner.study.text import prefixes as prefix_forms
 from autotuner.study.text.options import split_options
 from autotuner.study.text.traces import PREFIX, long_form, made_part, split_trace, trace_text
@@ -106,14 +107,10 @@ def parse_scenario(text: str) -> Scenario:
         return Scenario(text=f"dataset:{file}", dataset=file)
     if bare.startswith(PREFIX):
         return _trace(split_trace(bare))
+    if bare.startswith(mixes.PREFIX):
+        return mixes.parse_mix(bare.removeprefix(mixes.PREFIX), _any_scenario, parse_share)
     lengths, options = split_options(bare)
-    return _with_options(_synthetic(lengths), options)
-
-
-def _with_options(scenario: Scenario, options: Mapping[str, Any]) -> Scenario:
-    prefixes = prefix_forms.made_prefixes(options)
-    text = f"{scenario.text}{prefix_forms.prefixes_text(prefixes)}"
-    return scenario.model_copy(update={"text": text, "prefixes": prefixes})
+    return prefix_forms.with_options(_synthetic(lengths), options)
 
 
 def _synthetic(bare: str) -> Scenario:
@@ -132,8 +129,18 @@ def parse_long_scenario(value: Mapping[Any, Any]) -> Scenario:
     """``{trace: FILE, from: 10m, to: 40m, sample: 10%}`` or ``{lengths: D(..), prefixes: 50, prefix_tokens: 1000}``."""
     if value.keys() & {prefix_forms.LENGTHS, *prefix_forms.OPTIONS}:
         lengths, options = prefix_forms.long_form(value)
-        return _with_options(_synthetic(lengths.strip()), options)
+        return prefix_forms.with_options(_synthetic(lengths.strip()), options)
+    if mixes.KEY in value:
+        return mixes.long_mix(value, _any_scenario, parse_share)
     return _trace(long_form(value))
+
+
+def _any_scenario(value: Any) -> Scenario:
+    if isinstance(value, Mapping):
+        return parse_long_scenario(value)
+    if not isinstance(value, str):
+        raise InvalidValueError("not a scenario", remedy=_GRAMMAR)
+    return parse_scenario(value)
 
 
 def _trace(given: Mapping[str, Any]) -> Scenario:

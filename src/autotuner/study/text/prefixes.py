@@ -1,4 +1,4 @@
-"""The text form of shared prefixes: ``N(512,128)/(128,32) prefixes=50 prefix_tokens=1000 zipf=1.2``."""
+"""Options of synthetic scenarios as text: ``N(512,128)/(128,32) prefixes=50 prefix_tokens=1000 zipf=1.2 model=a``."""
 
 import math
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from typing import Any
 from autotuner.errors import did_you_mean
 from autotuner.invalid_value import InvalidValueError
 from autotuner.study.base import number_text
-from autotuner.study.workload import SharedPrefixes
+from autotuner.study.workload import Scenario, SharedPrefixes
 
 LENGTHS = "lengths"
 """Key of the long form that holds the scenario itself."""
-OPTIONS = ("prefixes", "prefix_tokens", "zipf")
+OPTIONS = ("prefixes", "prefix_tokens", "zipf", "model")
 _LIMITS = {"prefixes": (1, 100_000), "prefix_tokens": (16, 100_000_000)}
 _STEEPEST = 10
 _REMEDY = "write e.g. D(128,48) prefixes=50 prefix_tokens=1000"
@@ -25,11 +25,20 @@ def prefixes_text(prefixes: SharedPrefixes | None) -> str:
     return f" prefixes={prefixes.count} prefix_tokens={prefixes.tokens}{popularity}"
 
 
-def made_prefixes(options: Mapping[str, Any]) -> SharedPrefixes | None:
-    """The prefixes that the options describe, as written or as numbers; None without options. Raises ``ValueError``."""
+def with_options(scenario: Scenario, options: Mapping[str, Any]) -> Scenario:
+    """The scenario with options, as written or as numbers. Raises ``ValueError``."""
     for name in options:
         if name not in OPTIONS:
             raise InvalidValueError(f'unknown option "{name}"', remedy=did_you_mean(name, list(OPTIONS)))
+    prefixes = _prefixes({name: value for name, value in options.items() if name != "model"})
+    model = options.get("model")
+    if model is not None and (not isinstance(model, str) or not model or len(model.split()) != 1):
+        raise InvalidValueError("a model's name is text without spaces", remedy="write e.g. model=my-adapter")
+    text = f"{scenario.text}{prefixes_text(prefixes)}{f' model={model}' if model else ''}"
+    return scenario.model_copy(update={"text": text, "prefixes": prefixes, "model": model})
+
+
+def _prefixes(options: Mapping[str, Any]) -> SharedPrefixes | None:
     if not options:
         return None
     for name in ("prefixes", "prefix_tokens"):
@@ -43,7 +52,7 @@ def made_prefixes(options: Mapping[str, Any]) -> SharedPrefixes | None:
 
 
 def long_form(value: Mapping[Any, Any]) -> tuple[str, dict[str, Any]]:
-    """The lengths and the options of ``{lengths: .., prefixes: .., prefix_tokens: .., zipf: ..}``. Raises
+    """The lengths and the options of ``{lengths: .., prefixes: .., prefix_tokens: .., model: ..}``. Raises
     ``ValueError``."""
     known = (LENGTHS, *OPTIONS)
     for key in value:

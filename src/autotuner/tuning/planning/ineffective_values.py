@@ -37,18 +37,19 @@ class Load:
         """The highest load level and the longest requests of a workload."""
         closed = [level.in_flight for level in workload.levels if isinstance(level, Concurrency)]
         in_flight = max(closed) if closed and len(closed) == len(workload.levels) else None
-        lengths = [(s.input, s.output) for s in workload.scenarios]
+        parts = [part for scenario in workload.scenarios for part in scenario.parts]
+        lengths = [(part.input, part.output) for part in parts]
         prompts = [_longest(prompt) for prompt, _ in lengths if prompt is not None]
         answers = [_longest(answer) for _, answer in lengths if answer is not None]
         known = len(prompts) == len(answers) == len(lengths)
         prompt = math.ceil(max(prompts) * _TOKENS_PER_TOKEN) + _TEMPLATE_TOKENS if known else None
         if prompt is not None:
-            prompt += max([workload.prefix_tokens, *(s.prefixes.tokens for s in workload.scenarios if s.prefixes)])
+            prompt += max([workload.prefix_tokens, *(part.prefixes.tokens for part in parts if part.prefixes)])
         return cls(
             in_flight=in_flight,
             prompt_tokens=prompt,
             request_tokens=None if prompt is None else prompt + max(answers),
-            shares_prefixes=workload.prefix_tokens > 0 or any(s.prefixes for s in workload.scenarios) or not known,
+            shares_prefixes=workload.prefix_tokens > 0 or any(part.prefixes for part in parts) or not known,
         )
 
 

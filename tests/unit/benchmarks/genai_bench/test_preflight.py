@@ -41,6 +41,7 @@ pytestmark = pytest.mark.anyio
             {"scenarios": [parse_scenario("D(8,4) prefixes=2 prefix_tokens=16")]},
             {},
         ),
+        ("workload.scenarios", "D(8,4) model=a", {"scenarios": [parse_scenario("D(8,4) model=a")]}, {}),
     ],
 )
 async def test_refusal_before_the_first_trial(

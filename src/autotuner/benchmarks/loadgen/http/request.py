@@ -26,6 +26,7 @@ class Request:
         "in_flight",
         "index",
         "output_tokens",
+        "part",
         "payload",
         "prefix",
         "prompt_tokens",
@@ -66,6 +67,8 @@ class Request:
         """Whether this server has received the same prompt before."""
         self.in_flight: int | None = None
         """Requests in flight when this one arrived, itself not counted; None where no level is tested."""
+        self.part: int | None = None
+        """Place of its kind in a mix; None without a mix."""
         self.prefix: int | None = None
         """Rank of the shared prefix, 0 for the most popular; None if there is at most one."""
         self.error: str | None = None

@@ -1,0 +1,69 @@
+"""What the load generator is told about a scenario."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, Part, Prefixes
+from autotuner.study.workload import Scenario, SharedPrefixes, TokenLengths, Workload
+
+KnownCalibration = Callable[[Scenario], Calibration | None]
+
+
+def scenario_fields(scenario: Scenario, workload: Workload, model: str, known: KnownCalibration) -> dict[str, Any]:
+    """Fields of a :class:`~autotuner.benchmarks.loadgen.spec.WorkerSpec`.
+
+    Args:
+        scenario: What is sent.
+        workload: The workload that it belongs to.
+        model: Name of the served model.
+        known: The calibration of a scenario that is not a mix, if it has been measured before.
+    """
+    if scenario.mix:
+        return {
+            "model": model,
+            "parts": tuple(_part(p.weight, p.scenario, workload, model, known) for p in scenario.mix),
+        }
+    return {
+        "model": scenario.model or model,
+        "input": _lengths(scenario.input),
+        "output": _lengths(scenario.output),
+        "prefix_tokens": _prefix_tokens(scenario, workload),
+        "prefixes": _prefixes(scenario.prefixes),
+        "calibration": known(scenario),
+    }
+
+
+def priming_notes(scenario: Scenario, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Remarks about shared prefixes that the server did not process before the window."""
+    counts = [part.prefixes.count for part in scenario.parts if part.prefixes]
+    return tuple(
+        f"{primed} of {count} shared prefixes were sent before the window: the server failed the next one"
+        for primed, count in zip(result.get("primed", ()), counts, strict=False)
+        if primed < count
+    )
+
+
+def _part(weight: float, scenario: Scenario, workload: Workload, model: str, known: KnownCalibration) -> Part:
+    lengths = {"input": _lengths(scenario.input), "output": _lengths(scenario.output)}
+    if None in lengths.values():
+        raise ValueError(f"{scenario.text} cannot be part of a mix")
+    return Part(
+        weight=weight,
+        model=scenario.model or model,
+        **lengths,  # type: ignore[arg-type] # checked above
+        prefix_tokens=_prefix_tokens(scenario, workload),
+        prefixes=_prefixes(scenario.prefixes),
+        calibration=known(scenario),
+    )
+
+
+def _prefix_tokens(scenario: Scenario, workload: Workload) -> int:
+    return scenario.prefixes.tokens if scenario.prefixes else workload.prefix_tokens
+
+
+def _prefixes(prefixes: SharedPrefixes | None) -> Prefixes | None:
+    return Prefixes(prefixes.count, prefixes.zipf) if prefixes else None
+
+
+def _lengths(lengths: TokenLengths | None) -> Lengths | None:
+    return Lengths(lengths.kind, lengths.a, lengths.b) if lengths else None

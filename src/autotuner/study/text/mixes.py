@@ -1,0 +1,86 @@
+"""The text form of a mix: ``mix:0.7 D(128,48) + 0.3 N(2000,300)/(100,20) model=sql-adapter``."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from autotuner.errors import did_you_mean
+from autotuner.invalid_value import InvalidValueError
+from autotuner.study.workload import MixPart, Scenario
+
+PREFIX = "mix:"
+KEY = "mix"
+_WEIGHT = re.compile(r"([0-9.eE]+\s*%?)\s+(?=\S)")
+_KEYS = ("weight", "scenario")
+_REMEDY = "write e.g. mix: 70% D(128,48) + 30% D(2000,100)"
+_HEAVIEST = 1_000_000
+_MOST = 1000
+
+ParseScenario = Callable[[Any], Scenario]
+ParseWeight = Callable[[Any], float]
+
+
+def mix_text(parts: Sequence[MixPart]) -> str:
+    """The canonical text."""
+    return PREFIX + " + ".join(part.text for part in parts)
+
+
+def parse_mix(text: str, scenario: ParseScenario, weight: ParseWeight) -> Scenario:
+    """The mix of a text.
+
+    Args:
+        text: What follows ``mix:``.
+        scenario: Parses the scenario of a part.
+        weight: Parses its weight.
+
+    Raises:
+        ValueError: It is not a mix.
+    """
+    return _mix([_part(term, scenario, weight) for term in re.split(r"\s+\+\s+", text.strip())])
+
+
+def long_mix(value: Mapping[Any, Any], scenario: ParseScenario, weight: ParseWeight) -> Scenario:
+    """The mix of ``{mix: [{weight: 7, scenario: D(128,48)}, ..]}``; parameters as for :func:`parse_mix`."""
+    if unknown := [str(key) for key in value if key != KEY]:
+        raise InvalidValueError(f'unknown key "{unknown[0]}"', remedy="write {mix: [..]}")
+    parts = value[KEY]
+    if isinstance(parts, str):
+        return parse_mix(parts, scenario, weight)
+    if not isinstance(parts, list):
+        raise InvalidValueError("a mix is a list", remedy="write {mix: [{weight: 7, scenario: ..}, ..]}")
+    return _mix([_long_part(part, scenario, weight) for part in parts])
+
+
+def _part(term: str, scenario: ParseScenario, weight: ParseWeight) -> MixPart:
+    match = _WEIGHT.match(term)
+    if match is None:
+        return _made(1.0, scenario(term))
+    return _made(weight(match[1]), scenario(term[match.end() :]))
+
+
+def _long_part(part: Any, scenario: ParseScenario, weight: ParseWeight) -> MixPart:
+    if isinstance(part, str):
+        return _part(part, scenario, weight)
+    if not isinstance(part, Mapping) or "scenario" not in part:
+        raise InvalidValueError("a part of a mix needs a scenario", remedy="write {weight: 7, scenario: D(128,48)}")
+    if unknown := [str(key) for key in part if key not in _KEYS]:
+        raise InvalidValueError(f'unknown key "{unknown[0]}"', remedy=did_you_mean(unknown[0], list(_KEYS)))
+    return _made(weight(part.get("weight", 1)), scenario(part["scenario"]))
+
+
+def _made(weight: float, scenario: Scenario) -> MixPart:
+    if not 0 < weight <= _HEAVIEST:
+        raise InvalidValueError("a weight must be above 0 and at most 1000000", remedy=_REMEDY)
+    if scenario.input is None:
+        raise InvalidValueError(f"{scenario.text} cannot be part of a mix", remedy="use D(..), N(..) or U(..)")
+    return MixPart(weight=weight, scenario=scenario)
+
+
+def _mix(parts: list[MixPart]) -> Scenario:
+    if not 2 <= len(parts) <= _MOST:
+        raise InvalidValueError(f"a mix has 2 to {_MOST} parts, not {len(parts)}", remedy=_REMEDY)
+    texts = [part.scenario.text for part in parts]
+    for text in texts:
+        if texts.count(text) > 1:
+            raise InvalidValueError(f"has {text} twice", remedy="add their weights")
+    return Scenario(text=mix_text(parts), mix=tuple(parts))
