@@ -206,7 +206,7 @@ def _prompt_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {name: Lengths(**raw[name]) if raw.get(name) else None for name in ("input", "output")}
     found["prefixes"] = Prefixes(**raw["prefixes"]) if raw.get("prefixes") else None
     found["calibration"] = calibration_from(raw["calibration"]) if raw.get("calibration") else None
-    if raw.get("parts"):
+    if "parts" in raw:
         found["parts"] = tuple(Part(**{**part, **_prompt_fields(part)}) for part in raw["parts"])
     return found
 
