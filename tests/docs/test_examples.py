@@ -72,7 +72,7 @@ def shortened(path: Path, model: Path, url: str) -> dict[str, Any]:
         return dict(data)
     if (data["engine"] if isinstance(data["engine"], str) else data["engine"]["kind"]) != "simulated":
         data["model"] = str(model)
-    if not re.search("dataset:|trace", str(data["workload"]["scenarios"])):
+    if not re.search("dataset:|trace|mix|prefixes", str(data["workload"]["scenarios"])):
         data["workload"]["scenarios"] = "D(16,8)"
     data["search"] = {**data["search"], "trials": TRIALS}
     return dict(data)
