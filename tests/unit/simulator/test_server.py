@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import autotuner
-from autotuner.benchmarks.loadgen.prometheus_text import read_samples, split_series
+from autotuner.benchmarks.loadgen.metrics.prometheus_text import read_samples, split_series
 from autotuner.engines.simulated import Simulated, SimulatedSettings
 from autotuner.plugins.server_metrics import Figure
 from autotuner.predict.gpus import gpu_named

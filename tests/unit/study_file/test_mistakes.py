@@ -147,7 +147,7 @@ WORKLOADS: list[tuple[dict[str, Any], str, str, Facts]] = [
     ({"scenarios": "mix:1 D(8,8)"}, "workload.scenarios", "mix:1 D(8,8)", ("2 to 1000",)),
     ({"scenarios": "mix:0% D(8,8) + 3 D(9,9)"}, "workload.scenarios", "mix:0% D(8,8) + 3 D(9,9)", ("above 0",)),
     ({"scenarios": {"mix": ["D(8,8)", "dataset:x"]}}, "workload.scenarios", "{mix}", ("dataset:x",)),
-    ({"scenarios": {"mix": [{"wieght": 2, "scenario": "D(8,8)"}]}}, "workload.scenarios", "{mix}", ("weight",)),
+    ({"scenarios": {"mix": [{"wght": 2, "scenario": "D(8,8)"}]}}, "workload.scenarios", "{mix}", ("weight",)),
 ]  # fmt: skip
 VARIABLES: list[tuple[dict[str, Any], str, str, Facts]] = [
     ({"engine": {"kind": "vllm", "env": {"A": ["x", "y"]}}}, "engine.env.A", "(hidden)", ("env.NAME", "[..]")),

@@ -14,6 +14,7 @@ from autotuner.benchmarks.loadgen.http.request import Request, fail_unfinished
 from autotuner.benchmarks.loadgen.http.request_loop import Load
 from autotuner.benchmarks.loadgen.level_watch import LevelWatch
 from autotuner.benchmarks.loadgen.lookahead import Lookahead
+from autotuner.benchmarks.loadgen.metrics.server_metrics import Sampler, line_of
 from autotuner.benchmarks.loadgen.mix_prompts import MixFactory, part_calibrations
 from autotuner.benchmarks.loadgen.output_lines import Emit
 from autotuner.benchmarks.loadgen.prefix_prompts import PrefixFactory
@@ -21,7 +22,6 @@ from autotuner.benchmarks.loadgen.priming import prime
 from autotuner.benchmarks.loadgen.prompts import RequestFactory
 from autotuner.benchmarks.loadgen.replay_prompts import ReplayFactory
 from autotuner.benchmarks.loadgen.schedule import arrivals
-from autotuner.benchmarks.loadgen.server_metrics import Sampler, line_of
 from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
 from autotuner.benchmarks.loadgen.tokens import counter
 from autotuner.benchmarks.loadgen.window import Window

@@ -1,4 +1,4 @@
-"""What the load generator is told about a scenario."""
+"""Fields of the load generator's spec that describe a scenario."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from autotuner.benchmarks.loadgen.prometheus_text import split_series
+from autotuner.benchmarks.loadgen.metrics.prometheus_text import split_series
 from autotuner.benchmarks.measuring.server_samples import ServerSamples, values_of
 from autotuner.plugins.server_metrics import COUNTERS, TOTALS, Figure, MetricsSource
 from autotuner.study.server_metrics import FULL, GaugeStats, ServerMetrics

@@ -66,12 +66,6 @@ def summarize(records: Records, *, name: str | None = None) -> Measurement:
         steady, drift = check_steadiness(output, [(r.row["end_ns"] * NS, r.values["ttft"]) for r in ended], window_s)
     overload = _overload(population, window_s)
     spread = {} if info.untimed else _uncertainty(population, requirements, output, window_s)
-    unsupported = [
-        f"{metric_text(metric, statistic)} of {distributions[metric].count} requests: a {statistic} needs at least "
-        f"{fewest_samples(statistic)}"
-        for metric, statistic in requirements.figures
-        if statistic and metric in distributions and not distributions[metric].carries(statistic)
-    ]
     return Measurement(
         scenario=requirements.scenario,
         level=requirements.level,
@@ -92,7 +86,7 @@ def summarize(records: Records, *, name: str | None = None) -> Measurement:
         uncertainty=spread,
         warnings=(
             *([overload] if overload else ()),
-            *unsupported,
+            *_unsupported(requirements, distributions),
             *drift,
             *_warnings(records, population),
             *info.notes,
@@ -104,6 +98,16 @@ def summarize(records: Records, *, name: str | None = None) -> Measurement:
         records=name,
         started_at=info.begin_epoch_s,
     )
+
+
+def _unsupported(requirements: Requirements, distributions: Mapping[str, Distribution]) -> list[str]:
+    """Warnings about required statistics of too few requests."""
+    return [
+        f"{metric_text(metric, statistic)} of {distributions[metric].count} requests: a {statistic} needs at least "
+        f"{fewest_samples(statistic)}"
+        for metric, statistic in requirements.figures
+        if statistic and metric in distributions and not distributions[metric].carries(statistic)
+    ]
 
 
 def _uncertainty(

@@ -106,7 +106,7 @@ def test_bad_text_is_refused(text: str, named: str) -> None:
         ({"mix": []}, "2 to 1000 parts"),
         ({"mix": 3}, "list"),
         ({"mix": [{"weight": 1}, "D(8,4)"]}, "scenario"),
-        ({"mix": [{"wieght": 1, "scenario": "D(9,4)"}, "D(8,4)"]}, "weight"),
+        ({"mix": [{"wght": 1, "scenario": "D(9,4)"}, "D(8,4)"]}, "weight"),
         ({"mix": [{"weight": True, "scenario": "D(9,4)"}, "D(8,4)"]}, "share"),
         ({"mix": [{"weight": 1, "scenario": 9}, "D(8,4)"]}, "scenario"),
         ({"mix": [{"scenario": {"mix": "D(1,1) + D(2,2)"}}, "D(8,4)"]}, "cannot be part"),

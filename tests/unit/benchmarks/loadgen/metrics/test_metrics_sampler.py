@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from autotuner.benchmarks.loadgen import metrics_sampler
-from autotuner.benchmarks.loadgen.metrics_sampler import Sampling
-from autotuner.benchmarks.loadgen.scrape import LARGEST
-from autotuner.benchmarks.loadgen.server_metrics import SAMPLER, Sampler, SamplerSpec, line_of
+from autotuner.benchmarks.loadgen.metrics import metrics_sampler
+from autotuner.benchmarks.loadgen.metrics.metrics_sampler import Sampling
+from autotuner.benchmarks.loadgen.metrics.scrape import LARGEST
+from autotuner.benchmarks.loadgen.metrics.server_metrics import SAMPLER, Sampler, SamplerSpec, line_of
 from autotuner.benchmarks.loadgen.spec import MetricsAsk, WorkerSpec
 from autotuner.net.proxies import Proxy
 from autotuner.net.target import DIRECT, Access

@@ -15,7 +15,7 @@ import orjson
 from autotuner.benchmarks.loadgen.spec import MetricsAsk, WorkerSpec, access_from
 from autotuner.net.target import DIRECT, Access
 
-SAMPLER = "autotuner.benchmarks.loadgen.metrics_sampler"
+SAMPLER = "autotuner.benchmarks.loadgen.metrics.metrics_sampler"
 _STOP_S = 2.0
 """How long the sampler may take to end beside its last sample."""
 _LARGEST = 64 * 1024 * 1024

@@ -1,8 +1,8 @@
-"""Samples a server's Prometheus metrics: ``python -m autotuner.benchmarks.loadgen.metrics_sampler``.
+"""Samples a server's Prometheus metrics: ``python -m autotuner.benchmarks.loadgen.metrics.metrics_sampler``.
 
-The spec (:class:`~autotuner.benchmarks.loadgen.server_metrics.SamplerSpec`) is the first line of stdin. When stdin
-ends, one more sample is taken and one line of JSON written: ``path``, ``at_ns`` (monotonic), ``series`` (a list of
-values per series, null where a sample lacked it), ``failed``, ``notes``.
+The spec (:class:`~autotuner.benchmarks.loadgen.metrics.server_metrics.SamplerSpec`) is the first line of stdin. When
+stdin ends, one more sample is taken and one line of JSON written: ``path``, ``at_ns`` (monotonic), ``series`` (a list
+of values per series, null where a sample lacked it), ``failed``, ``notes``.
 
 Cost is bounded: a lower priority, one request at a time, a pause after every answer, at most
 :data:`MOST_SAMPLES` kept. Standard library and orjson only.
@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 
 import orjson
 
-from autotuner.benchmarks.loadgen.prometheus_text import Samples, read_samples
-from autotuner.benchmarks.loadgen.scrape import FAILED, REFUSED, ScrapeError, Scraper
-from autotuner.benchmarks.loadgen.server_metrics import SamplerSpec
+from autotuner.benchmarks.loadgen.metrics.prometheus_text import Samples, read_samples
+from autotuner.benchmarks.loadgen.metrics.scrape import FAILED, REFUSED, ScrapeError, Scraper
+from autotuner.benchmarks.loadgen.metrics.server_metrics import SamplerSpec
 
 T = TypeVar("T")
 

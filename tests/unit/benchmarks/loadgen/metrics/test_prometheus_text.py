@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotuner.benchmarks.loadgen.prometheus_text import (
+from autotuner.benchmarks.loadgen.metrics.prometheus_text import (
     LONGEST_LINE,
     MOST_SERIES,
     Samples,

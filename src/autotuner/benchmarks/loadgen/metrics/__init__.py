@@ -1,0 +1,1 @@
+"""Samples of the server's Prometheus metrics during a window, taken by a child process."""
