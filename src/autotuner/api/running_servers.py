@@ -75,6 +75,7 @@ class RunningServers:
         folder: str | Path,
         workload: Mapping[str, Any] | None = None,
         search: Mapping[str, Any] | None = None,
+        server_metrics: bool = False,
         on_level: Callable[[CapacityLevel, LoadUnit], None] | None = None,
         **connection: Unpack[ConnectionOptions],
     ) -> CapacityReport:
@@ -87,6 +88,7 @@ class RunningServers:
             workload: As in a study file: ``scenarios``, ``warmup`` and so on; levels and durations do not apply.
             search: ``unit`` (``rate`` or ``concurrency``), ``precision``, ``confidence``, ``start``, ``low``, ``high``,
                 ``max_requests``, ``max_duration``.
+            server_metrics: Sample the server's Prometheus metrics during each level.
             on_level: Called with each finished level and the unit of its load.
             **connection: How requests reach the server: see :class:`autotuner.ConnectionOptions`.
 
@@ -116,6 +118,7 @@ class RunningServers:
                 slos=slos,
                 folder=Path(folder),
                 search=search or {},
+                server_metrics=server_metrics,
                 on_level=on_level,
             )
         )

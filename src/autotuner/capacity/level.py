@@ -25,6 +25,9 @@ _OVERWHELMING = 3
 """Multiple of the decisive evidence that refutes a level sooner: no queue of a good level misses that often."""
 _LIKELY_AFTER = 60
 _LIKELY_MEMORIES = 5
+_LIKELY_TURNOVERS = 4
+"""Requests per request in flight before an exploring level looks good: at several times the capacity, a burst has
+arrived before its first request is late."""
 _HOPELESS = 0.1
 """Share of the decisive evidence without which a level is left at a checkpoint, times the checkpoints before."""
 _MEMORIES = 30
@@ -200,7 +203,8 @@ class LevelTest:
         if self.requests < _LIKELY_AFTER or self.requests % _EVERY:
             return False
         if patience.likely is not None and self.log_evidence_below >= patience.likely:
-            return self.requests >= _LIKELY_MEMORIES * self.memory
+            queue = self._in_flight[-1] if self._in_flight else 0
+            return self.requests >= max(_LIKELY_MEMORIES * self.memory, _LIKELY_TURNOVERS * queue)
         if patience.likely is not None and self.log_evidence_above >= self._above:
             return True  # bad, by too few requests to say so
         doublings = log2(self.requests / patience.checkpoint)

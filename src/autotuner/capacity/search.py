@@ -9,6 +9,8 @@ from autotuner.capacity.curve import Estimate, estimate
 from autotuner.capacity.level import LevelState, Patience
 from autotuner.capacity.observation import Observation, ShareCount
 
+METHOD = 1
+"""Version of the rules below; stored with a result, because a certificate is verified by repeating its search."""
 _LIKELY = 0.7
 """Log evidence at which an exploring level is left: about 130 requests without a miss at p99."""
 _LIKELY_NEAR = 1.5

@@ -63,6 +63,9 @@ Headers = Annotated[
 CaFile = Annotated[
     str | None, typer.Option("--ca-file", help="CA certificates (PEM) to trust instead of the system's.")
 ]
+ServerMetrics = Annotated[
+    bool, typer.Option("--server-metrics", help="Sample the server's Prometheus metrics (/metrics) in each window.")
+]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Do not verify the server certificate.")]
 Verbose = Annotated[
     int,

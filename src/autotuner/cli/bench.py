@@ -20,6 +20,7 @@ from autotuner.cli.app import (
     RequestTimeout,
     Seed,
     ServedModel,
+    ServerMetrics,
     ServerUrl,
     Tokenizer,
     Verbose,
@@ -87,9 +88,7 @@ def bench(
     header: Headers = None,
     ca_file: CaFile = None,
     insecure: Insecure = False,
-    server_metrics: Annotated[
-        bool, typer.Option("--server-metrics", help="Sample the server's Prometheus metrics (/metrics) in each window.")
-    ] = False,
+    server_metrics: ServerMetrics = False,
     out_dir: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for request records.")] = None,
     json: Json = False,
     verbose: Verbose = 0,

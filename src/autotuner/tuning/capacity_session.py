@@ -1,5 +1,8 @@
 """Capacity of a running server, without a study, and the check of a stored certificate."""
 
+import hashlib
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,32 +10,36 @@ from typing import Any
 import anyio
 from pydantic import ValidationError
 
-from autotuner.benchmarks.capacity.run import CapacityQuestion, CapacityRun, Place, verify_level
+from autotuner.benchmarks.capacity.question import CapacityQuestion
+from autotuner.benchmarks.capacity.run import CapacityRun, Place
+from autotuner.benchmarks.capacity.verify import check_result
 from autotuner.benchmarks.measure_url import AddressEndpoint
 from autotuner.benchmarks.native import NativeBenchmark
 from autotuner.capacity.bounds import bounds_of
 from autotuner.deployers.local.local_runner import LocalRunner
 from autotuner.errors import AutotunerError, Problem, StoppedEarlyError, UsageError
+from autotuner.invalid_value import InvalidValueError
+from autotuner.plugins.loading import metrics_sources
 from autotuner.store import files
 from autotuner.study.capacity.level_test import CapacityBound
 from autotuner.study.capacity.result import (
     CapacityLevel,
     CapacityReport,
-    CapacityResult,
     CapacitySettings,
     LevelCheck,
     LoadUnit,
     Verification,
-    load_text,
 )
 from autotuner.study.check import CheckStatus, PreflightError
 from autotuner.study.launch import Labels
 from autotuner.study.objective import SLO
 from autotuner.study.problems import problems_of
+from autotuner.study.text.forms import parse_slo
 from autotuner.study_file.loader import parse_workload
 from autotuner.tuning.running_server import RunningServer, shown_url
 
 CERTIFICATE = "capacity.json"
+_OWN = re.compile(r"(server-)?level-\d+-\d+\.parquet")
 
 
 class CapacityStoppedError(StoppedEarlyError[CapacityReport]):
@@ -47,6 +54,7 @@ def capacity(
     folder: Path,
     search: Mapping[str, Any],
     min_success_rate: float = 0.99,
+    server_metrics: bool = False,
     on_level: Callable[[CapacityLevel, LoadUnit], None] | None = None,
 ) -> CapacityReport:
     """Measures the capacity of a running server; see :meth:`autotuner.api.client.Autotuner.capacity`."""
@@ -66,14 +74,23 @@ def capacity(
             raise PreflightError(failed)
         endpoint = AddressEndpoint(target, await server.served_model(target), LocalRunner())
         labels = Labels(study="capacity", trial=0, owner="capacity")
+        sources = metrics_sources() if server_metrics else ()
+        _remove_earlier(records)
         for number, scenario in enumerate(load.scenarios):
-            place = Place(labels, records, f"level-{number}", endpoint.headers)
+            place = Place(labels, records, f"level-{number}", endpoint.headers, sources)
             runs.append(CapacityRun(benchmark, endpoint, load, scenario, question, place))
             await runs[-1].measure(lambda level: on_level(level, question.unit) if on_level else None)
 
     def report() -> CapacityReport:
         results = tuple(run.result() for run in runs if run.levels)
-        found = CapacityReport(url=shown_url(server.url), slos=tuple(goal.text for goal in goals), results=results)
+        found = _sealed(
+            CapacityReport(
+                url=shown_url(server.url),
+                slos=tuple(goal.text for goal in goals),
+                min_success_rate=min_success_rate,
+                results=results,
+            )
+        )
         files.write_private(records / CERTIFICATE, found.model_dump_json(indent=1))
         return found
 
@@ -94,36 +111,42 @@ def verify(folder: Path) -> Verification:
     """Recomputes the certificate in a folder; see :meth:`autotuner.api.client.Autotuner.verify`."""
     path = folder / CERTIFICATE
     try:
-        report = CapacityReport.model_validate_json(path.read_bytes())
+        text = path.read_bytes()
+        report = CapacityReport.model_validate_json(text)
     except OSError as error:
         why = f"holds no certificate ({CERTIFICATE}): {error.strerror}"
         remedy = "give the folder that autotuner capacity wrote to"
         raise UsageError(Problem(where="FOLDER", value=str(folder), why=why, remedy=remedy)) from None
     except ValidationError as error:
         raise UsageError(problems_of(error, CapacityReport, prefix=str(path))) from None
-    checks = []
-    for result in report.results:
-        for level in result.levels:
-            problem = verify_level(level, folder)
-            state = level.decision.state
-            text = level.measurement.level.text
-            checks.append(LevelCheck(scenario=result.scenario, level=text, state=state, problem=problem))
-        checks += _bracket(result)
+    try:
+        bounds = bounds_of([parse_slo(text) for text in report.slos], report.min_success_rate)
+    except InvalidValueError as error:
+        raise UsageError(Problem.refused(str(path), error)) from None
+    checks = [check for result in report.results for check in check_result(result, bounds, folder)]
+    if report.sha256 != seal(text):
+        problem = "was changed after the measurement"
+        checks.append(LevelCheck(scenario=CERTIFICATE, level="all", state="open", problem=problem))
     return Verification(holds=bool(checks) and all(check.problem is None for check in checks), levels=tuple(checks))
 
 
-def _bracket(result: CapacityResult) -> list[LevelCheck]:
-    """Whether the ends of the bracket are levels that were decided that way."""
-    ends = ((result.certified, ("certified",)), (result.refuted, ("refuted", "saturated")))
-    found = []
-    for load, states in ends:
-        if load is None:
-            continue
-        known = any(one.load == load and one.decision.state in states for one in result.levels)
-        problem = None if known else f"no level of this load is {states[0]}"
-        text = load_text(result.unit, load)
-        found.append(LevelCheck(scenario=result.scenario, level=text, state=states[0], problem=problem))
-    return found
+def _sealed(report: CapacityReport) -> CapacityReport:
+    return report.replaced(sha256=seal(report.model_dump_json()))
+
+
+def seal(report: str | bytes) -> str:
+    """SHA-256 of a report in JSON, without its own digest."""
+    content = json.loads(report)
+    content.pop("sha256", None)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _remove_earlier(folder: Path) -> None:
+    """Removes the certificate that this one replaces, and its records: a record without a level means tampering."""
+    (folder / CERTIFICATE).unlink(missing_ok=True)
+    for path in folder.glob("*level-*.parquet"):
+        if _OWN.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _question(search: Mapping[str, Any], bounds: tuple[CapacityBound, ...], slos: Sequence[SLO]) -> CapacityQuestion:

@@ -73,26 +73,20 @@ class LevelWatch:
         return self.test.state in (LevelState.REFUTED, LevelState.SATURATED)
 
     def summary(self) -> dict[str, Any]:
-        """The decision, and the counts that it rests on."""
-        return {
-            "state": self.test.state.value,
-            "decided_by": self.test.decided_by,
-            "requests": [test.requests for test in self.test.tests],
-            "memory": self.test.memory,
-            "log_evidence_below": self.test.log_evidence_below,
-            "log_evidence_above": self.test.log_evidence_above,
-        }
+        """The requests of each bound when the level ended; the decision follows from the records of these."""
+        return {"requests": [test.requests for test in self.test.tests]}
 
     def _value(self, request: Request, index: int, metric: str, now: int) -> float | None:
         """The value of one bound in seconds, infinity for a failure or a certain miss; None while it is not known."""
+        begin = request.scheduled_ns if metric.endswith("_scheduled") else request.sent_ns
+        limit = self._spec.limits[index]
+        # Before failures: what comes after the first token must not change what was counted when it arrived.
+        if request.chunks and metric in ("ttft", "ttft_scheduled"):
+            return (request.chunks[0] - begin) / 1e9
         if request.error is not None:
             return inf
         if metric == SUCCESS:
             return 0.0 if request.end_ns else None
-        begin = request.scheduled_ns if metric.endswith("_scheduled") else request.sent_ns
-        limit = self._spec.limits[index]
-        if request.chunks and metric in ("ttft", "ttft_scheduled"):
-            return (request.chunks[0] - begin) / 1e9
         if request.end_ns:
             return _whole(request, metric, begin)
         # Waiting longer than the limit is a miss whatever comes. A mean needs the value itself.

@@ -4,14 +4,15 @@ A worker runs near the endpoint and writes JSON lines; :mod:`autotuner.benchmark
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 from anyio.to_thread import run_sync
 
 from autotuner.benchmarks.measuring.foreign_cpu import CpuSample, foreign_cores, sample
-from autotuner.benchmarks.measuring.records import RunInfo, from_rows, write_records
+from autotuner.benchmarks.measuring.level_replay import decide
+from autotuner.benchmarks.measuring.records import Records, RunInfo, from_rows, write_records
 from autotuner.benchmarks.measuring.requirements import Limits, Requirements
 from autotuner.benchmarks.measuring.server_figures import server_metrics
 from autotuner.benchmarks.measuring.server_samples import ServerSamples, samples_from, samples_name, write_samples
@@ -94,6 +95,7 @@ def keep_and_summarize(output: WorkerOutput, window: Window, limits: Limits, inf
     Raises:
         TrialFailedError: The records could not be written (``disk_full``).
     """
+    records = from_rows(output.rows, info, {})
     requirements = Requirements(
         scenario=window.scenario.text,
         level=window.level,
@@ -102,9 +104,9 @@ def keep_and_summarize(output: WorkerOutput, window: Window, limits: Limits, inf
         fewest=window.workload.fewest,
         limits=limits,
         test=window.test,
-        decision=LevelDecision.model_validate(output.result["level"]) if output.result.get("level") else None,
+        decision=_decision(output, window, records),
     )
-    records = from_rows(output.rows, info, requirements.model_dump(mode="json"))
+    records = replace(records, where=requirements.model_dump(mode="json"))
     try:
         write_records(window.folder / window.records_name, records)
     except OSError as error:
@@ -115,6 +117,12 @@ def keep_and_summarize(output: WorkerOutput, window: Window, limits: Limits, inf
         )
         raise TrialFailedError(failure) from error
     return _with_server(summarize(records, name=window.records_name), output.server, window)
+
+
+def _decision(output: WorkerOutput, window: Window, records: Records) -> LevelDecision | None:
+    """The decision about the level, from the records alone, so that anyone who reads them finds the same."""
+    said = output.result.get("level")
+    return decide(records, window.test, said["requests"]) if said and window.test else None
 
 
 def _with_server(measured: Measurement, samples: ServerSamples | None, window: Window) -> Measurement:

@@ -16,6 +16,7 @@ from autotuner.cli.app import (
     RequestTimeout,
     Seed,
     ServedModel,
+    ServerMetrics,
     ServerUrl,
     Tokenizer,
     Verbose,
@@ -69,6 +70,7 @@ def capacity(
     header: Headers = None,
     ca_file: CaFile = None,
     insecure: Insecure = False,
+    server_metrics: ServerMetrics = False,
     json: Json = False,
     verbose: Verbose = 0,
     log_file: LogFile = None,
@@ -106,6 +108,7 @@ def capacity(
                 headers=header or (),
                 ca_file=ca_file,
                 insecure=insecure,
+                server_metrics=server_metrics,
                 on_level=None if json else _say_level,
             )
         except CapacityStoppedError as stopped:

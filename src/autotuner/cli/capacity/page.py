@@ -8,6 +8,8 @@ from rich.text import Text
 
 from autotuner import CapacityLevel, CapacityReport, CapacityResult, LoadUnit, Verification
 from autotuner.cli.columns import Column, table_text
+from autotuner.plain_text import marked_line
+from autotuner.report.server_diagnosis import diagnosis, server_figures
 from autotuner.study.capacity.result import load_text
 
 _COLUMNS = (
@@ -31,7 +33,8 @@ def capacity_text(report: CapacityReport, folder: Path) -> str:
     for result in report.results:
         levels = sorted(result.levels, key=lambda level: level.load)
         rows = [_row(level, result.unit) for level in levels]
-        parts += [result.scenario, table_text(_COLUMNS, rows), "", *_plot(levels, result.unit), "", *_answer(result)]
+        parts += [result.scenario, table_text(_COLUMNS, rows), "", *_plot(levels, result.unit), ""]
+        parts += [*_server(levels, result.unit), *_answer(result)]
     parts += ["", f"certificate: {folder}/capacity.json; check it with: autotuner verify {folder}"]
     return "\n".join(parts)
 
@@ -73,6 +76,18 @@ def _answer(result: CapacityResult) -> list[str]:
         lines.append("a lower load was refuted: the curve is not monotone, see the levels")
     lines.append(f"{len(result.levels)} levels, {result.requests} requests")
     return lines
+
+
+def _server(levels: Sequence[CapacityLevel], unit: LoadUnit) -> list[str]:
+    """What the server's own metrics showed at each load, and what that explains."""
+    lines = []
+    for level in levels:
+        server = level.measurement.server
+        if server is not None:
+            lines.append(f"{load_text(unit, level.load)}: {server_figures(server) or 'no metrics'}")
+            lines += [f"  {sentence}" for sentence in diagnosis(level.measurement)]
+            lines += [f"  ! server metrics: {marked_line(note)}" for note in server.notes]
+    return ["server, by load", *lines, ""] if lines else []
 
 
 def _row(level: CapacityLevel, unit: LoadUnit) -> list[Text]:

@@ -36,6 +36,17 @@ class LevelPlan(FrozenModel):
     checkpoint: int = 3_000
 
 
+class BoundFigures(FrozenModel):
+    """What a level showed of one bound, from which the search fits its curve."""
+
+    independent: float = Field(ge=0)
+    """Independent requests: those of the level, divided by their dispersion."""
+    misses: float | None = None
+    """Independent requests over the limit; None for a mean."""
+    distance: float | None = None
+    """Mean minus limit, in standard deviations of the values; None for a share."""
+
+
 class LevelDecision(FrozenModel):
     """How the test of one level came out."""
 
@@ -49,3 +60,5 @@ class LevelDecision(FrozenModel):
     """Natural logarithm of the evidence that all bounds hold; that of the weakest bound."""
     log_evidence_above: float
     """The same for the evidence that a bound does not hold; that of the strongest."""
+    figures: tuple[BoundFigures, ...] = ()
+    """One per bound."""

@@ -36,6 +36,18 @@ class CapacitySettings(FrozenModel):
     max_duration: Duration = Field(default=1_800.0, gt=0)
 
 
+class SearchRange(FrozenModel):
+    """Where and how long a search looked. Its levels follow from this, the error rates and what each level showed."""
+
+    method: int
+    """Version of the rules by which levels are chosen."""
+    start: float
+    low: float
+    high: float | None
+    """None: without a limit."""
+    max_requests: int
+
+
 class CapacityLevel(FrozenModel):
     """One level of a search."""
 
@@ -68,6 +80,7 @@ class CapacityResult(FrozenModel):
     monotone: bool = True
     """Whether no load below the certified one was refuted."""
     levels: tuple[CapacityLevel, ...] = ()
+    search: SearchRange | None = None
 
     @property
     def requests(self) -> int:
@@ -87,17 +100,21 @@ class CapacityReport(FrozenModel):
     url: str
     """As given, without user, password and query."""
     slos: tuple[str, ...]
+    min_success_rate: float = 0.99
+    """Least share of successful requests."""
     results: tuple[CapacityResult, ...] = ()
+    sha256: str | None = None
+    """Digest of everything else, as JSON with sorted keys."""
 
 
 class LevelCheck(FrozenModel):
-    """Whether the records of one level support its decision."""
+    """Whether one level, or one end of the bracket, follows from the records."""
 
     scenario: str
     level: str
     state: str
     problem: str | None = None
-    """Why they do not; None if they do."""
+    """Why it does not; None if it does."""
 
 
 class Verification(FrozenModel):

@@ -1,0 +1,41 @@
+"""What a search is asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autotuner.study.capacity.level_test import CapacityBound
+from autotuner.study.capacity.result import CapacityResult, LoadUnit
+from autotuner.study.objective import SLO
+
+
+@dataclass(frozen=True)
+class CapacityQuestion:
+    """What is to be found. Loads in requests per second, or in flight."""
+
+    bounds: tuple[CapacityBound, ...]
+    slos: Sequence[SLO] = ()
+    unit: LoadUnit = LoadUnit.RATE
+    precision: float = 0.1
+    confidence: float = 0.95
+    start: float = 1.0
+    low: float = 0.0
+    high: float = float("inf")
+    max_requests: int = 20_000
+    max_duration_s: float = 1_800.0
+
+
+def question_of(result: CapacityResult, bounds: tuple[CapacityBound, ...]) -> CapacityQuestion | None:
+    """The question that a result answers, for given bounds; None for a result that does not say where it looked."""
+    search = result.search
+    if search is None:
+        return None
+    return CapacityQuestion(
+        bounds=bounds,
+        unit=result.unit,
+        precision=result.precision,
+        confidence=result.confidence,
+        start=search.start,
+        low=search.low,
+        high=float("inf") if search.high is None else search.high,
+        max_requests=search.max_requests,
+    )

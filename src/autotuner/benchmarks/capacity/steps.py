@@ -1,0 +1,105 @@
+"""A search level by level, the same on the live server and when a certificate is verified."""
+
+from autotuner.benchmarks.capacity.question import CapacityQuestion
+from autotuner.capacity.level import LevelState
+from autotuner.capacity.observation import MeanValue, Observation, ShareCount
+from autotuner.capacity.search import METHOD, CapacitySearch, LevelResult, Limits
+from autotuner.study.capacity.level_test import LevelPlan
+from autotuner.study.capacity.result import CapacityLevel, CapacityResult, LoadUnit, SearchRange
+
+_LIMITED = 3
+"""Levels in a row at which the load generator was the bottleneck, after which the search ends. One of them may only
+mean that another process took the processor for a moment; it says nothing about the server and is measured again."""
+_HIGHEST = 100_000.0
+"""Highest load that is tried, per second or in flight."""
+
+
+class SearchSteps:
+    """The levels of one search; :meth:`next_level` and :meth:`add` take turns.
+
+    Args:
+        question: What is to be found.
+    """
+
+    def __init__(self, question: CapacityQuestion) -> None:
+        self._question = question
+        limits = Limits(
+            precision=question.precision,
+            low=question.low,
+            high=min(question.high, _HIGHEST),
+            max_requests=question.max_requests,
+            whole=question.unit is LoadUnit.CONCURRENCY,
+        )
+        self._search = CapacitySearch(limits, start=question.start)
+        self._limited = 0
+        self.levels: list[CapacityLevel] = []
+
+    def next_level(self) -> tuple[float, LevelPlan] | None:
+        """The next load and how it is tested; None when nothing more can be learned."""
+        plan = self._search.next_level()
+        if plan is None:
+            return None
+        alpha = 1 - self._question.confidence
+        return plan.load, LevelPlan(
+            bounds=self._question.bounds,
+            certify=alpha * plan.certify,
+            refute=alpha * plan.refute,
+            dispersions=plan.dispersions,
+            requests=plan.patience.requests,
+            likely=plan.patience.likely,
+            checkpoint=plan.patience.checkpoint,
+        )
+
+    def add(self, level: CapacityLevel) -> None:
+        """Records a level."""
+        self.levels.append(level)
+        if level.measurement.self_check.client_limited:
+            self._limited += 1
+            self._search.client_limited = self._limited >= _LIMITED
+        else:
+            self._limited = 0
+            self._search.add(_result(level))
+
+    def result(self, scenario: str) -> CapacityResult:
+        """The bracket as far as it is known."""
+        question = self._question
+        search = self._search
+        low, high = search.missing()
+        return CapacityResult(
+            scenario=scenario,
+            unit=question.unit,
+            precision=question.precision,
+            confidence=question.confidence,
+            certified=search.certified,
+            refuted=search.refuted,
+            certified_missing=low.value if low else None,
+            refuted_missing=high.value if high else None,
+            precise=search.precise,
+            monotone=search.monotone,
+            levels=tuple(self.levels),
+            search=SearchRange(
+                method=METHOD,
+                start=question.start,
+                low=question.low,
+                high=None if question.high == float("inf") else question.high,
+                max_requests=question.max_requests,
+            ),
+        )
+
+
+def _result(level: CapacityLevel) -> LevelResult:
+    decision = level.decision
+    bounds = zip(level.plan.bounds, decision.figures, strict=True)
+    observations: list[Observation] = []
+    for bound, shown in bounds:
+        if bound.allowed is None:
+            observations.append(MeanValue(level.load, shown.independent, shown.distance or 0.0))
+        else:
+            observations.append(ShareCount(level.load, shown.independent, shown.misses or 0.0, bound.allowed))
+    return LevelResult(
+        load=level.load,
+        state=LevelState(decision.state),
+        requests=level.measurement.arrived,
+        observations=tuple(observations),
+        leaning=decision.log_evidence_below - decision.log_evidence_above,
+    )

@@ -1,0 +1,60 @@
+"""``autotuner capacity`` and ``autotuner verify``, with the real load generator."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from autotuner.benchmarks.measuring.server_samples import read_samples_file
+from autotuner.testing.scripted_http import Asked, Reply, openai, scripted_server
+
+Call = Callable[..., Any]
+QUICK = ("-s", "D(4,2)", "--warmup", "0.1s", "--max-requests", "150", "--start", "60", "--slo", "p50 ttft <= 20s")
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+def test_a_certificate_with_server_metrics(call: Call, tmp_path: Path) -> None:
+    metrics = b'vllm:num_requests_running{engine="0"} 4\nvllm:num_requests_waiting{engine="0"} 9\n'
+    sampled = Event()
+
+    def reply(asked: Asked) -> Reply:
+        if asked.target == "/metrics":
+            sampled.set()
+            return Reply(200, metrics)
+        if asked.method == "POST":
+            sampled.wait(30)  # the sampler starts later than a short level ends, on a busy machine
+        return openai(asked)
+
+    folder = tmp_path / "capacity"
+    stale = folder / "level-0-7.parquet"
+    folder.mkdir()
+    stale.touch()
+    with scripted_server(reply) as server:
+        done = call("capacity", server.url, *QUICK, "--out", str(folder), "--server-metrics", "--json")
+    level = done.data["results"][0]["levels"][0]
+    seen = level["measurement"]["server"]
+    assert (seen["engine"], seen["waiting"]["max"]) == ("vllm", 9.0)
+    assert read_samples_file(folder / seen["file"]).series
+    assert not stale.exists()
+    checked = call("verify", str(folder), "--json")
+    assert (checked.code, checked.data["holds"]) == (0, True)
+    check_that_a_change_is_an_error(call, folder)
+
+
+def check_that_a_change_is_an_error(call: Call, folder: Path) -> None:
+    path = folder / "capacity.json"
+    report = json.loads(path.read_text())
+    report["results"][0]["levels"][0]["plan"]["bounds"][0]["limit"] = 30.0
+    path.write_text(json.dumps(report))
+    done = call("verify", str(folder))
+    assert done.code == 1
+    assert "does not hold" in done.out
