@@ -19,7 +19,6 @@ from autotuner.deployers.docker.remove_orphan import Orphan
 from autotuner.deployers.docker.settings import DockerSettings
 from autotuner.deployers.local import procfs
 from autotuner.errors import UsageError
-from autotuner.manifests.container_settings import parse_size
 from autotuner.manifests.volume import parse_volume
 from autotuner.plugins import loading
 from autotuner.study.failure import FailureCause, TrialFailedError
@@ -57,13 +56,6 @@ def test_orphan_spec_is_small_and_round_trips() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("16g", 16 << 30), ("512M", 512 << 20), ("1.5GiB", 3 << 29), (4096, 4096), ("64kb", 64 << 10)]
-)
-def test_sizes(text: str | int, size: int) -> None:
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize(
     ("settings", "where"),
     [
         ({"shm_size": "much"}, "deploy.shm_size"),
@@ -91,22 +83,6 @@ def test_invalid_settings(settings: dict[str, Any], where: str, snapshot: Snapsh
     assert [problem.where for problem in caught.value.problems] == [where]
     assert str(caught.value) == snapshot
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("settings", "default", "name"),
-    [
-        ({}, "vllm/vllm-openai:v0.11.0", "vllm/vllm-openai:v0.11.0"),
-        ({"image_tag": "v0.12.0"}, "vllm/vllm-openai:v0.11.0", "vllm/vllm-openai:v0.12.0"),
-        ({"image": "my.host:5000/vllm", "image_tag": "x"}, "other:1", "my.host:5000/vllm:x"),
-        ({"image": "my.host:5000/vllm"}, None, "my.host:5000/vllm:latest"),
-        ({"image": "a/b@sha256:12"}, None, "a/b@sha256:12"),
-        ({"image_tag": "1"}, "a/b@sha256:12", "a/b:1"),
-        ({}, None, None),
-    ],
-)
-def test_image_name(settings: dict[str, Any], default: str | None, name: str | None) -> None:
-    assert make_deployer(**settings).settings.image_name(default) == name
 
 
 class TestModels:

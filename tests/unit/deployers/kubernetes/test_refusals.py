@@ -1,12 +1,9 @@
 """Pods refused at admission: what refuses them, whether it is final, and the settings that the remedy names."""
 
 import re
-from typing import Any
 
 import pytest
 
-from autotuner.deployers.kubernetes.checks import resource_limits
-from autotuner.deployers.kubernetes.checks.admission import PodRequest, _refusal_check, changes, pod_of, proxies_in
 from autotuner.deployers.kubernetes.pods.status import events_trouble, not_started
 from autotuner.deployers.kubernetes.refusals import LOADGEN, judge, missing_right
 from autotuner.study.failure import FATAL
@@ -124,76 +121,3 @@ def test_missing_permission() -> None:
     why = 'pods is forbidden: User "u" cannot create resource "pods" in API group "" in the namespace "n"'
     assert missing_right(why) == "create pods"
     assert missing_right(FORBIDDEN + CONTEXT) == ""
-
-
-def container(**resources: Any) -> dict[str, Any]:
-    return {"name": "server", "resources": resources}
-
-
-def limit_range(**item: Any) -> dict[str, Any]:
-    return {"metadata": {"name": "lr"}, "spec": {"limits": [{"type": "Container", **item}]}}
-
-
-@pytest.mark.parametrize(
-    ("item", "resources", "parts"),
-    [
-        ({"max": {"memory": "256Mi"}}, {"limits": {"memory": "512Mi"}}, ["maximum memory"]),
-        ({"max": {"memory": "1Gi"}}, {"limits": {"memory": "512Mi"}}, []),
-        ({"max": {"cpu": "1"}}, {"requests": {"cpu": "500m"}}, ["No limit is specified"]),
-        ({"max": {"cpu": "1"}, "default": {"cpu": "1"}}, {"requests": {"cpu": "500m"}}, []),
-        ({"min": {"cpu": "1"}}, {"requests": {"cpu": "500m"}}, ["minimum cpu"]),
-        ({"maxLimitRequestRatio": {"cpu": "2"}}, {"requests": {"cpu": "1"}, "limits": {"cpu": "4"}}, ["ratio is 4"]),
-        ({"max": {"cpu": "4"}, "type": "Pod"}, {"limits": {"cpu": "8"}}, ["per Pod is 4"]),
-    ],
-)
-def test_limit_ranges_without_a_dry_run(item: Any, resources: Any, parts: list[str]) -> None:
-    """``parts`` of Kubernetes' own messages, which the rules repeat."""
-    reasons = [why for _, why in resource_limits.problems([limit_range(**item)], [container(**resources)])]
-    assert len(reasons) == len(parts)
-    assert all(part in why for part, why in zip(parts, reasons, strict=True))
-
-
-def test_quotas_that_require_a_resource() -> None:
-    quota = {"metadata": {"name": "q"}, "spec": {"hard": {"limits.cpu": "9", "memory": "9Gi", "pods": "3"}}}
-    scoped = {"metadata": {"name": "s"}, "spec": {"hard": {"limits.cpu": "9"}, "scopes": ["BestEffort"]}}
-    pods = [container(requests={"memory": "1Gi"})]
-    assert list(resource_limits.unnamed([quota, scoped], [], pods)) == [("q", "limits.cpu")]
-    assert list(resource_limits.unnamed([quota], [limit_range(default={"cpu": "1"})], pods)) == []
-
-
-REQUEST = PodRequest("server", "server", {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container()]}})
-
-
-def test_changes_by_admission() -> None:
-    limited = container(limits={"cpu": "500m"}) | {"env": [{"name": "HTTP_PROXY", "value": "http://p"}]}
-    pod = {"spec": {"containers": [limited, {"name": "istio-proxy"}], "initContainers": [{"name": "linkerd-proxy"}]}}
-    checks = changes(REQUEST, pod)
-    assert [(check.name, check.status.value) for check in checks] == [("proxy", "warn")] * 3 + [("limits", "warn")]
-    for name, check in zip(("istio-proxy", "linkerd-proxy", "HTTP_PROXY", "500m"), checks, strict=True):
-        assert name in check.detail
-    assert named_settings(checks[-1].remedy) == ["cpu_limit"]
-    assert changes(REQUEST, REQUEST.pod) == []
-    assert proxies_in(pod) == ["istio-proxy", "linkerd-proxy"]
-
-
-def test_dry_run_pod_has_the_owner_and_labels_of_its_job() -> None:
-    """Policies against bare pods would refuse it otherwise, although they accept the Job's pod."""
-    pod = pod_of(PodRequest("server", "server", REQUEST.pod, "/jobs", {"kind": "Job", "metadata": {"name": "at-x"}}))
-    (owner,) = pod["metadata"]["ownerReferences"]
-    assert (owner["kind"], owner["name"], owner["controller"]) == ("Job", "at-x", True)
-    assert pod["metadata"]["labels"]["a"] == "b"
-    assert pod["metadata"]["labels"]["job-name"] == "at-x"
-
-
-@pytest.mark.parametrize(
-    ("why", "status"),
-    [
-        (FORBIDDEN + CONTEXT, "fail"),
-        ('admission webhook "x" does not support dry run', "warn"),
-        (FORBIDDEN + "exceeded quota: q, requested: cpu=1, used: cpu=3, limited: cpu=3", "warn"),
-        (FORBIDDEN + "exceeded quota: q, requested: cpu=4, used: cpu=0, limited: cpu=3", "fail"),
-    ],
-)
-def test_refused_dry_runs(why: str, status: str) -> None:
-    """A webhook with side effects may accept the real object, and other users may free their share of a quota."""
-    assert _refusal_check(REQUEST, why).status.value == status

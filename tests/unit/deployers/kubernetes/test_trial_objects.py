@@ -13,8 +13,7 @@ from autotuner.deployers.kubernetes.nodes import Nodes
 from autotuner.deployers.kubernetes.settings import KubernetesSettings
 from autotuner.deployers.kubernetes.trial_objects import Load, ServerJob
 from autotuner.errors import UsageError
-from autotuner.manifests.labels import label_value
-from autotuner.manifests.text import amount, literal, plain
+from autotuner.manifests.text import amount
 from autotuner.study.launch import Flag, Labels, LaunchPlan
 from autotuner.study.spec import Model
 
@@ -40,21 +39,6 @@ def test_names_are_unique_dns_labels(study: str, trial: int) -> None:
     assert first != second
     assert DNS.fullmatch(first)
     assert len(first) <= 48
-
-
-@given(STUDIES, STUDIES)
-def test_labels_are_valid_and_distinct(one: str, other: str) -> None:
-    values = [label_value(text) for text in (one, other)]
-    assert all(LABEL.fullmatch(value) for value in values)
-    assert (values[0] == values[1]) == (one == other)
-
-
-@given(st.text())
-def test_dollar_signs_are_escaped(text: str) -> None:
-    """Kubernetes reads ``$$`` as ``$``, and a ``$(NAME)`` that results from it is not a variable."""
-    escaped = literal(text)
-    assert plain(escaped) == text
-    assert not re.search(r"\$(?!\$)", escaped.replace("$$", ""))
 
 
 def test_server_job() -> None:

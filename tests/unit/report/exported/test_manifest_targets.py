@@ -8,7 +8,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from autotuner.errors import UsageError
-from autotuner.manifests.yaml_text import yaml_objects, yaml_text
+from autotuner.manifests.yaml_text import yaml_text
 from autotuner.report.exported.options import Form
 from autotuner.report.exported.render import Manifest
 from autotuner.report.exported.winner import PlanDiffersError
@@ -401,7 +401,3 @@ def test_new_runtime_has_all_flags_in_its_command(won: Won, manifest: Make) -> N
     assert runner["startupProbe"]["failureThreshold"] * runner["startupProbe"]["periodSeconds"] == 1200
     of_namespace = manifest(won(), Form.SERVING_RUNTIME, namespace="serving").objects[0]
     assert (of_namespace["kind"], of_namespace["metadata"]["namespace"]) == ("ServingRuntime", "serving")
-
-
-def test_json_is_read_as_yaml() -> None:
-    assert yaml_objects('{"a": [1, "on"]}') == [{"a": [1, "on"]}]

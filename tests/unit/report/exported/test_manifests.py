@@ -13,7 +13,6 @@ from syrupy.assertion import SnapshotAssertion
 
 from autotuner.errors import UsageError
 from autotuner.manifests.labels import label_value
-from autotuner.manifests.yaml_text import yaml_text
 from autotuner.report.exported.options import Form, check_name, name_of, parse_options
 from autotuner.report.exported.render import Manifest
 from autotuner.report.exported.winner import PlanDiffersError
@@ -25,12 +24,6 @@ Sampled = Callable[[str], StudyResult]
 Won = Callable[..., StudyResult]
 Make = Callable[..., Manifest]
 
-NASTY = (
-    "on", "off", "y", "No", "true", "null", "~", "", " ", "1", "0.9", "1e3", "0x1F", "1_000", ".5", ".inf", "12:30",
-    "2024-01-01", "=", "<<", "a: b", "a:", "# x", "x #y", "- x", "-", "---", "...", "%TAG", "@x", "`x`", "!x", "&x",
-    "*x", "two words", '{"a": [1, "x y"]}', "it's", 'say "hi"', "a\nb", "a\n", "\ta", "\x85", "\u2028", "ünï",
-    "$HOME", "$$", "$(HOME)", "$$(HOME)", "${X}", "\\n", "x" * 300,
-)  # fmt: skip
 TEXT = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0"))
 SECRET = "hunter2-hunter2"
 
@@ -94,20 +87,6 @@ def test_every_sample(sampled: Sampled, kind: SampleKind, form: Form, manifest: 
 @pytest.mark.parametrize("form", Form)
 def test_one_of_each(sampled: Sampled, form: Form, snapshot: SnapshotAssertion, manifest: Make) -> None:
     assert manifest(sampled("gpus"), form).text == snapshot
-
-
-@pytest.mark.parametrize("text", NASTY)
-def test_string_stays_a_string_in_every_yaml_version(text: str) -> None:
-    thing = {"word": text, "list": [text, {"in": text}], text or "key": "as a key"}
-    written = yaml_text([thing, {"n": 1, "b": True, "none": None, "f": 0.5}], [text])
-    for version in ((1, 1), (1, 2)):
-        assert loaded(written, version) == [thing, {"n": 1, "b": True, "none": None, "f": 0.5}]
-
-
-@given(st.lists(TEXT))
-def test_any_string_survives_yaml(words: list[str]) -> None:
-    for version in ((1, 1), (1, 2)):
-        assert loaded(yaml_text([{"words": words}]), version) == [{"words": words}]
 
 
 @pytest.mark.parametrize("form", [Form.KUBERNETES, Form.COMPOSE])

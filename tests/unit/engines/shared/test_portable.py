@@ -19,7 +19,7 @@ from support.engine_cases import Refused
 from support.engine_cases.portable import REFUSED
 
 KINDS = sorted(TABLES)
-PAGE = (Path(__file__).parents[3] / "docs/reference/study-file.md").read_text()
+PAGE = (Path(__file__).parents[4] / "docs/reference/study-file.md").read_text()
 NAMES = [f"{s}.{key}" for s, section in SECTIONS.items() for key in (*section.keys, PRESET)]
 UNSET = {("quantization", "default")}
 """Presets that by definition set nothing."""
