@@ -98,6 +98,7 @@ class NativeBenchmark(Benchmark):
             foreign_cpu_cores=output.foreign_cpu_cores,
             run_id=instance.run_id,
             left_out_s=result["left_out_s"],
+            answers=_answers(window.workload),
             notes=(
                 *endpoint.client.caveats,
                 *_proxy_notes(endpoint.access),
@@ -174,6 +175,7 @@ class NativeBenchmark(Benchmark):
                 lambda part: self._calibrations.get(self._calibration_key(endpoint.model, window, part)),
             ),
             api=workload.api.value,
+            stream=workload.streams,
             headers=headers,
             access=endpoint.access,
             **_load(window, replayed),
@@ -205,6 +207,13 @@ class NativeBenchmark(Benchmark):
     def _calibration_key(self, model: str, window: Window, scenario: Scenario) -> tuple[str, ...]:
         workload = window.workload
         return (model, workload.api.value, str(workload.prefix_tokens), scenario.text, str(workload.tokenizer))
+
+
+def _answers(workload: Workload) -> str:
+    """How answers arrive; see :attr:`RunInfo.answers`."""
+    if not workload.api.generates:
+        return "documents"
+    return "streamed" if workload.stream else "whole"
 
 
 def _replay_notes(replayed: ReplayWindow | None, result: Mapping[str, Any]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,6 +60,21 @@ ApiKeyEnv = Annotated[str | None, typer.Option("--api-key-env", help="Environmen
 Headers = Annotated[
     list[str] | None,
     typer.Option("--header", "-H", help="'Name: value' for every request; ${NAME} expands a variable."),
+]
+
+
+class ApiKind(StrEnum):
+    """Endpoints."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+    RERANK = "rerank"
+
+
+ApiOption = Annotated[ApiKind, typer.Option("--api", help="Endpoint; embeddings take E(..), rerank takes R(..).")]
+Stream = Annotated[
+    bool, typer.Option("--stream/--no-stream", help="Without a stream, answers arrive in one piece: no TTFT, no TPOT.")
 ]
 CaFile = Annotated[
     str | None, typer.Option("--ca-file", help="CA certificates (PEM) to trust instead of the system's.")

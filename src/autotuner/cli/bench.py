@@ -4,7 +4,6 @@ import json as jsonlib
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,8 @@ import typer
 
 from autotuner.cli.app import (
     ApiKeyEnv,
+    ApiKind,
+    ApiOption,
     CaFile,
     Headers,
     Insecure,
@@ -22,6 +23,7 @@ from autotuner.cli.app import (
     ServedModel,
     ServerMetrics,
     ServerUrl,
+    Stream,
     Tokenizer,
     Verbose,
     logged,
@@ -36,18 +38,13 @@ if TYPE_CHECKING:
     from autotuner.cli.exit_codes import ExitCode
 
 
-class ApiKind(StrEnum):
-    """OpenAI endpoints."""
-
-    CHAT = "chat"
-    COMPLETIONS = "completions"
-
-
 def bench(
     url: ServerUrl,
     scenario: Annotated[
         list[str] | None,
-        typer.Option("--scenario", "-s", help="D(in,out), N(..)/(..), U(..)/(..), dataset:FILE or trace:FILE."),
+        typer.Option(
+            "--scenario", "-s", help="D(in,out), N(..)/(..), U(..)/(..), dataset:FILE, trace:FILE, E(..) or R(..)."
+        ),
     ] = None,
     concurrency: Annotated[
         list[int] | None, typer.Option("--concurrency", "-c", min=1, help="Requests in flight.")
@@ -66,7 +63,8 @@ def bench(
         list[str] | None, typer.Option("--slo", help="SLO, e.g. 'p99 ttft <= 200ms'; exit code 3 if missed.")
     ] = None,
     model: ServedModel = None,
-    api: Annotated[ApiKind, typer.Option("--api", help="OpenAI endpoint.")] = ApiKind.CHAT,
+    api: ApiOption = ApiKind.CHAT,
+    stream: Stream = True,
     tokenizer: Tokenizer = None,
     seed: Seed = 0,
     reuse_prompts: Annotated[
@@ -111,6 +109,7 @@ def bench(
             "request_timeout": request_timeout,
             "seed": seed,
             "reuse_prompts": reuse_prompts,
+            "stream": stream,
             "token_ids": token_ids,
             "ignore_eos": ignore_eos,
             "extra_body": _object(extra_body),

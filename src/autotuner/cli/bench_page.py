@@ -17,6 +17,8 @@ _COLUMNS = (
     Column("requests", align="right", drop=1),
     Column("success", align="right"),
     Column("tokens/s", align="right"),
+    Column("input tokens/s", align="right"),
+    Column("documents/s", align="right"),
     Column("requests/s", align="right", drop=3),
     Column("TTFT p50/p99 ms", align="right"),
     Column("TPOT p50/p99 ms", align="right"),
@@ -28,7 +30,9 @@ _SLO_COLUMNS = (Column("SLO"), Column("scenario", drop=1), Column("level"), Colu
 def bench_text(report: BenchReport) -> str:
     """Renders the whole output."""
     rows = [[Text(cell) for cell in cells] for m in report.measurements for cells in (_cells(m), *_slice_cells(m))]
-    parts = [table_text(_COLUMNS, rows)]
+    # What no window of this kind can have, such as TTFT without a stream, gets no column.
+    shown = [i for i, column in enumerate(_COLUMNS) if not rows or any(_known(row[i]) for row in rows)]
+    parts = [table_text([_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows])]
     if report.slos:
         parts += ["", table_text(_SLO_COLUMNS, [_slo_cells(found) for found in report.slos])]
     parts += [note for m in report.measurements for note in bench_notes(m)]
@@ -44,6 +48,8 @@ def _cells(m: Measurement) -> tuple[str, ...]:
         str(m.requests),
         _percent(m.value("success_rate", None)),
         _rate(m.value("output_throughput", None)),
+        _rate(m.value("input_throughput", None)) if m.value("output_throughput", None) is None else "-",
+        _rate(m.value("document_throughput", None)),
         _rate(m.value("request_throughput", None)),
         _pair(m, "ttft"),
         _pair(m, "tpot"),
@@ -56,7 +62,11 @@ def _slice_cells(m: Measurement) -> Iterator[tuple[str, ...]]:
     for part in m.slices:
         share = (part.requests - part.failed) / part.requests if part.requests else None
         latencies = (_pair(part, metric) for metric in ("ttft", "tpot", "e2e_latency"))
-        yield (f"  {part.label}", "", str(part.requests), _percent(share), "", "", *latencies)
+        yield (f"  {part.label}", "", str(part.requests), _percent(share), "", "", "", "", *latencies)
+
+
+def _known(cell: Text) -> bool:
+    return cell.plain not in {"", "-"}
 
 
 def _slo_cells(found: SloResult) -> list[Text]:

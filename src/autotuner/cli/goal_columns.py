@@ -24,12 +24,13 @@ _SHORT = {
     "input_throughput": "input tokens/s",
     "total_throughput": "total tokens/s",
     "request_throughput": "requests/s",
+    "document_throughput": "documents/s",
     "goodput": "goodput/s",
     "output_throughput_per_gpu": "tokens/s/GPU",
     "success_rate": "success",
     "energy_per_token": "J/token",
 }
-_UNIT_IN_TITLE = {Unit.TOKENS_PER_SECOND, Unit.REQUESTS_PER_SECOND, Unit.JOULES_PER_TOKEN}
+_UNIT_IN_TITLE = {Unit.TOKENS_PER_SECOND, Unit.REQUESTS_PER_SECOND, Unit.DOCUMENTS_PER_SECOND, Unit.JOULES_PER_TOKEN}
 
 
 def study_goals(spec: StudySpec) -> tuple[Goal, ...]:

@@ -160,7 +160,7 @@ def _window(measured: Measurement, width: int) -> list[str]:
             for kind, count in measured.errors.items()
         )
         facts.append(f"{measured.failed} failed" + (f" ({kinds})" if kinds else ""))
-    for metric in ("output_throughput", "request_throughput", "success_rate"):
+    for metric in _rates(measured):
         value = measured.value(metric, None)
         if value is not None:
             facts.append(with_unit(metric, value) + (" success" if metric == "success_rate" else ""))
@@ -176,6 +176,11 @@ def _window(measured: Measurement, width: int) -> list[str]:
     table = table_text(columns, rows, width=width).splitlines() if rows else []
     heading = f"{measured.scenario} {measured.level.text}: {', '.join(facts)}"
     return [heading, *table, *map(_slice, measured.slices), *_server(measured), *notes]
+
+
+def _rates(measured: Measurement) -> tuple[str, ...]:
+    output = ("input_throughput", "document_throughput") if "document_throughput" in measured.scalars else ()
+    return ("output_throughput", *output, "request_throughput", "success_rate")
 
 
 def _slice(part: Slice) -> str:

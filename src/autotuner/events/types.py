@@ -151,8 +151,8 @@ class WindowProgress(BaseEvent):
     """Requests finished in the window."""
     failed: int = 0
     """Requests failed in the window."""
-    output_throughput: float
-    """Output tokens per second since the window began."""
+    output_throughput: float | None
+    """Output tokens per second since the window began; None if answers are not streamed."""
 
 
 class WindowSummary(_Part):

@@ -27,7 +27,7 @@ class Progress:
     total_s: float
     completed: int
     failed: int
-    output_throughput: float
+    output_throughput: float | None
     """Tokens per second since the window began."""
 
 

@@ -31,6 +31,7 @@ MAX_GROUPS = 6
 FIGURES: tuple[tuple[str, str | None], ...] = (
     ("output_throughput", None),
     ("output_throughput_per_gpu", None),
+    ("document_throughput", None),
     ("request_throughput", None),
     *((m, s) for m in ("ttft", "tpot", "e2e_latency") for s in ("p50", "p90", "p99")),
     ("energy_per_token", None),

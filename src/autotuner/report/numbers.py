@@ -6,6 +6,7 @@ _UNITS = {
     Unit.SECONDS: "ms",
     Unit.TOKENS_PER_SECOND: "tokens/s",
     Unit.REQUESTS_PER_SECOND: "requests/s",
+    Unit.DOCUMENTS_PER_SECOND: "documents/s",
     Unit.RATIO: "",
     Unit.JOULES_PER_TOKEN: "J/token",
 }

@@ -79,7 +79,7 @@ def parse(path: str, body: bytes) -> ApiRequest:
     if data.get("n") not in (None, 1):
         raise BadRequestError("simulated: only n=1 is supported", param="n")
     kind = "chat" if path.endswith("/chat/completions") else "text"
-    prompt = _chat_tokens(data.get("messages")) if kind == "chat" else _text_tokens(data.get("prompt"))
+    prompt = _chat_tokens(data.get("messages")) if kind == "chat" else text_tokens(data.get("prompt"))
     limit = data.get("max_completion_tokens") or data.get("max_tokens")
     if limit is None and kind == "text":
         limit = 16
@@ -103,7 +103,7 @@ def _generate(data: dict[str, Any]) -> ApiRequest:
     return ApiRequest(
         kind="generate",
         model="",
-        prompt=_text_tokens(prompt),
+        prompt=text_tokens(prompt),
         max_new=_limit(sampling.get("max_new_tokens", 128)),
         ignore_eos=bool(sampling.get("ignore_eos")),
         stream=bool(data.get("stream")),
@@ -134,13 +134,14 @@ def _chat_tokens(messages: object) -> bytes:
     return token_ids([*words, "<|start|>", "<|assistant|>"])
 
 
-def _text_tokens(prompt: object) -> bytes:
+def text_tokens(prompt: object, param: str = "prompt") -> bytes:
+    """The tokens of a text, or of a list of token IDs."""
     if isinstance(prompt, list) and len(prompt) == 1 and not isinstance(prompt[0], int):
         prompt = prompt[0]
     if isinstance(prompt, list) and prompt and all(isinstance(token, int) for token in prompt):
         return token_ids(map(str, prompt))
     if not isinstance(prompt, str):
-        raise BadRequestError("the prompt must be one text or one list of tokens", param="prompt")
+        raise BadRequestError(f"the {param} must be one text or one list of tokens", param=param)
     return token_ids(prompt.split() or ["<|start|>"])
 
 

@@ -15,6 +15,7 @@ from autotuner.simulator.flavor import Flavor
 from autotuner.simulator.http_server import HttpRequest, HttpServer, Responder
 from autotuner.simulator.openai_api import BadRequestError, Reply, parse
 from autotuner.simulator.options import Simulation
+from autotuner.simulator.pooling_api import PATHS, PooledReply
 from autotuner.simulator.request import Request
 from autotuner.simulator.sglang.flavor import SGLangFlavor
 from autotuner.simulator.vllm.flavor import VllmFlavor
@@ -130,6 +131,8 @@ class SimulatedServer:
             raise BadRequestError("Unauthorized", status=401)
         if path in _GENERATING or (path == "/generate" and sglang):
             self._generate(request, responder)
+        elif path in PATHS:
+            self._pool(request, responder)
         elif path == "/v1/models":
             responder.send_json(flavor.models(config))
         elif path == "/metrics" and (text := flavor.metrics(config, self._loops)) is not None:
@@ -148,14 +151,40 @@ class SimulatedServer:
         text = b"Cache flushed.\n" if not busy else b"Flush cache failed.\n"
         responder.send(400 if busy else 200, text, "text/plain")
 
+    def _post(self, request: HttpRequest, responder: Responder) -> bool:
+        """Whether to process a request; answers it otherwise."""
+        if request.method != "POST":
+            responder.send_json({"detail": "Method Not Allowed"}, 405)
+            return False
+        if not self._healthy:
+            raise BadRequestError("the server is starting", status=503)
+        return True
+
+    def _pool(self, request: HttpRequest, responder: Responder) -> None:
+        config = self._config
+        assert config is not None  # noqa: S101 - nothing listens before
+        if not self._post(request, responder):
+            return
+        reply = PooledReply(request.path, request.body, config.served_name, sglang=self._flavor.name == "sglang")
+        for document in reply.checks():
+            self._flavor.limited(document, config)
+        queued = reply.requests(responder, lambda _: None)
+        engine = self._loops[self._next % len(self._loops)]
+        self._next += 1
+
+        def abort() -> None:
+            for one in queued:
+                engine.scheduler.abort(one)
+
+        responder.on_closed = abort
+        for one in queued:
+            engine.add(one)
+
     def _generate(self, request: HttpRequest, responder: Responder) -> None:
         config = self._config
         assert config is not None  # noqa: S101 - nothing listens before
-        if request.method != "POST":
-            responder.send_json({"detail": "Method Not Allowed"}, 405)
+        if not self._post(request, responder):
             return
-        if not self._healthy:
-            raise BadRequestError("the server is starting", status=503)
         parsed = parse(request.path, request.body)
         max_new = self._flavor.limited(parsed, config)
         began = time.monotonic()

@@ -24,6 +24,7 @@ class Unit(StrEnum):
     SECONDS = "s"
     TOKENS_PER_SECOND = "tokens/s"
     REQUESTS_PER_SECOND = "requests/s"
+    DOCUMENTS_PER_SECOND = "documents/s"
     RATIO = "ratio"
     JOULES_PER_TOKEN = "J/token"  # noqa: S105 - not a secret
 
@@ -80,10 +81,15 @@ METRICS = {
         _rate(
             "input_throughput",
             Unit.TOKENS_PER_SECOND,
-            "prompt tokens of requests whose first token fell inside the window / window",
+            "prompt tokens of requests whose first token (without a stream: answer) fell inside the window / window",
         ),
         _rate("total_throughput", Unit.TOKENS_PER_SECOND, "input_throughput + output_throughput"),
         _rate("request_throughput", Unit.REQUESTS_PER_SECOND, "requests that completed inside the window / window"),
+        _rate(
+            "document_throughput",
+            Unit.DOCUMENTS_PER_SECOND,
+            "documents of embeddings and rerank requests that completed inside the window / window",
+        ),
         _rate(
             "goodput",
             Unit.REQUESTS_PER_SECOND,

@@ -42,11 +42,23 @@ class SharedPrefixes(FrozenModel):
     """Exponent of the popularity: the k-th prefix is chosen in proportion to ``k ** -zipf``; 0: all equally often."""
 
 
+class Documents(FrozenModel):
+    """Texts of one request to an endpoint that generates nothing. Lengths in tokens."""
+
+    count: int = Field(default=1, ge=1, le=10_000)
+    """Texts per request."""
+    tokens: int = Field(ge=1, le=100_000_000)
+    """Length of each."""
+    query_tokens: int | None = Field(default=None, ge=1, le=100_000_000)
+    """Length of the query that they are ranked by; None for embeddings."""
+
+
 class Scenario(FrozenModel):
     """One kind of request.
 
     Written in genai-bench's grammar, ``D(i,o)``, ``N(mi,si)/(mo,so)`` or ``U(imin,imax)/(omin,omax)``, if need be with
-    options behind it, or as ``dataset:FILE`` or ``trace:FILE``.
+    options behind it, or as ``dataset:FILE`` or ``trace:FILE``; for embeddings and rankings as ``E(tokens)`` and
+    ``R(document,query)``.
     """
 
     text: str
@@ -55,6 +67,8 @@ class Scenario(FrozenModel):
     output: TokenLengths | None = None
     prefixes: SharedPrefixes | None = None
     """What the prompts begin with, on top of ``input``."""
+    documents: Documents | None = None
+    """What is embedded or ranked, instead of ``input`` and ``output``."""
     dataset: str | None = None
     """Path of a dataset file, resolved against the study file's folder."""
     trace: TracePart | None = None
@@ -136,10 +150,17 @@ LoadLevel = Annotated[Concurrency | RequestRate | TraceSpeed, Field(discriminato
 
 
 class Api(StrEnum):
-    """The OpenAI endpoint to use, always with streaming."""
+    """The endpoint to use."""
 
     CHAT = "chat"
     COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+    RERANK = "rerank"
+
+    @property
+    def generates(self) -> bool:
+        """Whether answers consist of output tokens."""
+        return self in (Api.CHAT, Api.COMPLETIONS)
 
 
 class Workload(FrozenModel):
@@ -163,6 +184,8 @@ class Workload(FrozenModel):
     reuse_prompts: bool = False
     """Send the same prompts in every window. Otherwise no two windows, levels or trials share one, since a warm prefix
     cache would make later ones look faster."""
+    stream: bool = True
+    """Whether generated answers are streamed. In one piece, they have no times of tokens."""
     token_ids: bool = False
     """Send the prompts of a trace as token IDs, which the completions API of most engines accepts."""
     prefix_tokens: int = Field(default=0, ge=0)
@@ -174,6 +197,11 @@ class Workload(FrozenModel):
     tokenizer: str | None = None
     """Local tokenizer.json (or its folder) to build prompts and to count tokens if the server reports no usage. Never
     downloaded, and no remote code is executed."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether the times of single tokens can be measured."""
+        return self.stream and self.api.generates
 
     @property
     def longest_s(self) -> float:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from autotuner.invalid_value import InvalidValueError
 from autotuner.study.base import Value
+from autotuner.study.parameters.environment import name_problem, variable_text
 from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange
 
 MAX_GRID = 100_000
@@ -29,9 +30,13 @@ class TraceForm(FileForm):
 
 
 class LengthsForm(FileForm):
-    """The long form of a scenario with shared prefixes, for editors; :mod:`autotuner.study.text.prefixes` reads it."""
+    """The long form of a scenario with options, for editors; :mod:`autotuner.study.text.prefixes` and
+    :mod:`autotuner.study.text.documents` read it."""
 
-    lengths: str = Field(description="D(in,out), N(mean,std)/(mean,std) or U(..)/(..); prefixes come on top.")
+    lengths: str = Field(
+        description="D(in,out), N(mean,std)/(mean,std) or U(..)/(..), on top of which prefixes come; E(..) or R(..)."
+    )
+    documents: int | None = Field(default=None, ge=1, le=10_000, description="E and R: texts per request.")
     prefixes: int | None = Field(
         default=None, ge=1, le=100_000, description="Number of prefixes, one of which begins each prompt."
     )
@@ -156,3 +161,25 @@ def _shape(value: Any) -> str:
 
 Setting = Annotated[Annotated[ParameterForm, Tag("tuned")] | Annotated[FileValue, Tag("fixed")], Discriminator(_shape)]
 """A portable setting: fixed if it is a single value, tuned if it is a list or a range."""
+
+
+def env_value(value: Any) -> Any:
+    """The value of an environment variable as text. Raises ``ValueError``."""
+    if isinstance(value, list):
+        raise InvalidValueError(
+            "has several values", remedy="to tune the variable, write env.NAME: [..] under parameters"
+        )
+    if value is None:
+        raise InvalidValueError("has no value", remedy="leave the variable out, or write an empty text in quotes")
+    if isinstance(value, Mapping):
+        raise InvalidValueError("must be text", remedy="put it in quotes")
+    return variable_text(value)
+
+
+def checked_variables(value: dict[str, str]) -> dict[str, str]:
+    """Raises ``ValueError`` if a name cannot be that of a variable."""
+    for name in value:
+        if problem := name_problem(name):
+            why, remedy = problem
+            raise InvalidValueError(f"{name}: {why}", remedy=remedy)
+    return value

@@ -15,7 +15,6 @@ from autotuner.study.base import number_text
 from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.parameters.constraint import Constraint
-from autotuner.study.parameters.environment import name_problem, variable_text
 from autotuner.study.text.forms import (
     check_comparison,
     check_direction,
@@ -33,6 +32,7 @@ from autotuner.study.text.forms import (
     place,
 )
 from autotuner.study.workload import Api, RequestRate, Scenario
+from autotuner.study_file.endpoints import check_endpoint_scenarios, check_endpoint_settings
 from autotuner.study_file.form_fields import (
     FileForm,
     FileValue,
@@ -41,6 +41,8 @@ from autotuner.study_file.form_fields import (
     ParameterForm,
     Setting,
     TraceForm,
+    checked_variables,
+    env_value,
 )
 
 MAX_PARAMETERS = 64
@@ -54,26 +56,6 @@ def _short(key: str) -> BeforeValidator:
 def _mapping(value: Any) -> Any:
     if not isinstance(value, Mapping):
         raise ValueError("must be text or a mapping")
-    return value
-
-
-def _env(value: Any) -> Any:
-    if isinstance(value, list):
-        raise InvalidValueError(
-            "has several values", remedy="to tune the variable, write env.NAME: [..] under parameters"
-        )
-    if value is None:
-        raise InvalidValueError("has no value", remedy="leave the variable out, or write an empty text in quotes")
-    if isinstance(value, Mapping):
-        raise InvalidValueError("must be text", remedy="put it in quotes")
-    return variable_text(value)
-
-
-def _variables(value: dict[str, str]) -> dict[str, str]:
-    for name in value:
-        if problem := name_problem(name):
-            why, remedy = problem
-            raise InvalidValueError(f"{name}: {why}", remedy=remedy)
     return value
 
 
@@ -113,8 +95,8 @@ class EngineForm(FileForm):
         default_factory=dict, description="Flags for every launch, including the default; true is a bare switch."
     )
     env: Annotated[
-        dict[str, Annotated[str, BeforeValidator(_env, json_schema_input_type=str | int | float | bool)]],
-        AfterValidator(_variables),
+        dict[str, Annotated[str, BeforeValidator(env_value, json_schema_input_type=str | int | float | bool)]],
+        AfterValidator(checked_variables),
     ] = Field(default_factory=dict, description="Environment of the server; tune variables as parameters.env.NAME.")
 
 
@@ -180,13 +162,16 @@ _ScenarioInput = str | TraceForm | LengthsForm | MixForm
 class WorkloadForm(FileForm):
     """The load."""
 
-    api: Annotated[Api, Field(strict=False)] = Field(default=Api.CHAT, description="chat or completions; both stream.")
+    api: Annotated[Api, Field(strict=False)] = Field(
+        default=Api.CHAT, description="chat, completions, embeddings or rerank."
+    )
     scenarios: Annotated[
         list[Annotated[Scenario, _text_or(parse_scenario, Scenario)]],
         BeforeValidator(_listed, json_schema_input_type=_ScenarioInput | list[_ScenarioInput]),
     ] = Field(
         min_length=1,
-        description="What is sent: D(in,out), N(mean,std)/(mean,std), U(..)/(..), dataset:FILE, trace:FILE.",
+        description="What is sent: D(in,out), N(mean,std)/(mean,std), U(..)/(..), dataset:FILE, trace:FILE, "
+        "E(tokens), R(document,query).",
     )
     concurrency: Annotated[
         list[Annotated[int, Field(ge=1, le=100_000)]],
@@ -217,6 +202,7 @@ class WorkloadForm(FileForm):
     reuse_prompts: bool = Field(
         default=False, description="Send the same prompts in every window; a warm prefix cache then answers them."
     )
+    stream: bool = Field(default=True, description="If false, generated answers arrive in one piece: no TTFT, no TPOT.")
     token_ids: bool = Field(
         default=False, description="Send the prompts of a trace as token IDs; needs api: completions."
     )
@@ -232,6 +218,8 @@ class WorkloadForm(FileForm):
     @model_validator(mode="after")
     def _levels(self) -> "WorkloadForm":
         _check_kinds(self)
+        check_endpoint_scenarios(self.api, self.scenarios)
+        check_endpoint_settings(self.api, prefix_tokens=self.prefix_tokens)
         if self.token_ids and (self.api is not Api.COMPLETIONS or not any(s.trace for s in self.scenarios)):
             raise InvalidValueError(
                 "only prompts of a trace are sent as token IDs", remedy="add api: completions and trace:FILE"

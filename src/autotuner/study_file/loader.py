@@ -28,7 +28,7 @@ from autotuner.study_file.overrides import apply_overrides
 from autotuner.study_file.portable_sections import read_sections
 from autotuner.study_file.section_validation import Sections
 from autotuner.study_file.tuned_parameters import Canonical, ParameterReader
-from autotuner.study_file.workload_section import check_places, check_prefix, workload_of
+from autotuner.study_file.workload_section import check_endpoint, check_places, check_prefix, workload_of
 
 CanonicalOf = Callable[[EngineSpec], Canonical]
 
@@ -189,7 +189,9 @@ class _StudyReader:
         workload = workload_of(form, self._resolved)
         check_prefix(workload, self._document)
         for key in ("objective", "slo"):
-            check_places(key, [bound.parsed() for bound in valid.get(key) or ()], workload, self._document)
+            bounds = [bound.parsed() for bound in valid.get(key) or ()]
+            check_places(key, bounds, workload, self._document)
+            check_endpoint(key, bounds, workload, self._document)
         return workload
 
     def _flag_names(self, engine: EngineSpec) -> Canonical:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from autotuner.study.endpoint_metrics import why_not_measured
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.workload import Concurrency, LoadLevel, Scenario, TraceSpeed, Workload
 from autotuner.study_file.forms import WorkloadForm
@@ -29,6 +30,7 @@ def workload_of(form: WorkloadForm, resolved: Callable[[str], str]) -> Workload:
         request_timeout_s=form.request_timeout,
         seed=form.seed,
         reuse_prompts=form.reuse_prompts,
+        stream=form.stream,
         token_ids=form.token_ids,
         prefix_tokens=form.prefix_tokens,
         ignore_eos=form.ignore_eos,
@@ -70,6 +72,17 @@ def check_prefix(workload: Workload, document: Document) -> None:
             value=str(workload.prefix_tokens),
             remedy="remove it, or make the scenario's prefixes longer",
         )
+
+
+def check_endpoint(key: str, bounds: Sequence[Objective | SLO], workload: Workload, document: Document) -> None:
+    """Adds a problem for each objective or SLO that the workload's endpoint cannot have; arguments as for
+    :func:`check_places`."""
+    for index, bound in enumerate(bounds):
+        found = why_not_measured(bound.metric, workload)
+        if found is not None:
+            why, remedy = found
+            path = (key, index) if isinstance(document.data.get(key), list) else (key,)
+            document.fault(path, f"{bound.metric} cannot be measured: {why}", value=bound.text, remedy=remedy)
 
 
 def check_places(key: str, bounds: Sequence[Objective | SLO], workload: Workload, document: Document) -> None:

@@ -93,6 +93,7 @@ def _workload(workload: Workload) -> dict[str, Any]:
         "request_timeout": _seconds(workload.request_timeout_s),
         "seed": workload.seed,
         "reuse_prompts": workload.reuse_prompts,
+        "stream": workload.stream,
         "token_ids": workload.token_ids,
         "prefix_tokens": workload.prefix_tokens,
         "ignore_eos": workload.ignore_eos,

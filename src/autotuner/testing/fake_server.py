@@ -1,8 +1,8 @@
 """A scripted inference server, standard library only, that misbehaves on demand for tests of deployers.
 
 It implements enough of the OpenAI API for a load generator: ``/v1/chat/completions`` and ``/v1/completions`` (streamed
-or not), ``/v1/models``, ``/health``, ``/props`` and ``/slots``. ``--parallel`` requests run at a time and each token
-takes ``--token-ms``, so throughput depends on its flags as a real server's does.
+or not), ``/v1/embeddings``, ``/v1/rerank``, ``/v1/models``, ``/health``, ``/props`` and ``/slots``. ``--parallel``
+requests run at a time and each token takes ``--token-ms``, so throughput depends on its flags as a real server's does.
 
 ``python -m autotuner.testing.fake_server --host 127.0.0.1 --port 8000 [OPTION]...``
 """
@@ -103,10 +103,28 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         with self.server.slots:
-            self._complete(request, chat="chat" in self.path)
+            if self.path.endswith(("/embeddings", "/rerank")):
+                self._pool(request)
+            else:
+                self._complete(request, chat="chat" in self.path)
         self.server.answered += 1
         if self.server.options.exit_requests == self.server.answered:
             _leave(self.server.options, "enough requests")
+
+    def _pool(self, request: dict[str, Any]) -> None:
+        """Embeddings or a ranking; each document takes as long as a token."""
+        options = self.server.options
+        texts = request.get("documents") or request.get("input") or ""
+        texts = texts if isinstance(texts, list) else [texts]
+        time.sleep(options.token_ms / 1000 / (2 if options.turbo else 1) * len(texts))
+        counts = [len(f"{request.get('query', '')} {text}".split()) for text in texts]
+        usage = {"prompt_tokens": sum(counts), "total_tokens": sum(counts)}
+        if "documents" in request:
+            results = [{"index": i, "relevance_score": 0.5} for i in range(len(texts))]
+            self._json({"model": options.model, "results": results, "usage": usage})
+            return
+        data = [{"object": "embedding", "index": i, "embedding": [0.5, 0.5]} for i in range(len(texts))]
+        self._json({"object": "list", "model": options.model, "data": data, "usage": usage})
 
     def _complete(self, request: dict[str, Any], *, chat: bool) -> None:
         options = self.server.options

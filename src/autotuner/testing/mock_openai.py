@@ -60,6 +60,8 @@ class Behavior:
     slots: int = 1_000_000
     """Concurrent requests; others wait, as in an engine's queue."""
     keep_alive: bool = True
+    missing_results: int = 0
+    """Embeddings or scores that the answer to several documents lacks."""
     shorter_by: int = 0
     """Number of output tokens below the requested number."""
     count_prompt: Callable[[str], int] = lambda text: len(text.split())
@@ -95,10 +97,19 @@ class Truth:
 
     @property
     def text(self) -> str:
-        """The text of the prompt."""
+        """The text of the prompt, or of all documents."""
         if "prompt" in self.body:
             return str(self.body["prompt"])
+        if "messages" not in self.body:
+            return " ".join(self.documents)
         return " ".join(m["content"] for m in self.body["messages"])
+
+    @property
+    def documents(self) -> list[str]:
+        """The texts to embed, or the documents to rank, each with its query."""
+        given = self.body["input"] if "input" in self.body else self.body["documents"]
+        texts = given if isinstance(given, list) else [given]
+        return [f"{self.body['query']} {text}" for text in texts] if "query" in self.body else texts
 
 
 class MockOpenAI:
@@ -144,7 +155,7 @@ class MockOpenAI:
             for name, _, value in (line.partition(":") for line in head.split("\r\n")[1:] if line)
         }
         body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
-        if "/chat/completions" not in head.split()[1] and "/completions" not in head.split()[1]:
+        if not head.split()[1].partition("?")[0].endswith(("/completions", "/embeddings", "/rerank")):
             writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
             return True
         truth = Truth(len(self.log), body, headers, now)
@@ -186,6 +197,8 @@ class _Response:
             text = json.dumps({"error": {"message": message}}).encode()
             self.writer.write(b"HTTP/1.1 %d Error\r\nContent-Length: %d\r\n\r\n%b" % (b.fault_status, len(text), text))
             return True
+        if not self.truth.body.get("stream"):
+            return await self._whole()
         close = b"" if b.keep_alive else b"Connection: close\r\n"
         self.writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n%bTransfer-Encoding: chunked\r\n\r\n" % close
@@ -197,6 +210,44 @@ class _Response:
         self.writer.write(b"0\r\n\r\n")
         await self.writer.drain()
         return b.keep_alive
+
+    async def _whole(self) -> bool:
+        """An answer in one piece, after the time that a stream of it would take."""
+        b = self.b
+        generates = self.chat or "prompt" in self.truth.body
+        total = max(1, self.requested - b.shorter_by) if generates else 1
+        await asyncio.sleep(b.ttft_s + b.itl_s * (total - 1))
+        answer = self._text(total) if generates else self._results()
+        if self.fault is Fault.ERROR_EVENT:
+            answer = {"error": {"message": "out of memory", "code": 500}}
+        body = json.dumps(answer).encode() if self.fault is not Fault.BAD_JSON else b"{nonsense"
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        if self.fault in (Fault.CUT, Fault.TRUNCATED):
+            self.writer.write(head + body[: len(body) // 2])
+            await self.writer.drain()
+            return False
+        self.truth.sent_ns.append(monotonic_ns())
+        self.writer.write(head + body)
+        await self.writer.drain()
+        return b.keep_alive
+
+    def _text(self, total: int) -> dict[str, Any]:
+        text = "" if self.fault is Fault.EMPTY else "x " * total
+        inner = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
+        prompt = self.b.told_prompt(self.b.count_prompt(self.truth.text) + self.b.template_tokens)
+        usage = {"prompt_tokens": prompt, "completion_tokens": self.b.told_tokens(total)}
+        choice = {"index": 0, **inner, "finish_reason": self.b.finish(self.truth.number)}
+        return {"choices": [choice], **({"usage": usage} if self.b.usage else {})}
+
+    def _results(self) -> dict[str, Any]:
+        documents = self.truth.documents
+        places = range(0 if self.fault is Fault.EMPTY else max(0, len(documents) - self.b.missing_results))
+        if "query" in self.truth.body:
+            found: dict[str, Any] = {"results": [{"index": i, "relevance_score": 1 / (i + 1)} for i in places]}
+        else:
+            found = {"data": [{"index": i, "embedding": [0.5, 0.25]} for i in places]}
+        tokens = sum(self.b.count_prompt(text) + self.b.template_tokens for text in documents)
+        return {**found, **({"usage": {"prompt_tokens": tokens, "total_tokens": tokens}} if self.b.usage else {})}
 
     async def _tokens(self) -> bool:
         b = self.b

@@ -15,6 +15,8 @@ import anyio
 import httpx
 import pytest
 
+from autotuner.benchmarks.measuring.records import read_records
+from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.demo_model import write_tiny_gguf
 from autotuner.deployers import process
 from autotuner.deployers.local import procfs
@@ -27,6 +29,9 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Blame, FailureCause
 from autotuner.study.launch import Hardware, LaunchPlan
 from autotuner.study.spec import EngineSpec, Model
+from autotuner.study.text.forms import parse_scenario
+from autotuner.study.workload import Api, Concurrency
+from autotuner.testing.benchmark_kit import make_window
 from autotuner.testing.deployer_kit import LABELS as KIT
 from autotuner.testing.deployer_kit import DeployerCase, DeployerConformance, Recorder
 from autotuner.testing.engine_kit import reads_as, sample
@@ -359,3 +364,38 @@ class TestRealServer(DeployerConformance):
     @pytest.fixture
     def recorder(self, tmp_path: Path) -> Recorder:
         return Recorder(tmp_path / "trial")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "api", "scenario", "tokens"),
+    [
+        ({"embeddings": True, "pooling": "mean"}, Api.EMBEDDINGS, "E(48) documents=2", 96),
+        ({"reranking": True}, Api.RERANK, "R(40,8) documents=3", 144),
+    ],
+)
+async def test_embeddings_and_rankings(
+    engine: LlamaCpp,
+    deployer: ProcessDeployer,
+    model: Path,
+    tmp_path: Path,
+    arguments: dict[str, Value],
+    api: Api,
+    scenario: str,
+    tokens: int,
+) -> None:
+    async with running_server(engine, deployer, tmp_path, plan(engine, model, {}, **arguments)) as (endpoint, _):
+        window = make_window(
+            tmp_path,
+            Concurrency(in_flight=2),
+            scenario=parse_scenario(scenario),
+            api=api,
+            warmup_s=0.1,
+            duration_s=60.0,
+            min_requests=0,
+            requests=8,
+        )
+        seen = await NativeBenchmark(NativeSettings()).measure(endpoint, window)
+    assert (seen.failed, set(seen.distributions)) == (0, {"e2e_latency"})
+    records = read_records(tmp_path / "records.parquet").columns
+    asked = pytest.approx(tokens, abs=3)  # a word of the model's small vocabulary has several tokens
+    assert [n for n in records["input_tokens"] if n is None or n != asked] == []

@@ -271,3 +271,25 @@ def test_its_metrics_are_read_by_the_table_of_the_engine(start: Any, flavor: Any
         "generated_tokens",
     ):
         assert source.names[Figure(figure)][0] in seen, figure
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_embeddings_and_rankings(start: Any, flavor: str) -> None:
+    server = start(flavor)
+    found = server.post("/v1/embeddings", {"model": "m", "input": ["one two three", "four"]}).json()
+    assert [item["index"] for item in found["data"]] == [0, 1]
+    assert all(item["embedding"] for item in found["data"])
+    assert found["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
+    ranked = server.post("/v1/rerank", {"model": "m", "query": "a b", "documents": ["c", "d e"]}).json()
+    if flavor == "sglang":
+        assert [item["meta_info"]["prompt_tokens"] for item in ranked] == [3, 4]
+    else:
+        assert (len(ranked["results"]), ranked["usage"]["prompt_tokens"]) == (2, 7)
+    for path, body in (
+        ("/v1/embeddings", {"input": []}),
+        ("/v1/embeddings", {}),
+        ("/v1/rerank", {"query": "a"}),
+        ("/v1/rerank", {"query": "a", "documents": [1]}),
+        ("/v1/embeddings", {"input": "word " * 200_000}),
+    ):
+        assert server.post(path, body).status_code == 400, (path, body)

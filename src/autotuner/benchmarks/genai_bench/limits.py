@@ -66,6 +66,9 @@ def load_refusals(workload: Workload) -> Iterator[Problem]:
         why = "genai-bench uses only the chat API for text"
         value = workload.api.value
         yield Problem(where="workload.api", value=value, why=why, remedy=f"use chat, {_NATIVE}")
+    if not workload.stream:
+        why = "genai-bench always streams"
+        yield Problem(where="workload.stream", value="false", why=why, remedy=f"remove it, {_NATIVE}")
     for level in workload.levels:
         if not isinstance(level, Concurrency):
             why = "genai-bench has no open loop; it keeps a fixed number of requests in flight"

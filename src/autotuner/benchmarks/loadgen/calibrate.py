@@ -46,13 +46,17 @@ def increasing(points: Points) -> tuple[tuple[int, int], ...]:
     return tuple(kept)
 
 
-async def calibrate(count: CountTokens, targets: Sequence[int], prefix_tokens: int) -> Calibration:
+async def calibrate(
+    count: CountTokens, targets: Sequence[int], prefix_tokens: int, *, template: bool = True
+) -> Calibration:
     """Probes until prompts of the target lengths can be generated.
 
     Args:
         count: Sends or counts one probe.
         targets: Prompt lengths in tokens, without the shared prefix.
         prefix_tokens: Length of the shared prefix, in tokens.
+        template: Whether the server may add many tokens to each prompt. If not, the first probe already tells the
+            tokens of a word, and no later one exceeds the target by much: some servers refuse what is longer.
 
     Returns:
         A calibration without points if ``count`` reports nothing: lengths are then estimated, and the records show the
@@ -65,6 +69,8 @@ async def calibrate(count: CountTokens, targets: Sequence[int], prefix_tokens: i
     if first is None:
         return Calibration(prefix_words=prefix_words)
     points: list[tuple[int, int]] = [(_FIRST_PROBE_WORDS, first)]
+    if not template:
+        points.insert(0, (0, 0))
     for target in targets:
         await _refine(count, points, target + prefix_tokens, prefix_words)
     return Calibration(increasing(points), prefix_words)

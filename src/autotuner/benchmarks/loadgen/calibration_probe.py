@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from autotuner.benchmarks.loadgen.calibrate import CountTokens, calibrate
+from autotuner.benchmarks.loadgen.endpoints.document_prompts import DocumentFactory, document_targets
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.http.request_loop import Load
 from autotuner.benchmarks.loadgen.prompts import RequestFactory, calibration_targets
@@ -23,14 +24,16 @@ async def probe_calibration(spec: WorkerSpec) -> Calibration:
     """
     if spec.replay is not None:
         return await _replay_calibration(spec, spec.replay)
-    if spec.input is None:
+    if spec.input is None and spec.documents is None:
         return Calibration()
     prober = _Prober(spec)
-    targets = calibration_targets(spec.input)
+    targets = calibration_targets(spec.input) if spec.documents is None else document_targets(spec.documents)
     try:
         if spec.tokenizer_json is None:
-            return await calibrate(prober.count_by_server, targets, spec.prefix_tokens)
-        return await calibrate(await prober.local_counter(spec.tokenizer_json), targets, spec.prefix_tokens)
+            count: CountTokens = prober.count_by_server
+        else:
+            count = await prober.local_counter(spec.tokenizer_json)
+        return await calibrate(count, targets, spec.prefix_tokens, template=spec.documents is None)
     finally:
         await prober.close()
 
@@ -58,7 +61,8 @@ class _Prober:
 
     def __init__(self, spec: WorkerSpec) -> None:
         self._load = Load(spec.url, self._no_further_request, timeout_s=spec.request_timeout_s, access=spec.access)
-        self._factory = RequestFactory(spec, Calibration(), self._load.connections.host)
+        kind = RequestFactory if spec.documents is None else DocumentFactory
+        self._factory = kind(spec, Calibration(), self._load.connections.host)
         self._ended: asyncio.Queue[Request] = asyncio.Queue()
         self._load.on_ended = self._ended.put_nowait
 

@@ -15,6 +15,7 @@ import orjson
 from autotuner.benchmarks.loadgen.calibrate import words_for
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.http.tunnel import proxy_headers
+from autotuner.benchmarks.loadgen.http.whole_answer import WholeAnswer
 from autotuner.benchmarks.loadgen.prompt_words import WORDS
 from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
 
@@ -23,6 +24,12 @@ PROMPT = "@prompt@"
 _SHUFFLED = 48
 """Words at the start of a prompt that are shuffled. Rotating the rest is cheaper, and 48 words exceed the blocks of 16
 tokens that prefix caches match."""
+_PATHS = {
+    "chat": "/v1/chat/completions",
+    "completions": "/v1/completions",
+    "embeddings": "/v1/embeddings",
+    "rerank": "/v1/rerank",
+}
 DEFAULT_OUTPUT = 256
 """``max_tokens`` for a dataset row without a length."""
 
@@ -143,7 +150,8 @@ class RequestFactory:
     ) -> Request:
         payload = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
         keep_text = self._spec.tokenizer_json is not None and index >= 0
-        request = Request(index, payload, asked_input, asked_output, keep_text=keep_text)
+        kind = Request if self._spec.stream else WholeAnswer
+        request = kind(index, payload, asked_input, asked_output, keep_text=keep_text)
         request.reused = reused
         return request
 
@@ -163,7 +171,9 @@ class RequestFactory:
             body["messages"] = system + (messages or [{"role": "user", "content": prompt}])
         else:
             body["prompt"] = f"{prefix} {prompt}" if prefix else prompt
-        body |= {"stream": True, "stream_options": {"include_usage": True}, spec.max_tokens_field: output}
+        if spec.stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body[spec.max_tokens_field] = output
         if spec.ignore_eos:
             body["ignore_eos"] = True
         return body | dict(spec.extra_body)
@@ -189,8 +199,7 @@ def row_prompt(row: Any) -> str:
 
 def _head(spec: WorkerSpec, host: str) -> bytes:
     address = urlsplit(spec.url)
-    path = "/v1/chat/completions" if spec.api == "chat" else "/v1/completions"
-    line = address.path.rstrip("/") + spec.access.path(path)
+    line = address.path.rstrip("/") + spec.access.path(_PATHS[spec.api])
     headers = {name: value for name, value in spec.headers.items() if name.lower() != "accept"}
     if spec.access.proxy is not None and address.scheme == "http":
         line = f"http://{host}{line}"  # a proxy needs the absolute URL; inside a tunnel the path is enough
@@ -199,7 +208,7 @@ def _head(spec: WorkerSpec, host: str) -> bytes:
         f"POST {line} HTTP/1.1",
         f"Host: {host}",
         "Content-Type: application/json",
-        "Accept: text/event-stream",
+        f"Accept: {'text/event-stream' if spec.stream else 'application/json'}",
         "Accept-Encoding: identity",  # compression would merge chunks
     ]
     for name, value in headers.items():

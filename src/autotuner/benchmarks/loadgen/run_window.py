@@ -10,6 +10,7 @@ from time import monotonic, monotonic_ns
 from typing import Any
 
 from autotuner.benchmarks.loadgen.calibration_probe import probe_calibration
+from autotuner.benchmarks.loadgen.endpoints.document_prompts import DocumentFactory
 from autotuner.benchmarks.loadgen.http.request import Request, fail_unfinished
 from autotuner.benchmarks.loadgen.http.request_loop import Load
 from autotuner.benchmarks.loadgen.level_watch import LevelWatch
@@ -96,6 +97,8 @@ async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | 
 def _factory(spec: WorkerSpec, calibrations: Sequence[Calibration], host: str) -> RequestFactory:
     if spec.parts:
         return MixFactory(spec, calibrations, host)
+    if spec.documents is not None:
+        return DocumentFactory(spec, calibrations[0], host)
     if spec.replay is not None:
         return ReplayFactory(spec, calibrations[0], host)
     return (RequestFactory if spec.prefixes is None else PrefixFactory)(spec, calibrations[0], host)
@@ -206,14 +209,7 @@ def _batches(requests: list[Request]) -> Iterator[list[Request]]:
 
 def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
     chunks = request.chunks
-    tokens = len(chunks)
-    source = "chunks"
-    if request.usage_tokens is not None:
-        tokens = request.usage_tokens
-        source = "usage"
-    elif request.counted_tokens is not None:
-        tokens = request.counted_tokens
-        source = "tokenizer"
+    tokens, source = _output_tokens(request)
     return {
         "index": request.index,
         "scheduled_ns": request.scheduled_ns - zero if spec.rate is not None else None,
@@ -239,7 +235,19 @@ def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
         "in_flight": request.in_flight,
         "prefix": request.prefix,
         "part": request.part,
+        "documents": request.documents,
     }
+
+
+def _output_tokens(request: Request) -> tuple[int, str]:
+    """The output tokens of a request, and where their number comes from."""
+    if request.documents is not None:
+        return 0, "none"
+    if request.usage_tokens is not None:
+        return request.usage_tokens, "usage"
+    if request.counted_tokens is not None:
+        return request.counted_tokens, "tokenizer"
+    return (len(request.chunks), "chunks") if request.streams else (0, "unknown")
 
 
 def _result(

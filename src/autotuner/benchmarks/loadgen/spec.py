@@ -42,6 +42,15 @@ class Prefixes:
 
 
 @dataclass(frozen=True)
+class Documents:
+    """Texts of a request for embeddings or a ranking; see :class:`autotuner.study.workload.Documents`."""
+
+    count: int
+    tokens: int
+    query_tokens: int | None = None
+
+
+@dataclass(frozen=True)
 class Part:
     """One kind of request in a mix; fields as in :class:`WorkerSpec`."""
 
@@ -112,6 +121,9 @@ class WorkerSpec:
     url: str
     model: str
     api: str = "chat"
+    """``chat``, ``completions``, ``embeddings`` or ``rerank``."""
+    stream: bool = True
+    """False: answers arrive in one piece, as those for embeddings and rankings always do."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     access: Access = DIRECT
     concurrency: int | None = None
@@ -145,6 +157,8 @@ class WorkerSpec:
     """Several prefixes, of which each prompt has one."""
     input: Lengths | None = None
     output: Lengths | None = None
+    documents: Documents | None = None
+    """What is embedded or ranked, instead of ``input`` and ``output``."""
     parts: tuple[Part, ...] = ()
     """Kinds of requests in a mix, instead of ``input`` and ``output``."""
     rows: tuple[Mapping[str, Any], ...] | None = None
@@ -181,6 +195,7 @@ class WorkerSpec:
         if raw.get("replay"):
             raw["replay"] = Replay(**{name: _tupled(value) for name, value in raw["replay"].items()})
         raw |= _prompt_fields(raw)
+        raw["documents"] = Documents(**raw["documents"]) if raw.get("documents") else None
         if raw.get("access"):
             raw["access"] = access_from(raw["access"])
         if raw.get("server_metrics"):

@@ -156,7 +156,7 @@ class Window:
                     "total_s": self._total_s,
                     "completed": self._done - self._failed,
                     "failed": self._failed,
-                    "chunks": self._chunks() - chunks,
+                    "chunks": self._chunks() - chunks if self._spec.stream else None,
                 }
             )
             await asyncio.sleep(_PROGRESS_S)

@@ -20,6 +20,8 @@ FIRST_TOKEN_METRICS = ("ttft", "ttft_scheduled")
 """Latencies that are known when the first token has arrived."""
 WHOLE_ANSWER_METRICS = ("tpot", "e2e_latency", "e2e_latency_scheduled")
 """Latencies that are known when the answer is complete."""
+ONE_PIECE_METRICS = ("e2e_latency", "e2e_latency_scheduled")
+"""Latencies of answers without a stream."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,8 @@ def _with_values(request: Request, info: RunInfo) -> Request:
     if row["first_ns"] is None or not (request.ok or request.running or request.timed_out):
         return request
     late = None if row["scheduled_ns"] is None else (row["sent_ns"] - row["scheduled_ns"]) * NS
+    if info.answers != "streamed":
+        return _with_latency(request, late)
     values["ttft"] = (row["first_ns"] - row["sent_ns"]) * NS
     if late is not None:
         values["ttft_scheduled"] = values["ttft"] + late
@@ -177,3 +181,12 @@ def _with_values(request: Request, info: RunInfo) -> Request:
             values["itl"] = float(gaps.mean())
             values["itl_token"] = values["itl"] / max(per_chunk, 1.0)
     return replace(request, values=values, tokens_per_chunk=per_chunk)
+
+
+def _with_latency(request: Request, late: float | None) -> Request:
+    """The request with the only latency of an answer in one piece."""
+    if not request.ok:
+        return request
+    latency = (request.row["first_ns"] - request.row["sent_ns"]) * NS
+    values = {"e2e_latency": latency} | ({} if late is None else {"e2e_latency_scheduled": latency + late})
+    return replace(request, values=values, tokens_per_chunk=request.row["output_tokens"])

@@ -48,6 +48,7 @@ COLUMNS: Mapping[str, tuple[DataType, bool]] = {
     "in_flight": (_INT, True),
     "prefix": (_INT, True),
     "part": (_INT, True),
+    "documents": (_INT, True),
 }
 """Column -> (type, nullable). All times are nanoseconds from the window's start, negative before it.
 
@@ -58,9 +59,13 @@ never part of a latency. ``error`` is null for a success and for a request that 
 generator stopped watching. ``finish`` is the server's finish reason. ``usage_input`` and ``usage_output`` are the
 server's token counts; ``input_tokens`` and ``output_tokens`` are those that the measurement uses. ``reused``: this
 server has received the same prompt before. ``prefix``: rank of the shared prefix that the prompt begins with, 0 for the
-most popular; null for a scenario without ``prefixes``. ``part``: place of the request's kind in a mix; null without."""
+most popular; null for a scenario without ``prefixes``. ``part``: place of the request's kind in a mix; null without.
 
-_LATER = frozenset({"finish", "usage_input", "usage_output", "reused", "in_flight", "prefix", "part"})
+An answer in one piece has a single chunk, at its end. ``documents``: texts to embed or to rank; null for a prompt.
+``token_source`` is ``none`` if there are no output tokens, and ``unknown`` if nothing tells their number, for which 0
+stands."""
+
+_LATER = frozenset({"finish", "usage_input", "usage_output", "reused", "in_flight", "prefix", "part", "documents"})
 """Columns that files of earlier versions lack; null there, and if a load generator does not report them."""
 
 _META = b"autotuner"
@@ -87,6 +92,9 @@ class RunInfo:
     """Whether only the first and the last token of an answer have a time: ``gaps_ns`` holds the gap between them."""
     untimed: bool = False
     """Whether the load generator reports durations but not when requests were sent: ``sent_ns`` is 0 for all."""
+    answers: str = "streamed"
+    """``streamed``, ``whole`` (generated text in one piece) or ``documents`` (embeddings and rankings): without a
+    stream, the time of an answer's only chunk is that of its end."""
     notes: tuple[str, ...] = ()
     """Further remarks for readers, which become warnings."""
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, Part, Prefixes
+from autotuner.benchmarks.loadgen.spec import Calibration, Documents, Lengths, Part, Prefixes
+from autotuner.study import workload as study
 from autotuner.study.workload import Scenario, SharedPrefixes, TokenLengths, Workload
 
 KnownCalibration = Callable[[Scenario], Calibration | None]
@@ -29,6 +30,7 @@ def scenario_fields(scenario: Scenario, workload: Workload, model: str, known: K
         "output": _lengths(scenario.output),
         "prefix_tokens": _prefix_tokens(scenario, workload),
         "prefixes": _prefixes(scenario.prefixes),
+        "documents": _documents(scenario.documents),
         "calibration": known(scenario),
     }
 
@@ -63,6 +65,10 @@ def _prefix_tokens(scenario: Scenario, workload: Workload) -> int:
 
 def _prefixes(prefixes: SharedPrefixes | None) -> Prefixes | None:
     return Prefixes(prefixes.count, prefixes.zipf) if prefixes else None
+
+
+def _documents(found: study.Documents | None) -> Documents | None:
+    return Documents(found.count, found.tokens, found.query_tokens) if found else None
 
 
 def _lengths(lengths: TokenLengths | None) -> Lengths | None:

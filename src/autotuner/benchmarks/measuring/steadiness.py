@@ -14,32 +14,39 @@ from autotuner.benchmarks.loadgen.settling import FEWEST, latencies_drift, rates
 
 
 def check_steadiness(
-    output: Sequence[tuple[NDArray[np.float64], float]], ttfts: Sequence[tuple[float, float]], window_s: float
+    output: Sequence[tuple[NDArray[np.float64], float]],
+    latencies: Sequence[tuple[float, float]],
+    window_s: float,
+    *,
+    unit: str = "tokens/s",
+    latency: str = "ttft",
 ) -> tuple[bool, list[str]]:
     """Compares the halves of a window.
 
     Args:
-        output: For each request, the times of its chunks inside the window (seconds) and its tokens per chunk.
-        ttfts: (end, ttft) of each success, in seconds.
+        output: For each request, the times of its chunks inside the window (seconds) and the output per chunk.
+        latencies: (end, latency) of each success, in seconds.
         window_s: Length of the window, in seconds.
+        unit: Unit of the output.
+        latency: Name of the latency.
 
     Returns:
         Whether the window was steady, and the reasons if it was not.
     """
-    if len(ttfts) < FEWEST:
-        return False, [f"too few finished requests ({len(ttfts)}) to judge whether the window was steady"]
+    if len(latencies) < FEWEST:
+        return False, [f"too few finished requests ({len(latencies)}) to judge whether the window was steady"]
     half = window_s / 2
     reasons = []
     first, second = tokens_by_half(output, window_s)
-    if rates_drift(first, second, len(ttfts)):
-        reasons.append(f"not steady: {first / half:.0f} tokens/s in the first half, {second / half:.0f} in the second")
-    early = [ttft for end, ttft in ttfts if end < half]
-    late = [ttft for end, ttft in ttfts if end >= half]
+    if rates_drift(first, second, len(latencies)):
+        reasons.append(f"not steady: {first / half:.0f} {unit} in the first half, {second / half:.0f} in the second")
+    early = [value for end, value in latencies if end < half]
+    late = [value for end, value in latencies if end >= half]
     if early and late:
         a = median(early)
         b = median(late)
-        if latencies_drift(a, b, len(ttfts)):
-            reasons.append(f"not steady: median ttft went from {a * 1000:.1f} to {b * 1000:.1f} ms")
+        if latencies_drift(a, b, len(latencies)):
+            reasons.append(f"not steady: median {latency} went from {a * 1000:.1f} to {b * 1000:.1f} ms")
     return not reasons, reasons
 
 

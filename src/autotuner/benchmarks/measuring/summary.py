@@ -6,7 +6,7 @@ Percentiles are computed over pooled values, never averaged.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,20 +16,22 @@ from autotuner.benchmarks.measuring.distribution import distribution
 from autotuner.benchmarks.measuring.population import (
     FIRST_TOKEN_METRICS,
     NS,
+    ONE_PIECE_METRICS,
     WHOLE_ANSWER_METRICS,
     Floats,
     Population,
     Request,
     classify,
 )
-from autotuner.benchmarks.measuring.records import Records
+from autotuner.benchmarks.measuring.rates import Output, output_of, rates_of
+from autotuner.benchmarks.measuring.records import Records, RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits, Requirements
 from autotuner.benchmarks.measuring.slices import mix_slices
 from autotuner.benchmarks.measuring.steadiness import check_steadiness, tokens_by_half
 from autotuner.benchmarks.measuring.unanswered_stats import expected_answer_s, first_messages
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck
-from autotuner.study.metric import METRICS, fewest_samples
-from autotuner.study.objective import Comparison, metric_text
+from autotuner.study.metric import fewest_samples
+from autotuner.study.objective import metric_text
 from autotuner.study.workload import TraceSpeed
 
 _LENGTH_TOLERANCE = 0.1
@@ -54,16 +56,11 @@ def summarize(records: Records, *, name: str | None = None) -> Measurement:
     population = classify(records)
     counted = population.counted
     successes = population.successes
-    distributions = _distributions(population, gaps=not info.ends_only)
-    output, scalars = _rates(population, requirements, info.window_ns)
+    distributions = _distributions(population, info)
+    output = output_of(population, info)
+    scalars = rates_of(population, output, requirements, info)
     check = _self_check(records, requirements.limits, distributions)
-    steady = True
-    drift = [_UNTIMED]
-    if isinstance(requirements.level, TraceSpeed):
-        drift = []  # the load of a trace changes over time by itself
-    elif not info.untimed:
-        ended = [r for r in population.requests if r.ended]
-        steady, drift = check_steadiness(output, [(r.row["end_ns"] * NS, r.values["ttft"]) for r in ended], window_s)
+    steady, drift = _steadiness(population, requirements, info, output)
     overload = _overload(population, window_s)
     spread = {} if info.untimed else _uncertainty(population, requirements, output, window_s)
     return Measurement(
@@ -82,7 +79,7 @@ def summarize(records: Records, *, name: str | None = None) -> Measurement:
         self_check=check,
         steady=steady and overload is None,
         overloaded=overload is not None,
-        thin=_thin(requirements, len(successes), () if info.untimed else output, window_s),
+        thin=_thin(requirements, len(successes), None if info.untimed else output, window_s),
         uncertainty=spread,
         warnings=(
             *([overload] if overload else ()),
@@ -91,9 +88,7 @@ def summarize(records: Records, *, name: str | None = None) -> Measurement:
             *_warnings(records, population),
             *info.notes,
         ),
-        slices=mix_slices(
-            population, requirements.scenario, lambda part: _distributions(part, gaps=not info.ends_only)
-        ),
+        slices=mix_slices(population, requirements.scenario, lambda part: _distributions(part, info)),
         decision=requirements.decision,
         records=name,
         started_at=info.begin_epoch_s,
@@ -110,17 +105,31 @@ def _unsupported(requirements: Requirements, distributions: Mapping[str, Distrib
     ]
 
 
+def _steadiness(
+    population: Population, requirements: Requirements, info: RunInfo, output: Output
+) -> tuple[bool, list[str]]:
+    """Whether the window was steady, and the reasons if it was not."""
+    if isinstance(requirements.level, TraceSpeed):
+        return True, []  # the load of a trace changes over time by itself
+    if info.untimed:
+        return True, [_UNTIMED]
+    latency = "ttft" if info.answers == "streamed" else "e2e_latency"
+    latencies = [(r.row["end_ns"] * NS, r.values[latency]) for r in population.requests if r.ended]
+    return check_steadiness(output.chunks, latencies, info.window_ns * NS, unit=output.unit, latency=latency)
+
+
 def _uncertainty(
-    population: Population, requirements: Requirements, output: Sequence[tuple[Floats, float]], window_s: float
+    population: Population, requirements: Requirements, output: Output, window_s: float
 ) -> dict[str, float]:
     """Relative half-width of the 95% interval of each rate, and of each required figure."""
-    moments, tokens = uncertainty.pool_chunks(output)
     ended = np.array([r.row["end_ns"] * NS for r in population.requests if r.ended])
-    half_widths = {
-        "output_throughput": uncertainty.of_rate(moments, tokens, window_s),
-        "request_throughput": uncertainty.of_rate(ended, np.ones(len(ended)), window_s),
-    }
-    half_widths["output_throughput_per_gpu"] = half_widths["output_throughput"]
+    requests = uncertainty.of_rate(ended, np.ones(len(ended)), window_s)
+    half_widths = {"request_throughput": requests}
+    if output.tokens:
+        tokens = uncertainty.of_rate(*uncertainty.pool_chunks(output.chunks), window_s)
+        half_widths |= {"output_throughput": tokens, "output_throughput_per_gpu": tokens}
+    if any(r.row["documents"] for r in population.requests):
+        half_widths["document_throughput"] = requests  # all requests have the same number
     for metric, statistic in requirements.figures:
         if statistic is not None and metric in (*FIRST_TOKEN_METRICS, *WHOLE_ANSWER_METRICS):
             values, censored = population.values(metric)
@@ -132,18 +141,17 @@ def _uncertainty(
     return {name: value for name, value in half_widths.items() if value is not None}
 
 
-def _thin(
-    requirements: Requirements, finished: int, output: Sequence[tuple[Floats, float]], window_s: float
-) -> tuple[str, ...]:
+def _thin(requirements: Requirements, finished: int, output: Output | None, window_s: float) -> tuple[str, ...]:
     """Why the window does not support the required figures."""
     reasons = []
     if finished < requirements.fewest:
         reasons.append(f"{finished} finished requests, at least {requirements.fewest} are needed")
-    first, second = tokens_by_half(output, window_s)
+    first, second = (0.0, 0.0) if output is None else tokens_by_half(output.chunks, window_s)
     allowed = max(_COLLAPSE, 4 / math.sqrt(max(finished, 1)))
     replayed = isinstance(requirements.level, TraceSpeed)  # its rate changes by itself
     if requirements.fewest and not replayed and abs(second - first) > allowed * (first + second) / 2:
-        rates = f"from {first / window_s * 2:.0f} to {second / window_s * 2:.0f} tokens/s"
+        unit = "" if output is None else output.unit
+        rates = f"from {first / window_s * 2:.0f} to {second / window_s * 2:.0f} {unit}"
         reasons.append(f"throughput went {rates} within the window")
     return tuple(reasons)
 
@@ -165,10 +173,11 @@ def _overload(population: Population, window_s: float) -> str | None:
     return f"overloaded: {reason}; latencies grow with the length of the window" if reason else None
 
 
-def _distributions(population: Population, *, gaps: bool) -> dict[str, Distribution]:
-    pooled = {name: population.values(name) for name in (*FIRST_TOKEN_METRICS, *WHOLE_ANSWER_METRICS)}
+def _distributions(population: Population, info: RunInfo) -> dict[str, Distribution]:
+    names = (*FIRST_TOKEN_METRICS, *WHOLE_ANSWER_METRICS) if info.answers == "streamed" else ONE_PIECE_METRICS
+    pooled = {name: population.values(name) for name in names}
     gapped = [r for r in population.answering() if len(r.gaps)]
-    if gapped and gaps:
+    if gapped and not info.ends_only:
         pooled["itl"] = np.concatenate([r.gaps for r in gapped]), 0
         pooled["itl_token"] = np.concatenate([_token_gaps(r) for r in gapped]), 0
     return {name: distribution(*values) for name, values in pooled.items() if len(values[0]) or values[1]}
@@ -180,61 +189,6 @@ def _token_gaps(request: Request) -> Floats:
     return np.repeat(request.gaps / share, round(share))
 
 
-def _rates(
-    population: Population, requirements: Requirements, window_ns: int
-) -> tuple[list[tuple[Floats, float]], dict[str, float]]:
-    """Chunk times inside the window (seconds) and tokens per chunk of each request; and the window's scalars."""
-    window_s = window_ns * NS
-    counted = population.counted
-    ended = [r for r in population.requests if r.ended]
-    output: list[tuple[Floats, float]] = []
-    prompt_tokens = 0
-    for request in population.requests:
-        row = request.row
-        if row["error"] is not None or row["first_ns"] is None:
-            continue
-        times = row["first_ns"] * NS + np.concatenate(([0.0], np.cumsum(request.gaps)))
-        inside = times[(times >= 0) & (times < window_s)]
-        output.append((inside, request.tokens_per_chunk))
-        if 0 <= row["first_ns"] < window_ns:
-            prompt_tokens += row["asked_input"] if row["input_tokens"] is None else row["input_tokens"]
-    tokens = sum(len(times) * each for times, each in output)
-    scalars = {
-        "output_throughput": tokens / window_s,
-        "input_throughput": prompt_tokens / window_s,
-        "total_throughput": (tokens + prompt_tokens) / window_s,
-        "request_throughput": len(ended) / window_s,
-        "goodput": sum(map(_slo_test(requirements), ended)) / window_s,
-    }
-    if counted:
-        scalars["success_rate"] = sum(r.ok for r in counted) / len(counted)
-    return output, scalars
-
-
-def _slo_test(requirements: Requirements) -> Callable[[Request], bool]:
-    """A test whether a request meets every per-request SLO of the window. An SLO on a metric that the request does not
-    have (``tpot`` of a one-token answer) is met."""
-    bounds = [
-        slo
-        for slo in requirements.slos
-        if slo.statistic is None
-        and METRICS[slo.metric].distribution
-        and slo.at in (None, requirements.level.text)
-        and slo.scenario in (None, requirements.scenario)
-    ]
-
-    def meets(request: Request) -> bool:
-        for slo in bounds:
-            value = request.values.get(slo.metric, request.values.get(slo.metric.removesuffix("_scheduled")))
-            if value is None:
-                continue
-            if value > slo.threshold if slo.comparison is Comparison.LE else value < slo.threshold:
-                return False
-        return True
-
-    return meets
-
-
 def _self_check(records: Records, limits: Limits, distributions: Mapping[str, Distribution]) -> SelfCheck:
     info = records.info
     columns = records.columns
@@ -242,8 +196,8 @@ def _self_check(records: Records, limits: Limits, distributions: Mapping[str, Di
     sent = [i for i, at in enumerate(columns["sent_ns"]) if 0 <= at < info.window_ns]
     lags = [max(0, columns["lag_ns"][i] - columns["connect_ns"][i]) * NS for i in sent]
     send_lag = float(np.percentile(lags, 99)) if lags else 0.0
-    ttft = distributions.get("ttft")
-    allowed = max(limits.lag_s, limits.lag_share * ((ttft.p50 if ttft else None) or 0.0))
+    latency = distributions.get("ttft") or distributions.get("e2e_latency")
+    allowed = max(limits.lag_s, limits.lag_share * ((latency.p50 if latency else None) or 0.0))
     reasons = []
     for what, lag in (("event loop lag", info.loop_lag_p99_s), ("send lag", send_lag)):
         if lag > allowed:
@@ -297,6 +251,8 @@ def _usage_warnings(successes: Sequence[Request]) -> list[str]:
             f"usage of {len(implausible)} of {len(successes)} answers contradicts the stream "
             f"({reported} tokens for an answer of {chunks} chunks): counted {by} instead"
         )
+    elif source == "unknown":
+        warnings.append("the server reports no usage: without a tokenizer, the number of output tokens is not known")
     elif source == "chunks":
         warnings.append("the server reports no usage: each chunk counts as one token")
     no_prompt = sum(r.row["usage_input"] is not None and r.row["input_tokens"] is None for r in successes)
@@ -316,7 +272,7 @@ def _by_usage(request: Request) -> bool:
 def _token_source(successes: Sequence[Request]) -> str:
     """The least reliable source of token counts among the successes."""
     sources = {r.row["token_source"] for r in successes}
-    return next((s for s in ("chunks", "tokenizer") if s in sources), "usage")
+    return next((s for s in ("none", "unknown", "chunks", "tokenizer") if s in sources), "usage")
 
 
 def _warnings(records: Records, population: Population) -> list[str]:

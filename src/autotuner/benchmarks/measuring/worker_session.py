@@ -152,5 +152,5 @@ def _progress(line: Mapping[str, Any]) -> Progress:
         total_s=float(line["total_s"]),
         completed=int(line["completed"]),
         failed=int(line["failed"]),
-        output_throughput=line["chunks"] / elapsed if elapsed > 0 else 0.0,
+        output_throughput=None if line["chunks"] is None else line["chunks"] / elapsed if elapsed > 0 else 0.0,
     )

@@ -8,6 +8,8 @@ import typer
 
 from autotuner.cli.app import (
     ApiKeyEnv,
+    ApiKind,
+    ApiOption,
     CaFile,
     Headers,
     Insecure,
@@ -18,6 +20,7 @@ from autotuner.cli.app import (
     ServedModel,
     ServerMetrics,
     ServerUrl,
+    Stream,
     Tokenizer,
     Verbose,
     logged,
@@ -49,7 +52,7 @@ def capacity(
     ] = Path("capacity"),
     scenario: Annotated[
         list[str] | None,
-        typer.Option("--scenario", "-s", help="Lengths: D(in,out), N(..)/(..), U(..)/(..), dataset:FILE."),
+        typer.Option("--scenario", "-s", help="D(in,out), N(..)/(..), U(..)/(..), dataset:FILE, E(..), R(..)."),
     ] = None,
     unit: Annotated[Unit, typer.Option("--unit", help="Requests per second (Poisson), or in flight.")] = Unit.RATE,
     precision: Annotated[
@@ -64,6 +67,8 @@ def capacity(
     warmup: Annotated[str, typer.Option("--warmup", help="Load before each level; not counted.")] = "2s",
     request_timeout: RequestTimeout = "120s",
     model: ServedModel = None,
+    api: ApiOption = ApiKind.CHAT,
+    stream: Stream = True,
     tokenizer: Tokenizer = None,
     seed: Seed = 0,
     api_key_env: ApiKeyEnv = None,
@@ -82,6 +87,8 @@ def capacity(
         from autotuner.cli.exit_codes import ExitCode, of_error
 
         workload: dict[str, Any] = {
+            "api": api.value,
+            "stream": stream,
             "scenarios": scenario or ["D(128,64)"],
             "warmup": warmup,
             "request_timeout": request_timeout,

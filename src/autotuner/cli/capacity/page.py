@@ -33,7 +33,9 @@ def capacity_text(report: CapacityReport, folder: Path) -> str:
     for result in report.results:
         levels = sorted(result.levels, key=lambda level: level.load)
         rows = [_row(level, result.unit) for level in levels]
-        parts += [result.scenario, table_text(_COLUMNS, rows), "", *_plot(levels, result.unit), ""]
+        shown = [i for i in range(len(_COLUMNS)) if any(row[i].plain != "-" for row in rows)]
+        table = table_text([_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows])
+        parts += [result.scenario, table, "", *_plot(levels, result.unit), ""]
         parts += [*_server(levels, result.unit), *_answer(result)]
     parts += ["", f"certificate: {folder}/capacity.json; check it with: autotuner verify {folder}"]
     return "\n".join(parts)

@@ -91,6 +91,8 @@ def _enum(wheel: Any, option: Option, word: str) -> Any:
         return word == "on"
     if option.target == "numa":
         return getattr(wheel.ggml_numa_strategy, f"GGML_NUMA_STRATEGY_{spelled}")
+    if option.target == "pooling_type":
+        return getattr(wheel.llama_pooling_type, f"LLAMA_POOLING_TYPE_{spelled}")
     family = getattr(wheel, f"llama_{option.target}")
     return getattr(family, f"LLAMA_{option.target.upper()}_{spelled}")
 
@@ -110,8 +112,11 @@ def _append(wheel: Any, params: Any, option: Option, value: str) -> None:
     setattr(params, option.target, [*getattr(params, option.target), item])
 
 
-def _set_service(params: Any, option: Option, value: Any) -> None:
-    if option.name == "alias":
+def _set_service(wheel: Any, params: Any, option: Option, value: Any) -> None:
+    if option.name == "reranking" and value:
+        params.embedding = True
+        params.pooling_type = wheel.llama_pooling_type.LLAMA_POOLING_TYPE_RANK
+    elif option.name == "alias":
         params.model_alias = {name for name in value.split(",") if name}
     elif option.name == "host":
         params.hostnames = value.split(",")
@@ -127,7 +132,7 @@ def apply(wheel: Any, params: Any, options: Sequence[tuple[Option, Any]]) -> Non
     for option, value in options:
         try:
             if not option.target:
-                _set_service(params, option, value)
+                _set_service(wheel, params, option, value)
             elif option.kind == "choice":
                 _assign(params, option.target, _enum(wheel, option, value))
             elif option.name in {"prio", "prio-batch"}:

@@ -17,6 +17,7 @@ from autotuner.invalid_value import InvalidValueError
 from autotuner.plain_text import shortened
 from autotuner.study.metric import METRICS, STATISTICS, Direction, Metric, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
+from autotuner.study.text import documents as document_forms
 from autotuner.study.text import mixes
 from autotuner.study.text import prefixes as prefix_forms
 from autotuner.study.text.options import split_options
@@ -92,8 +93,11 @@ def path_text(path: str) -> str:
 _PAIR = r"\(\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*\)"
 _FIXED = re.compile(rf"D\s*{_PAIR}", re.IGNORECASE)
 _SPREAD = re.compile(rf"([NU])\s*{_PAIR}(?:\s*/\s*{_PAIR})?", re.IGNORECASE)
-_OTHER_TASKS = {"E": "embeddings", "R": "reranking", "I": "images", "P": "prefix-repetition"}
-_GRAMMAR = "write D(in,out), N(mean,std)/(mean,std), U(min,max)/(min,max), dataset:FILE or trace:FILE"
+_OTHER_TASKS = {"I": "images", "P": "prefix-repetition"}
+_GRAMMAR = (
+    "write D(in,out), N(mean,std)/(mean,std), U(min,max)/(min,max), dataset:FILE or trace:FILE; "
+    "for embeddings E(tokens), for rankings R(document,query)"
+)
 
 
 def parse_scenario(text: str) -> Scenario:
@@ -110,6 +114,8 @@ def parse_scenario(text: str) -> Scenario:
     if bare.startswith(mixes.PREFIX):
         return mixes.parse_mix(bare.removeprefix(mixes.PREFIX), _any_scenario, parse_share)
     lengths, options = split_options(bare)
+    if document_forms.is_documents(lengths):
+        return document_forms.parse_documents(lengths, options)
     return prefix_forms.with_options(_synthetic(lengths), options)
 
 
@@ -127,6 +133,8 @@ def _synthetic(bare: str) -> Scenario:
 
 def parse_long_scenario(value: Mapping[Any, Any]) -> Scenario:
     """``{trace: FILE, from: 10m, to: 40m, sample: 10%}`` or ``{lengths: D(..), prefixes: 50, prefix_tokens: 1000}``."""
+    if document_forms.is_documents(value.get(document_forms.LENGTHS)):
+        return document_forms.long_documents(value)
     if value.keys() & {prefix_forms.LENGTHS, *prefix_forms.OPTIONS}:
         lengths, options = prefix_forms.long_form(value)
         return prefix_forms.with_options(_synthetic(lengths.strip()), options)
@@ -325,6 +333,7 @@ def check_comparison(metric: Metric, comparison: Comparison) -> None:
 _RATES = {
     Unit.TOKENS_PER_SECOND: ("", "tokens/s", "tok/s"),
     Unit.REQUESTS_PER_SECOND: ("", "requests/s", "req/s"),
+    Unit.DOCUMENTS_PER_SECOND: ("", "documents/s", "docs/s"),
     Unit.JOULES_PER_TOKEN: ("", "J/token", "J"),
 }
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from autotuner.errors import Problem
 from autotuner.plugins.deployer import Deployer, ReadsGpuSensors
+from autotuner.study.endpoint_metrics import why_not_measured
 from autotuner.study.metric import GPU_METRICS, METRICS
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.spec import StudySpec
@@ -78,6 +79,11 @@ def _between_tokens(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
                 yield goal.problem(why, "ask for longer answers, or use ttft or e2e_latency")
 
 
+def _of_the_endpoint(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
+    if found := why_not_measured(goal.asked.metric, spec.workload):
+        yield goal.problem(*found)
+
+
 def _of_arrivals(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
     if goal.asked.metric in _OF_ARRIVALS and not goal.of_each_request:
         for _, level in goal.places:
@@ -97,6 +103,7 @@ def _of_good_requests(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
 _CHECKS: tuple[Callable[[_Goal, StudySpec], Iterator[Problem]], ...] = (
     _somewhere,
     _with_a_statistic,
+    _of_the_endpoint,
     _between_tokens,
     _of_arrivals,
     _of_good_requests,

@@ -42,6 +42,8 @@ pytestmark = pytest.mark.anyio
             {},
         ),
         ("workload.scenarios", "D(8,4) model=a", {"scenarios": [parse_scenario("D(8,4) model=a")]}, {}),
+        ("workload.api", "embeddings", {"api": Api.EMBEDDINGS, "scenarios": [parse_scenario("E(8)")]}, {}),
+        ("workload.stream", "false", {"stream": False}, {}),
     ],
 )
 async def test_refusal_before_the_first_trial(

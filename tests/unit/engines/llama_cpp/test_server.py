@@ -47,6 +47,10 @@ def applied(*argv: str) -> Any:
 def test_every_option_reaches_the_wheels_parameters(option: Option) -> None:
     """Different values yield different parameters, in every spelling."""
     dashes = {s: "-" if len(s) <= 3 else "--" for s in (option.name, *option.aliases, *option.off)}
+    if option.name == "reranking":
+        params = applied("--rerank")
+        assert (params.embedding, params.pooling_type) == (True, xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK)
+        return
     if option.kind == "bool":
         on = read(applied(f"--{option.name}"), option.target)
         assert on is (not option.target.startswith("!"))

@@ -1,17 +1,20 @@
 """Objectives and SLOs that no trial could measure are rejected before a launch."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autotuner.deployers.external import ExternalDeployer, ExternalSettings
 from autotuner.deployers.kubernetes.deployer import KubernetesDeployer
+from autotuner.errors import UsageError
 from autotuner.plugins.deployer import Deployer
 from autotuner.study.metric import Direction
 from autotuner.study.objective import Objective
 from autotuner.study.spec import StudySpec
 from autotuner.study.text.forms import parse_objective, parse_scenario, parse_slo
-from autotuner.study.workload import Concurrency, RequestRate, Workload
+from autotuner.study.workload import Api, Concurrency, RequestRate, Workload
+from autotuner.study_file.loader import parse_study
 from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.tuning.planning.unmeasurable_goals import idle_bounds, unmeasurable
 
@@ -90,3 +93,35 @@ def test_places_and_statistics_of_studies_without_a_file(loop: Any) -> None:
     without = Objective(metric="ttft", direction=Direction.MIN)
     spec = study(loop).model_copy(update={"objectives": (elsewhere, without)})
     assert wrong(spec) == [("objective[0]", elsewhere.text), ("objective[1]", without.text)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "workload", "named"),
+    [
+        ("min p99 ttft", {"stream": False}, "e2e_latency"),
+        ("min p50 tpot", {"stream": False}, "stream: false"),
+        ("min p99 ttft_scheduled", {"api": Api.EMBEDDINGS}, "e2e_latency_scheduled"),
+        ("max output_throughput", {"api": Api.RERANK}, "document_throughput"),
+        ("max document_throughput", {}, "request_throughput"),
+    ],
+)
+def test_metric_that_the_endpoint_cannot_have(loop: Any, asked: str, workload: dict[str, Any], named: str) -> None:
+    spec = study(loop, asked)
+    spec = spec.model_copy(update={"workload": spec.workload.model_copy(update=workload)})
+    [problem] = unmeasurable(spec, FakeDeployer(), 0)
+    assert (problem.where, problem.value) == ("objective", asked)
+    assert named in f"{problem.why} {problem.remedy}"
+    assert wrong(study(loop, "min p99 e2e_latency")) == []
+
+
+def test_endpoint_is_checked_when_the_study_is_read(tmp_path: Path) -> None:
+    text = {
+        "model": "m",
+        "engine": "vllm",
+        "workload": {"api": "embeddings", "scenarios": "E(64)", "concurrency": 1},
+        "objective": ["max document_throughput", "max output_throughput"],
+        "slo": ["p99 e2e_latency <= 1s", "ttft <= 1s"],
+    }
+    with pytest.raises(UsageError) as caught:
+        parse_study(text, source="s.yaml", folder=tmp_path)
+    assert [p.where for p in caught.value.problems] == ["s.yaml objective[1]", "s.yaml slo[1]"]

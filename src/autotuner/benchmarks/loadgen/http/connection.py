@@ -13,6 +13,7 @@ from httptools import HttpParserError, HttpResponseParser
 
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.http.sse import SseParser
+from autotuner.benchmarks.loadgen.http.whole_answer import WholeAnswer
 from autotuner.net.faults import KEPT_BYTES, Answer, answer_fault
 
 Ended = Callable[["Connection", Request], None]
@@ -131,6 +132,9 @@ class Connection(asyncio.Protocol):
             self._keep_start(body)
         if self._status != 200:
             return
+        if isinstance(request, WholeAnswer):
+            request.receive(body)
+            return
         # One whole event per read is by far the most frequent case and needs no parser.
         if self._sse.idle and body.startswith(b"data: ") and body.find(b"\n") == len(body) - 2 and body[-1] == 10:
             self._streaming = True
@@ -167,10 +171,10 @@ class Connection(asyncio.Protocol):
         self._ended(self, request)
 
     def _conclude(self, request: Request, *, complete: bool) -> None:
-        if self._streaming:
+        if self._streaming or (not request.streams and self._status == 200):
             request.close(complete=complete)
             return
-        fault = answer_fault(Answer(self._status, self._headers, self._body), asked_stream=True)
+        fault = answer_fault(Answer(self._status, self._headers, self._body), asked_stream=request.streams)
         if fault is not None:
             request.fail(fault.kind, fault.message)
         else:

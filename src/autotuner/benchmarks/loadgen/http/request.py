@@ -11,6 +11,8 @@ from autotuner.benchmarks.loadgen.http.finish_reasons import MISSING, failure_ki
 class Request:
     """One request, from its schedule to the end of its response. Times are monotonic nanoseconds, 0 until reached."""
 
+    streams = True
+    """Whether the answer is a stream of events, as opposed to one JSON document."""
     __slots__ = (
         "asked_input",
         "asked_output",
@@ -18,6 +20,7 @@ class Request:
         "connect_ns",
         "counted_tokens",
         "detail",
+        "documents",
         "done",
         "end_ns",
         "error",
@@ -69,6 +72,8 @@ class Request:
         """Requests in flight when this one arrived, itself not counted; None where no level is tested."""
         self.part: int | None = None
         """Place of its kind in a mix; None without a mix."""
+        self.documents: int | None = None
+        """Texts that are embedded or ranked; None for a prompt."""
         self.prefix: int | None = None
         """Rank of the shared prefix, 0 for the most popular; None if there is at most one."""
         self.error: str | None = None
@@ -89,21 +94,21 @@ class Request:
             event = orjson.loads(data)
             error = event.get("error")
             if error is not None or kind == b"error" or event.get("object") == "error":
-                self.fail("stream_error", _message(error if error is not None else event))
+                self.fail("stream_error", error_text(error if error is not None else event))
                 return
             for choice in event.get("choices") or ():
                 delta = choice.get("delta")
-                text = choice.get("text") if delta is None else delta.get("content") or _other_text(delta)
+                text = choice.get("text") if delta is None else delta.get("content") or other_text(delta)
                 if text:
                     self.chunks.append(now)
                     if self.texts is not None:
                         self.texts.append(text)
                 if choice.get("finish_reason"):
-                    self._finish(choice["finish_reason"])
+                    self.finished(choice["finish_reason"])
             usage = event.get("usage")
             if usage:
-                self.output_tokens = _count(usage.get("completion_tokens"), self.output_tokens)
-                self.prompt_tokens = _count(usage.get("prompt_tokens"), self.prompt_tokens)
+                self.output_tokens = count_or(usage.get("completion_tokens"), self.output_tokens)
+                self.prompt_tokens = count_or(usage.get("prompt_tokens"), self.prompt_tokens)
         except (orjson.JSONDecodeError, AttributeError, TypeError):
             self.fail("stream_error", "the stream contains an event that is not in OpenAI format")
 
@@ -140,7 +145,8 @@ class Request:
         """Prompt tokens as reported by the server; None if it reported none or 0."""
         return self.prompt_tokens if self.prompt_tokens and self.prompt_tokens > 0 else None
 
-    def _finish(self, finish_reason: Any) -> None:
+    def finished(self, finish_reason: Any) -> None:
+        """Notes the reason why an answer ended; of several, one that means a failure."""
         reason, message = parse_reason(finish_reason)
         if not self.finish or failure_kind(reason) is not None:
             self.finish = reason
@@ -159,12 +165,12 @@ def fail_unfinished(requests: Iterable[Request]) -> None:
                 request.fail(MISSING, f"chunks received: {len(request.chunks)}")
 
 
-def _count(reported: Any, previous: int | None) -> int | None:
+def count_or(reported: Any, previous: int | None) -> int | None:
     """A token count from usage, or the previous one if it is not an integer."""
     return reported if type(reported) is int else previous  # not isinstance: True is not a count
 
 
-def _other_text(delta: dict[str, Any]) -> str | None:
+def other_text(delta: dict[str, Any]) -> str | None:
     """Text of a delta outside ``content`` that consumes output tokens too."""
     text = delta.get("reasoning_content") or delta.get("reasoning") or delta.get("refusal")
     if text:
@@ -173,5 +179,6 @@ def _other_text(delta: dict[str, Any]) -> str | None:
     return str(orjson.dumps(calls), "utf-8") if calls else None
 
 
-def _message(error: Any) -> str:
+def error_text(error: Any) -> str:
+    """The message of an error object."""
     return str(error.get("message") if isinstance(error, dict) else error)

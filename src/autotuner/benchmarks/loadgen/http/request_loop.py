@@ -263,7 +263,8 @@ class Load:
         now = monotonic_ns()
         carriers = self.connections.by_request()
         for request in list(self.in_flight):
-            if request.scheduled_ns < end_ns and _silent_since(request, end_ns):
+            # Nobody can tell a slow answer in one piece from none: its latency is unknown, and it has not failed.
+            if request.streams and request.scheduled_ns < end_ns and _silent_since(request, end_ns):
                 request.fail("timeout", f"no data in the {drain_s:g} s after the window")
             self._stop_watching(request, now, carriers)
 

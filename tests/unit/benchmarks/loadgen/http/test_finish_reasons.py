@@ -100,7 +100,7 @@ async def measured(folder: Path, behavior: Behavior, api: Api = Api.CHAT) -> Mea
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("api", list(Api))
+@pytest.mark.parametrize("api", [Api.CHAT, Api.COMPLETIONS])
 async def test_aborted_answers_count_as_failed(tmp_path: Path, api: Api) -> None:
     aborted = {1: "abort", 2: "error"}
     seen = await measured(tmp_path, Behavior(finish=lambda n: aborted.get(n % 3, "length")), api)

@@ -1,0 +1,1 @@
+"""Requests to endpoints other than text generation."""
