@@ -69,8 +69,8 @@ test-cluster: setup-test ## All tests on a Kubernetes node, including the long o
 	$(BIN)/pytest tests/integration/kubernetes tests/integration/kueue tests/integration/ome
 
 test-ome: setup-test ## OME tests on the real OME, built from OME=CHECKOUT of github.com/sgl-project/ome
-	@place=$$(scripts/build-ome.sh "$(OME)" | tail -n 1) && \
-		AUTOTUNER_TEST_OME=$$place $(BIN)/pytest tests/integration/ome/deployer tests/integration/ome/preflight
+	@folder=$$(scripts/build-ome.sh "$(OME)" | tail -n 1) && \
+		AUTOTUNER_TEST_OME=$$folder $(BIN)/pytest tests/integration/ome/deployer tests/integration/ome/preflight
 
 cluster-build: ## Build the Kubernetes that tests run on, from Go modules (minutes, the first time)
 	@scripts/build-kubernetes.sh

@@ -128,8 +128,8 @@ def sent_hit_rate(part: Part, spec: WorkerSpec) -> float:
     cache = PrefixCache()
     numbers: dict[str, int] = {}
     hits = total = 0
-    for place in range(part.requests):  # there is no warm-up before them
-        words = factory.prompt(place).split(" ")
+    for index in range(part.requests):  # there is no warm-up before them
+        words = factory.prompt(index).split(" ")
         tokens = np.array([numbers.setdefault(word, len(numbers)) for word in words], dtype=np.uint32).tobytes()
         hits += cache.match(tokens)[1]
         total += len(words)

@@ -6,10 +6,10 @@ set -eu
 cd "$(dirname "$0")/.."
 module=tests/support/labs/k8s
 version=$(sed -n 's|.*k8s\.io/kubernetes \(v[0-9.]*\).*|\1|p' "$module/go.mod" | head -n 1)
-place=${1:-${AUTOTUNER_KUBERNETES_BIN:-.cache/kubernetes/$version}}
+folder=${1:-${AUTOTUNER_KUBERNETES_BIN:-.cache/kubernetes/$version}}
 programs="kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet"
 
-complete() { for name in etcd $programs; do [ -x "$place/$name" ] || return 1; done; }
+complete() { for name in etcd $programs; do [ -x "$folder/$name" ] || return 1; done; }
 if complete; then exit 0; fi
 
 what=Kubernetes
@@ -22,4 +22,4 @@ flags="-s -w -X $stamp.gitVersion=$version -X $stamp.gitMajor=${short%%.*} -X $s
 compile -o "$into/etcd" -ldflags '-s -w' go.etcd.io/etcd/server/v3
 # shellcheck disable=SC2046 # the names are words
 compile -o "$into/" -ldflags "$flags" $(printf 'k8s.io/kubernetes/cmd/%s ' $programs)
-for name in etcd $programs; do mv "$made/$name" "$place/$name"; done
+for name in etcd $programs; do mv "$made/$name" "$folder/$name"; done

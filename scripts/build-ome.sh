@@ -6,8 +6,8 @@ set -eu
 cd "$(dirname "$0")/.."
 source=$(cd "$1" && pwd)
 version=$(git -C "$source" rev-parse --short=12 HEAD)
-place=${2:-$PWD/.cache/ome/$version}
-if [ -x "$place/manager" ]; then echo "$place"; exit 0; fi
+folder=${2:-$PWD/.cache/ome/$version}
+if [ -x "$folder/manager" ]; then echo "$folder"; exit 0; fi
 
 what=OME module=$source
 . scripts/go-build.sh
@@ -36,10 +36,10 @@ ar rcs "$module/pkg/xet/target/release/libxet.a" "$made/xet.o"
 sed -i 's/ -lssl -lcrypto//' "$module/pkg/xet/xet.go"
 
 CGO_ENABLED=1 compile -o "$into/manager" -ldflags '-s -w' ./cmd/manager
-rm -rf "$place/kinds" "$place/configuration"
-cp -r "$module/config/crd/full" "$place/kinds"
-mkdir "$place/configuration"
-cp "$module"/config/configmap/inferenceservice.yaml "$module"/config/configmap/benchmarkjob.yaml "$place/configuration"
-cp "$module/config/webhook/manifests.yaml" "$place/webhooks.yaml"
-mv "$made/manager" "$place/manager"
-echo "$place"
+rm -rf "$folder/kinds" "$folder/configuration"
+cp -r "$module/config/crd/full" "$folder/kinds"
+mkdir "$folder/configuration"
+cp "$module"/config/configmap/inferenceservice.yaml "$module"/config/configmap/benchmarkjob.yaml "$folder/configuration"
+cp "$module/config/webhook/manifests.yaml" "$folder/webhooks.yaml"
+mv "$made/manager" "$folder/manager"
+echo "$folder"

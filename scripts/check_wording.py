@@ -39,6 +39,20 @@ INSTEAD = {
     r"hangs? on": "depends on",
     r"in silence": "silently",
     r"for want of": "for lack of, without",
+    r"(?:the|its|their|window's|trace's) begin": "start, beginning",
+    r"behind (?:its|the (?:window's|trace's)) end": "after its end",
+    r"(?:is|are) being run": "is running",
+    r"there (?:is|are|was|were) (?:0|\{\w+\})": "none available, only N available",
+    r"ended with exit code": "exited with code",
+    r"at the same place": "at the same position",
+    r"put (?:it|them) back": "restore",
+    r"made by (?:the first run|a newer)": "created by",
+    r"for place in (?:range|enumerate)|for place, \w+ in enumerate": "index",
+    r"said about (?:itself|themselves)": "reported",
+    r"now and then": "occasionally, repeatedly",
+    r"told apart": "distinguished, parsed",
+    r"(?:be|is|are) made again": "is repeated, is created again",
+    r"some (?:ten|twenty|hundred) (?!of)": "about ten",
 }
 # A space of a phrase may be a line break, with the indent and the comment mark of the next line.
 _GAP = r"(?:[ ]|\n[ \t]*(?:\# ?)?)"

@@ -1,5 +1,5 @@
 # Sourced by scripts that build Go modules for tests, in the root of the repository. Finds a Go that can build "$module"
-# ("$what" in version "$version"), and makes an empty folder "$made" (absolute: "$into") below "$place", which is removed
+# ("$what" in version "$version"), and makes an empty folder "$made" (absolute: "$into") below "$folder", which is removed
 # when the script ends. `compile ARGUMENTS` then runs that Go's `go build` in the module.
 go=go
 export GOTOOLCHAIN=auto CGO_ENABLED=0 GOFLAGS=-buildvcs=false
@@ -20,8 +20,8 @@ if [ "${minor:-0}" -lt 21 ]; then
 fi
 
 echo "setup: building $what $version for the tests (minutes, the first time)"
-mkdir -p "$place"
-made=$(mktemp -d "$place/build-XXXXXX")
+mkdir -p "$folder"
+made=$(mktemp -d "$folder/build-XXXXXX")
 trap 'rm -rf "$made"' EXIT
 trap 'exit 130' INT TERM HUP
 case $made in /*) into=$made ;; *) into=$PWD/$made ;; esac

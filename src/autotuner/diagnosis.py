@@ -105,7 +105,7 @@ def _program() -> list[Check]:
 def _store(url: str | None) -> Check:
     """Whether the store can be used. A missing SQLite file is not created."""
     try:
-        return Check.ok("store", Store.look(url))
+        return Check.ok("store", Store.describe(url))
     except StoreError as error:
         remedy = "correct AUTOTUNER_STORE or --store, and check that the database is running"
         return Check.fail("store", error.message, remedy=error.remedy or remedy)

@@ -161,8 +161,9 @@ class StudyBusyError(AutotunerError):
 
     @classmethod
     def running(cls, study: str, remedy: str, *, by: str = "") -> Self:
-        """The study is being run, by the process ``by`` (such as ``process 12 on host``) if that is known."""
-        return cls(f"study {study} is being run" + (f" by {by}" if by else ""), remedy=remedy, details={"study": study})
+        """The study is running, in the process ``by`` (such as ``process 12 on host``) if that is known."""
+        where = f" in {by}" if by else ""
+        return cls(f"study {study} is already running{where}", remedy=remedy, details={"study": study})
 
     @classmethod
     def taken_over(cls, study: str) -> Self:

@@ -1,4 +1,4 @@
-"""Text from files, servers and logs made fit for display: control characters and line breaks taken out.
+"""Text from files, servers and logs, made safe to display: without control characters and line breaks.
 
 The functions differ in what they put in place of a character that is not printable: a space (*blank*), its escape
 sequence (*escape*) or U+FFFD (*mark*). Those whose names end in ``line`` also join all lines into one.
@@ -8,9 +8,9 @@ import re
 
 SCANNED = 16 * 1024
 """Characters of a text that :func:`escaped_line` looks at; the rest would be cut off in any case."""
-_OBEYED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What a terminal obeys instead of showing it, or cannot encode: control characters except tab and line feed,
-overrides of the text's direction, lone surrogates."""
+_CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that a terminal interprets instead of showing them, or cannot encode: control characters except tab and
+line feed, overrides of the text's direction, lone surrogates."""
 
 
 def joined_line(text: str) -> str:
@@ -44,9 +44,8 @@ def escape_unprintable(text: str, *, keep: str = "") -> str:
 
 
 def escape_controls(text: str) -> str:
-    """The text with escape sequences for what a terminal would obey; tabs and line feeds stay, so that a whole document
-    keeps its form."""
-    return _OBEYED.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+    """The text with escape sequences for what a terminal would interpret, except tabs and line feeds."""
+    return _CONTROLS.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
 
 
 def shortened(text: str, longest: int) -> str:

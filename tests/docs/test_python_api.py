@@ -33,11 +33,11 @@ def test_every_block_runs(workplace: Path, fenced: Callable[[str, str], list[str
     names: dict[str, Any] = {}
     for block in blocks:
         exec(compile(block, PAGE, "exec"), names)  # noqa: S102 - that is the test
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert isinstance(names["result"], StudyResult)
     assert names["result"].state == "done"
-    assert f"work-study done llama_cpp {workplace / 'study.yaml'}" in said
-    assert "from-python done llama_cpp my program" in said
+    assert f"work-study done llama_cpp {workplace / 'study.yaml'}" in output
+    assert "from-python done llama_cpp my program" in output
     sample = sample_study("winner")
     names["result"] = study_result(sample.spec, sample.state, sample.trials)
     about_a_result = [b for b in blocks if b.startswith(("if result.gain is not None", "for m in result.trials"))]

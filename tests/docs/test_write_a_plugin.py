@@ -46,9 +46,9 @@ def python(folder: Path, *words: str) -> str:
 
 
 def test_plugin_passes_the_conformance_kit(installed: Path) -> None:
-    said = python(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_pretend.py")
-    assert " passed" in said
-    assert not {"failed", "skipped", "error"} & set(said.split())
+    output = python(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_pretend.py")
+    assert " passed" in output
+    assert not {"failed", "skipped", "error"} & set(output.split())
 
 
 def test_plugin_is_found_and_tunes_its_server(installed: Path, fenced: Fenced) -> None:

@@ -104,8 +104,8 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(sys, "excepthook", sys.excepthook)
         with pytest.raises(SystemExit):
             main()
-        said = capfd.readouterr()
-        return said.out + said.err
+        output = capfd.readouterr()
+        return output.out + output.err
 
     return run
 
@@ -149,10 +149,10 @@ def test_planted_secrets_leak_nowhere(
         ["report", name, "-o", str(tmp_path / "report.html")],
         ["delete", "none"],
     ):
-        said = call(*words)
-        assert planted(said) == [], words
+        output = call(*words)
+        assert planted(output) == [], words
         if words[0] == "logs":
-            assert "the server repeats" in said
+            assert "the server repeats" in output
     files = [path for path in [*home.rglob("*"), tmp_path / "report.html"] if path.is_file()]
     assert {"autotuner.db", "server.log", "report.html"} <= {path.name for path in files}
     assert [str(path) for path in files if MARK.encode() in path.read_bytes()] == []
@@ -189,9 +189,9 @@ def test_rejection_does_not_repeat_a_planted_secret(
     place[path[-1]] = value
     file = tmp_path / "study.yaml"
     file.write_text(json.dumps(study))
-    said = call("run", str(file), "--json")
-    assert planted(said) == []
-    assert path[-1] in said
-    assert '{"error": {"kind": "usage"' in said
+    output = call("run", str(file), "--json")
+    assert planted(output) == []
+    assert path[-1] in output
+    assert '{"error": {"kind": "usage"' in output
     assert not (tmp_path / "seen.json").exists()
     assert [str(p) for p in home.rglob("*") if p.is_file() and MARK.encode() in p.read_bytes()] == []

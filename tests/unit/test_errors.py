@@ -113,14 +113,14 @@ def test_named_failures_have_their_cause(error: TrialFailedError, cause: Failure
     assert [part for part in parts if part not in error.failure.message] == []
 
 
-@pytest.mark.parametrize(("code", "said"), [(-9, "signal 9"), (3, "exit code 3")])
-def test_the_end_of_a_load_generator_keeps_its_stderr(code: int, said: str) -> None:
+@pytest.mark.parametrize(("code", "part"), [(-9, "signal 9"), (3, "code 3")])
+def test_the_end_of_a_load_generator_keeps_its_stderr(code: int, part: str) -> None:
     failure = TrialFailedError.load_generator_exit(code, ["first", "last"]).failure
     assert (failure.cause, failure.exit_code) == (FailureCause.BENCHMARK_FAILED, code)
     assert failure.log_tail == "first\nlast"
-    assert said in failure.message
+    assert part in failure.message
     assert failure.message.endswith(": last")
-    assert said in TrialFailedError.load_generator_exit(code, []).failure.message
+    assert part in TrialFailedError.load_generator_exit(code, []).failure.message
 
 
 def test_wordings(snapshot: SnapshotAssertion) -> None:

@@ -116,7 +116,7 @@ def plan(url: str | None, study: Study, *, preflight: bool, source: str, stored:
         loaded = loaded_study(study)
         prepared = await prepare(loaded.spec, planning=True)
         found: Standing | None = None
-        if stored and not Store.is_made(url):
+        if stored and not Store.exists(url):
             found = Standing(state="new")
         elif stored:
             with Store.open(url) as store:
@@ -163,7 +163,7 @@ async def watch(url: str | None, name: str, on_event: OnAnyEvent) -> str:
 
 def events(url: str | None, name: str, *, after: int) -> Sequence[Event | UnknownEvent]:
     """See :meth:`autotuner.api.stored.StoredStudies.events`."""
-    if not Store.is_made(url):
+    if not Store.exists(url):
         return []
     with Store.open(url) as store:
         return read(store, name, after=after, limit=_ALL)
@@ -171,7 +171,7 @@ def events(url: str | None, name: str, *, after: int) -> Sequence[Event | Unknow
 
 def start_over(url: str | None, name: str) -> str:
     """See :meth:`autotuner.api.client.Autotuner.start_over`."""
-    if not Store.is_made(url):
+    if not Store.exists(url):
         return ""
     with Store.open(url) as store:
         record = store.studies.get(name)

@@ -1,4 +1,4 @@
-"""The client's methods for servers that already run: no study, nothing in the store."""
+"""The client's methods for servers that are already running: no study, nothing in the store."""
 
 from __future__ import annotations
 

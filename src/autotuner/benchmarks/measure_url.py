@@ -121,7 +121,7 @@ async def bench(
     benchmark = NativeBenchmark(settings or NativeSettings())
     found = []
     for number, scenario in enumerate(workload.scenarios):
-        for place, level in enumerate(workload.levels):
+        for index, level in enumerate(workload.levels):
 
             def report(progress: Progress, scenario: Scenario = scenario, level: LoadLevel = level) -> None:
                 on_progress(scenario, level, progress)
@@ -132,7 +132,7 @@ async def bench(
                 workload=workload,
                 labels=Labels(study="bench", trial=0, owner="bench"),
                 folder=folder,
-                records_name=f"records-{number}-{place}.parquet",
+                records_name=f"records-{number}-{index}.parquet",
                 slos=slos,
                 headers=endpoint.headers,
                 on_progress=report,

@@ -113,10 +113,10 @@ def windows_with(marks: Sequence[bool], length: int) -> int:
     """
     count = 0
     end = 0
-    for place, mark in enumerate(marks):
-        if mark and place >= end:
+    for index, mark in enumerate(marks):
+        if mark and index >= end:
             count += 1
-            end = place + length
+            end = index + length
     return count
 
 

@@ -23,7 +23,7 @@ _LONGEST_RUN = 48
 _FIRST_ESTIMATE = 24
 """Requests after which the dispersion is first estimated; then again with every eighth more."""
 _CAUTION = 1.3
-"""Factor on the dispersion before a level is certified: the estimate from 20 blocks is a third too low now and then,
+"""Factor on the dispersion before a level is certified: the estimate from 20 blocks is a third too low at times,
 and the test looks again and again."""
 _NEAR = 0.5
 """Part of the limit that the slowest requests must reach before their clusters say how misses would cluster."""

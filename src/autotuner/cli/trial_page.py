@@ -197,7 +197,7 @@ _SLICED = ("ttft", "tpot", "e2e_latency")
 
 
 def _server(measured: Measurement) -> list[str]:
-    """What the server saw, and what that explains."""
+    """The server's own metrics, and what they explain."""
     server = measured.server
     if server is None:
         return []

@@ -1,4 +1,4 @@
-"""Servers that already run somewhere: measured as they are, never started, changed or stopped."""
+"""Servers that are already running: measured as they are, never started, changed or stopped."""
 
 import hashlib
 import json

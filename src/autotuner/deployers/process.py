@@ -89,7 +89,7 @@ class ProcessEndpoint(Endpoint):
     async def identity(self) -> Identity:
         """Process id and start time, after checking that the server alone listens on its address."""
         if self._server.exit_code() is not None:
-            raise TrialFailedError.identity_changed(self.url, "the server has ended")
+            raise TrialFailedError.identity_changed(self.url, "the server has exited")
         family = self._server.family()
         if not procfs.own_listener(*self._address, family):
             raise TrialFailedError.identity_changed(self.url, "the server no longer listens there")

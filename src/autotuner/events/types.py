@@ -66,7 +66,7 @@ class Remaining(_Part):
 
 
 class StudyStarted(BaseEvent):
-    """A run took the study and starts or resumes its trials."""
+    """A run has taken ownership of the study and starts or resumes its trials."""
 
     kind: Literal["study_started"] = "study_started"
     left: Remaining | None = None

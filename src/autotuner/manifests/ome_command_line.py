@@ -54,7 +54,7 @@ class RuntimeLine:
                 "has neither command nor args: what its image starts is not known", "write its command out"
             )
         if any(PurePath(word).name in _SHELLS for word in command[:1]):
-            why = f"starts its server through a shell ({command[0]}), whose words cannot be told apart"
+            why = f"starts its server through a shell ({command[0]}), whose command line cannot be parsed"
             raise RuntimeLineError(why, "write the server's command line out")
         return cls(command, args, str(runner.get("image", "")))
 
@@ -112,5 +112,5 @@ def _texts(runner: Mapping[str, Any], part: str) -> tuple[str, ...]:
     words: Any = runner.get(part) or []
     wrong = next((w for w in words if not isinstance(w, str)), None) if isinstance(words, Sequence) else words
     if wrong is not None:
-        raise RuntimeLineError(f"has {wrong!r} in {part}, which is not a text", f'quote it: "{wrong}"')
+        raise RuntimeLineError(f"has {wrong!r} in {part}, which is not a string", f'quote it: "{wrong}"')
     return tuple(words)

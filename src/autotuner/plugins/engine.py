@@ -1,4 +1,4 @@
-"""The interface of engines: what is known of one inference server, as pure functions without I/O."""
+"""The interface of engines: knowledge of one inference server, as pure functions without I/O."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Where an engine's Prometheus metrics say what we want to know: one table per engine."""
+"""Names of the Prometheus metrics that are read from an engine: one table per engine."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Figure(StrEnum):
-    """What is read from a server."""
+    """A figure that is read from a server."""
 
     RUNNING = "running"
     WAITING = "waiting"

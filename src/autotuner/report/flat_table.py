@@ -117,7 +117,7 @@ def _doubts(m: Measurement | None) -> Sequence[object]:
 
 
 def _server(m: Measurement | None) -> Sequence[object]:
-    """What the server said about itself; its causes are divided by semicolons."""
+    """The server's own metrics; several causes are separated by semicolons."""
     if m is None or m.server is None:
         return [None] * len(_SERVER_COLUMNS)
     gauges = [getattr(m.server, name) for name in _SERVER_GAUGES]

@@ -1,4 +1,4 @@
-"""Why a server did what it did in a window, from its own metrics. Pure.
+"""Explanation of a server's behavior in one window, from its own metrics. Pure.
 
 Each sentence rests on figures that :class:`~autotuner.study.server_metrics.ServerMetrics` holds; where these do not
 decide between two causes, the sentence says so.
@@ -10,9 +10,9 @@ from autotuner.study.measurement import Measurement
 from autotuner.study.server_metrics import FULL, GaugeStats, ServerMetrics
 
 _RARELY = 0.02
-"""Share of the window below which a full KV cache is a moment and no explanation."""
+"""Share of the window below which a full KV cache explains nothing."""
 _QUEUE = 0.5
-"""Requests waiting on average, from which there is a queue worth a sentence."""
+"""Mean number of waiting requests from which a queue is worth mentioning."""
 _ROOM = 0.8
 """KV cache use below which it is certainly not what requests wait for, where the limit of running requests is not
 known: engines admit requests by what they may still generate, and so queue them some way before it is full."""

@@ -36,7 +36,7 @@ def _errors(m: Measurement, where: str) -> Iterator[str]:
 
 
 def _server(m: Measurement, where: str) -> Iterator[str]:
-    """What the server reported, and what that explains."""
+    """The server's own metrics, and what they explain."""
     if m.server is None:
         return
     figures = server_figures(m.server)

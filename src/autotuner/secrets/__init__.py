@@ -1,4 +1,4 @@
-"""What a secret is, and how it is taken out of text and data.
+"""Recognition of secrets, and their removal from text and data.
 
 Every output of the program goes through this package: the store, problems, reports, exports, logs, the terminal. A
 secret is recognized in three ways: by the name it stands under (``HF_TOKEN``, ``dbPassword``), by its form

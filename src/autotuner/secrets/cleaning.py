@@ -1,4 +1,4 @@
-"""Secrets taken out of text, documents, data and models."""
+"""Removal of secrets from text, documents, data and models."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar

@@ -57,6 +57,6 @@ def sample(name: str, value: float, labels: Mapping[str, str], kind: str = "gaug
 def samples(
     name: str, values: Sequence[float], labels: Mapping[str, str], replica: str, kind: str = "gauge"
 ) -> list[str]:
-    """One sample per data-parallel replica, told apart by the label ``replica``."""
+    """One sample per data-parallel replica, distinguished by the label ``replica``."""
     rows = [f"{name}{_braced({**labels, replica: str(i)})} {value!r}" for i, value in enumerate(values)]
     return [f"# TYPE {name} {kind}", *rows]

@@ -69,7 +69,7 @@ def _make_file(path: Path) -> None:
         private_file(path)
 
 
-def not_made_yet(url: str | Path) -> str:
+def missing_file(url: str | Path) -> str:
     """The URL for display if it names a file that does not exist yet, otherwise empty. Raises :class:`StoreError`."""
     parsed = _parsed(url)
     is_file = parsed.get_backend_name() == "sqlite" and parsed.database
@@ -176,8 +176,8 @@ def _to_head(engine: Engine) -> None:
             )
         if found is not None and found > HEAD:
             raise StoreError(
-                f"the store {url_text(engine.url)} was made by a newer autotuner "
-                f"(revision {found}, this one knows {HEAD})",
+                f"the store {url_text(engine.url)} was created by a newer version of autotuner "
+                f"(revision {found}; this version knows {HEAD})",
                 remedy="update autotuner",
             )
         if found != HEAD:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Self
 
-from autotuner.store.connection import not_made_yet
+from autotuner.store.connection import missing_file
 from autotuner.store.database import Database
 from autotuner.store.events import EventLog
 from autotuner.store.leases import LeaseTable
@@ -15,7 +15,7 @@ from autotuner.store.trials import TrialTable
 
 
 class Store(ReadStore):
-    """Opens the database and holds its tables: ``store.studies``, ``store.trials``, ``store.events``,
+    """An open database with its tables: ``store.studies``, ``store.trials``, ``store.events``,
     ``store.owners``, ``store.leases``. Every call on a table is one transaction. Make one with :meth:`open`."""
 
     studies: StudyTable
@@ -40,15 +40,15 @@ class Store(ReadStore):
         return cls(url or default_url())
 
     @classmethod
-    def look(cls, url: str | None = None) -> str:
-        """One line on the store at a URL; a file that is not there yet is not made. Raises :class:`StoreError`."""
-        if waiting := not_made_yet(url or default_url()):
-            return f"{waiting}, made by the first run"
+    def describe(cls, url: str | None = None) -> str:
+        """One line about the store at a URL; a file that does not exist is not created. Raises :class:`StoreError`."""
+        if waiting := missing_file(url or default_url()):
+            return f"{waiting}, will be created by the first run"
         with cls.open(url) as store:
             count = len(store.studies.all())
             return f"{store.url}, {count} {'study' if count == 1 else 'studies'}"
 
     @classmethod
-    def is_made(cls, url: str | None = None) -> bool:
-        """Whether there is a store to look into; a database server counts as one."""
-        return not not_made_yet(url or default_url())
+    def exists(cls, url: str | None = None) -> bool:
+        """Whether there is a store to read; a database server counts as one."""
+        return not missing_file(url or default_url())

@@ -88,7 +88,7 @@ class TrialTable(TrialQueries):
         where = (trials.c.study == trial.study) & (trials.c.number == trial.number)
         is_open = trials.c.state.in_(_OPEN)
         if not db.execute(update(trials).where(where & is_open).values(**self._row(trial))).rowcount:
-            raise StoreError(f"trial {trial.number} of {trial.study} has ended already")
+            raise StoreError(f"trial {trial.number} of {trial.study} has already ended")
 
     def _finished(self, db: Connection, trial: Trial, data: Mapping[str, object], at: float) -> None:
         self._events.append_in(db, trial.study, "trial_finished", data, trial=trial.number, at=at)

@@ -173,8 +173,8 @@ class TrialFailedError(EnvironmentFaultError):
             exit_code: Negative for the signal that ended it.
             stderr: The last lines of its stderr, kept as evidence.
         """
-        ended = f"by signal {-exit_code}" if exit_code < 0 else f"with exit code {exit_code}"
-        message = f"the load generator ended {ended}" + (f": {stderr[-1]}" if stderr else "")
+        how = f"was terminated by signal {-exit_code}" if exit_code < 0 else f"exited with code {exit_code}"
+        message = f"the load generator {how}" + (f": {stderr[-1]}" if stderr else "")
         return cls.benchmark(message, exit_code=exit_code, log_tail="\n".join(stderr))
 
     @classmethod

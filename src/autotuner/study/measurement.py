@@ -115,7 +115,7 @@ class Measurement(FrozenModel):
     self_check: SelfCheck = SelfCheck()
     gpu_use: GpuUse | None = None
     server: ServerMetrics | None = None
-    """What the server said about itself; None where it was not asked."""
+    """Metrics that the server reported; None if they were not sampled."""
     steady: bool = True
     overloaded: bool = False
     """Whether the backlog grew throughout the window, because requests arrived faster than the server answered."""
@@ -127,7 +127,7 @@ class Measurement(FrozenModel):
     slices: tuple[Slice, ...] = ()
     """The parts of a mix, each by itself; empty for other scenarios."""
     decision: LevelDecision | None = None
-    """Where the window ended with a test of its level."""
+    """How the test of the level came out, if the window ended with one."""
     records: str | None = None
     """Name of the Parquet file with the request records in the trial's folder."""
     started_at: float = 0.0

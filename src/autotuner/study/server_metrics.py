@@ -1,10 +1,10 @@
-"""What an inference server said about itself during one window, through its Prometheus metrics."""
+"""Prometheus metrics that an inference server reported during one window."""
 
 from autotuner.study.base import FrozenModel
 
 FULL = 0.95
 """Share of KV blocks in use from which the cache counts as full. Engines stop admitting requests or preempt some
-shortly before the last block is taken, and a sample rarely hits that moment."""
+shortly before the last block is taken, and a sample rarely coincides with that."""
 
 
 class GaugeStats(FrozenModel):
@@ -25,9 +25,9 @@ class ServerMetrics(FrozenModel):
     engine: str = ""
     """Engine whose metric names were found; empty where none were."""
     samples: int = 0
-    """Samples inside the window."""
+    """Number of samples inside the window."""
     coverage: float = 0.0
-    """Share of the window that the samples stand for."""
+    """Share of the window that the samples represent."""
     running: GaugeStats | None = None
     """Requests in the running batch."""
     waiting: GaugeStats | None = None
@@ -39,9 +39,9 @@ class ServerMetrics(FrozenModel):
     kv_full_running: float | None = None
     """The fewest running requests that filled the KV cache; None where it never was full."""
     saturated_share: float | None = None
-    """Share of the time with a queue in which as many requests ran as ever in this window."""
+    """Of the time with a queue, the share in which the number of running requests was at its maximum."""
     queue_growth: float | None = None
-    """Requests per second by which the queue grew, first third of the window to last."""
+    """Growth of the queue in requests per second, from the first third of the window to the last."""
     replicas: int = 1
     """Data-parallel replicas that report."""
     running_limit_flag: str = ""
@@ -51,7 +51,7 @@ class ServerMetrics(FrozenModel):
     reserves_kv_cache: bool = False
     """Whether the engine admits a request only if the KV cache has room for its whole answer."""
     preemptions: int | None = None
-    """Times that a running request was sent back to the queue because the KV cache was full."""
+    """How often a running request was sent back to the queue because the KV cache was full."""
     prompt_tokens: int | None = None
     """Tokens of all prompts, those found in the prefix cache included."""
     cached_tokens: int | None = None
@@ -65,6 +65,6 @@ class ServerMetrics(FrozenModel):
     acceptance_rate: float | None = None
     """``accepted_tokens / draft_tokens``, 0 to 1; None without speculative decoding."""
     notes: tuple[str, ...] = ()
-    """What is wrong with these figures, or why there are none; one line each."""
+    """Problems with these figures, or why there are none; one line each."""
     file: str | None = None
     """Name of the samples' Parquet file, in the trial's folder."""

@@ -27,11 +27,11 @@ def from_outside(exit_code: int | None, log_tail: str, *, ready: bool, who: str 
     number = signal_of(exit_code)
     if number not in FROM_OUTSIDE:
         return None
-    what = "killed by SIGKILL" if number == Signals.SIGKILL else f"ended by {Signals(number).name}"
+    what = "killed by SIGKILL" if number == Signals.SIGKILL else f"terminated by {Signals(number).name}"
     return Failure(
         cause=FailureCause.ENVIRONMENT,
         message=f"{who} {what} {'under load' if ready else 'while loading'}, with no sign of a lack of memory",
-        remedy="find out what ended it (dmesg, a service manager, another user)",
+        remedy="find out what sent the signal (dmesg, a service manager, another user)",
         exit_code=exit_code,
         log_tail=log_tail,
     )

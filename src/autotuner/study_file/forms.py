@@ -55,7 +55,7 @@ def _short(key: str) -> BeforeValidator:
 
 def _mapping(value: Any) -> Any:
     if not isinstance(value, Mapping):
-        raise ValueError("must be text or a mapping")
+        raise ValueError("must be a string or a mapping")
     return value
 
 

@@ -82,7 +82,7 @@ class ParameterReader:
         if problem is None and any(isinstance(value, tuple) for value in form.choices or ()):
             problem = (
                 "an environment variable has one value",
-                "write the list as one text in the engine's format",
+                "write the list as one string in the engine's format",
             )
         if problem is None and self._engine is not None and variable in self._engine.env:
             problem = (f"both tuned and fixed (engine.env.{variable})", "remove one of the two")

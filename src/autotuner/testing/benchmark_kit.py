@@ -72,7 +72,7 @@ class ChildRunner(CommandRunner):
             yield line
         if await process.wait() != 0:
             tail = (await errors).decode(errors="replace")[-2000:]
-            message = f"the worker ended with exit code {process.returncode}"
+            message = f"the worker exited with code {process.returncode}"
             raise TrialFailedError.benchmark(message, log_tail=tail)
 
 

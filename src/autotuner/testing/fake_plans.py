@@ -16,7 +16,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args): pass
     def do_GET(self):
         seen = {{"argv": sys.argv, "env": dict(os.environ), "uid": os.getuid()}}
-        body = json.dumps({{**seen, **globals().get("told", {{}})}}).encode()
+        body = json.dumps({{**seen, **globals().get("extra", {{}})}}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -34,8 +34,10 @@ def fake_plan(timeout_s: float = 20.0, **args: Value) -> LaunchPlan:
 
 
 def telling_plan(code: str = "", **changes: Any) -> LaunchPlan:
-    """A server that responds with its arguments, environment and user id, plus the dict ``told`` if ``code`` defines it
-    before the server starts."""
+    """A server that responds with its arguments, environment and user id.
+
+    The dict ``extra`` is added if ``code`` defines it before the server starts.
+    """
     return LaunchPlan(command=(sys.executable, "-c", _TELLING.format(code=code)), model="m", **changes)
 
 

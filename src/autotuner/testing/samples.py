@@ -252,7 +252,7 @@ _OUT_OF_MEMORY = Failure(
 
 _CRASH = Failure(
     cause=FailureCause.CRASH_UNDER_LOAD,
-    message="the server ended under load with signal SIGSEGV",
+    message="the server was terminated by SIGSEGV under load",
     exit_code=-11,
     log_tail="slot update_slots: id  3 | task 41 | decoding <|im_start|>\nSegmentation fault (core dumped)",
 )

@@ -231,7 +231,7 @@ class ScriptedSettings(FrozenModel):
 
 
 class ScriptedSearch(Search):
-    """A double that proposes the configurations of its script and records finished trials in ``told``."""
+    """A double that proposes the configurations of its script and records finished trials in ``learned``."""
 
     kind: ClassVar[str] = "scripted"
     Settings: ClassVar[type[BaseModel]] = ScriptedSettings
@@ -240,7 +240,7 @@ class ScriptedSearch(Search):
         super().__init__(settings, context)
         assert isinstance(settings, ScriptedSettings)
         self._script = settings.script
-        self.told: list[Trial] = []
+        self.learned: list[Trial] = []
 
     def ask(self, history: Sequence[Trial], free: int = 1) -> Configuration | Stop:
         """The script's first configuration that is allowed and not yet in the history."""
@@ -256,4 +256,4 @@ class ScriptedSearch(Search):
 
     def tell(self, trial: Trial) -> None:
         """Records the trial."""
-        self.told.append(trial)
+        self.learned.append(trial)

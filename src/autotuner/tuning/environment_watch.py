@@ -32,7 +32,7 @@ START_OVER = "run with --fresh (keeps the old trials under another name), or wit
 def environment_changed(changed: Sequence[str]) -> Failure:
     """The failure of a trial whose numbers could not be compared with those of the others."""
     message = "; ".join(changed)
-    return Failure(cause=FailureCause.WORLD_CHANGED, message=message, remedy=f"put it back, or {START_OVER}")
+    return Failure(cause=FailureCause.WORLD_CHANGED, message=message, remedy=f"restore it, or {START_OVER}")
 
 
 class EnvironmentWatch:

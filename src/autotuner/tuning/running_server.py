@@ -83,7 +83,7 @@ class RunningServer:
 
 
 def shown_url(url: str) -> str:
-    """The URL without user, password and query, which may be credentials."""
+    """Returns the URL without user, password and query, which may be credentials."""
     address = url.partition("?")[0].partition("#")[0]
     scheme, separator, rest = address.partition("://")
     if not separator:

@@ -83,7 +83,7 @@ class StudyRunner:
                 await self.keep_time()
 
     async def keep_time(self) -> None:
-        """Stores the time that the search has used so far. Called now and then, because a run may be killed."""
+        """Stores the time that the search has used so far. Called repeatedly, because a run may be killed."""
         if self._clock.known:
             await run_sync(self._store.studies.set_search_time, self._spec.name, self._clock.spent_s)
 
@@ -206,7 +206,7 @@ class StudyRunner:
         return finished
 
     async def _give_up_if_hopeless(self) -> None:
-        """Ends a study whose server cannot start, whatever is tuned. Its trials so far are made again once the fault is
+        """Ends a study whose server cannot start, whatever is tuned. Its trials so far are repeated once the fault is
         corrected."""
         found = hopeless(self._trials, self._spec.parameters)
         if not found:

@@ -116,7 +116,7 @@ async def test_resource_limits_of_the_container(
         "user": "65534",
         "devices": ["/dev/null:/dev/no:r"],
     }
-    code = "shm = os.statvfs('/dev/shm'); told = {'shm': shm.f_blocks * shm.f_frsize, 'no': os.path.exists('/dev/no')}"
+    code = "shm = os.statvfs('/dev/shm'); extra = {'shm': shm.f_blocks * shm.f_frsize, 'no': os.path.exists('/dev/no')}"
     async with make(**settings).deploy(telling_plan(code), recorder.context) as endpoint:
         seen = await get_report(endpoint.url)
         assert (seen["shm"], seen["uid"], seen["no"]) == (33 << 20, 65534, True)
@@ -182,7 +182,7 @@ async def test_hub_snapshot_is_mounted_read_only_under_the_same_path(
             "def attempt():\n"
             "    try: open(folder + '/model.safetensors', 'w')\n"
             "    except OSError as error: return error.strerror\n"
-            "told = {'weights': open(folder + '/model.safetensors').read(), 'write': attempt(),"
+            "extra = {'weights': open(folder + '/model.safetensors').read(), 'write': attempt(),"
             f" 'unused': os.path.exists({str(blobs / 'unused')!r}),"
             " 'config': os.path.exists(folder + '/config.json')}\n"
         )

@@ -190,7 +190,7 @@ async def test_model_in_a_folder_of_the_node(kube: Any, recorder: Recorder, tmp_
     (tmp_path / "models" / "m").mkdir(parents=True)
     (tmp_path / "models" / "m" / "config.json").write_text(json.dumps({"a": 1}))
     file = str(tmp_path / "models" / "m" / "config.json")
-    code = f"told = {{'seen': open({file!r}).read(), 'writable': os.access({file!r}, os.W_OK)}}\n{ENDS_ON_SIGTERM}"
+    code = f"extra = {{'seen': open({file!r}).read(), 'writable': os.access({file!r}, os.W_OK)}}\n{ENDS_ON_SIGTERM}"
     plan = telling_plan(code, needs_files=(str(tmp_path / "models" / "m"),))
     deployer = kube.deployer(model_roots=[str(tmp_path / "models")])
     async with (

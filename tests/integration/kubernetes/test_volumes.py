@@ -65,7 +65,7 @@ async def test_model_in_a_claim(kube: Any, recorder: Recorder, claim: Callable[[
     (folder / "all" / "m").mkdir(parents=True)
     (folder / "all" / "m" / "config.json").write_text(json.dumps({"a": 1}))
     file = "/models/m/config.json"
-    code = f"told = {{'seen': open({file!r}).read(), 'writable': os.access({file!r}, os.W_OK)}}\n{ENDS_ON_SIGTERM}"
+    code = f"extra = {{'seen': open({file!r}).read(), 'writable': os.access({file!r}, os.W_OK)}}\n{ENDS_ON_SIGTERM}"
     plan = telling_plan(code, needs_files=("/models/m",))
     deployer = kube.deployer(pvc={"claim": "models", "sub_path": "all"})
     assert [c for c in await deployer.preflight([plan]) if c.status == "fail"] == []
@@ -78,7 +78,7 @@ async def test_hub_cache_is_kept_for_the_next_trial(kube: Any, tmp_path: Path, c
     claim("hub")
     code = (
         "import pathlib\nmark = pathlib.Path(os.environ['HF_HOME']) / 'downloaded'\n"
-        f"told = {{'before': mark.exists()}}\nmark.write_text('x')\n{ENDS_ON_SIGTERM}"
+        f"extra = {{'before': mark.exists()}}\nmark.write_text('x')\n{ENDS_ON_SIGTERM}"
     )
     plan = telling_plan(code, hub_models=("org/model",))
     downloaded_before = []

@@ -27,8 +27,8 @@ def test_the_example_is_true(name: str, stored: str, study_file: Path, server_ur
     if "polars" in (case.docstring or ""):
         pytest.importorskip("polars")
     case.globs = {"autotuner": autotuner, "asyncio": asyncio, "url": server_url}
-    said = list[str]()
+    output = list[str]()
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    failed, tried = runner.run(case, out=said.append)
+    failed, tried = runner.run(case, out=output.append)
     assert tried
-    assert failed == 0, "".join(said)
+    assert failed == 0, "".join(output)

@@ -148,6 +148,6 @@ def test_every_function_documents_arguments_result_errors_and_an_example(name: s
     if signature.return_annotation not in {None, "None"}:
         expected.add("Returns")
     assert sections == expected
-    said = text.partition("Args:")[2].partition("\n\n")[0]
+    described = text.partition("Args:")[2].partition("\n\n")[0]
     twin = name.endswith("tune_async")  # refers to tune for the rest
-    assert [p for p in arguments if not re.search(rf"^ +\**{p}:", said, re.MULTILINE)] == [] or twin
+    assert [p for p in arguments if not re.search(rf"^ +\**{p}:", described, re.MULTILINE)] == [] or twin

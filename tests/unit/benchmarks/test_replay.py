@@ -27,12 +27,12 @@ def trace(tmp_path: Path) -> Path:
     rows = [
         {
             "timestamp": at,
-            "input_tokens": 40 + 10 * place,
-            "output_tokens": 2 + place,
+            "input_tokens": 40 + 10 * index,
+            "output_tokens": 2 + index,
             "prefix_ids": [1],
             "block_tokens": 32,
         }
-        for place, at in enumerate(TIMES)
+        for index, at in enumerate(TIMES)
     ]
     file.write_text("\n".join(map(json.dumps, rows)))
     return file
@@ -55,14 +55,14 @@ async def test_requests_arrive_when_they_did_in_the_trace(tmp_path: Path, trace:
     assert set(range(4, 13)) <= set(by_output) <= set(range(4, 15))
     begin = by_output[6].received_ns - round((TIMES[4] - 1) / 2 * 1e9)
     late = [
-        (by_output[2 + place].received_ns - begin) / 1e9 - (at - 1) / 2
-        for place, at in enumerate(TIMES)
-        if 2 + place in by_output
+        (by_output[2 + index].received_ns - begin) / 1e9 - (at - 1) / 2
+        for index, at in enumerate(TIMES)
+        if 2 + index in by_output
     ]
     assert abs(median(late)) < 0.1
     scheduled = dict(zip(records.columns["asked_output"], records.columns["scheduled_ns"], strict=True))
     assert {n: round(at / 1e6) for n, at in scheduled.items()} == {
-        2 + place: round((at - 1) / 2 * 1000) for place, at in enumerate(TIMES) if 2 + place in by_output
+        2 + index: round((at - 1) / 2 * 1000) for index, at in enumerate(TIMES) if 2 + index in by_output
     }
     assert seen.arrived == seen.requests == 7
     assert seen.window_s == pytest.approx(1.0, abs=0.05)

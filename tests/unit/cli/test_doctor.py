@@ -46,7 +46,7 @@ def test_without_a_study(call: Call, home: Path) -> None:
     assert (done.data["deploy"], done.data["study"]) == ("process", None)
     found = checks(done)
     assert {"autotuner", "site settings", "data folder", "store", "ports", "gpus"} == set(found)
-    assert found["store"][1].endswith("autotuner.db, made by the first run")
+    assert found["store"][1].endswith("autotuner.db, will be created by the first run")
     assert not home.exists(), "nothing is created"
 
 

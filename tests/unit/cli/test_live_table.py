@@ -146,7 +146,7 @@ def test_remaining_launches_follow_the_events() -> None:
     assert run.view.planned() == 13
     run.propose(1, left={"search": 5, "repeats": 6})
     run("trial_finished", 1, state="void", windows=[])
-    assert run.view.planned() == 12, "a launch that does not count is made again, and counted then"
+    assert run.view.planned() == 12, "a launch that does not count is recreated, and counted then"
     run("study_finished", None, state="done")
     assert run.view.planned() == 1
 

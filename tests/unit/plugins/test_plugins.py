@@ -168,7 +168,7 @@ def test_a_missing_extra(monkeypatch: pytest.MonkeyPatch, kind: str, missing: st
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "said"),
+    ("source", "target", "part"),
     [
         ("import no_such_module_here", "acme_engine:Acme", "No module named 'no_such_module_here'"),
         (SOURCE, "acme_engine:Nothing", "has no attribute 'Nothing'"),
@@ -179,13 +179,13 @@ def test_a_missing_extra(monkeypatch: pytest.MonkeyPatch, kind: str, missing: st
         ("raise OSError('no license')", "acme_engine:Acme", "no license"),
     ],
 )
-def test_a_broken_plugin_is_named_with_its_distribution(install: Install, source: str, target: str, said: str) -> None:
+def test_a_broken_plugin_is_named_with_its_distribution(install: Install, source: str, target: str, part: str) -> None:
     install(source, target=target)
     with pytest.raises(AutotunerError) as caught:
         loading.load("engines", "acme")
     assert "\n" not in str(caught.value)
     assert "acme of acme-tuning 1.0" in caught.value.message
-    assert said in caught.value.message
+    assert part in caught.value.message
     assert "acme-tuning 1.0" in caught.value.remedy
     assert of_error(caught.value) is ExitCode.ENVIRONMENT
 

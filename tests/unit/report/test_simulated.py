@@ -209,12 +209,12 @@ def test_running_trial_is_marked_as_soon_as_possible() -> None:
 
 
 def test_plain_lines_warn_once_and_mark_each_line() -> None:
-    said: list[str] = []
-    lines = PlainLines(said.append, MIXED.spec)
+    printed: list[str] = []
+    lines = PlainLines(printed.append, MIXED.spec)
     trials = list(MIXED.trials)
     for count in range(1, len(trials) + 1):
         lines.update(view_of(trials[:count]))
-    warnings = [line for line in said if line.startswith("! ")]
+    warnings = [line for line in printed if line.startswith("! ")]
     assert len(warnings) == 1
     assert warnings[0].startswith("! Simulated and measured numbers stand side by side")
-    assert [f"({MARK})" in line for line in said if line.startswith("trial")] == [False, True, True, False]
+    assert [f"({MARK})" in line for line in printed if line.startswith("trial")] == [False, True, True, False]

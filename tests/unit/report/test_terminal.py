@@ -89,7 +89,7 @@ def test_default_that_misses_the_slos_is_named(made: Made) -> None:
 
 
 def test_default_that_could_not_run_differs_from_one_not_measured(made: Made) -> None:
-    said = []
+    headlines = []
     for failed in (True, False):
         maker = StudyMaker(sample_spec())
         if failed:
@@ -101,8 +101,8 @@ def test_default_that_could_not_run_differs_from_one_not_measured(made: Made) ->
             maker.measured(winner.configuration, repeat_of=winner.number)
         result = made(maker.sample())
         assert (result.ending, result.winner) == (Ending.NO_DEFAULT, result.trials[1])
-        said.append(headline(result))
-    assert said[0] != said[1]
+        headlines.append(headline(result))
+    assert headlines[0] != headlines[1]
 
 
 def test_all_failed_differs_from_not_started(made: Made) -> None:

@@ -36,6 +36,9 @@ def check(project: Path, *arguments: str) -> tuple[int, list[str]]:
         ("Mends the plugin.", "Mends"),
         ("the image cannot be had", "cannot be had"),
         ("read on standard output", "standard output"),
+        ("from the begin of the window", "the begin"),
+        ("needs 1 GPU, there are {gpus}", "there are {gpus}"),
+        ("for place in range(9)", "for place in range"),
     ],
 )
 def test_phrases(project: Path, text: str, phrase: str) -> None:
@@ -56,6 +59,8 @@ def test_phrases(project: Path, text: str, phrase: str) -> None:
         "recommend amending",
         "is_no = 1",
         "forever",
+        "at the beginning, before the beginner begins",
+        "there are several",
         "it asked for x",
     ],
 )

@@ -54,7 +54,7 @@ class TestScripted(SearchConformance):
         trial = made(0, script[0])
         search.tell(trial)
         assert search.ask([trial]) == script[1]
-        assert search.told == [trial]
+        assert search.learned == [trial]
 
 
 def test_kit_detects_repeated_proposals() -> None:

@@ -225,11 +225,11 @@ def test_low_conservativeness_admits_and_retracts_more() -> None:
 
 
 def test_a_full_cache_is_logged_and_every_output_is_complete() -> None:
-    said: list[str] = []
+    logged: list[str] = []
     config = replace(SGLANG, conservativeness=0.1, kv_tokens=3000)
     work = [request(100, 400, ignore_eos=False) for _ in range(20)]
-    done = run(SGLangScheduler(config, said.append), work)
-    assert any(line.startswith("KV cache pool is full. Retract requests. #retracted_reqs: ") for line in said)
+    done = run(SGLangScheduler(config, logged.append), work)
+    assert any(line.startswith("KV cache pool is full. Retract requests. #retracted_reqs: ") for line in logged)
     assert done.tokens == 20 * 400
 
 

@@ -147,11 +147,11 @@ def test_bad_requests_are_refused_in_the_engines_form(start: Any, flavor: str) -
         ({**TEXT, "n": 2}, "n=1"),
         ([], "JSON object"),
     ]
-    for body, said in cases:
+    for body, part in cases:
         answer = server.post("/v1/completions", body)
         assert answer.status_code == 400, body
         error = answer.json() if flavor == "sglang" else answer.json()["error"]
-        assert said in error["message"]
+        assert part in error["message"]
         assert error["code"] == 400
     assert server.post("/v1/chat/completions", {**CHAT, "messages": []}).status_code == 400
     assert httpx.post(server.url + "/v1/completions", content=b"{nonsense", trust_env=False).status_code == 400
@@ -194,17 +194,17 @@ def test_pipelined_requests_are_answered_in_order_and_garbage_closes_the_connect
 
     with socket.create_connection((host, int(port))) as client:
         client.sendall(post("a") + post("a b") + b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n")
-        said = b""
+        received = b""
         while part := client.recv(65536):
-            said += part
-    assert re.findall(rb'"prompt_tokens":(\d+)', said) == [b"1", b"2"]
-    assert said.count(b"HTTP/1.1 200 OK") == 3
+            received += part
+    assert re.findall(rb'"prompt_tokens":(\d+)', received) == [b"1", b"2"]
+    assert received.count(b"HTTP/1.1 200 OK") == 3
     with socket.create_connection((host, int(port))) as client:
         client.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
-        said = b""
+        received = b""
         while part := client.recv(65536):
-            said += part
-        assert said.startswith(b"HTTP/1.1 400")
+            received += part
+        assert received.startswith(b"HTTP/1.1 400")
 
 
 def test_start_s_delays_readiness(start: Any) -> None:

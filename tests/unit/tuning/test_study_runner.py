@@ -92,8 +92,8 @@ class RecordingSearch:
     """Replaces the search of a study; keeps the trials that it learns from."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.told: list[tuple[int, str]] = []
-        told = self.told
+        self.learned: list[tuple[int, str]] = []
+        learned = self.learned
         tried = [Configuration(values={"parallel": v}) for v in (1, 2, 8)]
 
         class Recorder(Search):
@@ -102,7 +102,7 @@ class RecordingSearch:
                 return left[0] if left else Stop("all tried")
 
             def tell(self, trial: Trial) -> None:
-                told.append((trial.number, trial.state.value))
+                learned.append((trial.number, trial.state.value))
 
         monkeypatch.setattr(Prepared, "search", lambda _: Recorder(None, None))  # type: ignore[arg-type]
 
@@ -110,16 +110,16 @@ class RecordingSearch:
 async def test_search_learns_results_only_and_again_when_resumed(
     loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = RecordingSearch(monkeypatch).told
+    learned = RecordingSearch(monkeypatch).learned
     deployer = FakeDeployer(behavior=Behaviors(None, FAULT, None, MEMORY))
     first = await run(loop.prepared(loop.spec(trials=3, repeats=1), deployer=deployer), store)
     assert [t.state for t in first.trials[:4]] == ["done", "void", "done", "failed"]
-    assert told == [(0, "done"), (2, "done"), (3, "failed")], "neither faults nor repeats"
-    told.clear()
+    assert learned == [(0, "done"), (2, "done"), (3, "failed")], "neither faults nor repeats"
+    learned.clear()
     again = FakeDeployer()
     second = await run(loop.prepared(loop.spec(trials=4, repeats=1), deployer=again), store)
-    assert told[:3] == [(0, "done"), (2, "done"), (3, "failed")]
-    assert len(told) == 4
+    assert learned[:3] == [(0, "done"), (2, "done"), (3, "failed")]
+    assert len(learned) == 4
     assert list(second.trials[: len(first.trials)]) == list(first.trials), "stored trials are not repeated"
     assert len(again.deployed) == len(second.trials) - len(first.trials)
 

@@ -32,7 +32,7 @@ class Place:
     labels: Labels
     folder: Path
     prefix: str
-    """Begin of the names of the record files."""
+    """Prefix of the names of the record files."""
     headers: Mapping[str, str] | None = None
     """Additional request headers (credentials); not logged or stored."""
     server_metrics: Sequence[MetricsSource] = ()

@@ -20,7 +20,7 @@ class LevelWatch:
 
     Args:
         spec: What the level is tested for.
-        open_loop: Whether arrivals do not wait for answers, so that a queue can grow without a limit.
+        open_loop: Whether arrivals do not wait for answers, so that a queue can grow without bound.
     """
 
     def __init__(self, spec: LevelSpec, *, open_loop: bool) -> None:

@@ -27,11 +27,11 @@ def part_specs(spec: WorkerSpec) -> list[WorkerSpec]:
             prefix_tokens=part.prefix_tokens,
             prefixes=part.prefixes,
             calibration=part.calibration,
-            seed=spec.seed + _SEED_STEP * place,
-            salt=f"{spec.salt} part {place}",
-            prefix_salt=f"{spec.prefix_salt} part {place}",
+            seed=spec.seed + _SEED_STEP * index,
+            salt=f"{spec.salt} part {index}",
+            prefix_salt=f"{spec.prefix_salt} part {index}",
         )
-        for place, part in enumerate(spec.parts)
+        for index, part in enumerate(spec.parts)
     ]
 
 
@@ -63,15 +63,15 @@ class MixFactory(RequestFactory):
             (RequestFactory if part.prefixes is None else PrefixFactory)(part, calibration, host)
             for part, calibration in zip(part_specs(spec), calibrations, strict=True)
         ]
-        self._places = range(len(self.factories))
+        self._indexes = range(len(self.factories))
         self._weights = list(accumulate(part.weight for part in spec.parts))
         self._choice = Random(f"{spec.seed}:mix")
 
     def next(self, *, output_share: float = 1.0) -> Request:
         """The next request; see :meth:`RequestFactory.next`."""
-        [place] = self._choice.choices(self._places, cum_weights=self._weights)
-        request = self.factories[place].next(output_share=output_share)
+        [index] = self._choice.choices(self._indexes, cum_weights=self._weights)
+        request = self.factories[index].next(output_share=output_share)
         request.index = self._index
-        request.part = place
+        request.part = index
         self._index += 1
         return request

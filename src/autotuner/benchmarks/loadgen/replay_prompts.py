@@ -73,7 +73,7 @@ class Blocks:
     def text(self, name: str, units: int) -> str:
         """The first ``units`` units of a block. A shorter text of a block is the beginning of a longer one."""
         digest = blake2b(name.encode(), key=blake2b(self._salt).digest()[:16], digest_size=2 * _HEAD + 2).digest()
-        numbers = [int.from_bytes(digest[place : place + 2], "big") for place in range(0, len(digest), 2)]
+        numbers = [int.from_bytes(digest[index : index + 2], "big") for index in range(0, len(digest), 2)]
         head = [self._units[number % len(self._units)] for number in numbers[: min(units, _HEAD)]]
         rest = units - len(head)
         if rest <= 0:
@@ -107,44 +107,44 @@ class ReplayFactory(RequestFactory):
         self.units = Units.of(spec.replay, spec.tokenizer_json)
         self._blocks = Blocks(self.units, f"{spec.seed}:trace:{spec.salt}")
         self._position = positions(calibration, self.units)
-        self._place = 0
+        self._index = 0
 
     def __len__(self) -> int:
         """Requests that are left."""
-        return len(self._replay.at_s) - self._place
+        return len(self._replay.at_s) - self._index
 
     def next(self, *, output_share: float = 1.0) -> Request:
         """The next request."""
-        place = self._place
-        self._place += 1
+        index = self._index
+        self._index += 1
         replay = self._replay
-        output = replay.outputs[place]
-        row = replay.texts[place] if replay.texts else None
+        output = replay.outputs[index]
+        row = replay.texts[index] if replay.texts else None
         if row is not None:
             body = orjson.dumps(self._body(output, row.get("messages"), row_prompt(row)))
         else:
             first, last = self._template(output)
-            text = self.prompt(place)
+            text = self.prompt(index)
             if replay.token_ids:
                 body = b"%b[%b]%b" % (first.removesuffix(b'"'), text.encode(), last.removeprefix(b'"'))
             else:
                 body = first + text.encode() + last
-        return self._request(place, body, replay.inputs[place], output)
+        return self._request(index, body, replay.inputs[index], output)
 
-    def prompt(self, place: int) -> str:
+    def prompt(self, index: int) -> str:
         """The text or the comma-separated token IDs of a request's prompt."""
         replay = self._replay
         position = self._position
-        end = max(1, position(replay.inputs[place]))
+        end = max(1, position(replay.inputs[index]))
         parts = []
         at = 0
-        for number, block in enumerate(replay.blocks[place] if replay.blocks else ()):
+        for number, block in enumerate(replay.blocks[index] if replay.blocks else ()):
             until = min(end, position((number + 1) * replay.block_tokens))
             if until > at:
                 parts.append(self._blocks.text(str(block), until - at))
                 at = until
         if at < end:
-            parts.append(self._blocks.text(f"request {place}", end - at))
+            parts.append(self._blocks.text(f"request {index}", end - at))
         return self.units.separator.join(parts)
 
 

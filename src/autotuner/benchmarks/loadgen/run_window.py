@@ -159,7 +159,7 @@ async def _open(spec: WorkerSpec, load: Load, window: Window, factory: RequestFa
 
 
 async def _replay(spec: WorkerSpec, load: Load, window: Window, factory: ReplayFactory) -> None:
-    """Runs an open loop whose arrivals are a trace's: before the window's opening, in it, and behind its end."""
+    """Runs an open loop with the arrivals of a trace: before the window opens, during it, and after its end."""
     at_s = spec.replay.at_s if spec.replay is not None else ()
     ahead = Lookahead(factory.next, len(at_s))
     ahead.fill()
@@ -172,7 +172,7 @@ async def _replay(spec: WorkerSpec, load: Load, window: Window, factory: ReplayF
 
 
 def _busiest_second(at_s: Sequence[float]) -> int:
-    return max(bisect_left(at_s, at + 1.0, lo=place) - place for place, at in enumerate(at_s))
+    return max(bisect_left(at_s, at + 1.0, lo=index) - index for index, at in enumerate(at_s))
 
 
 async def _turned_over(spec: WorkerSpec, load: Load) -> None:

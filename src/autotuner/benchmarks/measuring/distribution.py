@@ -37,11 +37,11 @@ def distribution(values: NDArray[np.float64], censored: int = 0) -> Distribution
 
 
 def _percentile(ordered: NDArray[np.float64], count: int, share: float) -> float | None:
-    place = share * (count - 1)
-    below = math.floor(place)
-    above = min(below + 1, count - 1) if place > below else below
+    position = share * (count - 1)
+    below = math.floor(position)
+    above = min(below + 1, count - 1) if position > below else below
     if above >= len(ordered):
         return None
     low = float(ordered[below])
     high = float(ordered[above])
-    return low + (high - low) * (place - below)
+    return low + (high - low) * (position - below)

@@ -36,7 +36,7 @@ class Requirements(FrozenModel):
     """Finished requests below which the window is too thin to rank a configuration by."""
     limits: Limits = Limits()
     test: LevelPlan | None = None
-    """Where the window ended with a test of its level."""
+    """How the test of the level came out, if the window ended with one."""
     decision: LevelDecision | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""Samples of the server's metrics -> what the server saw in the window. Pure.
+"""Evaluation of the samples of a server's metrics in one window. Pure.
 
 Gauges are step functions: a sample holds until the next one, at most :data:`_HOLDS_S`. Counters are differences
 between the window's ends, interpolated between the samples around each end.
@@ -28,7 +28,7 @@ _NS = 1e-9
 
 @dataclass(frozen=True)
 class _Step:
-    """One sample inside the window, and the seconds that it stands for."""
+    """One sample inside the window, and the seconds that it represents."""
 
     index: int
     begin: float
@@ -36,7 +36,7 @@ class _Step:
 
 
 def server_metrics(samples: ServerSamples, sources: Sequence[MetricsSource], window_s: float) -> ServerMetrics:
-    """What the server saw in the window, which begins at 0."""
+    """Evaluates the samples of the window, which starts at 0."""
     notes = list(samples.notes)
     source = _source(samples, sources)
     if source is None or not samples.at_ns:
@@ -83,7 +83,7 @@ def server_metrics(samples: ServerSamples, sources: Sequence[MetricsSource], win
 
 
 def _source(samples: ServerSamples, sources: Sequence[MetricsSource]) -> MetricsSource | None:
-    """The engine whose names the server uses."""
+    """The engine whose metric names the server uses."""
     seen = {series.partition("{")[0] for series in samples.series or {}}
     return max(
         (source for source in sources if seen & set(source.all_names)),
@@ -110,7 +110,7 @@ def _combined(samples: ServerSamples, source: MetricsSource, figure: Figure, not
 
 
 def _groups(samples: ServerSamples, source: MetricsSource, figure: Figure) -> list[list[tuple[float | None, ...]]]:
-    """The series of a figure, those together that report the same requests."""
+    """The series of a figure, grouped if they report the same requests."""
     groups: dict[tuple[tuple[str, str], ...], list[tuple[float | None, ...]]] = {}
     for labels, values in values_of(samples, source.names.get(figure, ())).items():
         told = split_series(labels)[1]
@@ -136,7 +136,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _steps(times: Sequence[float], window_s: float) -> list[_Step]:
-    """The samples that stand for a part of the window; the last one before it stands for its begin."""
+    """The samples that represent a part of the window; the last one before it represents its start."""
     steps = []
     for index, at in enumerate(times):
         until = times[index + 1] if index + 1 < len(times) else window_s
@@ -159,7 +159,7 @@ def _stats(values: Values | None, steps: Sequence[_Step]) -> GaugeStats | None:
 
 
 def _usage(gauges: Mapping[Figure, Values]) -> Values | None:
-    """KV cache use, from its parts where the engine gives no share."""
+    """KV cache use, computed from its parts if the engine reports no share."""
     if Figure.KV_USAGE in gauges:
         return gauges[Figure.KV_USAGE]
     used = gauges.get(Figure.KV_USED)
@@ -200,7 +200,7 @@ def _growth(waiting: Values | None, steps: Sequence[_Step], window_s: float) -> 
 
 
 def _between(steps: Sequence[_Step], begin: float, end: float) -> list[_Step]:
-    """The parts of the steps between two moments."""
+    """The parts of the steps between two times."""
     cut = [(s.index, max(begin, s.begin), min(end, s.begin + s.seconds)) for s in steps]
     return [_Step(index, since, until - since) for index, since, until in cut if until > since]
 
@@ -212,7 +212,7 @@ def _counted(
     window_s: float,
     notes: list[str],
 ) -> dict[Figure, float]:
-    """Growth of each counter over the window; none of them where one was reset, because another process answered."""
+    """Increase of each counter over the window; none at all if one was reset, because another process answered."""
     counters = {figure: values for figure, values in found.items() if figure in COUNTERS and values is not None}
     if any(_was_reset(values) for values in counters.values()):
         notes.append("counters went back: more than one server process answered, so no counter is used")
@@ -235,7 +235,7 @@ def _difference(values: Values, times: Sequence[float], window_s: float) -> floa
 
 
 def _at(points: Sequence[tuple[float, float]], moment: float) -> float:
-    """A counter's value at a moment; that of the nearest sample where there is none on one side."""
+    """A counter's interpolated value at a time; that of the nearest sample if there is none on one side."""
     before = [point for point in points if point[0] <= moment]
     after = [point for point in points if point[0] > moment]
     if not before:
@@ -257,7 +257,7 @@ def _prefixes(counted: Mapping[Figure, float]) -> tuple[float | None, float | No
 
 
 def _ratio(part: float | None, whole: float | None, gauge: Values | None, steps: Sequence[_Step]) -> float | None:
-    """From counters; a gauge of the same meaning only where these are missing."""
+    """The ratio of two counters; a gauge with the same meaning is used only if they are missing."""
     if part is not None and whole is not None:
         return min(1.0, part / whole) if whole > 0 else None
     found = _stats(gauge, steps)

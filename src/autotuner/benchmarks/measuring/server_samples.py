@@ -1,6 +1,6 @@
-"""Samples of the server's metrics as a Parquet file beside the request records, a row per sample and series.
+"""Samples of the server's metrics as a Parquet file beside the request records, one row per sample and series.
 
-Raw, under the engine's own names, so that every figure made of them can be made again.
+They are stored raw, under the engine's own names, so that every figure can be computed again.
 """
 
 import os
@@ -24,15 +24,15 @@ _COLUMNS = {"at_ns": DataType.int64(), "series": DataType.utf8(), "value": DataT
 
 @dataclass(frozen=True)
 class ServerSamples:
-    """What a sampler has said of one window."""
+    """Report of a sampler on one window."""
 
     at_ns: tuple[int, ...] = ()
-    """When each sample arrived: nanoseconds from the window's begin, growing."""
+    """When each sample arrived: nanoseconds from the window's start, ascending."""
     series: Mapping[str, tuple[float | None, ...]] | None = None
     """Values by series (a name with its labels in braces); None where a sample lacks it."""
     path: str = ""
     failed: int = 0
-    """Attempts that gave no sample."""
+    """Attempts that yielded no sample."""
     notes: tuple[str, ...] = ()
 
 
@@ -55,7 +55,7 @@ def samples_name(records_name: str) -> str:
 
 
 def write_samples(path: Path, samples: ServerSamples) -> None:
-    """Writes the file atomically. Raises ``OSError``; nothing is left behind then."""
+    """Writes the file atomically. Raises ``OSError`` and then leaves nothing behind."""
     meta = orjson.dumps({"path": samples.path, "failed": samples.failed, "notes": samples.notes})
     schema = Schema([Field(name, kind, nullable=False) for name, kind in _COLUMNS.items()], metadata={_META: meta})
     rows = [
@@ -77,7 +77,7 @@ def write_samples(path: Path, samples: ServerSamples) -> None:
 
 
 def read_samples_file(path: Path) -> ServerSamples:
-    """Reads a file back. Raises ``OSError`` when there is none, ``ValueError`` when it is not one of ours."""
+    """Reads a file back. Raises ``OSError`` if it cannot be read, ``ValueError`` if it has another format."""
     wrong = f"{path} does not contain samples of a server's metrics"
     with path.open("rb") as file:
         table = read_table(file, wrong)
@@ -101,7 +101,7 @@ def read_samples_file(path: Path) -> ServerSamples:
 
 
 def values_of(samples: ServerSamples, names: Sequence[str]) -> Mapping[str, tuple[float | None, ...]]:
-    """All series of the first of these names that the server has, by their labels' text."""
+    """All series of the first of these names that the server reports, by the text of their labels."""
     for name in names:
         found = {
             series.removeprefix(name): values

@@ -21,8 +21,8 @@ def mix_slices(
     if not any(request.row["part"] is not None for request in population.requests):
         return ()
     found = []
-    for place, part in enumerate(parse_scenario(scenario).mix):
-        own = replace(population, requests=tuple(r for r in population.requests if r.row["part"] == place))
+    for index, part in enumerate(parse_scenario(scenario).mix):
+        own = replace(population, requests=tuple(r for r in population.requests if r.row["part"] == index))
         counted = own.counted
         found.append(
             Slice(

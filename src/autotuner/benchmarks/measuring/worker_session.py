@@ -126,7 +126,7 @@ def _decision(output: WorkerOutput, window: Window, records: Records) -> LevelDe
 
 
 def _with_server(measured: Measurement, samples: ServerSamples | None, window: Window) -> Measurement:
-    """With what the server saw. Its samples are kept where they can be: they are never a reason to fail."""
+    """Adds the server's metrics to the measurement. Samples that cannot be stored do not fail it."""
     if samples is None:
         return measured
     seen = server_metrics(samples, window.server_metrics, measured.window_s)

@@ -201,7 +201,7 @@ def places(nodes: Nodes, settings: ServerSettings) -> list[Gpu]:
 def never_fits(nodes: Nodes, requests: Mapping[str, str]) -> str:
     """Returns why no node, even if idle, could hold a server with these requests; empty if one could."""
     if not nodes.usable:
-        return f"no node can be used ({'; '.join(nodes.left_out) or 'there is none'})"
+        return f"no node can be used ({'; '.join(nodes.left_out) or 'the cluster has none'})"
     if any(_holds(n, requests) for n in nodes.usable):
         return ""
     most = {name: max(allocatable(n, name) for n in nodes.usable) for name in requests}

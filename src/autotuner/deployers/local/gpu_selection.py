@@ -1,4 +1,4 @@
-"""GPUs of this machine that a study may use: those it names, else those that this process may use."""
+"""GPUs of this machine that a study may use: those that it lists, otherwise those that this process may use."""
 
 from collections.abc import Mapping, Sequence
 
@@ -41,8 +41,8 @@ def unknown(seen: Seen, ids: Sequence[int | str]) -> list[Problem]:
     remedy = f"choose from {known}" if known else "remove deploy.gpu_ids"
     names = {gpu.index for gpu in seen.gpus} | {gpu.uuid for gpu in seen.gpus}
     return [
-        Problem(where=f"deploy.gpu_ids[{place}]", value=str(name), why=why, remedy=remedy)
-        for place, name in enumerate(ids)
+        Problem(where=f"deploy.gpu_ids[{index}]", value=str(name), why=why, remedy=remedy)
+        for index, name in enumerate(ids)
         if name not in names
     ]
 

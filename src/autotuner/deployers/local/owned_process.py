@@ -85,7 +85,7 @@ class OwnedProcess:
                     raise OSError(number, os.strerror(number))
             if not self.pid:
                 if self._answers_ended:
-                    raise OSError("the supervisor process ended")
+                    raise OSError("the supervisor process exited")
                 await anyio.wait_readable(self._answers)
 
     def exit_code(self) -> int | None:

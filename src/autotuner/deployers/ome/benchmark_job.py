@@ -230,8 +230,8 @@ class _Run:
             return
         tail = await self._tail(pod, container)
         last = tail.rpartition("\n")[2] or why
-        how = f"with exit code {seen.exit_code}" if seen.exit_code else f"as {state}"
-        message = f"genai-bench ended {how}" + (f": {last}" if last else "")
+        how = f"exited with code {seen.exit_code}" if seen.exit_code else f"ended as {state}"
+        message = f"genai-bench {how}" + (f": {last}" if last else "")
         raise BenchmarkJobError(message, "see its log", exit_code=seen.exit_code, log_tail=tail)
 
     async def _tail(self, pod: PodLifecycle, container: str) -> str:

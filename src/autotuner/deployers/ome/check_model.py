@@ -145,7 +145,7 @@ def overview(models: Sequence[Json]) -> Check:
     ready = sorted(name for name, state in states.items() if state == _READY)
     other = sorted(f"{name} ({state})" for name, state in states.items() if state != _READY)
     if not states:
-        return Check.warn("models", "there are none", remedy="create a ClusterBaseModel or a BaseModel")
+        return Check.warn("models", "none found", remedy="create a ClusterBaseModel or a BaseModel")
     detail = f"{len(ready)} ready" + (f": {_some(ready)}" if ready else "")
     detail += f"; not ready: {_some(other)}" if other else ""
     return (

@@ -132,5 +132,5 @@ def _extended(own: Mapping[str, Any], gpu_resource: str) -> list[tuple[str, str]
 def overview(names: Sequence[str]) -> Check:
     """Counts the runtimes that servers of the namespace could use, for a diagnosis without a study."""
     if not names:
-        return Check.warn("runtimes", "there are none", remedy="create a ServingRuntime or a ClusterServingRuntime")
+        return Check.warn("runtimes", "none found", remedy="create a ServingRuntime or a ClusterServingRuntime")
     return Check.ok("runtimes", f"{len(names)}")

@@ -120,9 +120,9 @@ async def _collect(
     study = _Study()
     if group is not None:
         study = await _study(cluster, settings, model, problems)
-        place = len(found)
+        start = len(found)
         found += study.checks
-        found[place:place] = await _installation(cluster, settings, study)
+        found[start:start] = await _installation(cluster, settings, study)
     found += await _room(cluster, plans, settings, study)
     found += preflight.hidden_gpus(plans)
     if settings.kueue_queue:

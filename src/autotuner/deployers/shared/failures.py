@@ -102,7 +102,7 @@ def ended(
     except OSError:
         full = False
     if full:
-        message = "the server ended because the disk is full"
+        message = "the server exited because the disk is full"
         remedy = "make room on the disk"
         return Failure(cause=FailureCause.DISK_FULL, message=message, remedy=remedy, exit_code=code, log_tail=log_tail)
     failure = context.explain(code, log_tail, was_ready)
@@ -112,6 +112,6 @@ def ended(
             update={"cause": FailureCause.HOST_OUT_OF_MEMORY, "message": message, "remedy": _MORE_MEMORY}
         )
     if not was_ready and failure.cause is FailureCause.CRASH_LOADING and (match := _PORT_IN_USE.search(log_tail)):
-        message = f"the server ended because a port that it needs is in use: {match[0].strip()[:200]}"
+        message = f"the server exited because a port that it needs is in use: {match[0].strip()[:200]}"
         return failure.model_copy(update={"cause": FailureCause.PORT_UNAVAILABLE, "message": message, "remedy": _PORTS})
     return failure

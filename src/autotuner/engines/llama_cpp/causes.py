@@ -78,7 +78,7 @@ def _by_exit(exit_code: int | None, log_tail: str, ready: bool, failure: _Make) 
     assertion = re.search(r"GGML_ASSERT\(.*\) failed", log_tail)
     if name := ended_by(exit_code):
         why = f": {assertion[0]}" if assertion else ""
-        return failure(crash, f"ended by {name}{why}", "leave this combination out, and report it to llama.cpp")
+        return failure(crash, f"terminated by {name}{why}", "leave this combination out, and report it to llama.cpp")
     errors = re.findall(r"^[\d.]+ E (.*)$", log_tail, re.MULTILINE)
     if errors and not ready:
         return failure(crash, f"could not start: {errors[0]}", "see the last lines of the log")

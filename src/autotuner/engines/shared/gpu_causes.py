@@ -231,10 +231,10 @@ def _crash(exit_code: int | None, log_tail: str, ready: bool) -> Failure | None:
         message = f"the server refuses this configuration: {error}"
         remedy = "leave this combination out"
     elif error:
-        message = f"ended {'under load' if ready else 'while loading'}: {error}"
+        message = f"exited {'under load' if ready else 'while loading'}: {error}"
         remedy = "see the last lines of the log"
     elif signal or died:
-        message = f"ended by {signal}" if signal else f"a process of the server ended: {died[0] if died else ''}"
+        message = f"terminated by {signal}" if signal else f"a process of the server exited: {died[0] if died else ''}"
         remedy = "see the last lines of the log; dmesg shows whether the kernel ran out of memory"
     else:
         return None

@@ -192,9 +192,9 @@ def _same_command(result: StudyResult, trial: Trial, plan: LaunchPlan) -> None:
         return
     pairs = enumerate(zip(stored, planned, strict=False))
     unlike = (i for i, (was, now) in pairs if was != now and (i or PurePath(was).name != PurePath(now).name))
-    place = next(unlike, min(len(stored), len(planned)))
-    was, now = (" ".join(words[place : place + 2]) or "nothing" for words in (stored, planned))
-    raise PlanDiffersError(result, trial, f"argument {place} was {was!r}, and would be {now!r} now")
+    index = next(unlike, min(len(stored), len(planned)))
+    was, now = (" ".join(words[index : index + 2]) or "nothing" for words in (stored, planned))
+    raise PlanDiffersError(result, trial, f"argument {index} was {was!r}, and would be {now!r} now")
 
 
 def _same_words(stored: Sequence[str], planned: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""The report's section on what the servers said about themselves."""
+"""Section of the report on the servers' own metrics."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ _HEADS = (
 
 
 def server_section(result: StudyResult) -> list[Child]:
-    """A row per trial and window, columns that no server reports left out."""
+    """One row per trial and window, without the columns that no server reports."""
     windows = [(t, m) for t in result.trials for m in t.measurements if m.server is not None and m.server.samples]
     if not windows:
         return []
@@ -32,7 +32,7 @@ def server_section(result: StudyResult) -> list[Child]:
     )
     parts: list[Child] = [element("p", note)]
     body = [_row(row, shown) for row in rows]
-    numbers = [place for place, i in enumerate(shown) if 3 <= i < len(_HEADS) - 1]
+    numbers = [index for index, i in enumerate(shown) if 3 <= i < len(_HEADS) - 1]
     parts.append(table("Server metrics of every window", [_HEADS[i] for i in shown], body, numbers=numbers))
     if len(windows) > _MOST_ROWS:
         more = f"{len(windows) - _MOST_ROWS} more windows are in the CSV export."

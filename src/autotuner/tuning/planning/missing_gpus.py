@@ -1,4 +1,4 @@
-"""Planning for GPUs that the target lacks: as if they were there, with a failing check."""
+"""Planning for GPUs that the target lacks: as if it had them, with a failed check."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,18 +61,20 @@ def _gpus(engine: Engine, values: Mapping[str, Value]) -> int | None:
 def with_missing_gpus(
     engine: Engine, fixed: Mapping[str, Value], parameters: Sequence[Parameter], hardware: Hardware
 ) -> tuple[Hardware, Check | None]:
-    """The hardware to plan with and the failing check. If not even the default fits the target, or no tuned
+    """The hardware to plan with and the failed check. If not even the default fits the target, or no tuned
     configuration does, the plan assumes as many GPUs as the study can use."""
     needs = needed_gpus(engine, fixed, parameters)
-    there = hardware.gpus
-    if max(needs.default, needs.least) <= there:
+    available = hardware.gpus
+    if max(needs.default, needs.least) <= available:
         return hardware, None
-    who, count = ("the default", needs.default) if needs.default > there else ("every configuration", needs.least)
+    who, count = ("the default", needs.default) if needs.default > available else ("every configuration", needs.least)
     up_to = f" (up to {needs.most} in the space)" if needs.most > count else ""
     reason = f": {hardware.no_gpus}" if hardware.no_gpus else ""
+    needed = f"{count} GPU{'s' if count > 1 else ''}{up_to}"
+    found = f"only {available}" if available else "none"
     check = Check.fail(
         "gpus",
-        f"{who} needs {count}{up_to}, there are {there}{reason}; planned as if there were {needs.most}",
+        f"{who} needs {needed}; {found} available{reason}; planned as if {needs.most} were",
         remedy=f"{hardware.no_gpus_remedy or 'run on a machine with GPUs'}, or try the study with --simulate H100x8",
     )
     return hardware.replaced(gpus=needs.most), check
@@ -81,10 +83,10 @@ def with_missing_gpus(
 def too_large(
     engine: Engine, fixed: Mapping[str, Value], parameters: Sequence[Parameter], gpus: int
 ) -> Iterator[Problem]:
-    """Warnings about values of the engine's own flags that need more GPUs than there are, whatever else is tuned."""
+    """Warnings about values of the engine's own flags that need too many GPUs, whatever else is tuned."""
     for parameter in (p for p in parameters if not is_portable(p.name)):
         for value in (v for v in (parameter.domain.grid() or ())[:_LOOKED_AT] if _sound(engine, parameter.name, v)):
             needed = _gpus(engine, {**fixed, parameter.name: value}) or 0
             if needed > gpus:
-                why = f"{parameter.name} {value_text(value)} needs {needed} GPUs, there are {gpus}: not launched"
+                why = f"{parameter.name} {value_text(value)} needs {needed} GPUs; only {gpus} available: not launched"
                 yield Problem(where=f"parameters.{parameter.name}", why=why)

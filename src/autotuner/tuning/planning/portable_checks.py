@@ -13,8 +13,8 @@ MAX_CHECKED = 1000
 
 
 def portable_defaults(engine: Engine, parameters: Sequence[Parameter], fixed: Mapping[str, Value]) -> dict[str, Value]:
-    """What the portable names that are not fixed amount to in the default. Left out are those that something else
-    decides: a preset of the section, or a flag of the engine that means the same."""
+    """The defaults of portable names that are not fixed, except those that something else decides: a preset of the
+    section, or a flag of the engine with the same meaning."""
     own = {n for n in (*fixed, *(p.name for p in parameters)) if not is_portable(n)}
     domains = {p.name: p.domain for p in parameters}
     found: dict[str, Value] = {}
@@ -99,7 +99,7 @@ def in_file(engine: Engine, fixed: Mapping[str, Value], problem: Problem) -> Pro
 def never_launched(
     engine: Engine, parameters: Sequence[Parameter], fixed: Mapping[str, Value], gpus: int
 ) -> Iterable[Problem]:
-    """Tuned portable values that need more GPUs than there are, whatever else is tuned."""
+    """Tuned portable values that need more GPUs than are available, whatever else is tuned."""
     for parameter in (p for p in parameters if is_portable(p.name)):
         for value in (parameter.domain.grid() or ())[:MAX_CHECKED]:
             try:
@@ -107,5 +107,5 @@ def never_launched(
             except UsageError:  # others decide that
                 continue
             if needed > gpus:
-                why = f"needs {needed} GPUs, there are {gpus}: not launched"
+                why = f"needs {needed} GPUs; only {gpus} available: not launched"
                 yield Problem(where=file_path(parameter.name), value=str(value), why=why)

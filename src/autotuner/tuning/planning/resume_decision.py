@@ -100,7 +100,7 @@ def other_file_note(study: str, file: str) -> str:
 def other_environment_problem(study: str, changed: Sequence[str]) -> Problem:
     """The refusal of a study whose model, server or machine is not that of its stored trials."""
     why = f"its stored trials measured something else: {'; '.join(changed)}"
-    remedy = f"put it back, {START_OVER}, or remove the stored trials: autotuner delete {study}"
+    remedy = f"restore it, {START_OVER}, or remove the stored trials: autotuner delete {study}"
     return Problem(where="name", value=study, why=why, remedy=remedy)
 
 

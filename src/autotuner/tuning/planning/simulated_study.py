@@ -53,8 +53,8 @@ def simulated_study(spec: StudySpec, gpus: str, *, mode: str | None = None, benc
     Args:
         spec: The study, of an engine that can be simulated.
         gpus: ``H100x8``.
-        mode: Kind of deployer that was asked for; None is a process here, since the simulator is one.
-        benchmark: Kind of benchmark that was asked for; None is the native one.
+        mode: Kind of deployer that was requested; None is a process here, since the simulator is one.
+        benchmark: Kind of benchmark that was requested; None is the native one.
 
     Raises:
         UsageError: For unknown GPUs, or an engine that cannot be simulated.

@@ -12,25 +12,25 @@ from autotuner.study.workload import Concurrency, Workload
 from autotuner.tuning.planning.ineffective_values import Load, bound_of, reaches
 
 LISTED = 4
-"""Parameters that are switched on where an engine does not say which; the others stand there as comments."""
+"""Number of parameters that are tuned if an engine does not name them; the others are comments."""
 
 _FORMS = "lists, {low: 1, high: 8}, {low: 32, high: 2048, log: true} or {choices: [...]}"
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a starting point is made for."""
+    """What a starter file is written for."""
 
     name: str
     model: str
     hardware: Hardware = field(default_factory=lambda: Hardware(cpus=8))
     """The machine that the study will run on."""
     server: str = ""
-    """The engine's program, where it is not the usual one."""
+    """The engine's program, if it is not the default."""
     deploy: str = ""
-    """Kind of deployer; empty: where most people run this server."""
+    """Kind of deployer; empty: the engine's usual one."""
     schema: str = ""
-    """Where an editor finds the JSON Schema of study files; empty: nowhere."""
+    """Path of the JSON Schema of study files, for editors; empty: none."""
 
 
 def starter_text(start: Start, engine: type[Engine]) -> str:

@@ -68,7 +68,7 @@ def _somewhere(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
 def _with_a_statistic(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
     if isinstance(goal.asked, Objective) and goal.of_each_request:
         name = goal.asked.metric
-        yield goal.problem(f"{name} has one value a request, so it needs a statistic", f"write e.g. p99 {name}")
+        yield goal.problem(f"{name} has one value per request, so it needs a statistic", f"write e.g. p99 {name}")
 
 
 def _between_tokens(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
@@ -96,7 +96,7 @@ def _of_arrivals(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
 
 def _of_good_requests(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
     if goal.asked.metric == "goodput" and not any(_bounds_each_request(slo) for slo in spec.slos):
-        why = "counts requests that meet every per-request SLO, and there is none"
+        why = "counts requests that meet every per-request SLO, but the study has no such SLO"
         yield goal.problem(why, 'add one without a statistic, e.g. "ttft <= 300ms", or use request_throughput')
 
 

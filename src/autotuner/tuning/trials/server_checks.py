@@ -14,7 +14,7 @@ from autotuner.study.parameters.environment import PREFIX
 
 T = TypeVar("T")
 
-DEATH_NEWS_S = 1.0
+DEATH_REPORT_S = 1.0
 """Seconds for which failed requests wait for a report that the server has died, which is then their cause.
 
 A child process reports it at once; a container engine on a busy machine takes some tenths of a second.
@@ -47,14 +47,14 @@ async def same_server(endpoint: Endpoint, before: Identity) -> None:
     try:
         after = await endpoint.identity()
     except TrialFailedError as error:
-        with anyio.move_on_after(DEATH_NEWS_S):
+        with anyio.move_on_after(DEATH_REPORT_S):
             raise TrialFailedError(await endpoint.died()) from error
         raise
     if after != before:
         raise TrialFailedError.because(
             FailureCause.IDENTITY_CHANGED,
             f"another server answered after the measurement ({before.id} became {after.id})",
-            remedy="end what else uses this address, or give this study ports of its own",
+            remedy="stop the other program at this address, or set other ports for this study",
         )
 
 
@@ -68,7 +68,7 @@ async def or_died(work: Callable[[], Awaitable[T]], endpoint: Endpoint) -> T:
         try:
             return await work()
         except Exception:
-            await anyio.sleep(DEATH_NEWS_S)
+            await anyio.sleep(DEATH_REPORT_S)
             raise
 
     async def death() -> NoReturn:

@@ -25,14 +25,14 @@ def explain(engine: Engine, exit_code: int | None, tail: str, *, ready: bool) ->
         return Failure(
             cause=FailureCause.ENVIRONMENT,
             message="the server shut down under load with exit code 0, as after a request to stop",
-            remedy="find out what ended it (a service manager, another user)",
+            remedy="find out what stopped it (a service manager, another user)",
             exit_code=exit_code,
             log_tail=tail,
         )
-    ended = "ended" if exit_code is None else f"ended with exit code {exit_code}"
+    exited = "exited" if exit_code is None else f"exited with code {exit_code}"
     return Failure(
         cause=FailureCause.CRASH_UNDER_LOAD if ready else FailureCause.CRASH_LOADING,
-        message=f"the server {ended} {'under load' if ready else 'while loading'}",
+        message=f"the server {exited} {'under load' if ready else 'while loading'}",
         remedy="read the last lines of its log",
         exit_code=exit_code,
         log_tail=tail,

@@ -19,7 +19,7 @@ from autotuner.tuning.trials.cpu_noise import DISTURBED, Neighbors
 from autotuner.tuning.trials.no_answer_failure import unanswered
 from autotuner.tuning.trials.progress import TrialProgress
 from autotuner.tuning.trials.running_limit import running_limit
-from autotuner.tuning.trials.server_checks import DEATH_NEWS_S, or_died, same_server
+from autotuner.tuning.trials.server_checks import DEATH_REPORT_S, or_died, same_server
 from autotuner.tuning.trials.telemetry import Telemetry
 
 
@@ -130,7 +130,7 @@ class Windows:
         measured = self._telemetry.added_to(_per_gpu(_with_limit(measured, self._running_limit), self._gpus))
         if measured.failed:
             # Requests may have failed because the server is dying: its death is then the cause.
-            with anyio.move_on_after(DEATH_NEWS_S):
+            with anyio.move_on_after(DEATH_REPORT_S):
                 raise TrialFailedError(await self._endpoint.died())
         return measured
 

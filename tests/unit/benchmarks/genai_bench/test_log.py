@@ -65,11 +65,11 @@ def test_answer_without_a_token_counts_only_by_its_exception() -> None:
 
 
 def test_long_message_is_one_failure_with_a_short_detail() -> None:
-    said = (
+    text = (
         b"WARNING  2026-01-05 01:36:04.%f - genai_bench.user.base_user:collect_metrics - Received error response from "
     )
-    said += b"server. Error code: -1, message: " + b"a very long line\n" * 500 + b".\n" + NEXT
-    (failed,) = read(said)
+    text += b"server. Error code: -1, message: " + b"a very long line\n" * 500 + b".\n" + NEXT
+    (failed,) = read(text)
     assert isinstance(failed, Failed)
     assert failed.error == "stream_error"
     assert failed.detail.startswith("a very long line\na very")
@@ -85,7 +85,7 @@ def test_other_output_is_kept_only_in_the_tail() -> None:
 def test_secret_is_redacted_before_truncation() -> None:
     for before in range(180, 205):
         reader = LogReader("sk-very-secret")
-        said = b"ERROR    2026-01-05 01:36:04.%f - locust.user.task:run - " + b"x" * before + b"sk-very-secret\n"
-        (failed,) = reader.feed(said + NEXT + b"rest sk-very-secret", 1)
+        text = b"ERROR    2026-01-05 01:36:04.%f - locust.user.task:run - " + b"x" * before + b"sk-very-secret\n"
+        (failed,) = reader.feed(text + NEXT + b"rest sk-very-secret", 1)
         assert isinstance(failed, Failed)
         assert "sk-" not in failed.detail + reader.tail

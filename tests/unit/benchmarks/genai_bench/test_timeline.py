@@ -19,13 +19,13 @@ def answer(sent_ms: int, end_ms: int, tokens: int = 8, prompt: int | None = 16) 
 
 def one_user(timeline: Timeline, until_ms: int, *, step_ms: int = 50) -> list[Mapping[str, Any]]:
     """Requests one after another, each for 50 ms."""
-    said: list[Mapping[str, Any]] = []
+    emitted: list[Mapping[str, Any]] = []
     for now in range(1000, 1000 + until_ms, step_ms):
         timeline.take(Started(now * MS))
-        said += timeline.tick((now + 1) * MS)
+        emitted += timeline.tick((now + 1) * MS)
         timeline.take(answer(now, now + step_ms - 1))
-        said += timeline.tick((now + step_ms - 1) * MS)
-    return said
+        emitted += timeline.tick((now + step_ms - 1) * MS)
+    return emitted
 
 
 def plan(**changes: object) -> Plan:
@@ -34,8 +34,8 @@ def plan(**changes: object) -> Plan:
 
 def test_window_opens_after_the_warm_up_and_has_the_requested_length() -> None:
     timeline = Timeline(PLAN)
-    said = one_user(timeline, 1500)
-    assert [(s["kind"], s.get("state")) for s in said if s["kind"] == "window"] == [
+    emitted = one_user(timeline, 1500)
+    assert [(s["kind"], s.get("state")) for s in emitted if s["kind"] == "window"] == [
         ("window", "begin"),
         ("window", "end"),
     ]
@@ -44,8 +44,8 @@ def test_window_opens_after_the_warm_up_and_has_the_requested_length() -> None:
     assert timeline.begin_ns >= 1100 * MS
     assert timeline.end_ns - timeline.begin_ns == 1000 * MS
     assert timeline.over
-    assert sum(s["kind"] == "progress" for s in said) == 2
-    assert next(s for s in said if s["kind"] == "progress")["total_s"] == 1.0
+    assert sum(s["kind"] == "progress" for s in emitted) == 2
+    assert next(s for s in emitted if s["kind"] == "progress")["total_s"] == 1.0
 
 
 def test_window_waits_for_the_first_request_of_every_user_up_to_a_limit() -> None:

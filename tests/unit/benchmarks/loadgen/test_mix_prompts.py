@@ -47,9 +47,9 @@ def test_requests_are_those_of_their_part() -> None:
 def test_shares_follow_the_weights(weights: list[float]) -> None:
     made = factory(tuple(replace(PARTS[0], weight=weight) for weight in weights))
     drawn = Counter(made.next().part for _ in range(400))
-    for place, weight in enumerate(weights):
+    for index, weight in enumerate(weights):
         share = weight / sum(weights)
-        assert drawn[place] / 400 == pytest.approx(share, abs=5 * (share * (1 - share) / 400) ** 0.5)
+        assert drawn[index] / 400 == pytest.approx(share, abs=5 * (share * (1 - share) / 400) ** 0.5)
 
 
 def test_every_window_has_the_same_kinds_and_new_prompts() -> None:
@@ -64,7 +64,7 @@ def test_parts_of_equal_lengths_share_neither_prompts_nor_lengths() -> None:
     part = Part(1, "a", Lengths("uniform", 50, 99), Lengths("fixed", 1))
     made = factory((part, replace(part, model="b")))
     requests = [made.next() for _ in range(80)]
-    lengths = [[r.asked_input for r in requests if r.part == place][:20] for place in (0, 1)]
+    lengths = [[r.asked_input for r in requests if r.part == index][:20] for index in (0, 1)]
     assert lengths[0] != lengths[1]
     assert len({str(body(r)["messages"]) for r in requests}) == 80
 

@@ -51,9 +51,9 @@ def test_a_proxy_that_cannot_be_used_comes_with_its_own_remedy() -> None:
     spec = WorkerSpec(url="http://h", model="m", concurrency=1, access=access, input=lengths, output=lengths)
     done = subprocess.run([sys.executable, "-m", MODULE], input=spec.to_json(), capture_output=True, timeout=30)
     assert done.returncode == 2
-    said = json.loads(done.stdout)
-    assert "NO_PROXY" in said["remedy"]
-    assert said["remedy"] not in said["message"]
+    error = json.loads(done.stdout)
+    assert "NO_PROXY" in error["remedy"]
+    assert error["remedy"] not in error["message"]
     assert b"sk-secret" not in done.stdout + done.stderr
 
 

@@ -32,8 +32,8 @@ def test_slices_add_up_to_the_window(kinds: list[tuple[int, int, bool]]) -> None
     assert [part.label for part in seen.slices] == ["0.7 D(16,5)", "0.3 D(64,5)"]
     assert sum(part.requests for part in seen.slices) == seen.requests
     assert sum(part.failed for part in seen.slices) == seen.failed
-    for place, part in enumerate(seen.slices):
-        own = [ttft / 1000 for kind, ttft, ok in kinds if kind == place and ok]
+    for index, part in enumerate(seen.slices):
+        own = [ttft / 1000 for kind, ttft, ok in kinds if kind == index and ok]
         found = part.distributions.get("ttft")
         assert (found.count if found else 0) == len(own)
         if found:

@@ -333,9 +333,9 @@ def with_config(**config: Any) -> dict[str, Any]:
     return thing
 
 
-def overruling(**said: Any) -> dict[str, Any]:
+def overruling(**fields: Any) -> dict[str, Any]:
     thing = runtime()
-    thing["spec"]["supportedModelFormats"][0]["acceleratorConfig"] = {"h100": said}
+    thing["spec"]["supportedModelFormats"][0]["acceleratorConfig"] = {"h100": fields}
     return thing
 
 

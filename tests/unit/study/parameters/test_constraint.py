@@ -181,9 +181,9 @@ def test_a_result_does_not_change_once_the_unknown_number_is_known(tree: Any, va
     """The unknown name is only used as a number, so that no later value can be a type error."""
     text = re.sub(r"\((not |)nowhere\)", r"(\1flag)", written(tree))
     constraint = Constraint.parse(text)
-    said = constraint.holds(VALUES)
+    result = constraint.holds(VALUES)
     later = constraint.holds({**VALUES, "nowhere": value})
-    assert said is None or later is said
+    assert result is None or later is result
 
 
 @given(truths(), truths())
@@ -223,8 +223,8 @@ def parsed_or_error(text: str) -> Constraint | str:
 
 @given(st.text(max_size=60) | st.text("ab-+*/%<>=!()[],.'\" 01andornotimplies_", max_size=60))
 def test_any_text_is_a_constraint_or_a_value_error(text: str) -> None:
-    said = parsed_or_error(text)
-    assert said.startswith("column ") if isinstance(said, str) else said.holds(VALUES) in (True, False, None)
+    result = parsed_or_error(text)
+    assert result.startswith("column ") if isinstance(result, str) else result.holds(VALUES) in (True, False, None)
 
 
 @pytest.mark.parametrize(
@@ -329,8 +329,8 @@ def test_wordings(snapshot: SnapshotAssertion) -> None:
     "text", ["a + " * 240 + "a > 1", "not " * 200 + "a", "a == " * 190 + "a", "a implies " * 95 + "a"]
 )
 def test_long_chains_do_not_overflow_the_stack(text: str) -> None:
-    said = parsed_or_error(text)
-    assert "split it" in said if isinstance(said, str) else said.holds({"a": 1}) in (True, False)
+    result = parsed_or_error(text)
+    assert "split it" in result if isinstance(result, str) else result.holds({"a": 1}) in (True, False)
 
 
 def test_numbers_beyond_a_float_are_faults() -> None:

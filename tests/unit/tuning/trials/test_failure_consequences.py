@@ -24,7 +24,7 @@ PARAMETERS = (
 
 
 def crash(log: str, cause: FailureCause = FailureCause.CRASH_LOADING, code: int = 1) -> Failure:
-    return Failure(cause=cause, message="the server ended with exit code 1 while loading", exit_code=code, log_tail=log)
+    return Failure(cause=cause, message="the server exited with code 1 while loading", exit_code=code, log_tail=log)
 
 
 def trial(number: int, failure: Failure | None, state: TrialState = TrialState.FAILED, **values: Any) -> Trial:

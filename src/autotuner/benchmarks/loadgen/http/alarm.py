@@ -1,4 +1,4 @@
-"""A timer for absolute monotonic times, exact to some ten microseconds.
+"""A timer for absolute monotonic times, accurate to about ten microseconds.
 
 The event loop's own timers count whole milliseconds, so that a request would leave up to a millisecond early or late.
 Linux has timers that are file descriptors, which the loop can wait for; elsewhere the loop's timers must do.

@@ -58,7 +58,7 @@ class Sampler:
             self.end()
 
     def stop(self) -> dict[str, Any]:
-        """Ends the sampler and gives what it has said. Waits for its last sample: call it when the load is over."""
+        """Stops the sampler and returns its report. Waits for the last sample: call it when the load is over."""
         if self._child is None:
             return {"notes": [self._why]}
         try:
@@ -85,5 +85,5 @@ class Sampler:
 
 
 def line_of(said: Mapping[str, Any], zero_ns: int) -> dict[str, Any]:
-    """The worker's line: times in nanoseconds from the window's begin."""
+    """The worker's line: times in nanoseconds from the window's start."""
     return {"kind": "server_metrics", **said, "at_ns": [at - zero_ns for at in said.get("at_ns", ())]}

@@ -134,23 +134,23 @@ def _elements(file: BinaryIO, size: int, longest: int) -> Iterator[RawRow]:
         rest += chunk
         done = begin = 0
         for found, depth_after in zip(*brackets.find(chunk), strict=True):
-            place = found + shift
+            position = found + shift
             if depth_after == 1 and depth == 0 and number == 0:  # the array opens
-                done = place + 1
+                done = position + 1
             elif depth == 1:
                 number += 1
-                between = rest[done:place].strip()
+                between = rest[done:position].strip()
                 if depth_after == 0:
                     if between:
                         raise RowFormError(number, _NOT_AN_OBJECT)
-                    _check_end(rest[place + 1 :], file, number)
+                    _check_end(rest[position + 1 :], file, number)
                     return
-                if rest[place] != _OPEN or between != (b"" if number == 1 else b","):
+                if rest[position] != _OPEN or between != (b"" if number == 1 else b","):
                     raise RowFormError(number, _NOT_AN_OBJECT)
-                begin = place
+                begin = position
             elif depth_after == 1:
-                yield RawRow(number, offset + begin, rest[begin : place + 1])
-                done = place + 1
+                yield RawRow(number, offset + begin, rest[begin : position + 1])
+                done = position + 1
             depth = depth_after
         keep = begin if depth > 1 else done
         rest = rest[keep:]

@@ -36,9 +36,9 @@ def spread_order(costs: NDArray[np.int64], seed: str) -> NDArray[np.int64]:
     stratum = ranks * min(_STRATA, count) // count
     shuffled = np.lexsort((chance, stratum))
     sizes = np.bincount(stratum)
-    place = np.arange(count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    rank = np.arange(count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     jitter = np.array([rng.random() for _ in range(count)])
-    key = (place + jitter) / np.repeat(sizes, sizes)
+    key = (rank + jitter) / np.repeat(sizes, sizes)
     return shuffled[np.argsort(key, kind="stable")].astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""Formats of traces: how one line gives an arrival time, two lengths, and what its prompt shares with others.
+"""Formats of traces: how one line gives an arrival time, two lengths, and the prefix of its prompt.
 
 - Mooncake: JSON lines with ``timestamp`` (milliseconds), ``input_length``, ``output_length`` and ``hash_ids``, each of
   which stands for a block of 512 tokens.
@@ -46,7 +46,7 @@ class Line:
     """Tokens of the prompt; 0 if only its text is known."""
     output: int
     blocks: Sequence[int | str] = ()
-    """Ids of the blocks that the prompt begins with; equal ids at equal places stand for equal tokens."""
+    """Ids of the blocks that the prompt begins with; equal ids at equal positions stand for equal tokens."""
     session: str | None = None
     text: Mapping[str, Any] | None = None
     """``prompt`` or ``messages`` to send as they are."""
@@ -67,11 +67,11 @@ def detect(first: bytes) -> tuple[str, ReadLine, bool]:
             return "own", _own, False
         raise LineError("no trace format has these fields", f"use {FORMATS}", value=", ".join(list(found)[:4]))
     names = _fields(first.decode("utf-8-sig", errors="replace").strip())
-    columns = {name.strip().lower().replace("_", " "): place for place, name in enumerate(names)}
+    columns = {name.strip().lower().replace("_", " "): index for index, name in enumerate(names)}
     for name, wanted, session, read in _TABLES:
         if set(wanted) <= columns.keys():
-            places = [columns[column] for column in wanted]
-            return name, _table_reader(read, places, columns.get(session), len(names)), True
+            indexes = [columns[column] for column in wanted]
+            return name, _table_reader(read, indexes, columns.get(session), len(names)), True
     raise LineError("not a trace", f"use {FORMATS}", value=first[:40].decode(errors="replace").strip())
 
 
@@ -103,7 +103,7 @@ def _count(found: Mapping[str, Any], name: str, least: int) -> int:
 def _ids(found: Mapping[str, Any], name: str, tokens: int, size: int) -> Sequence[int | str]:
     ids = found.get(name) or ()
     if not isinstance(ids, list | tuple) or not all(type(i) is int or type(i) is str for i in ids):
-        raise LineError(f'"{name}" must be a list of integers or texts')
+        raise LineError(f'"{name}" must be a list of integers or strings')
     if tokens and len(ids) > -(-tokens // size):
         raise LineError(f"{len(ids)} blocks of {size} tokens are more than a prompt of {tokens} tokens has")
     return ids
@@ -124,7 +124,7 @@ def _own(line: bytes) -> Line:
         raise LineError(f'unknown field "{unknown[0]}"', f"the fields are {', '.join(sorted(_OWN))}")
     text = {name: found[name] for name in ("prompt", "messages") if found.get(name)}
     if "prompt" in text and not isinstance(text["prompt"], str):
-        raise LineError('"prompt" must be text')
+        raise LineError('"prompt" must be a string')
     messages = text.get("messages", [])
     if not isinstance(messages, list) or not all(
         isinstance(m, dict) and isinstance(m.get("role"), str) for m in messages
@@ -134,7 +134,7 @@ def _own(line: bytes) -> Line:
     size = BLOCK_TOKENS if found.get("block_tokens") is None else _count(found, "block_tokens", 1)
     session = found.get("session")
     if not (session is None or type(session) in (int, str)):
-        raise LineError('"session" must be text or an integer')
+        raise LineError('"session" must be a string or an integer')
     return Line(
         at_s=_number(found, "timestamp"),
         input=tokens,
@@ -155,8 +155,8 @@ def _azure_time(text: str) -> float:
     return zoned.timestamp() + (float(f"0.{digits}") if digits else 0.0)
 
 
-def _table_reader(time_of: Callable[[str], float], places: Sequence[int], session: int | None, width: int) -> ReadLine:
-    at, prompt, answer = places
+def _table_reader(time_of: Callable[[str], float], indexes: Sequence[int], session: int | None, width: int) -> ReadLine:
+    at, prompt, answer = indexes
 
     def read(line: bytes) -> Line | None:
         text = line.decode("utf-8-sig", errors="replace").strip()

@@ -20,7 +20,7 @@ from autotuner.study.base import number_text
 from autotuner.study.workload import TracePart
 
 _BEHIND_S = 1e-3
-"""How long a range without an end goes on after its last request, which belongs to it."""
+"""How long a range without an end continues after its last request, which belongs to it."""
 _SMALLEST = 8
 """Requests of the largest family, to begin with."""
 _SHUFFLED = 4
@@ -39,7 +39,7 @@ _QUARTERS = 4
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a trace. Times in seconds of the trace, from the begin of the range."""
+    """A part of a trace. Times in seconds of the trace, from the start of the range."""
 
     trace: Trace
     """Its requests, with some before and after the range; ``at_s`` is negative before it."""
@@ -100,12 +100,12 @@ def hit_rate(trace: Trace, which: Sequence[int]) -> float:
     """Tokens of each block that are cached, by the block and all those before it; the last block of a prompt may be
     shorter than others."""
     hits = total = 0
-    for place in which:
-        left = int(trace.inputs[place])
+    for index in which:
+        left = int(trace.inputs[index])
         total += left
         chain = 0
         hit = True
-        for block in trace.blocks[place]:
+        for block in trace.blocks[index]:
             chain = hash((chain, block))
             size = min(left, trace.block_tokens)
             left -= size
@@ -122,14 +122,14 @@ def families(trace: Trace, which: Sequence[int], largest: int) -> list[list[int]
     sessions: dict[int, list[int]] = {}
     found: list[list[int]] = []
     begin: list[int] = []
-    for place in which:
-        session = int(trace.sessions[place])
+    for index in which:
+        session = int(trace.sessions[index])
         if session >= 0:
-            sessions.setdefault(session, []).append(place)
-        elif trace.blocks[place]:
-            begin.append(place)
+            sessions.setdefault(session, []).append(index)
+        elif trace.blocks[index]:
+            begin.append(index)
         else:
-            found.append([place])
+            found.append([index])
     groups = [(begin, 0)]
     while groups:
         group, depth = groups.pop()
@@ -137,22 +137,22 @@ def families(trace: Trace, which: Sequence[int], largest: int) -> list[list[int]
             found.append(group)
             continue
         branches: dict[int, list[int]] = {}
-        for place in group:
-            blocks = trace.blocks[place]
+        for index in group:
+            blocks = trace.blocks[index]
             if len(blocks) > depth:
-                branches.setdefault(blocks[depth], []).append(place)
+                branches.setdefault(blocks[depth], []).append(index)
             else:
-                found.append([place])
+                found.append([index])
         groups += [(branch, depth + 1) for branch in branches.values()]
     return [*found, *sessions.values()]
 
 
 def _sampled(trace: Trace, first: int, after: int, behind: int, share: float) -> NDArray[np.int64]:
-    """Places of the requests in a sample, in order.
+    """Indexes of the requests in a sample, in order.
 
     Small families spread a sample best over time, but split prefixes that many requests share: each then costs a first
-    miss that weighs more among fewer requests. So families grow until the sample is like the whole trace. The seeds are
-    fixed: a sample of a trace is always the same one.
+    miss that weighs more among fewer requests. So families grow until the sample resembles the whole trace. The seeds
+    are fixed: a sample of a trace is always the same one.
     """
     inside = range(first, after)
     span = (float(trace.at_s[first]), float(trace.at_s[after - 1]))
@@ -186,7 +186,7 @@ def _sizes(requests: float) -> list[int]:
 
 @dataclass(frozen=True)
 class _Likeness:
-    """What a sample should have in common with the whole."""
+    """Properties that a sample should share with the whole trace."""
 
     hit_rate: float
     input: float
@@ -196,17 +196,17 @@ class _Likeness:
 
     @classmethod
     def of(cls, trace: Trace, which: Sequence[int], span: tuple[float, float]) -> "_Likeness":
-        places = np.asarray(which, dtype=np.int64)
-        counts = np.histogram(trace.at_s[places], _QUARTERS, span)[0] / len(places)
+        indexes = np.asarray(which, dtype=np.int64)
+        counts = np.histogram(trace.at_s[indexes], _QUARTERS, span)[0] / len(indexes)
         return cls(
             hit_rate=hit_rate(trace, which),
-            input=float(trace.inputs[places].mean()),
-            output=float(trace.outputs[places].mean()),
+            input=float(trace.inputs[indexes].mean()),
+            output=float(trace.outputs[indexes].mean()),
             course=tuple(counts.tolist()),
         )
 
     def distance(self, other: "_Likeness") -> float:
-        """1 where a difference is just as large as it may be."""
+        """Differences relative to the tolerance; 1 is exactly at it."""
         lengths = (abs(b / a - 1) if a else 0.0 for a, b in ((self.input, other.input), (self.output, other.output)))
         course = (abs(b - a) for a, b in zip(self.course, other.course, strict=True))
         return max(
@@ -217,8 +217,8 @@ class _Likeness:
 
 
 def _drawn(groups: Sequence[list[int]], share: float, rng: Random) -> list[int]:
-    """Some of the families: of each span of time and each size in proportion, so that the sample keeps the course of
-    the rate and the mix of families."""
+    """Some of the families: of each span of time and each size in proportion, so that the sample keeps the arrival rate
+    over time and the mix of families."""
     ordered = sorted(groups, key=lambda group: (len(group).bit_length(), group[0]))
     size = max(1, round(_SHUFFLED / share))
     kept: list[int] = []

@@ -1,6 +1,6 @@
 """A part of a trace as the load of one window: its time range at a speed is the window.
 
-The part of the trace before the range is the warm-up, as far back as ``warmup`` reaches; what comes behind it keeps the
+The part of the trace before the range is the warm-up, as far back as ``warmup`` reaches; what follows it keeps the
 load up until the requests of the window have ended.
 """
 
@@ -52,7 +52,7 @@ def replay_window(part: TracePart, speed: float, workload: Workload, *, drain_s:
             outputs=tuple(trace.outputs[first:last].tolist()),
             blocks=blocks if any(blocks) else (),
             block_tokens=trace.block_tokens,
-            texts=checked_texts([trace.texts.get(place) for place in range(first, last)]),
+            texts=checked_texts([trace.texts.get(index) for index in range(first, last)]),
             token_ids=workload.token_ids,
         ),
         duration_s=duration_s,
@@ -63,7 +63,7 @@ def replay_window(part: TracePart, speed: float, workload: Workload, *, drain_s:
 
 
 def trace_check(part: TracePart) -> Check:
-    """What the trace holds. Raises ``UsageError`` if it cannot be used."""
+    """Describes the trace. Raises ``UsageError`` if it cannot be used."""
     found = read_part(part)
     of = f" of {found.whole:,}" if part.sample < 1 else ""
     detail = f"{found.trace.format} format: {found.requests:,}{of} requests in {found.span_s:,.0f} s"

@@ -18,7 +18,7 @@ from autotuner.store import files
 MAX_REQUESTS = 5_000_000
 """Requests of the part that is read; also the memory that they take is then still below a gigabyte."""
 AFTER_S = 600.0
-"""Seconds of the trace behind a range that are read: their requests keep the load up until the window's have ended."""
+"""Seconds of the trace after a range that are read: their requests keep the load up until the window's have ended."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,16 +48,16 @@ class Trace:
         return replace(self, at_s=self.at_s - begin_s)
 
     def taken(self, which: NDArray[np.int64]) -> "Trace":
-        """Some of the requests, by their places."""
-        places = which.tolist()
+        """Some of the requests, by their indexes."""
+        indexes = which.tolist()
         return Trace(
             format=self.format,
             at_s=self.at_s[which],
             inputs=self.inputs[which],
             outputs=self.outputs[which],
-            blocks=[self.blocks[place] for place in places],
+            blocks=[self.blocks[index] for index in indexes],
             sessions=self.sessions[which],
-            texts={new: self.texts[old] for new, old in enumerate(places) if old in self.texts},
+            texts={new: self.texts[old] for new, old in enumerate(indexes) if old in self.texts},
             block_tokens=self.block_tokens,
             left_out=self.left_out,
         )

@@ -272,7 +272,7 @@ async def _lines(pod: PodLifecycle, job: _LoadJob, output: _Output, tasks: Backg
         if line_of_log is None:
             tail = "\n".join(frames.other)
             seen = pod.look()
-            how = f"it ended with exit code {seen.exit_code}" if seen else "its pod is gone"
+            how = f"it exited with code {seen.exit_code}" if seen else "its pod is gone"
             message = f"the output of the load generator is incomplete ({how}): {frames.missing()}"
             raise TrialFailedError.benchmark(message, log_tail=tail)
         lines = frames.take(line_of_log)

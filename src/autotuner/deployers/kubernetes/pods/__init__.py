@@ -1,1 +1,1 @@
-"""One pod of ours: what makes it, how far it is, how it ends, and how it is removed."""
+"""The life of one pod: the object that makes it, its phases, its end, and its removal."""

@@ -101,7 +101,7 @@ def look(pod: Json, container: str) -> PodState:
         return PodState(stage, started=_time(running.get("startedAt")), restarts=int(found.get("restartCount", 0)))
     if status.get("phase") in {"Failed", "Succeeded"}:
         why = str(status.get("message") or status.get("reason") or "it ended")
-        return PodState(Stage.ENDED, why, _environment(f"the pod ended before its server ran: {why}"))
+        return PodState(Stage.ENDED, why, _environment(f"the pod terminated before its server ran: {why}"))
     return _waiting(status, found)
 
 

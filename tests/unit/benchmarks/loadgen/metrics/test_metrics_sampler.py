@@ -230,12 +230,12 @@ def test_the_child_samples_until_it_is_stopped_and_its_times_are_the_windows() -
         sampler = Sampler(spec, MetricsAsk(("/metrics",), NAMES, interval_s=0.05))
         while len(server.asked) < 3:
             time.sleep(0.01)
-        said = line_of(sampler.stop(), begun)
+        reported = line_of(sampler.stop(), begun)
         ended = time.monotonic_ns()
-    assert said["kind"] == "server_metrics"
-    assert len(said["at_ns"]) >= 4  # the last one is taken after the stop
-    assert all(0 < at <= ended - begun for at in said["at_ns"])
-    assert set(said["series"]) == {"vllm:num_requests_running"}
+    assert reported["kind"] == "server_metrics"
+    assert len(reported["at_ns"]) >= 4  # the last one is taken after the stop
+    assert all(0 < at <= ended - begun for at in reported["at_ns"])
+    assert set(reported["series"]) == {"vllm:num_requests_running"}
 
 
 def test_a_sampler_ends_with_whoever_started_it() -> None:

@@ -222,7 +222,7 @@ def test_sample_is_always_the_same_and_a_part_of_the_whole(shared: str) -> None:
 def test_sampling_requests_one_by_one_would_lose_hits(shared: str) -> None:
     trace = read_part(TracePart(file=shared)).trace
     rng = Random(1)
-    single = [place for place in range(len(trace)) if rng.random() < 0.1]
+    single = [index for index in range(len(trace)) if rng.random() < 0.1]
     assert hit_rate(trace, range(len(trace))) - hit_rate(trace, single) > 0.04
 
 
