@@ -12,7 +12,8 @@ from autotuner.engines.sglang.engine import Sglang
 from autotuner.engines.simulated import SimulatedSettings
 from autotuner.study.measurement import GpuUse
 from autotuner.study.metric import METRICS
-from autotuner.study_file.forms import ObjectiveForm, SearchForm, SloForm, StudyFile, WorkloadForm
+from autotuner.study_file.forms import SearchForm, StudyFile, WorkloadForm
+from autotuner.study_file.goal_forms import ObjectiveForm, SloForm
 from autotuner.study_file.json_schema import study_schema
 from autotuner.study_file.legacy.task import is_older
 from autotuner.study_file.loader import parse_study

@@ -28,7 +28,7 @@ from autotuner.study.capacity.level_test import LevelPlan
 from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
 from autotuner.study.text.forms import Duration
-from autotuner.study.workload import Concurrency, RequestRate, Scenario, TraceSpeed, Workload
+from autotuner.study.workload import Concurrency, RequestRate, Scenario, Stages, TraceSpeed, Workload
 
 WORKER = "autotuner.benchmarks.loadgen.worker"
 
@@ -242,6 +242,16 @@ def _load(window: Window, replayed: ReplayWindow | None) -> dict[str, Any]:
         return {"concurrency": level.in_flight, "arrivals": "constant", **spans}
     if isinstance(level, RequestRate):
         return {"rate": level.rate, "arrivals": level.arrivals.value, "burstiness": level.burstiness, **spans}
+    if isinstance(level, Stages):
+        length = level.duration_s
+        return {
+            "rate": level.requests / length,
+            "stages": tuple((stage.begin, stage.end, stage.span_s) for stage in level.stages),
+            "arrivals": level.arrivals.value,
+            "burstiness": level.burstiness,
+            "duration_s": length,
+            "max_duration_s": length,
+        }
     raise UsageError.at("workload.speeds", "only a trace is replayed at a speed", value=level.text)
 
 

@@ -50,6 +50,9 @@ def bench(
         list[int] | None, typer.Option("--concurrency", "-c", min=1, help="Requests in flight.")
     ] = None,
     rate: Annotated[list[float] | None, typer.Option("--rate", "-r", help="Requests per second (Poisson).")] = None,
+    stages: Annotated[
+        list[str] | None, typer.Option("--stages", help="A rate that changes, e.g. 2/s:10s,8/s:20s,2..10/s:30s.")
+    ] = None,
     speed: Annotated[
         list[float] | None, typer.Option("--speed", help="Traces: how many times as fast to replay them.")
     ] = None,
@@ -101,8 +104,9 @@ def bench(
         workload = {
             "api": api.value,
             "scenarios": scenario or ["D(128,64)"],
-            "concurrency": concurrency or ([] if rate or speed or _is_trace(scenario) else [1]),
+            "concurrency": concurrency or ([] if rate or stages or speed or _is_trace(scenario) else [1]),
             "rates": rate or [],
+            "stages": stages or [],
             "speeds": speed or [],
             "duration": duration,
             "warmup": warmup,

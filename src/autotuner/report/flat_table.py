@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from autotuner.errors import MissingExtraError, Problem, UsageError
 from autotuner.report.server_diagnosis import diagnosis
-from autotuner.study.measurement import GpuUse, Measurement
+from autotuner.study.measurement import GpuUse, Measurement, Slice
 from autotuner.study.metric import METRICS
 from autotuner.study.trial import Trial
 
@@ -44,6 +44,7 @@ def table_columns(result: StudyResult) -> list[str]:
         *("simulated", "answer", "ending"),
         *("arrived", "overloaded", "thin", "too_few", "uncertainty"),
         *_SERVER_COLUMNS,
+        "slices",
     ]
 
 
@@ -65,6 +66,7 @@ def table_rows(result: StudyResult) -> Iterator[list[object]]:
                 result.ending.value,
                 *_doubts(m),
                 *_server(m),
+                _slices(m),
             ]
 
 
@@ -114,6 +116,24 @@ def _doubts(m: Measurement | None) -> Sequence[object]:
     few = [f"{metric}:{s}" for metric, d in m.distributions.items() for s in _STATISTICS if not d.carries(s)]
     spread = [f"{name.replace(' ', ':')}={half:.3g}" for name, half in m.uncertainty.items()]
     return [m.arrived, m.overloaded, "; ".join(m.thin), "; ".join(few), "; ".join(spread)]
+
+
+def _slices(m: Measurement | None) -> str | None:
+    """The kinds of requests and the stages of a window, divided by semicolons."""
+    if m is None:
+        return None
+    return "; ".join(
+        " ".join([part.label, f"requests={part.requests}", f"failed={part.failed}", *_slice_figures(part)])
+        for part in m.slices
+    )
+
+
+def _slice_figures(part: Slice) -> Iterator[str]:
+    for metric, found in part.distributions.items():
+        for statistic in _STATISTICS:
+            value = found.value(statistic)
+            if value is not None:
+                yield f"{metric}:{statistic}={value:.6g}"
 
 
 def _server(m: Measurement | None) -> Sequence[object]:

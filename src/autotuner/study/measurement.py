@@ -1,6 +1,7 @@
 """Measurements of one scenario at one load level."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import Field
 
@@ -80,8 +81,10 @@ class GpuUse(FrozenModel):
 
 
 class Slice(FrozenModel):
-    """Results of one kind of the requests of a window."""
+    """Results of some of the requests of a window."""
 
+    kind: Literal["part", "stage", "turn"] = "part"
+    """What they have in common: the part of a mix, the stage of a load or the place in a conversation."""
     label: str
     """``0.7 D(128,48)``."""
     requests: int
@@ -125,7 +128,7 @@ class Measurement(FrozenModel):
     """Half-width of the 95% interval relative to the value, by statistic and metric (``p99 ttft``)."""
     warnings: tuple[str, ...] = ()
     slices: tuple[Slice, ...] = ()
-    """The parts of a mix, each by itself; empty for other scenarios."""
+    """The parts of a mix, and the stages of a load, each by itself; empty for other windows."""
     decision: LevelDecision | None = None
     """How the test of the level came out, if the window ended with one."""
     records: str | None = None

@@ -146,7 +146,58 @@ class TraceSpeed(FrozenModel):
         return f"speed={number_text(self.speed)}"
 
 
-LoadLevel = Annotated[Concurrency | RequestRate | TraceSpeed, Field(discriminator="kind")]
+class Stage(FrozenModel):
+    """A part of a window with a rate of its own."""
+
+    begin: float = Field(ge=0, le=1_000_000)
+    """Requests per second at its beginning."""
+    end: float = Field(ge=0, le=1_000_000)
+    """At its end; in between, the rate changes linearly."""
+    span_s: float = Field(gt=0)
+
+    @property
+    def requests(self) -> float:
+        """Expected number of requests."""
+        return (self.begin + self.end) / 2 * self.span_s
+
+    @property
+    def text(self) -> str:
+        """``2/s:10s``, or ``2..10/s:30s`` for a ramp."""
+        ramp = "" if self.begin == self.end else f"..{number_text(self.end)}"
+        return f"{number_text(self.begin)}{ramp}/s:{number_text(self.span_s)}s"
+
+
+class Stages(FrozenModel):
+    """Open loop: requests arrive on a schedule whose rate changes over the window."""
+
+    kind: Literal["stages"] = "stages"
+    stages: tuple[Stage, ...] = Field(min_length=1, max_length=1000)
+    arrivals: Arrivals = Arrivals.POISSON
+    burstiness: float = Field(default=1.0, gt=0)
+    """As for :class:`RequestRate`."""
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the window."""
+        return sum(stage.span_s for stage in self.stages)
+
+    @property
+    def requests(self) -> int:
+        """Number of requests in the window."""
+        return round(sum(stage.requests for stage in self.stages))
+
+    @property
+    def text(self) -> str:
+        """``stages=2/s:10s,8/s:20s``."""
+        kind = "" if self.arrivals is Arrivals.POISSON else f" {self.arrivals.value}"
+        shape = f" burstiness={number_text(self.burstiness)}" if self.arrivals is Arrivals.GAMMA else ""
+        return f"stages={','.join(stage.text for stage in self.stages)}{kind}{shape}"
+
+
+LoadLevel = Annotated[Concurrency | RequestRate | TraceSpeed | Stages, Field(discriminator="kind")]
+
+VARYING = (TraceSpeed, Stages)
+"""Levels whose rate changes within the window. The window is as long as the load itself, and never steady."""
 
 
 class Api(StrEnum):

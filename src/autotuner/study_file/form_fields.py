@@ -20,6 +20,13 @@ class FileForm(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
+def mapped(value: Any) -> Any:
+    """The value, which must be a mapping."""
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a string or a mapping")
+    return value
+
+
 class TraceForm(FileForm):
     """The long form of a trace, for editors; :mod:`autotuner.study.text.traces` reads it."""
 
@@ -56,6 +63,23 @@ class MixForm(FileForm):
     """The long form of a mix, for editors; :mod:`autotuner.study.text.mixes` reads it."""
 
     mix: str | list[str | MixPartForm] = Field(description="Kinds of requests that are sent side by side.")
+
+
+class StageForm(FileForm):
+    """A part of a window with a rate of its own."""
+
+    rate: float | None = Field(default=None, ge=0, description="Requests per second; for a ramp, from and to instead.")
+    begin: float | None = Field(default=None, alias="from", ge=0, description="Rate at the start of a ramp.")
+    to: float | None = Field(default=None, ge=0, description="Rate at its end.")
+    duration: float | str = Field(alias="for", description="Length of the stage, e.g. 30s.")
+
+
+class StagesForm(FileForm):
+    """The long form of a load whose rate changes, for editors; :mod:`autotuner.study.text.stages` reads it."""
+
+    stages: str | list[str | StageForm] = Field(description="Stages in order, e.g. 2/s:10s,2..10/s:30s.")
+    arrivals: str = Field(default="poisson", description="constant, poisson or gamma.")
+    burstiness: float | None = Field(default=None, gt=0, description="Shape of gamma arrivals.")
 
 
 MAX_SEVERAL = 1000

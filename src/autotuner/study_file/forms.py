@@ -11,27 +11,17 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from autotuner.invalid_value import InvalidValueError
-from autotuner.study.base import number_text
-from autotuner.study.metric import METRICS, Direction, Unit
-from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.text.forms import (
-    check_comparison,
-    check_direction,
-    check_statistic,
     checked_speed,
-    known_metric,
     parse_duration,
     parse_long_scenario,
-    parse_objective,
     parse_ratio,
     parse_scenario,
-    parse_slo,
-    parse_threshold,
+    parse_stages,
     path_text,
-    place,
 )
-from autotuner.study.workload import Api, RequestRate, Scenario
+from autotuner.study.workload import Api, RequestRate, Scenario, Stages
 from autotuner.study_file.endpoints import check_endpoint_scenarios, check_endpoint_settings
 from autotuner.study_file.form_fields import (
     FileForm,
@@ -40,23 +30,21 @@ from autotuner.study_file.form_fields import (
     MixForm,
     ParameterForm,
     Setting,
+    StageForm,
+    StagesForm,
     TraceForm,
     checked_variables,
     env_value,
+    mapped,
 )
+from autotuner.study_file.goal_forms import ObjectiveForm, SloForm, long_objective, long_slo
 
 MAX_PARAMETERS = 64
 
 
 def _short(key: str) -> BeforeValidator:
     """Expands a bare string into a mapping with this one key."""
-    return BeforeValidator(lambda v: {key: v} if isinstance(v, str) else _mapping(v), json_schema_input_type=Any)
-
-
-def _mapping(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise ValueError("must be a string or a mapping")
-    return value
+    return BeforeValidator(lambda v: {key: v} if isinstance(v, str) else mapped(v), json_schema_input_type=Any)
 
 
 def _listed(value: Any) -> Any:
@@ -142,21 +130,30 @@ def _rate(value: Any) -> Any:
     return {"rate": value}
 
 
+def _stage_lists(value: Any) -> Any:
+    """A list of loads. A list of mappings is one load, stage by stage."""
+    if isinstance(value, list) and value and all(isinstance(v, Mapping) and "stages" not in v for v in value):
+        return [value]
+    return _listed(value)
+
+
 def _check_kinds(form: "WorkloadForm") -> None:
     """Traces have arrival times of their own, so they are replayed at a speed; nothing else is."""
     traces = [scenario for scenario in form.scenarios if scenario.trace]
     if not traces:
         if form.speeds:
             raise InvalidValueError("has speeds but no trace", remedy="use concurrency or rates, or add trace:FILE")
-        if not form.concurrency and not form.rates:
+        if not form.concurrency and not form.rates and not form.stages:
             raise InvalidValueError("has no load level", remedy="add concurrency, e.g. [1, 8], or rates")
     elif len(traces) < len(form.scenarios):
         raise InvalidValueError("mixes a trace with other scenarios", remedy="measure them in a study of their own")
-    elif form.concurrency or form.rates:
-        raise InvalidValueError("a trace has its own arrivals", remedy="use speeds instead of concurrency and rates")
+    elif form.concurrency or form.rates or form.stages:
+        remedy = "use speeds instead of concurrency, rates and stages"
+        raise InvalidValueError("a trace has its own arrivals", remedy=remedy)
 
 
 _ScenarioInput = str | TraceForm | LengthsForm | MixForm
+_StagesInput = str | StagesForm | list[StageForm]
 
 
 class WorkloadForm(FileForm):
@@ -181,6 +178,12 @@ class WorkloadForm(FileForm):
         list[Annotated[RequestRate, Field(strict=False), BeforeValidator(_rate, json_schema_input_type=Any)]],
         BeforeValidator(_listed, json_schema_input_type=Any),
     ] = Field(default_factory=list, description="Open loop: requests per second, or {rate, arrivals, burstiness}.")
+    stages: Annotated[
+        list[Annotated[Stages, BeforeValidator(parse_stages, json_schema_input_type=_StagesInput)]],
+        BeforeValidator(_stage_lists, json_schema_input_type=_StagesInput | list[_StagesInput]),
+    ] = Field(
+        default_factory=list, description="Open loop: a rate that changes over the window, e.g. 2/s:10s,2..10/s:30s."
+    )
     speeds: Annotated[
         list[Annotated[float, BeforeValidator(checked_speed, json_schema_input_type=int | float)]],
         BeforeValidator(_listed, json_schema_input_type=float | list[float]),
@@ -224,80 +227,17 @@ class WorkloadForm(FileForm):
             raise InvalidValueError(
                 "only prompts of a trace are sent as token IDs", remedy="add api: completions and trace:FILE"
             )
-        levels = [*self.concurrency, *(rate.text for rate in self.rates), *(f"speed {s}" for s in self.speeds)]
+        levels = [
+            *self.concurrency,
+            *(rate.text for rate in self.rates),
+            *(load.text for load in self.stages),
+            *(f"speed {speed}" for speed in self.speeds),
+        ]
         if len(set(levels)) < len(levels):
             raise InvalidValueError("has a load level twice", remedy="remove one")
         if len({s.text for s in self.scenarios}) < len(self.scenarios):
             raise InvalidValueError("has a scenario twice", remedy="remove one")
         return self
-
-
-class ObjectiveForm(FileForm):
-    """The long form of an objective."""
-
-    metric: str = Field(description="Name of the metric.")
-    statistic: str | None = Field(default=None, description="Statistic over requests, e.g. p99, where needed.")
-    direction: str | None = Field(default=None, description="min or max; default: the better direction of the metric.")
-    at: str | None = Field(default=None, description="A single load level, e.g. concurrency=8; default: all.")
-    scenario: str | None = Field(default=None, description="A single scenario; default: all.")
-
-    @model_validator(mode="after")
-    def _sound(self) -> "ObjectiveForm":
-        self.parsed()
-        return self
-
-    def parsed(self) -> Objective:
-        """The objective. Raises ``ValueError`` if its parts do not fit together."""
-        metric = known_metric(self.metric)
-        direction = self.direction or metric.better.value
-        check_direction(metric, direction)
-        check_statistic(metric, self.statistic, needed=direction)
-        at, scenario = place(self.at, self.scenario)
-        return Objective(
-            metric=metric.name, statistic=self.statistic, direction=Direction(direction), at=at, scenario=scenario
-        )
-
-
-class SloForm(FileForm):
-    """The long form of an SLO."""
-
-    metric: str = Field(description="Name of the metric.")
-    statistic: str | None = Field(default=None, description="Statistic, e.g. p99; none: bound on every request.")
-    at_most: int | float | str | None = Field(default=None, description="Upper bound; times need a unit: 200ms.")
-    at_least: int | float | str | None = Field(default=None, description="Lower bound.")
-    threshold: int | float | str | None = Field(default=None, description="Bound in the worse direction of the metric.")
-    weight: float = Field(default=1.0, ge=0, le=10**9, description="Weight of a violation if the bound is soft.")
-    hard: bool = Field(default=True, description="If false, a violation only lowers the rank.")
-    at: str | None = Field(default=None, description="A single load level, e.g. concurrency=8; default: all.")
-    scenario: str | None = Field(default=None, description="A single scenario; default: all.")
-
-    @model_validator(mode="after")
-    def _sound(self) -> "SloForm":
-        self.parsed()
-        return self
-
-    def parsed(self) -> SLO:
-        """The SLO. Raises ``ValueError`` if its parts do not fit together."""
-        metric = known_metric(self.metric)
-        check_statistic(metric, self.statistic)
-        given = {k: v for k in ("at_most", "at_least", "threshold") if (v := getattr(self, k)) is not None}
-        if len(given) != 1:
-            raise ValueError("needs exactly one of at_most, at_least and threshold")
-        [(key, bound)] = given.items()
-        worse = Comparison.LE if metric.better is Direction.MIN else Comparison.GE
-        comparison = {"at_most": Comparison.LE, "at_least": Comparison.GE}.get(key, worse)
-        check_comparison(metric, comparison)
-        at, scenario = place(self.at, self.scenario)
-        return SLO(
-            metric=metric.name,
-            statistic=self.statistic,
-            comparison=comparison,
-            threshold=parse_threshold(bound, metric),
-            at=at,
-            scenario=scenario,
-            hard=self.hard,
-            weight=self.weight,
-        )
 
 
 class SearchForm(FileForm):
@@ -327,28 +267,6 @@ class ConfirmForm(FileForm):
         le=1000,
         description="Number of best configurations to measure again alongside the default.",
     )
-
-
-def _objective(value: Any) -> Any:
-    if not isinstance(value, str):
-        return _mapping(value)
-    found = parse_objective(value)
-    return {**found.model_dump(), "direction": found.direction.value}
-
-
-def _slo(value: Any) -> Any:
-    if not isinstance(value, str):
-        return _mapping(value)
-    found = parse_slo(value)
-    bound = number_text(found.threshold) + ("s" if METRICS[found.metric].unit is Unit.SECONDS else "")
-    key = "at_most" if found.comparison is Comparison.LE else "at_least"
-    return {
-        "metric": found.metric,
-        "statistic": found.statistic,
-        key: bound,
-        "at": found.at,
-        "scenario": found.scenario,
-    }
 
 
 ListOf = BeforeValidator(_listed, json_schema_input_type=Any)
@@ -394,11 +312,12 @@ class StudyFile(FileForm):
     )
     workload: WorkloadForm = Field(description="The load to measure with.")
     objective: Annotated[
-        list[Annotated[ObjectiveForm, BeforeValidator(_objective, json_schema_input_type=str | ObjectiveForm)]], ListOf
+        list[Annotated[ObjectiveForm, BeforeValidator(long_objective, json_schema_input_type=str | ObjectiveForm)]],
+        ListOf,
     ] = Field(min_length=1, description="What to optimize, e.g. max output_throughput; several give a Pareto front.")
-    slo: Annotated[list[Annotated[SloForm, BeforeValidator(_slo, json_schema_input_type=str | SloForm)]], ListOf] = (
-        Field(default_factory=list, description="SLOs to meet, e.g. p99 ttft <= 200ms.")
-    )
+    slo: Annotated[
+        list[Annotated[SloForm, BeforeValidator(long_slo, json_schema_input_type=str | SloForm)]], ListOf
+    ] = Field(default_factory=list, description="SLOs to meet, e.g. p99 ttft <= 200ms.")
     min_success_rate: Ratio = Field(default=0.99, ge=0, le=1, description="Minimum success rate of a winner.")
     search: Annotated[SearchForm, _short("strategy")] = Field(
         default=SearchForm(), description="Search strategy and budget: a strategy, or {strategy, trials, ..}."

@@ -7,7 +7,8 @@ from typing import Any
 from autotuner.study.metric import METRICS, STATISTICS
 from autotuner.study.parameters.portable import PRESET, SECTIONS, SPELLINGS, Section
 from autotuner.study_file.form_fields import ParameterForm
-from autotuner.study_file.forms import ModelForm, ObjectiveForm, SloForm, StudyFile, WorkloadForm
+from autotuner.study_file.forms import ModelForm, StudyFile, WorkloadForm
+from autotuner.study_file.goal_forms import ObjectiveForm, SloForm
 
 _SECTIONS = {"engines": "engine", "deployers": "deploy", "benchmarks": "benchmark", "searches": "search"}
 

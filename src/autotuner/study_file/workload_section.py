@@ -21,7 +21,7 @@ def workload_of(form: WorkloadForm, resolved: Callable[[str], str]) -> Workload:
     return Workload(
         api=form.api,
         scenarios=tuple(_resolved(scenario, resolved) for scenario in form.scenarios),
-        levels=(*closed, *form.rates, *(TraceSpeed(speed=speed) for speed in speeds)),
+        levels=(*closed, *form.rates, *form.stages, *(TraceSpeed(speed=speed) for speed in speeds)),
         warmup_s=form.warmup,
         duration_s=form.duration,
         max_duration_s=form.max_duration,

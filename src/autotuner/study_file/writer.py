@@ -14,8 +14,9 @@ from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.parameters.parameter import Choices, Domain
 from autotuner.study.parameters.portable import is_portable
 from autotuner.study.spec import SearchSpec, StudySpec
+from autotuner.study.text.stages import PREFIX as STAGES
 from autotuner.study.text.traces import trace_text
-from autotuner.study.workload import Arrivals, Concurrency, RequestRate, Scenario, TraceSpeed, Workload
+from autotuner.study.workload import Arrivals, Concurrency, RequestRate, Scenario, Stages, TraceSpeed, Workload
 from autotuner.study_file.located_document import core_value
 from autotuner.study_file.portable_sections import written_sections
 
@@ -84,6 +85,7 @@ def _workload(workload: Workload) -> dict[str, Any]:
         "scenarios": [_scenario(scenario) for scenario in workload.scenarios],
         "concurrency": [level.in_flight for level in workload.levels if isinstance(level, Concurrency)],
         "rates": [_rate(level) for level in workload.levels if isinstance(level, RequestRate)],
+        "stages": [level.text.removeprefix(STAGES) for level in workload.levels if isinstance(level, Stages)],
         "speeds": [level.speed for level in workload.levels if isinstance(level, TraceSpeed)],
         "warmup": _seconds(workload.warmup_s),
         "duration": _seconds(workload.duration_s),

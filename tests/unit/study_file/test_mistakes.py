@@ -154,6 +154,10 @@ WORKLOADS: list[tuple[dict[str, Any], str, str, Facts]] = [
     ({"scenarios": "mix:1 D(8,8)"}, "workload.scenarios", "mix:1 D(8,8)", ("2 to 1000",)),
     ({"scenarios": "mix:0% D(8,8) + 3 D(9,9)"}, "workload.scenarios", "mix:0% D(8,8) + 3 D(9,9)", ("above 0",)),
     ({"scenarios": {"mix": ["D(8,8)", "dataset:x"]}}, "workload.scenarios", "{mix}", ("dataset:x",)),
+    ({"stages": "2/s:10q"}, "workload.stages", "2/s:10q", ("stage 1", "2/s:10s")),
+    ({"stages": [[{"rate": 2, "for": "1s"}, {"rate": 2}]]}, "workload.stages[0]", "(a list)", ("stage 2",)),
+    ({"stages": ["1/s:9s", "1/s:9s"]}, "workload", "{scenarios, concurrency, stages}", ("twice",)),
+    ({"scenarios": "trace:t", "stages": "2/s:9s"}, "workload", "{scenarios, concurrency, stages}", ("speeds",)),
     ({"scenarios": {"mix": [{"wght": 2, "scenario": "D(8,8)"}]}}, "workload.scenarios", "{mix}", ("weight",)),
 ]  # fmt: skip
 VARIABLES: list[tuple[dict[str, Any], str, str, Facts]] = [

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from autotuner.errors import Problem
 from autotuner.secrets import has_secret_form, looks_secret, secrets_in
 from autotuner.study.spec import StudySpec
-from autotuner.study.workload import Api, Concurrency, TraceSpeed, Workload
+from autotuner.study.workload import Api, Concurrency, RequestRate, Stages, TraceSpeed, Workload
 
 _NATIVE = "or use benchmark: native"
 _OWN_FIELDS = ("ignore_eos", "messages", "model", "stream", "stream_options", "system_message")
@@ -60,6 +60,9 @@ def refusals(workload: Workload, backend: str, extra_args: Sequence[str]) -> lis
     return [*load_refusals(workload), *_request_refusals(workload, backend), *_option_refusals(extra_args)]
 
 
+_KEYS: dict[type, str] = {RequestRate: "rates", Stages: "stages", TraceSpeed: "speeds"}
+
+
 def load_refusals(workload: Workload) -> Iterator[Problem]:
     """Parts of a load that genai-bench cannot send, whatever its options."""
     if workload.api is not Api.CHAT:
@@ -73,7 +76,7 @@ def load_refusals(workload: Workload) -> Iterator[Problem]:
         if not isinstance(level, Concurrency):
             why = "genai-bench has no open loop; it keeps a fixed number of requests in flight"
             yield Problem(
-                where="workload.speeds" if isinstance(level, TraceSpeed) else "workload.rates",
+                where=f"workload.{_KEYS[type(level)]}",
                 value=level.text,
                 why=why,
                 remedy=f"use workload.concurrency, {_NATIVE}",

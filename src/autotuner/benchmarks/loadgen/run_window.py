@@ -4,7 +4,6 @@ import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from math import ceil
 from random import Random
 from time import monotonic, monotonic_ns
 from typing import Any
@@ -22,7 +21,7 @@ from autotuner.benchmarks.loadgen.prefix_prompts import PrefixFactory
 from autotuner.benchmarks.loadgen.priming import prime
 from autotuner.benchmarks.loadgen.prompts import RequestFactory
 from autotuner.benchmarks.loadgen.replay_prompts import ReplayFactory
-from autotuner.benchmarks.loadgen.schedule import arrivals
+from autotuner.benchmarks.loadgen.schedule import window_arrivals
 from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
 from autotuner.benchmarks.loadgen.tokens import counter
 from autotuner.benchmarks.loadgen.window import Window
@@ -131,21 +130,9 @@ async def _closed(spec: WorkerSpec, load: Load, window: Window, factory: Request
 
 
 async def _open(spec: WorkerSpec, load: Load, window: Window, factory: RequestFactory, ready: list[Request]) -> None:
-    """Runs an open loop on a schedule drawn in advance.
-
-    After the warm-up, the schedule consists of parts as long as the shortest window, each of which offers exactly the
-    requested rate. Arrivals after the window's end keep the load up until its last requests have ended.
-    """
+    """Runs an open loop on a schedule drawn in advance."""
     rate = spec.rate or 1.0
-    # Levels of one search must not share their arrivals: a lucky draw would repeat at every rate.
-    rng = Random(f"{spec.seed}:arrivals" if spec.level is None else f"{spec.seed}:{spec.salt}:arrivals")
-    warm = arrivals(spec.arrivals, rate, spec.warmup_s, rng, burstiness=spec.burstiness)
-    parts = ceil((max(spec.max_duration_s, spec.duration_s) + spec.drain_s) / spec.duration_s)
-    main = [
-        part * spec.duration_s + at
-        for part in range(parts)
-        for at in arrivals(spec.arrivals, rate, spec.duration_s, rng, burstiness=spec.burstiness)
-    ]
+    warm, main = window_arrivals(spec)
     _prebuild(ready, factory, len(warm) + max(1, round(rate * spec.duration_s)))
     await load.connections.prepare(min(512, max(8, round(rate))))
     begin = monotonic_ns() + _START_DELAY_NS
@@ -155,7 +142,8 @@ async def _open(spec: WorkerSpec, load: Load, window: Window, factory: RequestFa
     await asyncio.sleep(max(0.0, (opens - monotonic_ns()) / 1e9))
     if spec.level is not None:
         await _turned_over(spec, load)
-    await window.run()
+    # Each request belongs to the stage in which it is due, so the window begins and ends exactly on schedule.
+    await window.run(opens if spec.stages else None)
 
 
 async def _replay(spec: WorkerSpec, load: Load, window: Window, factory: ReplayFactory) -> None:

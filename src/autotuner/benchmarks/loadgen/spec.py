@@ -130,6 +130,9 @@ class WorkerSpec:
     rate: float | None = None
     arrivals: str = "poisson"
     burstiness: float = 1.0
+    stages: tuple[tuple[float, float, float], ...] = ()
+    """Rate at the start and at the end, and length, of each part of a window with a changing rate. ``rate`` is then the
+    mean rate in the window, which is neither extended nor cut."""
     warmup_s: float = 2.0
     duration_s: float = 30.0
     max_duration_s: float = 0.0
@@ -200,6 +203,7 @@ class WorkerSpec:
             raw["access"] = access_from(raw["access"])
         if raw.get("server_metrics"):
             raw["server_metrics"] = MetricsAsk(**raw["server_metrics"])
+        raw["stages"] = _tupled(raw.get("stages") or [])
         if raw.get("level"):
             level = dict(raw["level"])
             for name in ("metrics", "limits", "allowed", "dispersions"):

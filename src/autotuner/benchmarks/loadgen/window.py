@@ -104,7 +104,7 @@ class Window:
                 return 0.0
             except TimeoutError:
                 pass
-            if self._spec.replay is not None:
+            if self._spec.replay is not None or self._spec.stages:
                 return 0.0
             # A longer window helps neither with a growing backlog nor with a server that fails every request.
             overloaded = self._spec.concurrency is None and len(self._load.in_flight) > self.backlog_limit

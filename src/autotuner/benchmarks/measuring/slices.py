@@ -1,35 +1,66 @@
-"""Results of each kind of request in a mix by itself."""
+"""Results of some of a window's requests: the kinds of a mix, the stages of a load."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import accumulate
+from typing import Literal
 
-from autotuner.benchmarks.measuring.population import Population
+from autotuner.benchmarks.measuring.population import NS, Population, Request
+from autotuner.benchmarks.measuring.requirements import Requirements
 from autotuner.study.measurement import Distribution, Slice
 from autotuner.study.text.forms import parse_scenario
+from autotuner.study.workload import Stages
+
+Distributions = Callable[[Population], Mapping[str, Distribution]]
+_Group = tuple[Literal["part", "stage", "turn"], str, Callable[[Request], bool]]
 
 
-def mix_slices(
-    population: Population, scenario: str, distributions: Callable[[Population], Mapping[str, Distribution]]
+def window_slices(
+    population: Population, requirements: Requirements, distributions: Distributions
 ) -> tuple[Slice, ...]:
-    """One slice for each part of a mix, also for those without requests.
+    """One slice for each part of a mix and for each stage of a load, also for those without requests.
 
     Args:
         population: All requests of the window.
-        scenario: The scenario's text.
+        requirements: What the window was measured for.
         distributions: Computes the latencies of a part of the population.
     """
-    if not any(request.row["part"] is not None for request in population.requests):
-        return ()
-    found = []
-    for index, part in enumerate(parse_scenario(scenario).mix):
-        own = replace(population, requests=tuple(r for r in population.requests if r.row["part"] == index))
-        counted = own.counted
-        found.append(
-            Slice(
-                label=part.text,
-                requests=len(counted),
-                failed=len(counted) - len(own.successes),
-                distributions=distributions(own),
-            )
-        )
-    return tuple(found)
+    groups = [*_parts(population, requirements.scenario), *_stages(requirements)]
+    return tuple(_slice(population, group, distributions) for group in groups)
+
+
+def _slice(population: Population, group: _Group, distributions: Distributions) -> Slice:
+    kind, label, belongs = group
+    own = replace(population, requests=tuple(filter(belongs, population.requests)))
+    counted = own.counted
+    return Slice(
+        kind=kind,
+        label=label,
+        requests=len(counted),
+        failed=len(counted) - len(own.successes),
+        distributions=distributions(own),
+    )
+
+
+def _parts(population: Population, scenario: str) -> Iterator[_Group]:
+    if any(request.row["part"] is not None for request in population.requests):
+        for index, part in enumerate(parse_scenario(scenario).mix):
+            yield "part", part.text, lambda request, index=index: request.row["part"] == index  # type: ignore[misc]
+
+
+def _stages(requirements: Requirements) -> Iterator[_Group]:
+    """Requests belong to the stage in which they were scheduled."""
+    if not isinstance(requirements.level, Stages):
+        return
+    stages = requirements.level.stages
+    ends = accumulate(stage.span_s for stage in stages)
+    for number, (stage, end) in enumerate(zip(stages, ends, strict=True), start=1):
+        yield "stage", f"stage {number}: {stage.text}", _scheduled(end - stage.span_s, end)
+
+
+def _scheduled(begin_s: float, end_s: float) -> Callable[[Request], bool]:
+    def inside(request: Request) -> bool:
+        scheduled = request.row["scheduled_ns"]
+        return scheduled is not None and begin_s <= scheduled * NS < end_s
+
+    return inside

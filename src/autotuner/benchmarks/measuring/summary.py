@@ -26,13 +26,13 @@ from autotuner.benchmarks.measuring.population import (
 from autotuner.benchmarks.measuring.rates import Output, output_of, rates_of
 from autotuner.benchmarks.measuring.records import Records, RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits, Requirements
-from autotuner.benchmarks.measuring.slices import mix_slices
+from autotuner.benchmarks.measuring.slices import window_slices
 from autotuner.benchmarks.measuring.steadiness import check_steadiness, tokens_by_half
 from autotuner.benchmarks.measuring.unanswered_stats import expected_answer_s, first_messages
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck
 from autotuner.study.metric import fewest_samples
 from autotuner.study.objective import metric_text
-from autotuner.study.workload import TraceSpeed
+from autotuner.study.workload import VARYING, Stages
 
 _LENGTH_TOLERANCE = 0.1
 """Relative difference between requested and actual prompt lengths that is not worth a warning."""
@@ -61,7 +61,8 @@ def summarize(records: Records, *, name: str | None = None) -> Measurement:
     scalars = rates_of(population, output, requirements, info)
     check = _self_check(records, requirements.limits, distributions)
     steady, drift = _steadiness(population, requirements, info, output)
-    overload = _overload(population, window_s)
+    # Stages may exceed what the server takes for a while; their latencies do not depend on the window's length.
+    overload = None if isinstance(requirements.level, Stages) else _overload(population, window_s)
     spread = {} if info.untimed else _uncertainty(population, requirements, output, window_s)
     return Measurement(
         scenario=requirements.scenario,
@@ -88,7 +89,7 @@ def summarize(records: Records, *, name: str | None = None) -> Measurement:
             *_warnings(records, population),
             *info.notes,
         ),
-        slices=mix_slices(population, requirements.scenario, lambda part: _distributions(part, info)),
+        slices=window_slices(population, requirements, lambda part: _distributions(part, info)),
         decision=requirements.decision,
         records=name,
         started_at=info.begin_epoch_s,
@@ -109,8 +110,8 @@ def _steadiness(
     population: Population, requirements: Requirements, info: RunInfo, output: Output
 ) -> tuple[bool, list[str]]:
     """Whether the window was steady, and the reasons if it was not."""
-    if isinstance(requirements.level, TraceSpeed):
-        return True, []  # the load of a trace changes over time by itself
+    if isinstance(requirements.level, VARYING):
+        return True, []  # the load changes over time by itself
     if info.untimed:
         return True, [_UNTIMED]
     latency = "ttft" if info.answers == "streamed" else "e2e_latency"
@@ -148,8 +149,8 @@ def _thin(requirements: Requirements, finished: int, output: Output | None, wind
         reasons.append(f"{finished} finished requests, at least {requirements.fewest} are needed")
     first, second = (0.0, 0.0) if output is None else tokens_by_half(output.chunks, window_s)
     allowed = max(_COLLAPSE, 4 / math.sqrt(max(finished, 1)))
-    replayed = isinstance(requirements.level, TraceSpeed)  # its rate changes by itself
-    if requirements.fewest and not replayed and abs(second - first) > allowed * (first + second) / 2:
+    varying = isinstance(requirements.level, VARYING)
+    if requirements.fewest and not varying and abs(second - first) > allowed * (first + second) / 2:
         unit = "" if output is None else output.unit
         rates = f"from {first / window_s * 2:.0f} to {second / window_s * 2:.0f} {unit}"
         reasons.append(f"throughput went {rates} within the window")

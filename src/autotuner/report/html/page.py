@@ -20,6 +20,7 @@ from autotuner.report.html.sections import (
     trials_section,
 )
 from autotuner.report.html.server_section import server_section
+from autotuner.report.html.slices_section import slices_section
 from autotuner.report.html.style import POLICY, SCRIPT, STYLE
 from autotuner.report.numbers import percent
 from autotuner.report.result import StudyResult
@@ -120,6 +121,7 @@ def _sections(result: StudyResult) -> list[tuple[str, str, list[Child]]]:
         ("progress", "Search", [f for f in (progress_figure(result), tradeoff_figure(result)) if f]),
         ("parameters", "Parameter importance", parameters_section(result)),
         ("trials", "All trials", trials_section(result)),
+        ("parts", "Parts of the load", slices_section(result)),
         ("server", "What the servers saw", server_section(result)),
         ("gpus", "GPUs and energy", gpus_section(result)),
         ("failures", "Failures", failures_section(failures)),

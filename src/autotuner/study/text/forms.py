@@ -20,9 +20,19 @@ from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.text import documents as document_forms
 from autotuner.study.text import mixes
 from autotuner.study.text import prefixes as prefix_forms
+from autotuner.study.text import stages as stage_forms
 from autotuner.study.text.options import split_options
 from autotuner.study.text.traces import PREFIX, long_form, made_part, split_trace, trace_text
-from autotuner.study.workload import Arrivals, Concurrency, LoadLevel, RequestRate, Scenario, TokenLengths, TraceSpeed
+from autotuner.study.workload import (
+    Arrivals,
+    Concurrency,
+    LoadLevel,
+    RequestRate,
+    Scenario,
+    Stages,
+    TokenLengths,
+    TraceSpeed,
+)
 
 _UNITS = {"us": "1e-6", "µs": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "min": "60", "h": "3600"}
 _NUMBER = r"[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|\.[0-9]+"
@@ -206,8 +216,11 @@ _LEVEL = re.compile(
 
 
 def parse_level(text: str) -> LoadLevel:
-    """A load level: ``concurrency=8``, ``rate=4/s poisson`` or, for a trace, ``speed=2``."""
-    match = _LEVEL.fullmatch(" ".join(text.split()))
+    """A load level: ``concurrency=8``, ``rate=4/s poisson``, ``stages=2/s:10s,8/s:9s`` or, for a trace, ``speed=2``."""
+    bare = " ".join(text.split())
+    if bare.startswith(stage_forms.PREFIX):
+        return stage_forms.parse_stages(bare.removeprefix(stage_forms.PREFIX), parse_duration)
+    match = _LEVEL.fullmatch(bare)
     if match is None:
         raise InvalidValueError("not a load level", remedy="write e.g. concurrency=8 or rate=4")
     if match["n"]:
@@ -225,6 +238,11 @@ def parse_level(text: str) -> LoadLevel:
     if not 0 < rate <= 1_000_000 or not 0 < shape <= 1_000_000:
         raise ValueError("a rate and its burstiness must be above 0 and at most 1000000")
     return RequestRate(rate=rate, arrivals=Arrivals(kind), burstiness=shape)
+
+
+def parse_stages(value: Any) -> Stages:
+    """A load whose rate changes: ``2/s:10s,8/s:20s``, or its long form."""
+    return stage_forms.long_stages(value, parse_duration)
 
 
 def checked_speed(value: Any) -> float:

@@ -13,7 +13,7 @@ from autotuner.study.base import FrozenModel
 from autotuner.study.check import Check
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.spec import StudySpec
-from autotuner.study.workload import TraceSpeed
+from autotuner.study.workload import Stages, TraceSpeed
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.resume_decision import Standing
 
@@ -136,7 +136,7 @@ def trial_s(spec: StudySpec, *, extended: bool = False) -> float:
 
 
 def _windows_s(spec: StudySpec, *, extended: bool = False) -> Iterator[float]:
-    """Duration of each window of a trial; that of a trace is its own."""
+    """Duration of each window of a trial; that of a trace or of stages is its own."""
     workload = spec.workload
     for scenario in workload.scenarios:
         for level in workload.levels:
@@ -144,6 +144,8 @@ def _windows_s(spec: StudySpec, *, extended: bool = False) -> Iterator[float]:
             if scenario.trace is not None and isinstance(level, TraceSpeed):
                 with suppress(UsageError):  # the preflight says what is wrong with the file
                     length = window_s(scenario.trace, level.speed)
+            elif isinstance(level, Stages):
+                length = level.duration_s
             yield length
 
 

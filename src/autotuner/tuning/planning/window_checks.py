@@ -7,7 +7,7 @@ from autotuner.study.check import Check
 from autotuner.study.metric import METRICS, fewest_samples
 from autotuner.study.objective import SLO, Objective, metric_text
 from autotuner.study.spec import StudySpec
-from autotuner.study.workload import LoadLevel, RequestRate, Workload
+from autotuner.study.workload import LoadLevel, RequestRate, Stages, Workload
 
 _GAPS = ("itl", "itl_token")
 """Pooled over the gaps of all answers, so that a few requests are enough."""
@@ -35,6 +35,9 @@ def _bound(workload: Workload) -> Check:
     if any(scenario.trace for scenario in workload.scenarios):
         early = "" if workload.requests is None else f"; ends early after {workload.requests} requests"
         return Check.ok("window", f"the time range of each trace at each speed{early}")
+    if all(isinstance(level, Stages) for level in workload.levels):
+        lengths = sorted({level.duration_s for level in workload.levels if isinstance(level, Stages)})
+        return Check.ok("window", f"the stages of each load: {', '.join(map(number_text, lengths))} s")
     parts = [f"{number_text(workload.duration_s)} s"]
     if workload.longest_s > workload.duration_s:
         parts.append(
@@ -63,6 +66,7 @@ def _percentiles(spec: StudySpec) -> Iterator[tuple[str, str, list[LoadLevel]]]:
 def _most_requests(workload: Workload, level: LoadLevel) -> int | None:
     """Most requests that a window can contain; None if that depends on the server."""
     offered = round(level.rate * workload.longest_s) if isinstance(level, RequestRate) else None
+    offered = level.requests if isinstance(level, Stages) else offered
     known = [n for n in (offered, workload.requests) if n is not None]
     return min(known) if known else None
 

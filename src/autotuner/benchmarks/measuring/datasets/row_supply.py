@@ -11,7 +11,7 @@ from autotuner.benchmarks.measuring.datasets.datasets import ESTIMATED, Dataset,
 from autotuner.benchmarks.measuring.datasets.row_pool import Draw, RowPool, ServerRows
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
-from autotuner.study.workload import Concurrency, LoadLevel, TraceSpeed, Workload
+from autotuner.study.workload import Concurrency, LoadLevel, Stages, TraceSpeed, Workload
 
 MOST_ROWS = 100_000
 FEWEST_ROWS = 1_000
@@ -90,6 +90,9 @@ def rows_wanted(workload: Workload, level: LoadLevel, drain_s: float, mean_outpu
     if isinstance(level, Concurrency):
         fastest = _FASTEST_ANSWER_S + _FASTEST_TOKEN_S * (mean_output if workload.ignore_eos else 1.0)
         needed = level.in_flight * (2 + span_s / fastest)
+    elif isinstance(level, Stages):
+        ends = level.stages[0].begin * workload.warmup_s + level.stages[-1].end * drain_s
+        needed = 1 + level.requests + ends
     else:
         needed = 1 + level.rate * span_s
     return round(min(MOST_ROWS, max(FEWEST_ROWS, needed)))

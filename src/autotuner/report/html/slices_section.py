@@ -1,0 +1,52 @@
+"""The report's section on the parts of each window: kinds of requests, stages of a load."""
+
+from autotuner.report.html.markup import Child, Html, element
+from autotuner.report.html.tables import cell, table
+from autotuner.report.numbers import UNSURE, with_unit
+from autotuner.report.result import StudyResult
+from autotuner.study.measurement import Measurement, Slice
+from autotuner.study.simulated import MARK
+from autotuner.study.trial import Trial
+
+_MOST_ROWS = 200
+"""Rows shown; more are in the CSV export."""
+_METRICS = ("ttft", "tpot", "e2e_latency")
+_HEADS = (
+    "trial", "configuration", "load", "part", "requests", "failed", "TTFT p50 / p99", "TPOT p50 / p99",
+    "latency p50 / p99",
+)  # fmt: skip
+
+
+def slices_section(result: StudyResult) -> list[Child]:
+    """A row per trial, window and part of it."""
+    found = [(t, m, part) for t in result.trials for m in t.measurements for part in m.slices]
+    if not found:
+        return []
+    rows = [_row(*row) for row in found[:_MOST_ROWS]]
+    parts: list[Child] = [table("Parts of every window", _HEADS, rows, numbers=range(4, len(_HEADS)))]
+    if len(found) > _MOST_ROWS:
+        parts.append(element("p", f"{len(found) - _MOST_ROWS} more are in the CSV export.", class_="small"))
+    return parts
+
+
+def _row(trial: Trial, measured: Measurement, part: Slice) -> Html:
+    return element(
+        "tr",
+        element("th", trial.number, scope="row"),
+        element("td", trial.configuration.text + (f" ({MARK})" if trial.simulated else ""), class_="set"),
+        element("td", f"{measured.scenario}, {measured.level.text}"),
+        element("td", part.label),
+        [
+            cell(text, number=True)
+            for text in (str(part.requests), str(part.failed), *(_pair(part, metric) for metric in _METRICS))
+        ],
+    )
+
+
+def _pair(part: Slice, metric: str) -> str:
+    found = part.distributions.get(metric)
+    if found is None:
+        return "-"
+    return " / ".join(
+        f"{'' if found.carries(s) else UNSURE}{with_unit(metric, found.value(s))}" for s in ("p50", "p99")
+    )
