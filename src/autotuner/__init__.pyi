@@ -57,7 +57,6 @@ from autotuner.study.capacity.result import CapacityLevel as CapacityLevel
 from autotuner.study.capacity.result import CapacityReport as CapacityReport
 from autotuner.study.capacity.result import CapacityResult as CapacityResult
 from autotuner.study.capacity.result import LevelCheck as LevelCheck
-from autotuner.study.capacity.result import LoadUnit as LoadUnit
 from autotuner.study.capacity.result import Verification as Verification
 from autotuner.study.check import Check as Check
 from autotuner.study.check import CheckStatus as CheckStatus
@@ -74,6 +73,7 @@ from autotuner.study.trial import TrialRole as TrialRole
 from autotuner.study.trial import TrialState as TrialState
 from autotuner.study.verdict import Verdict as Verdict
 from autotuner.study.verdict import Violation as Violation
+from autotuner.study.workload import LoadUnit as LoadUnit
 from autotuner.study_file.loader import LoadedStudy as LoadedStudy
 from autotuner.tuning.capacity_session import CapacityStoppedError as CapacityStoppedError
 from autotuner.tuning.ending import Ending as Ending

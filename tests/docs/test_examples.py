@@ -26,6 +26,8 @@ EXAMPLES = sorted([*ROOT.glob("examples/*.yaml"), *ROOT.glob("examples/*.json")]
 TRIALS = 2
 SHORT = {name: value for name, value in calm_workload(requests=4).items() if name not in {"scenarios", "concurrency"}}
 """Settings for short windows, without a load."""
+SHORT_SEARCH = {"warmup": "0s", "max_requests": 300, "max_duration": "6s"}
+"""The same for a capacity search, which chooses its own load."""
 
 pytestmark = pytest.mark.real
 
@@ -65,7 +67,7 @@ def shortened(path: Path, model: Path, url: str) -> dict[str, Any]:
         data["benchmark"] |= {"max_requests_per_iteration": 4, "traffic_scenarios": ["D(16,8)"]}
         return dict(data)
     data["name"] = path.stem
-    data["workload"] |= SHORT
+    data["workload"] |= SHORT_SEARCH if data["workload"].get("load") else SHORT
     data.setdefault("benchmark", dict(CALM_BENCHMARK))
     if "url" in (data.get("deploy") or {}):
         data["deploy"]["url"] = url

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from autotuner.api.options import ConnectionOptions
     from autotuner.benchmarks.measure_url import BenchReport
-    from autotuner.study.capacity.result import CapacityLevel, CapacityReport, LoadUnit, Verification
+    from autotuner.study.capacity.result import CapacityLevel, CapacityReport
+    from autotuner.study.workload import LoadUnit
 
 
 class RunningServers:
@@ -122,24 +123,3 @@ class RunningServers:
                 on_level=on_level,
             )
         )
-
-    def verify(self, folder: str | Path) -> Verification:
-        """Recompute a certificate from the request records beside it.
-
-        Args:
-            folder: The folder that :meth:`capacity` wrote to.
-
-        Returns:
-            Whether it holds, and the problem of each level whose records do not support its decision.
-
-        Raises:
-            UsageError: If there is no certificate in the folder.
-
-        Example:
-            >>> autotuner.verify_capacity("no-such-folder")
-            Traceback (most recent call last):
-            autotuner.errors.UsageError: FOLDER = no-such-folder: holds no certificate
-        """
-        from autotuner.tuning.capacity_session import verify
-
-        return verify(Path(folder))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from autotuner.report.overview import StudyOverview
     from autotuner.report.result import StudyResult
     from autotuner.store.records import StudyRecord
+    from autotuner.study.capacity.result import Verification
     from autotuner.study.trial import Trial
 
 
@@ -220,3 +221,32 @@ class StoredStudies:
 
     def _result(self, study: str | StudyResult) -> StudyResult:
         return self.load(study) if isinstance(study, str) else study
+
+    def verify(self, source: str | Path) -> Verification:
+        """Recompute the certificates of capacities from their request records.
+
+        Args:
+            source: The folder that :meth:`capacity` wrote to, or the name of a study with ``load: capacity``.
+
+        Returns:
+            Whether all of them hold, and the problem of each level whose records do not support its decision.
+
+        Raises:
+            UsageError: If there is neither a certificate in the folder nor a stored study of this name.
+
+        Example:
+            >>> autotuner.verify_capacity("no-such-folder")
+            Traceback (most recent call last):
+            autotuner.errors.UsageError: FOLDER = no-such-folder: holds no certificate
+        """
+        from autotuner.errors import UsageError
+        from autotuner.tuning.capacity_session import verify, verify_study
+
+        if not Path(source).is_dir():
+            try:
+                result = results.load(self._url, str(source))
+            except UsageError:
+                pass  # neither is there; the folder's message names both
+            else:
+                return verify_study(result.spec, result.trials)
+        return verify(Path(source))

@@ -61,6 +61,7 @@ class NativeBenchmark(Benchmark):
 
     kind: ClassVar[str] = "native"
     Settings = NativeSettings
+    tests_levels: ClassVar[bool] = True
 
     def __init__(self, settings: NativeSettings) -> None:
         super().__init__(settings)

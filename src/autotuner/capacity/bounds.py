@@ -4,18 +4,25 @@ from collections.abc import Sequence
 
 from autotuner.errors import Problem, UsageError
 from autotuner.study.capacity.level_test import CapacityBound
+from autotuner.study.metric import OF_CAPACITY
 from autotuner.study.objective import SLO, Comparison
 
 _LATENCIES = ("ttft", "ttft_scheduled", "tpot", "e2e_latency", "e2e_latency_scheduled")
 _SUCCESS = "success_rate"
 
 
-def bounds_of(slos: Sequence[SLO], min_success_rate: float) -> tuple[CapacityBound, ...]:
+def limits_of(slos: Sequence[SLO]) -> tuple[SLO, ...]:
+    """The SLOs of a study that limit a capacity; one on the capacity itself is judged afterwards."""
+    return tuple(slo for slo in slos if slo.metric not in OF_CAPACITY)
+
+
+def bounds_of(slos: Sequence[SLO], min_success_rate: float, *, where: str = "slos") -> tuple[CapacityBound, ...]:
     """The bounds of all hard SLOs, and that of the success rate.
 
     Args:
         slos: SLOs; soft ones do not limit the capacity.
         min_success_rate: Least share of successful requests, between 0 and 1.
+        where: Place of the SLOs in the user's input, for problems.
 
     Raises:
         UsageError: If there is no hard SLO, or one cannot be tested request by request.
@@ -24,7 +31,7 @@ def bounds_of(slos: Sequence[SLO], min_success_rate: float) -> tuple[CapacityBou
     problems = [problem for problem in found if isinstance(problem, Problem)]
     if not found:
         remedy = "add one, e.g. p99 ttft <= 500ms"
-        problems.append(Problem(where="slos", why="capacity needs at least one hard SLO", remedy=remedy))
+        problems.append(Problem(where=where, why="capacity needs at least one hard SLO", remedy=remedy))
     if problems:
         raise UsageError(problems)
     bounds = [bound for bound in found if isinstance(bound, CapacityBound)]

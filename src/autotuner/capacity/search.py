@@ -34,6 +34,9 @@ _AGAIN = 0.7
 _LENGTHY = 700
 _UNEXPECTED = 0.05
 """The same for the opposite, and for levels that only explore; there are about ten of them."""
+_REQUIRED_REQUESTS = 2_000
+"""Requests of the required load at most. A server that is about as good as required is not decided in fewer; its search
+then goes on."""
 _UNSEEN_DISPERSION = 3.0
 """Dispersion of short levels, as long as no lengthy one has shown it."""
 _LOCAL = 0.3
@@ -59,6 +62,7 @@ class Missing(StrEnum):
     NEVER_MET = "SLO not met at the lowest load"
     NEVER_SATURATED = "SLO still met at the highest load"
     CLIENT_LIMITED = "load generator at its limit"
+    CUT = "a better configuration is known"
 
 
 @dataclass(frozen=True)
@@ -108,10 +112,13 @@ class CapacitySearch:
     Args:
         limits: Precision, range and budget.
         start: The first load.
+        required: A load that the server must hold, such as that of a better configuration. It is tested first, and the
+            search ends if it is refuted.
     """
 
     limits: Limits
     start: float
+    required: float | None = None
     results: list[LevelResult] = field(default_factory=list)
     client_limited: bool = False
 
@@ -119,6 +126,17 @@ class CapacitySearch:
     def spent(self) -> int:
         """Requests of all levels."""
         return sum(result.requests for result in self.results)
+
+    @property
+    def cut(self) -> bool:
+        """Whether the required load was refuted; twice if at once, because a cold server fails at any load."""
+        failed = [result for result in self.results if _failed(result) and result.load == self.required]
+        return len(failed) > 1 or any(result.requests >= _EXPLORE for result in failed)
+
+    @property
+    def _failed_cold(self) -> bool:
+        """Whether the only level so far is the required load, refuted before the server can have warmed up."""
+        return len(self.results) == 1 and not self.cut and _failed(self.results[0])
 
     @property
     def certified(self) -> float | None:
@@ -155,7 +173,10 @@ class CapacitySearch:
     def next_level(self) -> Plan | None:
         """The next level, or None when the bracket is precise or nothing more can be learned."""
         left = self.limits.max_requests - self.spent
-        if self.precise or left <= 0 or self.client_limited or len(self.results) >= self.limits.max_levels:
+        if self.required is not None and (not self.results or self._failed_cold):
+            patience = Patience(min(_REQUIRED_REQUESTS, left), _LIKELY_NEAR)
+            return Plan(self.required, patience, _UNEXPECTED, _UNEXPECTED)
+        if self.cut or self.precise or left <= 0 or self.client_limited or len(self.results) >= self.limits.max_levels:
             return None
         load, deciding = self._choose()
         if load is None:
@@ -193,6 +214,8 @@ class CapacitySearch:
 
     def missing(self) -> tuple[Missing | None, Missing | None]:
         """Why the certified and the refuted end are missing; None for an end that is there."""
+        if self.cut:
+            return Missing.CUT, None
         limits = self.limits
         used = Missing.CLIENT_LIMITED if self.client_limited else Missing.BUDGET
         low = high = None

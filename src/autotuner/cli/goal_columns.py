@@ -27,10 +27,16 @@ _SHORT = {
     "document_throughput": "documents/s",
     "goodput": "goodput/s",
     "output_throughput_per_gpu": "tokens/s/GPU",
+    "capacity": "requests/s",
+    "capacity_in_flight": "in flight",
+    "capacity_tokens": "tokens/s",
+    "capacity_per_gpu": "requests/s/GPU",
+    "capacity_in_flight_per_gpu": "in flight/GPU",
+    "capacity_tokens_per_gpu": "tokens/s/GPU",
     "success_rate": "success",
     "energy_per_token": "J/token",
 }
-_UNIT_IN_TITLE = {Unit.TOKENS_PER_SECOND, Unit.REQUESTS_PER_SECOND, Unit.DOCUMENTS_PER_SECOND, Unit.JOULES_PER_TOKEN}
+_UNIT_IN_TITLE = set(Unit) - {Unit.SECONDS, Unit.RATIO}
 
 
 def study_goals(spec: StudySpec) -> tuple[Goal, ...]:
@@ -90,6 +96,6 @@ def _level(goal: Goal, workload: Workload) -> str:
     """``@8`` for eight in flight, ``@4/s`` for a rate, ``@all`` if several levels count together."""
     levels = [level.text for level in workload.levels]
     text = goal.at or (levels[0] if len(levels) == 1 else "")
-    short = text.partition("=")[2].split(" ")[0] if text else "all"
+    short = (text.partition("=")[2] or text).split(" ")[0] if text else "all"
     where = f" {goal.scenario}" if goal.scenario and len(workload.scenarios) > 1 else ""
     return f"@{short}{where}"

@@ -27,7 +27,7 @@ class PlainLines:
             self._print(f"! {marked_line(notice)}")
         self._notices = len(view.notices)
         warning = view.simulated()
-        if warning.partition(":")[0] != self._warned:
+        if warning and warning.partition(":")[0] != self._warned:
             self._warned = warning.partition(":")[0]
             self._print(f"! {warning}")
         for row in view.rows.values():

@@ -8,6 +8,8 @@ from typing import Any
 
 from rich.text import Text
 
+from autotuner import CapacityResult
+from autotuner.cli.capacity.page import curve_lines
 from autotuner.cli.columns import Column, screen_width, table_text
 from autotuner.cli.goal_columns import figure_text
 from autotuner.cli.study_page import reasons, state_text
@@ -89,7 +91,8 @@ def trial_text(result: StudyResult, trial: Trial, log: Sequence[str], *, width: 
     sections = [
         _head(result, trial),
         _slos(result, trial),
-        *(_window(m, width) for m in trial.measurements),
+        *(_window(m, width) for m in trial.measurements if not m.undecided),
+        *(_curve(found, width) for found in trial.capacities),
         _argv(result, trial),
         _resolved(trial.resolved),
         _tail(log),
@@ -145,6 +148,8 @@ def _slos(result: StudyResult, trial: Trial) -> list[str]:
         if METRICS[slo.metric].distribution and slo.statistic is None:
             continue
         value = slo_value(slo, trial.measurements)
+        if value is None and any(m.undecided for m in trial.measurements):
+            continue  # unknown, not missed
         state = "missed" if missed(slo, value) else "met"
         shown = "not measured" if value is None else with_unit(slo.metric, value)
         lines.append(f"  {state:6}  {slo.text}: {shown}")
@@ -194,6 +199,12 @@ def _slice(part: Slice) -> str:
 
 
 _SLICED = ("ttft", "tpot", "e2e_latency")
+
+
+def _curve(found: CapacityResult, width: int) -> list[str]:
+    """The levels of a capacity search."""
+    title, *lines = curve_lines(found, width - 2)
+    return [f"capacity of {title}", *(f"  {line}" if line else "" for line in lines)]
 
 
 def _server(measured: Measurement) -> list[str]:

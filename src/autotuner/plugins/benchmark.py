@@ -60,6 +60,8 @@ class Benchmark(ABC):
 
     kind: ClassVar[str]
     Settings: ClassVar[type[BaseModel]]
+    tests_levels: ClassVar[bool] = False
+    """Whether a window ends as soon as the test of its level (``Window.test``) is decided."""
 
     def __init__(self, settings: BaseModel) -> None:
         self.settings = settings

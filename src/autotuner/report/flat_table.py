@@ -1,5 +1,7 @@
 """The results of a study as one table, with a row per trial, scenario and load level.
 
+A capacity search has a row for ``capacity``, and one for each level that it tested.
+
 Trials without a measurement have one row. The CSV export and the data frames share this table. Times are in seconds,
 rates per second.
 """
@@ -45,6 +47,7 @@ def table_columns(result: StudyResult) -> list[str]:
         *("arrived", "overloaded", "thin", "too_few", "uncertainty"),
         *_SERVER_COLUMNS,
         "slices",
+        "decision",
     ]
 
 
@@ -52,7 +55,8 @@ def table_rows(result: StudyResult) -> Iterator[list[object]]:
     """Yields the rows; None where there is no value."""
     names = [p.name for p in result.spec.parameters]
     for trial in result.trials:
-        for m in trial.measurements or (None,):
+        levels = [level.measurement for found in trial.capacities for level in found.levels]
+        for m in (*trial.measurements, *levels) or (None,):
             yield [
                 *_head(trial),
                 *((m.scenario, m.level.text) if m else (None, None)),
@@ -67,6 +71,7 @@ def table_rows(result: StudyResult) -> Iterator[list[object]]:
                 *_doubts(m),
                 *_server(m),
                 _slices(m),
+                m.decision.state if m and m.decision else None,
             ]
 
 

@@ -175,9 +175,16 @@ def _default_only(result: StudyResult) -> str:
     tried = [t for t in result.trials if t.role is TrialRole.SEARCH and t.state.finished]
     failed = sum(t.state is TrialState.FAILED for t in tried)
     missed = sum(t.verdict is not None and not t.verdict.feasible for t in tried)
-    parts = {"failed": failed, "missed the SLOs": missed, "could not be ranked": len(tried) - failed - missed}
+    cut = sum(t.verdict is not None and t.verdict.cut for t in tried)
+    parts = {
+        "failed": failed,
+        "missed the SLOs": missed,
+        "could not hold its load": cut,
+        "could not be ranked": len(tried) - failed - missed - cut,
+    }
     how = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
-    return f"keep the default: no other configuration is usable (tried {len(tried)}: {how})"
+    why = "none of the others is better" if cut else "no other configuration is usable"
+    return f"keep the default: {why} (tried {len(tried)}: {how})"
 
 
 def _nothing_to_tune(result: StudyResult) -> str:
@@ -199,7 +206,7 @@ def _not_decided(result: StudyResult) -> str:
     default = result.default
     if best is None or best is default:
         tried = [t for t in result.trials if t.role is TrialRole.SEARCH and t.state is TrialState.DONE and t.verdict]
-        unranked = [t for t in tried if t.verdict and t.verdict.feasible and not t.verdict.rankable]
+        unranked = [t for t in tried if (v := t.verdict) and v.feasible and not v.rankable and not v.cut]
         why = next((f" ({marked_line(r)})" for t in unranked if t.verdict for r in t.verdict.reasons), "")
         others = f"{len(unranked)} other{'s' if len(unranked) != 1 else ''}"
         return f"not decided; keep the default: {others} could not be ranked{why}"

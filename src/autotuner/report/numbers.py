@@ -7,6 +7,7 @@ _UNITS = {
     Unit.TOKENS_PER_SECOND: "tokens/s",
     Unit.REQUESTS_PER_SECOND: "requests/s",
     Unit.DOCUMENTS_PER_SECOND: "documents/s",
+    Unit.IN_FLIGHT: "in flight",
     Unit.RATIO: "",
     Unit.JOULES_PER_TOKEN: "J/token",
 }
@@ -51,6 +52,11 @@ _PROSE = {
     "ttft_scheduled": "scheduled TTFT",
     "e2e_latency_scheduled": "scheduled E2E latency",
     "output_throughput_per_gpu": "output throughput per GPU",
+    "capacity_in_flight": "capacity",
+    "capacity_tokens": "output throughput at capacity",
+    "capacity_per_gpu": "capacity per GPU",
+    "capacity_in_flight_per_gpu": "capacity per GPU",
+    "capacity_tokens_per_gpu": "output throughput at capacity per GPU",
 }
 
 

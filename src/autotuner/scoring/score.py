@@ -4,6 +4,9 @@ Every level counts. A value that was not measured (absent, not finite, or a perc
 ended) never meets an SLO: it is a violation with ``value`` None and ``relative`` 1.0, like a latency at twice its
 threshold. The same holds for a latency of an overloaded window: it grows with the window's length, so a sufficiently
 short window would meet any SLO. Its rates remain valid, because they show the server's capacity.
+
+A capacity search without a certified load is different: its SLOs hold at some lower load, so they are not violated, but
+the trial cannot be ranked. What is known is an upper bound of the capacity.
 """
 
 import math
@@ -49,6 +52,7 @@ def score(
         *(v for _, found in by_slo for v in found),
     ]
     values = tuple(_objective_value(o, measured, places) for o in objectives)
+    bounds = [None if v is not None else _bound(o, measurements) for o, v in zip(objectives, values, strict=True)]
     reasons = _reasons(measurements, objectives, values)
     overloaded = tuple(f"{m.scenario} {m.level.text}" for m in measurements if m.overloaded)
     overloads = tuple(f"overloaded at {place}" for place in overloaded)
@@ -63,6 +67,8 @@ def score(
         ),
         unsure=tuple(dict.fromkeys(_unsure(measurements, [*objectives, *slos]))),
         overloaded=overloaded,
+        bounds=tuple(bounds) if any(b is not None for b in bounds) else (),
+        cut=any(m.cut for m in measurements),
         rankable=not reasons,
         reasons=(*overloads, *reasons),
     )
@@ -86,7 +92,10 @@ def _success_violations(
     measured: dict[Place, list[Measurement]], places: Sequence[Place], limit: float
 ) -> Iterator[Violation]:
     for place in places:
-        values = [success_rate(m) for m in measured.get(place, [])]
+        found = measured.get(place, [])
+        if any(m.undecided for m in found):
+            continue
+        values = [success_rate(m) for m in found]
         if not values:
             yield _violation("success_rate", place, None, limit, UNMEASURED, hard=True)
         elif min(values) < limit:
@@ -98,12 +107,21 @@ def _slo_violations(slo: SLO, measured: dict[Place, list[Measurement]], places: 
         return
     wanted = _selected(places, slo.scenario, slo.at) or [(slo.scenario or "every scenario", slo.at or "every level")]
     for place in wanted:
-        value = worst_value(slo, measured.get(place, []))
+        found = measured.get(place, [])
+        value = _known_bound(slo, found) if any(m.undecided for m in found) else worst_value(slo, found)
+        if value is None and any(m.undecided for m in found):
+            continue
         if value is None:
             yield _violation(slo.text, place, None, slo.threshold, UNMEASURED, hard=slo.hard)
         elif missed(slo, value):
             relative = abs(value - slo.threshold) / (abs(slo.threshold) or 1.0)
             yield _violation(slo.text, place, value, slo.threshold, relative, hard=slo.hard)
+
+
+def _known_bound(slo: SLO, undecided: Sequence[Measurement]) -> float | None:
+    """The upper bound of an unmeasured metric, if it is enough to tell that an SLO is missed."""
+    known = [m.bounds[slo.metric] for m in undecided if slo.metric in m.bounds]
+    return min((bound for bound in known if missed(slo, bound)), default=None)
 
 
 def _violation(
@@ -135,7 +153,14 @@ def _objective_value(
         return max(values)
     if min(values) <= 0:
         return 0.0
+    if len(values) == 1:
+        return values[0]  # not through its logarithm, so that it is exactly what was measured
     return math.exp(math.fsum(sorted(math.log(v) for v in values)) / len(values))
+
+
+def _bound(objective: Objective, measurements: Sequence[Measurement]) -> float | None:
+    """The value that an unmeasured objective does not exceed; known only where one measurement decides it."""
+    return measurements[0].bounds.get(objective.metric) if len(measurements) == 1 else None
 
 
 def _uncertainty(
@@ -179,10 +204,11 @@ def _reasons(
         if m.self_check.client_limited
     ]
     thin = [f"too thin at {m.scenario} {m.level.text}: {'; '.join(m.thin)}" for m in measurements if m.thin]
+    undecided = [f"{m.scenario}: {m.undecided}" for m in measurements if m.undecided]
     over = any(m.overloaded for m in measurements)
     unknown = [
         f"{o.text} {'has no steady value under overload' if over else 'was not measured'}"
         for o, v in zip(objectives, values, strict=True)
-        if v is None
+        if v is None and not undecided
     ]
-    return (*limited, *thin, *unknown)
+    return (*limited, *thin, *undecided, *unknown)

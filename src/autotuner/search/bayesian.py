@@ -1,7 +1,8 @@
 """Bayesian search: Optuna's estimator and a seeded shuffle propose candidates, two Gaussian processes choose.
 
-One process models the logarithm of the objective from every trial that has one, feasible or not. The other one models
-feasibility from all trials; it only uses the order of their violations. The search proposes the candidate with the
+One process models the logarithm of the objective from every trial that has one, feasible or not; of a trial that was
+cut, it knows an upper bound. The other one models feasibility from all other trials; it only uses the order of their
+violations. The search proposes the candidate with the
 largest expected improvement times its probability of being feasible.
 
 In a small space every configuration is a candidate. In a large one the candidates are a seeded sample and the proposals
@@ -42,6 +43,8 @@ _TINY = 1e-300
 _SPAN = math.log(1000)
 """Objectives are clipped to a factor of 1000 around the best feasible one, so that an outlier does not flatten the
 rest."""
+_WORST_OF_FEASIBLE = 1e-9
+"""Violation that Optuna is given where only a bound is known: worse than feasible, better than infeasible."""
 _FEASIBLE = (0.0, 0.0)
 """Violation of a feasible trial; see :func:`_violation`."""
 _HALF_WIDTH_SDS = 1.96
@@ -104,6 +107,7 @@ class BayesianSearch(Search):
 
     def _log_feasibility(self, learned: Sequence[Trial], features: surrogate.Array) -> surrogate.Array:
         """Logarithm of the probability that each candidate is feasible."""
+        learned = [t for t in learned if not _bounded(t)]
         groups = _grouped(learned, _violation)
         if len(groups) == 1 and _violation(learned[0]) == _FEASIBLE:
             return np.zeros(len(features))
@@ -123,11 +127,13 @@ class BayesianSearch(Search):
     ) -> surrogate.Array:
         """Logarithm of the expected improvement of each candidate over the best feasible trial."""
         directions = self.context.directions
-        valued = [t for t in learned if len(_values(t, directions)) == len(directions)]
+        bounded = [t for t in learned if _bounded(t)]
+        valued = [t for t in learned if len(_values(t, directions)) == len(directions) and t not in bounded]
         figures = np.array([-_cost(t, directions, shares) for t in valued])
         best = max(v for t, v in zip(valued, figures, strict=True) if t.verdict and t.verdict.feasible)
         values = np.clip(figures, best - _SPAN, best + _SPAN)
-        model = self._fit(valued, values, np.array([_variance(t, shares) for t in valued]))
+        variances = np.array([_variance(t, shares) for t in valued])
+        model = self._fitted(valued, values, variances, bounded)
         running = [t for t in waiting if self._position(spelled_out(self.context, t)) is not None]
         if running:
             model = model.believing(self._features(running), values)
@@ -138,6 +144,22 @@ class BayesianSearch(Search):
     ) -> surrogate.Surrogate:
         columns = [i for i, axis in enumerate(self._axes) for _ in range(_width(axis))]
         return surrogate.fit(self._features(trials), values, columns, variances)
+
+    def _fitted(
+        self, valued: Sequence[Trial], values: surrogate.Array, variances: surrogate.Array, bounded: Sequence[Trial]
+    ) -> surrogate.Surrogate:
+        """The process of the objective; some trials may only be known not to exceed their bounds (one objective)."""
+        if not bounded:
+            return self._fit(valued, values, variances)
+        bounds = [-_cost_of(_bounds(t), self.context.directions, [1.0]) for t in bounded]
+        lowest = float(values.max()) - 2 * _SPAN
+        return surrogate.fit_bounded(
+            self._features([*valued, *bounded]),
+            np.concatenate([values, np.maximum(bounds, lowest)]),
+            [i for i, axis in enumerate(self._axes) for _ in range(_width(axis))],
+            np.concatenate([variances, np.zeros(len(bounded))]),
+            np.array([False] * len(valued) + [True] * len(bounded)),
+        )
 
     def _proposed(
         self, learned: Sequence[Trial], waiting: Sequence[Trial], taken: frozenset[str], seed: int
@@ -150,7 +172,9 @@ class BayesianSearch(Search):
             position = self._position(spelled_out(self.context, trial))
             if position is None:
                 continue
-            if trial.state is TrialState.DONE and trial.verdict and trial.verdict.feasible:
+            if _bounded(trial):
+                trials.append(optuna_proposals.infeasible(position, space, _WORST_OF_FEASIBLE))
+            elif trial.state is TrialState.DONE and trial.verdict and trial.verdict.feasible:
                 trials.append(optuna_proposals.feasible(position, space, _values(trial, self.context.directions)))
             else:
                 violation = trial.verdict.total_violation if trial.verdict else worst + 1.0
@@ -224,7 +248,16 @@ def _is_informative(trial: Trial) -> bool:
     verdict = trial.verdict
     if trial.state is TrialState.FAILED or verdict is None:
         return trial.state is TrialState.FAILED
-    return not verdict.feasible or (verdict.rankable and None not in verdict.objectives)
+    return not verdict.feasible or _bounded(trial) or (verdict.rankable and None not in verdict.objectives)
+
+
+def _bounded(trial: Trial) -> bool:
+    """Whether the only objective of a trial was not measured, but is known not to exceed a bound."""
+    return len(_bounds(trial)) == 1
+
+
+def _bounds(trial: Trial) -> list[float]:
+    return [b for b in trial.verdict.bounds if b is not None] if trial.verdict else []
 
 
 def _violation(trial: Trial) -> tuple[float, ...]:
@@ -250,9 +283,12 @@ def _cost(trial: Trial, directions: Sequence[Direction], shares: Sequence[float]
     Several objectives are combined with new random weights (``shares``) for each proposal, so that the whole Pareto
     front is searched (ParEGO, Knowles 2006).
     """
+    return _cost_of(_values(trial, directions), directions, shares)
+
+
+def _cost_of(values: Sequence[float], directions: Sequence[Direction], shares: Sequence[float]) -> float:
     costs = (
-        math.log(max(v, _TINY)) * (1 if d is Direction.MIN else -1)
-        for v, d in zip(_values(trial, directions), directions, strict=True)
+        math.log(max(v, _TINY)) * (1 if d is Direction.MIN else -1) for v, d in zip(values, directions, strict=True)
     )
     return math.fsum(s * c for s, c in zip(shares, costs, strict=True))
 

@@ -23,6 +23,8 @@ length scales from the extremes."""
 _NOISES = (1e-3, 1e-2, 1e-1)
 _SWEEPS = 2
 """Passes over all parameters' length scales."""
+_FAR_BELOW = -6.0
+"""Standard deviations between a bound and the mean from which on the tail is approximated."""
 _LEAST_SPREAD = 1e-9
 """Variance that is assumed for values that do not differ."""
 
@@ -99,6 +101,45 @@ def fit(points: Array, values: Array, columns: Sequence[int], variances: Array |
             ]
             best = max([best, *own], key=lambda model: _log_likelihood(model, owner))
     return best
+
+
+def fit_bounded(
+    points: Array, values: Array, columns: Sequence[int], variances: Array, bounded: NDArray[np.bool_]
+) -> Surrogate:
+    """The most likely process if some values are only known not to be exceeded.
+
+    Each of these is replaced by what the process expects below its bound, given all other values (a normal distribution
+    that is cut off at the bound), with the variance that it has there.
+
+    Args:
+        points: Rows of features.
+        values: One value per row, or its upper bound.
+        columns: The parameter, from 0, that each column belongs to.
+        variances: Known variance of each value, in squares of its unit.
+        bounded: Which values are upper bounds; at least one is not.
+    """
+    model = fit(points[~bounded], values[~bounded], columns, variances[~bounded])
+    believed = values.copy()
+    spreads = variances.copy()
+    for _ in range(_SWEEPS):
+        spread = max(float(believed.var()), _LEAST_SPREAD)
+        for index in np.flatnonzero(bounded):
+            others = np.arange(len(values)) != index
+            own_noise = np.minimum(spreads[others] / spread, 1.0)
+            without = _fitted(points[others], believed[others], model.lengths, model.noise, own_noise)
+            mean, deviation = without.predict(points[[index]])
+            believed[index], spreads[index] = _below_bound(float(mean[0]), float(deviation[0]), float(values[index]))
+        model = fit(points, believed, columns, spreads)
+    return model
+
+
+def _below_bound(mean: float, deviation: float, bound: float) -> tuple[float, float]:
+    """Mean and variance of a normal distribution that is cut off above a bound."""
+    z = (bound - mean) / deviation
+    if z < _FAR_BELOW:  # the share below the bound is too small to divide by
+        return bound + deviation / z, (deviation / z) ** 2
+    ratio = math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) / (math.erfc(-z / math.sqrt(2)) / 2)
+    return mean - deviation * ratio, deviation**2 * max(1 - z * ratio - ratio**2, 0.0)
 
 
 def expected_improvement(mean: Array, deviation: Array, best: float) -> Array:

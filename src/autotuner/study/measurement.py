@@ -129,6 +129,12 @@ class Measurement(FrozenModel):
     warnings: tuple[str, ...] = ()
     slices: tuple[Slice, ...] = ()
     """The parts of a mix, and the stages of a load, each by itself; empty for other windows."""
+    bounds: Mapping[str, float] = Field(default_factory=dict)
+    """Upper bounds of metrics that were not measured: the refuted load of a capacity search without a certificate."""
+    cut: bool = False
+    """Whether a capacity search ended early because the load that a better configuration holds was refuted."""
+    undecided: str = ""
+    """Why a capacity search found no certified load; the values at it are then unknown, not bad."""
     decision: LevelDecision | None = None
     """How the test of the level came out, if the window ended with one."""
     records: str | None = None

@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from autotuner.study.base import FrozenModel
+from autotuner.study.workload import LoadUnit
 
 
 class Direction(StrEnum):
@@ -26,6 +27,7 @@ class Unit(StrEnum):
     REQUESTS_PER_SECOND = "requests/s"
     DOCUMENTS_PER_SECOND = "documents/s"
     RATIO = "ratio"
+    IN_FLIGHT = "in flight"
     JOULES_PER_TOKEN = "J/token"  # noqa: S105 - not a secret
 
 
@@ -63,7 +65,19 @@ def _rate(name: str, unit: Unit, meaning: str) -> Metric:
     return Metric(name=name, unit=unit, better=Direction.MAX, distribution=False, meaning=meaning)
 
 
-GPU_METRICS = frozenset({"output_throughput_per_gpu", "energy_per_token"})
+CAPACITY_METRICS = {
+    LoadUnit.RATE: "capacity",
+    LoadUnit.CONCURRENCY: "capacity_in_flight",
+}
+"""The metric of a capacity by what it counts. In a study file, ``capacity`` stands for either."""
+PER_GPU = "_per_gpu"
+OF_CAPACITY = frozenset(
+    f"{name}{end}" for name in (*CAPACITY_METRICS.values(), "capacity_tokens") for end in ("", PER_GPU)
+)
+"""Metrics that only a capacity search measures."""
+GPU_METRICS = frozenset(
+    {"output_throughput_per_gpu", "energy_per_token", *(name for name in OF_CAPACITY if name.endswith(PER_GPU))}
+)
 """Metrics that are only measured if the trial's GPUs are known."""
 METRICS = {
     m.name: m
@@ -100,6 +114,12 @@ METRICS = {
             Unit.TOKENS_PER_SECOND,
             "output_throughput / GPUs of the trial; not measured without GPUs",
         ),
+        _rate("capacity", Unit.REQUESTS_PER_SECOND, "highest certified load of a capacity search: all hard SLOs hold"),
+        _rate("capacity_in_flight", Unit.IN_FLIGHT, "capacity of a search with unit: concurrency"),
+        _rate("capacity_tokens", Unit.TOKENS_PER_SECOND, "output_throughput at the certified load"),
+        _rate("capacity_per_gpu", Unit.REQUESTS_PER_SECOND, "capacity / GPUs of the trial"),
+        _rate("capacity_in_flight_per_gpu", Unit.IN_FLIGHT, "capacity_in_flight / GPUs of the trial"),
+        _rate("capacity_tokens_per_gpu", Unit.TOKENS_PER_SECOND, "capacity_tokens / GPUs of the trial"),
         _rate("success_rate", Unit.RATIO, "requests that succeeded / requests of the window whose outcome is known"),
         Metric(
             name="energy_per_token",

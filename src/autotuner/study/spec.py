@@ -11,7 +11,7 @@ from autotuner.study.base import FrozenModel, Value
 from autotuner.study.metric import METRICS
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.parameters.parameter import Parameter
-from autotuner.study.workload import Workload
+from autotuner.study.workload import CapacityLoad, Workload
 
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 """Valid names of studies."""
@@ -108,11 +108,18 @@ class StudySpec(FrozenModel):
         """The parts of the study that determine what is measured.
 
         All trials of a study must agree on them. Parameters, constraints, objectives, SLOs, budgets and the
-        confirmation may change while results are kept, except SLOs on each request, because they define goodput.
+        confirmation may change while results are kept, except SLOs on each request, because they define goodput. A
+        capacity search decides its loads by the SLOs, and ends early by the objectives.
         """
         data = self.model_dump(mode="json", include={"model", "engine", "deploy", "benchmark", "workload"})
         for section, names in _INCIDENTAL.items():
             data[section] = {key: value for key, value in data[section].items() if key not in names}
+        if any(isinstance(level, CapacityLoad) for level in self.workload.levels):
+            data["capacity"] = {
+                "slos": sorted(s.text for s in self.slos if s.hard),
+                "objectives": sorted(o.text for o in self.objectives),
+                "min_success_rate": self.min_success_rate,
+            }
         of_requests = [s for s in self.slos if METRICS[s.metric].distribution and s.statistic is None]
         return {**data, "slos on each request": sorted(s.text for s in of_requests)}
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from autotuner.study.base import FrozenModel
+from autotuner.study.capacity.result import CapacityResult
 from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Identity, without_flags
@@ -70,6 +71,8 @@ class Trial(FrozenModel):
     repeat_of: int | None = None
     """Number of the trial that this one repeats, if it is a confirmation."""
     measurements: tuple[Measurement, ...] = ()
+    capacities: tuple[CapacityResult, ...] = ()
+    """Levels and bracket of each scenario's capacity search."""
     verdict: Verdict | None = None
     failure: Failure | None = None
     set_aside: str = ""

@@ -42,6 +42,10 @@ class Verdict(FrozenModel):
     """Percentiles of SLOs and objectives whose samples are too small: ``p99 ttft of 30 requests``."""
     overloaded: tuple[str, ...] = ()
     """Scenarios and levels of overloaded windows, whose latencies do not count: ``D(128,48) concurrency=8``."""
+    bounds: tuple[float | None, ...] = ()
+    """Value that each unmeasured objective is known not to be better than; None if nothing is known."""
+    cut: bool = False
+    """Whether measuring ended early because a better configuration is known."""
     rankable: bool = True
     """False if the trial must not be ranked: client-limited, insufficient data, or an unknown objective."""
     reasons: tuple[str, ...] = ()

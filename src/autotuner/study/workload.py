@@ -194,7 +194,41 @@ class Stages(FrozenModel):
         return f"stages={','.join(stage.text for stage in self.stages)}{kind}{shape}"
 
 
-LoadLevel = Annotated[Concurrency | RequestRate | TraceSpeed | Stages, Field(discriminator="kind")]
+class LoadUnit(StrEnum):
+    """What a capacity counts."""
+
+    RATE = "rate"
+    """Requests per second, arriving as a Poisson process."""
+    CONCURRENCY = "concurrency"
+    """Requests in flight."""
+
+
+class CapacityLoad(FrozenModel):
+    """The highest load at which all hard SLOs hold, found by a search over load levels on the running server.
+
+    Loads are requests per second, or requests in flight.
+    """
+
+    kind: Literal["capacity"] = "capacity"
+    unit: LoadUnit = LoadUnit.RATE
+    precision: float = Field(default=0.1, gt=0, le=1)
+    """Largest ratio of refuted to certified load, minus one."""
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    low: float | None = Field(default=None, gt=0)
+    """Lowest load that is tried; None: without a limit."""
+    high: float | None = Field(default=None, gt=0)
+    max_requests: int = Field(default=20_000, ge=100)
+    """Request budget of one search."""
+    max_duration_s: float = Field(default=1_800.0, gt=0)
+    """Time budget of one search."""
+
+    @property
+    def text(self) -> str:
+        """``capacity``."""
+        return self.kind
+
+
+LoadLevel = Annotated[Concurrency | RequestRate | TraceSpeed | Stages | CapacityLoad, Field(discriminator="kind")]
 
 VARYING = (TraceSpeed, Stages)
 """Levels whose rate changes within the window. The window is as long as the load itself, and never steady."""

@@ -6,7 +6,7 @@ for the parser, for editors (JSON Schema) and for the reference.
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -18,10 +18,11 @@ from autotuner.study.text.forms import (
     parse_long_scenario,
     parse_ratio,
     parse_scenario,
+    parse_share,
     parse_stages,
     path_text,
 )
-from autotuner.study.workload import Api, RequestRate, Scenario, Stages
+from autotuner.study.workload import Api, LoadUnit, RequestRate, Scenario, Stages
 from autotuner.study_file.endpoints import check_endpoint_scenarios, check_endpoint_settings
 from autotuner.study_file.form_fields import (
     FileForm,
@@ -137,9 +138,31 @@ def _stage_lists(value: Any) -> Any:
     return _listed(value)
 
 
+_OF_CAPACITY = frozenset({"unit", "precision", "confidence", "low", "high", "max_requests"})
+_OF_LEVELS = ("concurrency", "rates", "stages", "speeds", "duration", "min_requests", "requests")
+
+
+def _check_load(form: "WorkloadForm") -> None:
+    """A capacity search chooses its own levels, and ends each as soon as it is decided."""
+    if form.load is None:
+        if foreign := sorted(_OF_CAPACITY & form.model_fields_set):
+            raise InvalidValueError(f"has {foreign[0]}, which only a capacity search uses", remedy="add load: capacity")
+        return
+    if foreign := [name for name in _OF_LEVELS if name in form.model_fields_set]:
+        raise InvalidValueError(f"a capacity search does not use {foreign[0]}", remedy=f"remove {foreign[0]}")
+    if any(scenario.trace for scenario in form.scenarios):
+        raise InvalidValueError(
+            "a capacity search cannot replay a trace", remedy="use speeds instead of load: capacity"
+        )
+    if form.low is not None and form.high is not None and form.low > form.high:
+        raise InvalidValueError("low is above high", remedy="swap them")
+
+
 def _check_kinds(form: "WorkloadForm") -> None:
     """Traces have arrival times of their own, so they are replayed at a speed; nothing else is."""
     traces = [scenario for scenario in form.scenarios if scenario.trace]
+    if form.load is not None:
+        return
     if not traces:
         if form.speeds:
             raise InvalidValueError("has speeds but no trace", remedy="use concurrency or rates, or add trace:FILE")
@@ -188,13 +211,28 @@ class WorkloadForm(FileForm):
         list[Annotated[float, BeforeValidator(checked_speed, json_schema_input_type=int | float)]],
         BeforeValidator(_listed, json_schema_input_type=float | list[float]),
     ] = Field(default_factory=list, description="Traces: how many times as fast to replay them; 1 by default.")
+    load: Literal["capacity"] | None = Field(
+        default=None, description="capacity: find the highest load within the hard SLOs, instead of fixed levels."
+    )
+    unit: Annotated[LoadUnit, Field(strict=False)] = Field(
+        default=LoadUnit.RATE, description="Of a capacity: rate (requests per second, Poisson) or concurrency."
+    )
+    precision: Annotated[float, _from(parse_share, type(None), float | str)] = Field(
+        default=0.1, gt=0, le=1, description="Largest distance of the refuted load from the certified one."
+    )
+    confidence: Annotated[float, _from(parse_share, type(None), float | str)] = Field(
+        default=0.95, ge=0.5, lt=1, description="Confidence of each end of a capacity."
+    )
+    low: float | None = Field(default=None, gt=0, le=10**6, description="Lowest load that a capacity search tries.")
+    high: float | None = Field(default=None, gt=0, le=10**6, description="Highest load that a capacity search tries.")
+    max_requests: int = Field(default=20_000, ge=100, le=10**9, description="Request budget of a capacity search.")
     warmup: Duration = Field(default=2.0, ge=0, description="Load before the window; not measured.")
     duration: Duration = Field(default=30.0, gt=0, description="Measured window; requests may end it early.")
     max_duration: Duration | None = Field(
         default=None,
         gt=0,
-        description="Maximum length of a window that is not yet steady or has too few requests; "
-        "three times duration by default.",
+        description="Maximum length of a window that is not yet steady or has too few requests, three times duration "
+        "by default; of a capacity search, 30m by default.",
     )
     min_requests: int = Field(
         default=8, ge=0, le=10**9, description="Minimum number of finished requests for a window to be ranked."
@@ -220,6 +258,7 @@ class WorkloadForm(FileForm):
 
     @model_validator(mode="after")
     def _levels(self) -> "WorkloadForm":
+        _check_load(self)
         _check_kinds(self)
         check_endpoint_scenarios(self.api, self.scenarios)
         check_endpoint_settings(self.api, prefix_tokens=self.prefix_tokens)

@@ -28,7 +28,7 @@ from autotuner.study_file.overrides import apply_overrides
 from autotuner.study_file.portable_sections import read_sections
 from autotuner.study_file.section_validation import Sections
 from autotuner.study_file.tuned_parameters import Canonical, ParameterReader
-from autotuner.study_file.workload_section import check_endpoint, check_places, check_prefix, workload_of
+from autotuner.study_file.workload_section import check_endpoint, check_places, check_prefix, of_unit, workload_of
 
 CanonicalOf = Callable[[EngineSpec], Canonical]
 
@@ -164,8 +164,8 @@ class _StudyReader:
                 combinations=combinations,
                 constraints=constraints,
                 workload=workload,
-                objectives=tuple(form.parsed() for form in valid["objective"]),
-                slos=tuple(form.parsed() for form in valid["slo"]),
+                objectives=tuple(of_unit(form.parsed(), workload) for form in valid["objective"]),
+                slos=tuple(of_unit(form.parsed(), workload) for form in valid["slo"]),
                 min_success_rate=valid["min_success_rate"],
                 search=_search(valid["search"]),
                 confirm=ConfirmSpec(**valid["confirm"].model_dump()),

@@ -1,10 +1,12 @@
 """``workload`` of a study file, and what objectives and SLOs refer to in it."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from autotuner.study.endpoint_metrics import why_not_measured
+from autotuner.study.metric import CAPACITY_METRICS, PER_GPU
 from autotuner.study.objective import SLO, Objective
-from autotuner.study.workload import Concurrency, LoadLevel, Scenario, TraceSpeed, Workload
+from autotuner.study.workload import CapacityLoad, Concurrency, LoadLevel, LoadUnit, Scenario, TraceSpeed, Workload
 from autotuner.study_file.forms import WorkloadForm
 from autotuner.study_file.located_document import Document
 
@@ -16,15 +18,13 @@ def workload_of(form: WorkloadForm, resolved: Callable[[str], str]) -> Workload:
         form: The section.
         resolved: Makes the path of a dataset or tokenizer absolute.
     """
-    closed: list[LoadLevel] = [Concurrency(in_flight=n) for n in form.concurrency]
-    speeds = form.speeds or ([1.0] if any(s.trace for s in form.scenarios) else [])
     return Workload(
         api=form.api,
         scenarios=tuple(_resolved(scenario, resolved) for scenario in form.scenarios),
-        levels=(*closed, *form.rates, *form.stages, *(TraceSpeed(speed=speed) for speed in speeds)),
+        levels=_levels(form),
         warmup_s=form.warmup,
         duration_s=form.duration,
-        max_duration_s=form.max_duration,
+        max_duration_s=None if form.load else form.max_duration,
         min_requests=form.min_requests,
         requests=form.requests,
         request_timeout_s=form.request_timeout,
@@ -37,6 +37,25 @@ def workload_of(form: WorkloadForm, resolved: Callable[[str], str]) -> Workload:
         extra_body=form.extra_body,
         tokenizer=resolved(form.tokenizer) if form.tokenizer else None,
     )
+
+
+def _levels(form: WorkloadForm) -> tuple[LoadLevel, ...]:
+    if form.load:
+        budget = {} if form.max_duration is None else {"max_duration_s": form.max_duration}
+        return (
+            CapacityLoad(
+                unit=form.unit,
+                precision=form.precision,
+                confidence=form.confidence,
+                low=form.low,
+                high=form.high,
+                max_requests=form.max_requests,
+                **budget,
+            ),
+        )
+    closed: list[LoadLevel] = [Concurrency(in_flight=n) for n in form.concurrency]
+    speeds = form.speeds or ([1.0] if any(s.trace for s in form.scenarios) else [])
+    return (*closed, *form.rates, *form.stages, *(TraceSpeed(speed=speed) for speed in speeds))
 
 
 def _resolved(scenario: Scenario, resolved: Callable[[str], str]) -> Scenario:
@@ -83,6 +102,21 @@ def check_endpoint(key: str, bounds: Sequence[Objective | SLO], workload: Worklo
             why, remedy = found
             path = (key, index) if isinstance(document.data.get(key), list) else (key,)
             document.fault(path, f"{bound.metric} cannot be measured: {why}", value=bound.text, remedy=remedy)
+
+
+_Goal = TypeVar("_Goal", Objective, SLO)
+
+
+def of_unit(goal: _Goal, workload: Workload) -> _Goal:
+    """The goal; ``capacity`` becomes the metric of what the workload's capacity search counts."""
+    for level in workload.levels:
+        if isinstance(level, CapacityLoad) and level.unit is not LoadUnit.RATE and goal.metric in _OF_RATE:
+            metric = goal.metric.replace(CAPACITY_METRICS[LoadUnit.RATE], CAPACITY_METRICS[level.unit])
+            return goal.model_copy(update={"metric": metric})
+    return goal
+
+
+_OF_RATE = frozenset({CAPACITY_METRICS[LoadUnit.RATE], CAPACITY_METRICS[LoadUnit.RATE] + PER_GPU})
 
 
 def check_places(key: str, bounds: Sequence[Objective | SLO], workload: Workload, document: Document) -> None:

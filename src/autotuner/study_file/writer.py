@@ -16,7 +16,16 @@ from autotuner.study.parameters.portable import is_portable
 from autotuner.study.spec import SearchSpec, StudySpec
 from autotuner.study.text.stages import PREFIX as STAGES
 from autotuner.study.text.traces import trace_text
-from autotuner.study.workload import Arrivals, Concurrency, RequestRate, Scenario, Stages, TraceSpeed, Workload
+from autotuner.study.workload import (
+    Arrivals,
+    CapacityLoad,
+    Concurrency,
+    RequestRate,
+    Scenario,
+    Stages,
+    TraceSpeed,
+    Workload,
+)
 from autotuner.study_file.located_document import core_value
 from autotuner.study_file.portable_sections import written_sections
 
@@ -102,7 +111,23 @@ def _workload(workload: Workload) -> dict[str, Any]:
         "extra_body": dict(workload.extra_body),
         "tokenizer": workload.tokenizer,
     }
+    for level in workload.levels:
+        if isinstance(level, CapacityLoad):
+            found |= {"duration": None, "min_requests": None, **_capacity(level)}
     return {k: v for k, v in found.items() if v is not None and v not in ([], {})}
+
+
+def _capacity(level: CapacityLoad) -> dict[str, Any]:
+    return {
+        "load": level.text,
+        "unit": level.unit.value,
+        "precision": level.precision,
+        "confidence": level.confidence,
+        "low": level.low,
+        "high": level.high,
+        "max_requests": level.max_requests,
+        "max_duration": _seconds(level.max_duration_s),
+    }
 
 
 def _scenario(scenario: Scenario) -> str:

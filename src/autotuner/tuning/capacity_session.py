@@ -15,26 +15,31 @@ from autotuner.benchmarks.capacity.run import CapacityRun, Place
 from autotuner.benchmarks.capacity.verify import check_result
 from autotuner.benchmarks.measure_url import AddressEndpoint
 from autotuner.benchmarks.native import NativeBenchmark
-from autotuner.capacity.bounds import bounds_of
+from autotuner.capacity.bounds import bounds_of, limits_of
 from autotuner.deployers.local.local_runner import LocalRunner
 from autotuner.errors import AutotunerError, Problem, StoppedEarlyError, UsageError
 from autotuner.invalid_value import InvalidValueError
 from autotuner.plugins.loading import metrics_sources
 from autotuner.store import files
+from autotuner.store.paths import trial_folder
 from autotuner.study.capacity.level_test import CapacityBound
 from autotuner.study.capacity.result import (
     CapacityLevel,
     CapacityReport,
+    CapacityResult,
     CapacitySettings,
     LevelCheck,
-    LoadUnit,
     Verification,
 )
 from autotuner.study.check import CheckStatus, PreflightError
 from autotuner.study.launch import Labels
+from autotuner.study.metric import CAPACITY_METRICS
 from autotuner.study.objective import SLO
 from autotuner.study.problems import problems_of
+from autotuner.study.spec import StudySpec
 from autotuner.study.text.forms import parse_slo
+from autotuner.study.trial import Trial
+from autotuner.study.workload import LoadUnit
 from autotuner.study_file.loader import parse_workload
 from autotuner.tuning.running_server import RunningServer, shown_url
 
@@ -115,7 +120,7 @@ def verify(folder: Path) -> Verification:
         report = CapacityReport.model_validate_json(text)
     except OSError as error:
         why = f"holds no certificate ({CERTIFICATE}): {error.strerror}"
-        remedy = "give the folder that autotuner capacity wrote to"
+        remedy = "give the folder that autotuner capacity wrote to, or the name of a study"
         raise UsageError(Problem(where="FOLDER", value=str(folder), why=why, remedy=remedy)) from None
     except ValidationError as error:
         raise UsageError(problems_of(error, CapacityReport, prefix=str(path))) from None
@@ -128,6 +133,32 @@ def verify(folder: Path) -> Verification:
         problem = "was changed after the measurement"
         checks.append(LevelCheck(scenario=CERTIFICATE, level="all", state="open", problem=problem))
     return Verification(holds=bool(checks) and all(check.problem is None for check in checks), levels=tuple(checks))
+
+
+def verify_study(spec: StudySpec, trials: Sequence[Trial]) -> Verification:
+    """Recomputes the capacity of each trial of a study."""
+    searched = [trial for trial in trials if trial.capacities]
+    if not searched:
+        why = "searched for no capacity, or no trial has ended"
+        raise UsageError.at("STUDY", why, value=spec.name, remedy="run it with load: capacity")
+    bounds = bounds_of(limits_of(spec.slos), spec.min_success_rate, where="slo")
+    checks: list[LevelCheck] = []
+    for trial in searched:
+        folder = trial_folder(spec.name, trial.number)
+        for found in trial.capacities:
+            own = [*check_result(found, bounds, folder), *_measured(trial, found)]
+            checks += [check.replaced(scenario=f"trial {trial.number} {check.scenario}") for check in own]
+    return Verification(holds=all(check.problem is None for check in checks), levels=tuple(checks))
+
+
+def _measured(trial: Trial, found: CapacityResult) -> list[LevelCheck]:
+    """Whether the value that the trial is ranked by is the certified load."""
+    metric = CAPACITY_METRICS[found.unit]
+    values = [m.value(metric, None) for m in trial.measurements if m.scenario == found.scenario]
+    if values == [found.certified]:
+        return []
+    problem = f"the trial is ranked by {metric} {values[0] if values else None}, and {found.certified} is certified"
+    return [LevelCheck(scenario=found.scenario, level="capacity", state="certified", problem=problem)]
 
 
 def _sealed(report: CapacityReport) -> CapacityReport:
@@ -160,7 +191,7 @@ def _question(search: Mapping[str, Any], bounds: tuple[CapacityBound, ...], slos
         unit=settings.unit,
         precision=settings.precision,
         confidence=settings.confidence,
-        start=settings.start or (1.0 if settings.unit is LoadUnit.RATE else 4.0),
+        start=settings.start,
         low=settings.low or (0.0 if settings.unit is LoadUnit.RATE else 1.0),
         high=settings.high or float("inf"),
         max_requests=settings.max_requests,

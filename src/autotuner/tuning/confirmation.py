@@ -79,7 +79,9 @@ def challengers(trials: Sequence[Trial], objectives: Sequence[Objective]) -> lis
 
 def _crowded(trial: Trial, trials: Sequence[Trial]) -> bool:
     verdict = trial.verdict
-    return trial.state is TrialState.DONE and verdict is not None and verdict.feasible and in_company(trial, trials)
+    if trial.state is not TrialState.DONE or verdict is None or not verdict.feasible or verdict.cut:
+        return False
+    return in_company(trial, trials)
 
 
 def refuted(trial: Trial, trials: Sequence[Trial]) -> bool:

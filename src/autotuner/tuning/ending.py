@@ -89,7 +89,8 @@ _CONDITIONS = {
     Ending.DEFAULT_BETTER: "The interval of the best challenger's gain is below 0. Keep the default.",
     Ending.NO_SIGNIFICANT_DIFFERENCE: "The interval of the best challenger's gain includes 0 and extends beyond ±3%. "
     "Keep the default.",
-    Ending.DEFAULT_ONLY: "The default met the SLOs, and no other configuration did.",
+    Ending.DEFAULT_ONLY: "The default met the SLOs, and no other configuration did, or none could hold the load "
+    "that the default holds.",
     Ending.NOTHING_TO_TUNE: "The study has no parameters or a budget of one trial; only the default was measured.",
     Ending.NOT_PROVEN: "`confirm.repeats` is 0 or 1, so nothing can be proven; the best measurement is reported.",
     Ending.NOTHING_TRIED: "The search tried no configuration other than the default.",
@@ -218,7 +219,8 @@ class _Facts:
         if not self._default_holds():
             return self.conclusion(Ending.NOTHING_FEASIBLE)
         ending = Ending.DEFAULT_ONLY
-        if any(confirmation.launches(t, self.trials).unranked for t in self.trials if t.role is TrialRole.SEARCH):
+        tried = [t for t in self.trials if t.role is TrialRole.SEARCH and not (t.verdict is not None and t.verdict.cut)]
+        if any(confirmation.launches(t, self.trials).unranked for t in tried):
             ending = Ending.NOT_DECIDED  # it may be better, by an unknown amount
         if not any(t.role is TrialRole.SEARCH and t.state.finished for t in self.trials):
             # With a budget of one trial, only the default was requested: the run succeeded.

@@ -21,6 +21,8 @@ from autotuner.tuning.retry_or_stop import Faults
 from autotuner.tuning.run_liveness import OwnerWatch
 from autotuner.tuning.search_stage import SearchStage
 from autotuner.tuning.study_trials import Job, Stage, StudyTrials
+from autotuner.tuning.trials.capacity_start import capacity_start
+from autotuner.tuning.trials.capacity_window import CapacityStart
 from autotuner.tuning.trials.failure_consequences import hopeless, settled
 from autotuner.tuning.trials.gpu_and_port_leases import Leases
 from autotuner.tuning.trials.trial_runner import RunContext, TrialRunner
@@ -153,7 +155,10 @@ class StudyRunner:
                 self._clock.entered(trial.number, event.phase)
             self._journal.note(event)
 
-        runner = TrialRunner(self._context, trial, leases, folder, note)
+        def start(gpus: int) -> CapacityStart:
+            return capacity_start(self._spec, trial, list(self._trials), gpus)
+
+        runner = TrialRunner(self._context, trial, leases, folder, note, start)
         running = trial.replaced(state=TrialState.RUNNING)
         self._trials.put(running)
         await run_sync(self._store.trials.update, running)

@@ -148,6 +148,40 @@ def test_client_limited_trials_are_ignored() -> None:
     assert [t.configuration for t in explore(bayesian(context), limited, 8)] == [t.configuration for t in blind]
 
 
+def cut_below_the_best() -> Server:
+    """Measures a trial only if it is better than all before; of any other it tells the best value as a bound."""
+    best = 0.0
+
+    def server(number: int, configuration: Configuration) -> Trial:
+        nonlocal best
+        trial = hill(number, configuration)
+        if trial.verdict is None or not trial.verdict.feasible:
+            return trial
+        value = trial.verdict.objectives[0]
+        assert value is not None
+        if value > best:
+            best = value
+            return trial
+        cut = Verdict(feasible=True, objectives=(None,), bounds=(best,), cut=True, rankable=False)
+        return trial.replaced(verdict=cut)
+
+    return server
+
+
+def test_learns_from_trials_that_were_cut_almost_as_much_as_from_complete_ones() -> None:
+    contexts = [context_of(grid(), seed=seed, trials=40) for seed in range(5)]
+
+    def tried(search: Search, server: Server) -> int:
+        trials = explore(search, server, 40)
+        reached = (i for i, t in enumerate(trials, 1) if t.verdict and t.verdict.objectives == (306.0,))
+        return next(reached, 40)
+
+    complete = sum(tried(bayesian(c), hill) for c in contexts)
+    censored = sum(tried(bayesian(c), cut_below_the_best()) for c in contexts)
+    blind = sum(tried(RandomSearch(RandomSettings(), c), hill) for c in contexts)
+    assert censored * 2 <= blind, (complete, censored, blind)
+
+
 def test_parallel_proposals_differ() -> None:
     search = bayesian(context_of(grid()))
     trials = explore(search, hill, 8)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotuner.study.capacity.level_test import CapacityBound
-from autotuner.study.capacity.result import CapacityResult, LoadUnit
+from autotuner.study.capacity.result import CapacityResult
 from autotuner.study.objective import SLO
+from autotuner.study.workload import LoadUnit
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,14 @@ class CapacityQuestion:
     unit: LoadUnit = LoadUnit.RATE
     precision: float = 0.1
     confidence: float = 0.95
-    start: float = 1.0
+    start: float | None = None
+    """First load; None: what a short closed loop answers, or 4 in flight."""
     low: float = 0.0
     high: float = float("inf")
     max_requests: int = 20_000
     max_duration_s: float = 1_800.0
+    required: float | None = None
+    """Load that the server must hold. It is tested first, and the search ends if it is refuted."""
 
 
 def question_of(result: CapacityResult, bounds: tuple[CapacityBound, ...]) -> CapacityQuestion | None:
@@ -38,4 +42,5 @@ def question_of(result: CapacityResult, bounds: tuple[CapacityBound, ...]) -> Ca
         low=search.low,
         high=float("inf") if search.high is None else search.high,
         max_requests=search.max_requests,
+        required=search.required,
     )

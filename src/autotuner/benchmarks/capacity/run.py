@@ -1,28 +1,42 @@
 """Capacity of one server under its SLOs: level after level on the live server, each ended by its own test."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
+from typing import Protocol
 
 from anyio.to_thread import run_sync
 
 from autotuner.benchmarks.capacity.question import CapacityQuestion
 from autotuner.benchmarks.capacity.steps import SearchSteps
 from autotuner.benchmarks.capacity.verify import digest
-from autotuner.plugins.benchmark import Benchmark, Window
+from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.plugins.server_metrics import MetricsSource
 from autotuner.study.capacity.level_test import LevelPlan
-from autotuner.study.capacity.result import CapacityLevel, CapacityResult, LoadUnit, load_level
+from autotuner.study.capacity.result import CapacityLevel, CapacityResult, load_level
 from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
-from autotuner.study.workload import Scenario, Workload
+from autotuner.study.workload import Concurrency, LoadUnit, Scenario, Workload
 
 __all__ = ["CapacityQuestion", "CapacityRun", "Place"]
 
 _MORE_ARRIVALS = 1.25
 """Arrivals that are scheduled per request of a level: those of the drain, and chance."""
+
+_PILOT = 8
+"""Requests in flight of the closed loop before the first level: what most servers answer within their SLOs."""
+_PILOT_REQUESTS = 32
+_PILOT_SHARE = 0.05
+"""Part of the time budget that it may take."""
+
+
+class MeasuresWindows(Protocol):
+    """What measures one window, such as a benchmark."""
+
+    async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
+        """Measures one window."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,7 @@ class CapacityRun:
 
     def __init__(
         self,
-        benchmark: Benchmark,
+        benchmark: MeasuresWindows,
         endpoint: Endpoint,
         workload: Workload,
         scenario: Scenario,
@@ -67,6 +81,7 @@ class CapacityRun:
         self._question = question
         self._place = place
         self._steps = SearchSteps(question)
+        self._pilot_requests = 0
 
     @property
     def levels(self) -> list[CapacityLevel]:
@@ -83,6 +98,8 @@ class CapacityRun:
             TrialFailedError: If the load generator itself fails; :meth:`result` still holds the finished levels.
         """
         end = monotonic() + self._question.max_duration_s
+        if self._question.start is None and self._question.unit is LoadUnit.RATE:
+            await self._pilot()
         while (step := self._steps.next_level()) is not None and (left := end - monotonic()) > 0:
             load, plan = step
             window = self._window(load, plan, left)
@@ -94,7 +111,28 @@ class CapacityRun:
 
     def result(self) -> CapacityResult:
         """The bracket as far as it is known, also after an interrupt."""
-        return self._steps.result(self._scenario.text)
+        return self._steps.result(self._scenario.text).replaced(pilot_requests=self._pilot_requests)
+
+    async def _pilot(self) -> None:
+        """Finds a first load of the right size: at a low rate, the requests of a level take minutes to arrive."""
+        longest = self._question.max_duration_s * _PILOT_SHARE
+        window = Window(
+            scenario=self._scenario,
+            level=Concurrency(in_flight=_PILOT),
+            workload=self._workload.replaced(
+                duration_s=longest, max_duration_s=longest, requests=_PILOT_REQUESTS, min_requests=0
+            ),
+            labels=self._place.labels,
+            folder=self._place.folder,
+            records_name=f"pilot-{self._place.prefix}.parquet",
+            headers=self._place.headers,
+        )
+        measured = await self._benchmark.measure(self._endpoint, window)
+        self._pilot_requests = measured.arrived
+        answered = measured.value("request_throughput", None)
+        if answered:
+            self._question = replace(self._question, start=answered)
+            self._steps = SearchSteps(self._question)
 
     def _window(self, load: float, plan: LevelPlan, left_s: float) -> Window:
         question = self._question

@@ -1,15 +1,22 @@
 """A search level by level, the same on the live server and when a certificate is verified."""
 
+from dataclasses import replace
+from math import inf
+
 from autotuner.benchmarks.capacity.question import CapacityQuestion
 from autotuner.capacity.level import LevelState
 from autotuner.capacity.observation import MeanValue, Observation, ShareCount
-from autotuner.capacity.search import METHOD, CapacitySearch, LevelResult, Limits
+from autotuner.capacity.search import METHOD, CapacitySearch, LevelResult, Limits, Missing
 from autotuner.study.capacity.level_test import LevelPlan
-from autotuner.study.capacity.result import CapacityLevel, CapacityResult, LoadUnit, SearchRange
+from autotuner.study.capacity.result import CapacityLevel, CapacityResult, SearchRange
+from autotuner.study.workload import LoadUnit
 
 _LIMITED = 3
 """Levels in a row at which the load generator was the bottleneck, after which the search ends. One of them may only
 mean that another process took the processor for a moment; it says nothing about the server and is measured again."""
+_FIRST = {LoadUnit.RATE: 1.0, LoadUnit.CONCURRENCY: 4.0}
+_ALONE = 0.2
+"""Requests in flight on average below which requests hardly meet, so that an even lower load changes nothing."""
 _HIGHEST = 100_000.0
 """Highest load that is tried, per second or in flight."""
 
@@ -30,7 +37,8 @@ class SearchSteps:
             max_requests=question.max_requests,
             whole=question.unit is LoadUnit.CONCURRENCY,
         )
-        self._search = CapacitySearch(limits, start=question.start)
+        self._start = question.start or _FIRST[question.unit]
+        self._search = CapacitySearch(limits, self._start, required=question.required)
         self._limited = 0
         self.levels: list[CapacityLevel] = []
 
@@ -59,6 +67,9 @@ class SearchSteps:
         else:
             self._limited = 0
             self._search.add(_result(level))
+            failed = level.decision.state in ("refuted", "saturated")
+            if failed and self._question.unit is LoadUnit.RATE and _in_flight(level) < _ALONE:
+                self._search.limits = replace(self._search.limits, low=max(level.load, self._search.limits.low))
 
     def result(self, scenario: str) -> CapacityResult:
         """The bracket as far as it is known."""
@@ -74,17 +85,26 @@ class SearchSteps:
             refuted=search.refuted,
             certified_missing=low.value if low else None,
             refuted_missing=high.value if high else None,
+            never_met=low is Missing.NEVER_MET,
+            cut=search.cut,
             precise=search.precise,
             monotone=search.monotone,
             levels=tuple(self.levels),
             search=SearchRange(
                 method=METHOD,
-                start=question.start,
+                start=self._start,
+                required=question.required,
                 low=question.low,
                 high=None if question.high == float("inf") else question.high,
                 max_requests=question.max_requests,
             ),
         )
+
+
+def _in_flight(level: CapacityLevel) -> float:
+    """Mean number of requests in flight (Little's law); infinite if it is not known."""
+    latency = level.measurement.value("e2e_latency", "p50")
+    return inf if latency is None else level.load * latency
 
 
 def _result(level: CapacityLevel) -> LevelResult:

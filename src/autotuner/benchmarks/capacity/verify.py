@@ -23,7 +23,7 @@ _TOLERANCE = 1e-9
 """Relative difference between two computers' floating-point results."""
 _NOT_FROM_RECORDS = {"server", "gpu_use", "error_messages"}
 """Fields of a measurement that do not come from the request records, or not word for word."""
-_BRACKET = ("certified", "refuted", "certified_missing", "refuted_missing", "precise", "monotone")
+_BRACKET = ("certified", "refuted", "certified_missing", "refuted_missing", "never_met", "cut", "precise", "monotone")
 
 
 def check_result(result: CapacityResult, bounds: tuple[CapacityBound, ...], folder: Path) -> list[LevelCheck]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from autotuner.errors import Problem
 from autotuner.secrets import has_secret_form, looks_secret, secrets_in
 from autotuner.study.spec import StudySpec
-from autotuner.study.workload import Api, Concurrency, RequestRate, Stages, TraceSpeed, Workload
+from autotuner.study.workload import Api, CapacityLoad, Concurrency, RequestRate, Stages, TraceSpeed, Workload
 
 _NATIVE = "or use benchmark: native"
 _OWN_FIELDS = ("ignore_eos", "messages", "model", "stream", "stream_options", "system_message")
@@ -60,7 +60,7 @@ def refusals(workload: Workload, backend: str, extra_args: Sequence[str]) -> lis
     return [*load_refusals(workload), *_request_refusals(workload, backend), *_option_refusals(extra_args)]
 
 
-_KEYS: dict[type, str] = {RequestRate: "rates", Stages: "stages", TraceSpeed: "speeds"}
+_KEYS: dict[type, str] = {RequestRate: "rates", Stages: "stages", TraceSpeed: "speeds", CapacityLoad: "load"}
 
 
 def load_refusals(workload: Workload) -> Iterator[Problem]:
@@ -75,6 +75,8 @@ def load_refusals(workload: Workload) -> Iterator[Problem]:
     for level in workload.levels:
         if not isinstance(level, Concurrency):
             why = "genai-bench has no open loop; it keeps a fixed number of requests in flight"
+            if isinstance(level, CapacityLoad):
+                why = "genai-bench cannot end a window as soon as its load is decided"
             yield Problem(
                 where=f"workload.{_KEYS[type(level)]}",
                 value=level.text,

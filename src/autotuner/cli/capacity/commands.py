@@ -129,16 +129,22 @@ def capacity(
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder that autotuner capacity wrote to.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER|STUDY",
+            help="Folder that autotuner capacity wrote to, or a study with load: capacity.",
+        ),
+    ],
     json: Json = False,
 ) -> None:
-    """Recompute a capacity certificate from its request records."""
+    """Recompute certified capacities from their request records."""
     with reporting_errors(as_json=json):
         import autotuner
         from autotuner.cli.capacity.page import verification_text
         from autotuner.cli.exit_codes import ExitCode
 
-        found = autotuner.verify_capacity(folder)
+        found = autotuner.verify_capacity(source)
         if json:
             out(found)
         else:

@@ -10,6 +10,7 @@ from autotuner import CapacityLevel, CapacityReport, CapacityResult, LoadUnit, V
 from autotuner.cli.columns import Column, table_text
 from autotuner.plain_text import marked_line
 from autotuner.report.server_diagnosis import diagnosis, server_figures
+from autotuner.study.capacity.level_test import CapacityBound
 from autotuner.study.capacity.result import load_text
 
 _COLUMNS = (
@@ -31,14 +32,20 @@ def capacity_text(report: CapacityReport, folder: Path) -> str:
     """Renders everything that was found."""
     parts = []
     for result in report.results:
-        levels = sorted(result.levels, key=lambda level: level.load)
-        rows = [_row(level, result.unit) for level in levels]
-        shown = [i for i in range(len(_COLUMNS)) if any(row[i].plain != "-" for row in rows)]
-        table = table_text([_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows])
-        parts += [result.scenario, table, "", *_plot(levels, result.unit), ""]
-        parts += [*_server(levels, result.unit), *_answer(result)]
+        parts += curve_lines(result)
     parts += ["", f"certificate: {folder}/capacity.json; check it with: autotuner verify {folder}"]
     return "\n".join(parts)
+
+
+def curve_lines(result: CapacityResult, width: int | None = None) -> list[str]:
+    """Renders the levels of one search, a plot of the curve, and the answer."""
+    levels = sorted(result.levels, key=lambda level: level.load)
+    rows = [_row(level, result.unit) for level in levels]
+    shown = [i for i in range(len(_COLUMNS)) if any(row[i].plain != "-" for row in rows)]
+    table = table_text([_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows], width=width)
+    plot = _plot(levels, result.unit, result.latency_bound)
+    server = _server(levels, result.unit)
+    return [result.scenario, *table.splitlines(), "", *([*plot, ""] if plot else []), *server, *_answer(result)]
 
 
 def level_line(level: CapacityLevel, unit: LoadUnit) -> str:
@@ -62,7 +69,9 @@ def _answer(result: CapacityResult) -> list[str]:
     """The bracket in words, or which end is missing and why."""
     unit = result.unit
     lines = []
-    if result.certified is None:
+    if result.cut:
+        lines.append(f"ended early: {result.certified_missing}")
+    elif result.certified is None:
         lines.append(f"no load certified: {result.certified_missing}")
     else:
         confidence = f"{result.confidence * 100:g}%"
@@ -109,13 +118,11 @@ def _pair(level: CapacityLevel, metric: str) -> str:
     return " / ".join("?" if value is None else f"{value * 1000:.1f}" for value in values)
 
 
-def _plot(levels: Sequence[CapacityLevel], unit: LoadUnit) -> list[str]:
-    """The observed value of the first latency SLO by load, as bars on a logarithmic scale; ``|`` marks its limit."""
-    bound = next((one for one in levels[0].plan.bounds if one.metric != "success_rate"), None)
+def _plot(levels: Sequence[CapacityLevel], unit: LoadUnit, bound: CapacityBound | None) -> list[str]:
+    """The observed value of a latency SLO by load, as bars on a logarithmic scale; ``|`` marks its limit."""
     if bound is None:
         return []
-    statistic = "mean" if bound.allowed is None else f"p{100 - bound.allowed * 100:.4g}"
-    found = [(level, level.measurement.value(bound.metric, statistic)) for level in levels]
+    found = [(level, level.measurement.value(bound.metric, bound.statistic)) for level in levels]
     known = [value for _, value in found if value]
     if not known:
         return []

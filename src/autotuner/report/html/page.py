@@ -9,6 +9,7 @@ import time
 from autotuner.report.analysis import caveats, comparison, failure_groups
 from autotuner.report.exports import command_line
 from autotuner.report.headline import effect, objective_text, signed
+from autotuner.report.html.capacity_section import capacity_section
 from autotuner.report.html.markup import Child, Html, element
 from autotuner.report.html.result_charts import progress_figure, repeats_figure, tradeoff_figure
 from autotuner.report.html.sections import (
@@ -119,6 +120,7 @@ def _sections(result: StudyResult) -> list[tuple[str, str, list[Child]]]:
         ("caveats", "Caveats", [element("ul", doubts, class_="caveats")] if doubts else []),
         ("comparison", "Comparison with the default", compared),
         ("progress", "Search", [f for f in (progress_figure(result), tradeoff_figure(result)) if f]),
+        ("capacity", "Capacity", capacity_section(result)),
         ("parameters", "Parameter importance", parameters_section(result)),
         ("trials", "All trials", trials_section(result)),
         ("parts", "Parts of the load", slices_section(result)),

@@ -18,6 +18,11 @@ class CapacityBound(FrozenModel):
     allowed: float | None = Field(default=None, gt=0, lt=1)
     """Share of requests that may exceed the limit; None for a mean."""
 
+    @property
+    def statistic(self) -> str:
+        """What the limit is compared with: ``p99``, or ``mean``."""
+        return "mean" if self.allowed is None else f"p{100 - self.allowed * 100:.4g}"
+
 
 class LevelPlan(FrozenModel):
     """How one level is tested."""

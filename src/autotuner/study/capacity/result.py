@@ -1,23 +1,12 @@
 """What is asked about a server's capacity under SLOs, and what was found: levels, bracket and certificate."""
 
-from enum import StrEnum
-
 from pydantic import Field
 
 from autotuner.study.base import FrozenModel, number_text
-from autotuner.study.capacity.level_test import LevelDecision, LevelPlan
+from autotuner.study.capacity.level_test import CapacityBound, LevelDecision, LevelPlan
 from autotuner.study.measurement import Measurement
 from autotuner.study.text.forms import Duration, Share
-from autotuner.study.workload import Concurrency, LoadLevel, RequestRate
-
-
-class LoadUnit(StrEnum):
-    """What the capacity counts."""
-
-    RATE = "rate"
-    """Requests per second, arriving as a Poisson process."""
-    CONCURRENCY = "concurrency"
-    """Requests in flight."""
+from autotuner.study.workload import Concurrency, LoadLevel, LoadUnit, RequestRate
 
 
 class CapacitySettings(FrozenModel):
@@ -28,7 +17,7 @@ class CapacitySettings(FrozenModel):
     """Largest ratio of refuted to certified load, minus one."""
     confidence: Share = Field(default=0.95, ge=0.5, lt=1)
     start: float | None = Field(default=None, gt=0)
-    """First load; None: 1 request/s, or 4 in flight."""
+    """First load; None: what a short closed loop answers, or 4 in flight."""
     low: float | None = Field(default=None, gt=0)
     """Lowest load that is tried; None: without a limit."""
     high: float | None = Field(default=None, gt=0)
@@ -46,6 +35,8 @@ class SearchRange(FrozenModel):
     high: float | None
     """None: without a limit."""
     max_requests: int
+    required: float | None = None
+    """Load that was tested first, and that had to be held."""
 
 
 class CapacityLevel(FrozenModel):
@@ -75,17 +66,31 @@ class CapacityResult(FrozenModel):
     certified_missing: str | None = None
     """Why there is no certified load."""
     refuted_missing: str | None = None
+    never_met: bool = False
+    """Whether an SLO is not met even at the lowest load."""
     precise: bool = False
     """Whether both ends are there and within the precision."""
     monotone: bool = True
     """Whether no load below the certified one was refuted."""
+    cut: bool = False
+    """Whether the search ended early because the load that another configuration holds was refuted."""
+    pilot_requests: int = 0
+    """Requests of the closed loop that the first load was taken from."""
     levels: tuple[CapacityLevel, ...] = ()
     search: SearchRange | None = None
 
     @property
+    def latency_bound(self) -> CapacityBound | None:
+        """The latency SLO that limits the load: the one that refuted most levels, else the first one."""
+        bounds = self.levels[0].plan.bounds if self.levels else ()
+        deciding = [one.decision.decided_by for one in self.levels]
+        counts = [(-deciding.count(i), i) for i, bound in enumerate(bounds) if bound.metric != "success_rate"]
+        return bounds[min(counts)[1]] if counts else None
+
+    @property
     def requests(self) -> int:
-        """Requests of all levels."""
-        return sum(level.measurement.arrived for level in self.levels)
+        """Requests of the pilot and of all levels."""
+        return self.pilot_requests + sum(level.measurement.arrived for level in self.levels)
 
     @property
     def at_capacity(self) -> CapacityLevel | None:

@@ -25,6 +25,7 @@ from autotuner.study.text.options import split_options
 from autotuner.study.text.traces import PREFIX, long_form, made_part, split_trace, trace_text
 from autotuner.study.workload import (
     Arrivals,
+    CapacityLoad,
     Concurrency,
     LoadLevel,
     RequestRate,
@@ -36,7 +37,7 @@ from autotuner.study.workload import (
 
 _UNITS = {"us": "1e-6", "µs": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "min": "60", "h": "3600"}
 _NUMBER = r"[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|\.[0-9]+"
-_QUANTITY = re.compile(rf"({_NUMBER})\s*([A-Za-zµ%/]*)")
+_QUANTITY = re.compile(rf"({_NUMBER})\s*([A-Za-zµ%/]*|in flight)")
 
 
 def parse_duration(value: Any) -> float:
@@ -220,6 +221,8 @@ def parse_level(text: str) -> LoadLevel:
     bare = " ".join(text.split())
     if bare.startswith(stage_forms.PREFIX):
         return stage_forms.parse_stages(bare.removeprefix(stage_forms.PREFIX), parse_duration)
+    if bare == CapacityLoad().text:
+        return CapacityLoad()
     match = _LEVEL.fullmatch(bare)
     if match is None:
         raise InvalidValueError("not a load level", remedy="write e.g. concurrency=8 or rate=4")
@@ -352,6 +355,7 @@ _RATES = {
     Unit.TOKENS_PER_SECOND: ("", "tokens/s", "tok/s"),
     Unit.REQUESTS_PER_SECOND: ("", "requests/s", "req/s"),
     Unit.DOCUMENTS_PER_SECOND: ("", "documents/s", "docs/s"),
+    Unit.IN_FLIGHT: ("", "in flight"),
     Unit.JOULES_PER_TOKEN: ("", "J/token", "J"),
 }
 

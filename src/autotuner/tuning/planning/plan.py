@@ -13,7 +13,7 @@ from autotuner.study.base import FrozenModel
 from autotuner.study.check import Check
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.spec import StudySpec
-from autotuner.study.workload import Stages, TraceSpeed
+from autotuner.study.workload import CapacityLoad, Stages, TraceSpeed
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.resume_decision import Standing
 
@@ -126,8 +126,11 @@ def _examples(prepared: Prepared, count: int) -> list[Configuration]:
 
 
 def windows_s(spec: StudySpec) -> float:
-    """Least seconds for one trial's windows, warm-up included. A limit on requests may end a window at any time."""
-    return sum(spec.workload.warmup_s + (0.0 if spec.workload.requests else window) for window in _windows_s(spec))
+    """Least seconds for one trial's windows, warm-up included. A limit on requests, or a
+    decided load, may end a window at any time."""
+    workload = spec.workload
+    early = workload.requests is not None or any(isinstance(level, CapacityLoad) for level in workload.levels)
+    return sum(workload.warmup_s + (0.0 if early else window) for window in _windows_s(spec))
 
 
 def trial_s(spec: StudySpec, *, extended: bool = False) -> float:
@@ -141,6 +144,8 @@ def _windows_s(spec: StudySpec, *, extended: bool = False) -> Iterator[float]:
     for scenario in workload.scenarios:
         for level in workload.levels:
             length = workload.longest_s if extended else workload.duration_s
+            if isinstance(level, CapacityLoad):
+                length = level.max_duration_s
             if scenario.trace is not None and isinstance(level, TraceSpeed):
                 with suppress(UsageError):  # the preflight says what is wrong with the file
                     length = window_s(scenario.trace, level.speed)

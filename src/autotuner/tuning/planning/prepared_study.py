@@ -28,6 +28,7 @@ from autotuner.study.parameters.portable import is_portable
 from autotuner.study.parameters.space import Space
 from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.study.trial import Trial, TrialRole
+from autotuner.tuning.planning.capacity_checks import capacity_problems
 from autotuner.tuning.planning.ineffective_values import idle_values, single_values
 from autotuner.tuning.planning.launch_identities import LaunchIdentities
 from autotuner.tuning.planning.missing_gpus import too_large, with_missing_gpus
@@ -298,7 +299,8 @@ def _names_known(space: Space) -> None:
 def _check_metrics(prepared: Prepared) -> None:
     """Refuses goals that no trial could measure: the study would end without a result."""
     gpus = prepared.engine.gpus(prepared.values(DEFAULT)) if prepared.hardware.gpus else 0
-    if problems := unmeasurable(prepared.spec, prepared.deployer, gpus):
+    problems = unmeasurable(prepared.spec, prepared.deployer, gpus)
+    if problems := [*problems, *capacity_problems(prepared.spec, prepared.benchmark)]:
         raise UsageError(problems)
 
 

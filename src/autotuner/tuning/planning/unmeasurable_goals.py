@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from autotuner.errors import Problem
 from autotuner.plugins.deployer import Deployer, ReadsGpuSensors
 from autotuner.study.endpoint_metrics import why_not_measured
-from autotuner.study.metric import GPU_METRICS, METRICS
+from autotuner.study.metric import CAPACITY_METRICS, GPU_METRICS, METRICS, OF_CAPACITY, PER_GPU
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.spec import StudySpec
-from autotuner.study.workload import Concurrency, LoadLevel, Scenario, TokenLengths, Workload
+from autotuner.study.workload import CapacityLoad, Concurrency, LoadLevel, Scenario, TokenLengths, Workload
 
 _BETWEEN_TOKENS = frozenset({"tpot", "itl", "itl_token"})
 _OF_ARRIVALS = frozenset({"ttft_scheduled", "e2e_latency_scheduled"})
@@ -94,6 +94,16 @@ def _of_arrivals(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
                 yield goal.problem(f"{level.text} is a closed loop, whose requests have no schedule", remedy)
 
 
+def _of_capacity(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
+    if goal.asked.metric not in OF_CAPACITY:
+        return
+    for _, level in goal.places:
+        if not isinstance(level, CapacityLoad):
+            yield goal.problem("measured only by a capacity search", "write load: capacity in the workload")
+        elif goal.asked.metric.removesuffix(PER_GPU) not in (CAPACITY_METRICS[level.unit], "capacity_tokens"):
+            yield goal.problem(f"the workload has unit: {level.unit.value}", "use capacity, or change the unit")
+
+
 def _of_good_requests(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
     if goal.asked.metric == "goodput" and not any(_bounds_each_request(slo) for slo in spec.slos):
         why = "counts requests that meet every per-request SLO, but the study has no such SLO"
@@ -106,6 +116,7 @@ _CHECKS: tuple[Callable[[_Goal, StudySpec], Iterator[Problem]], ...] = (
     _of_the_endpoint,
     _between_tokens,
     _of_arrivals,
+    _of_capacity,
     _of_good_requests,
 )
 

@@ -7,7 +7,7 @@ from autotuner.study.check import Check
 from autotuner.study.metric import METRICS, fewest_samples
 from autotuner.study.objective import SLO, Objective, metric_text
 from autotuner.study.spec import StudySpec
-from autotuner.study.workload import LoadLevel, RequestRate, Stages, Workload
+from autotuner.study.workload import CapacityLoad, LoadLevel, RequestRate, Stages, Workload
 
 _GAPS = ("itl", "itl_token")
 """Pooled over the gaps of all answers, so that a few requests are enough."""
@@ -15,6 +15,9 @@ _GAPS = ("itl", "itl_token")
 
 def window_checks(spec: StudySpec) -> list[Check]:
     """How long windows may become, and which percentiles they cannot support."""
+    for level in spec.workload.levels:
+        if isinstance(level, CapacityLoad):
+            return [Check.ok("capacity", _budget(level))]
     found = [_bound(spec.workload)]
     for what, statistic, levels in _percentiles(spec):
         fewest = fewest_samples(statistic)
@@ -29,6 +32,12 @@ def window_checks(spec: StudySpec) -> list[Check]:
             detail = f"{what} needs at least {fewest:,} finished requests in a window, or it is marked as unsure"
             found.append(Check.ok("window", detail))
     return found
+
+
+def _budget(level: CapacityLoad) -> str:
+    ends = f"within {level.precision * 100:g}% at {level.confidence * 100:g}% confidence"
+    budget = f"at most {level.max_requests:,} requests and {number_text(level.max_duration_s)} s a launch"
+    return f"{ends}, {budget}; a configuration that cannot hold the best load so far ends early"
 
 
 def _bound(workload: Workload) -> Check:

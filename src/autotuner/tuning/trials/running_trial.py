@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from autotuner.study.capacity.result import CapacityResult
 from autotuner.study.failure import KEPT_LOG_LINES, Blame, Failure
 from autotuner.study.launch import Identity
 from autotuner.study.measurement import Measurement
@@ -17,6 +18,7 @@ class TrialOutcome:
 
     state: TrialState
     measurements: tuple[Measurement, ...] = ()
+    capacities: tuple[CapacityResult, ...] = ()
     verdict: Verdict | None = None
     failure: Failure | None = None
 
@@ -75,6 +77,7 @@ class TrialDraft:
             created_at=self.proposed.created_at,
             state=outcome.state,
             measurements=outcome.measurements,
+            capacities=outcome.capacities,
             verdict=outcome.verdict,
             failure=outcome.failure,
             argv=self.argv,

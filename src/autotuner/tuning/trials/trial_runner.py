@@ -6,7 +6,7 @@ raised.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
@@ -23,6 +23,7 @@ from autotuner.study.measurement import Measurement
 from autotuner.study.trial import Phase, Trial, TrialState
 from autotuner.tuning.environment_watch import environment_changed
 from autotuner.tuning.planning.prepared_study import Prepared
+from autotuner.tuning.trials.capacity_window import CapacityStart
 from autotuner.tuning.trials.cpu_noise import Neighbors
 from autotuner.tuning.trials.gpu_and_port_leases import Leases
 from autotuner.tuning.trials.progress import Note, TrialProgress
@@ -48,15 +49,33 @@ class RunContext:
 
 
 class TrialRunner:
-    """Runs one trial. ``folder`` is the trial's own."""
+    """Runs one trial.
 
-    def __init__(self, context: RunContext, trial: Trial, leases: Leases, folder: Path, note: Note) -> None:
+    Args:
+        context: What all trials of a run share.
+        trial: The trial as stored before its launch.
+        leases: Leases GPUs and ports for it.
+        folder: The trial's own.
+        note: Takes its events.
+        start: Where its capacity search begins, as the number of GPUs becomes known.
+    """
+
+    def __init__(
+        self,
+        context: RunContext,
+        trial: Trial,
+        leases: Leases,
+        folder: Path,
+        note: Note,
+        start: Callable[[int], CapacityStart] = lambda _: CapacityStart(),
+    ) -> None:
         self._context = context
         self._prepared = context.prepared
         self._spec = context.prepared.spec
         self._leases = leases
         self._folder = folder
         self._labels = Labels(study=trial.study, trial=trial.number, owner=context.owner_id)
+        self._start = start
         self._draft = TrialDraft(trial)
         self._progress = TrialProgress(self._draft, note)
 
@@ -152,10 +171,11 @@ class TrialRunner:
             gpus=draft.gpus,
             engine=self._prepared.engine,
             resolved=draft.resolved,
+            start=self._start(draft.gpus),
         )
         measurements = await windows.measure()
         self._progress.enter(Phase.SCORING)
-        return self._scored(measurements)
+        return replace(self._scored(measurements), capacities=tuple(windows.capacities))
 
     def _same_world(self, facts: Mapping[str, str]) -> None:
         """Raises ``TrialFailedError`` for a server of another build, whose numbers could not be compared."""

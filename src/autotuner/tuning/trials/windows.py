@@ -1,6 +1,7 @@
 """Measurement windows of one trial on its running server."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -9,12 +10,14 @@ from autotuner.plugins.benchmark import Benchmark, FixedLevels, Progress, Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.plugins.engine import Engine
 from autotuner.plugins.loading import metrics_sources
+from autotuner.study.capacity.result import CapacityResult
 from autotuner.study.failure import TrialFailedError
 from autotuner.study.launch import Identity, Labels
 from autotuner.study.measurement import Measurement
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Phase
-from autotuner.study.workload import LoadLevel, Scenario
+from autotuner.study.workload import CapacityLoad, LoadLevel, Scenario
+from autotuner.tuning.trials.capacity_window import CapacityStart, WatchedWindows, at_capacity, measure_capacity
 from autotuner.tuning.trials.cpu_noise import DISTURBED, Neighbors
 from autotuner.tuning.trials.no_answer_failure import unanswered
 from autotuner.tuning.trials.progress import TrialProgress
@@ -39,6 +42,7 @@ class Windows:
         gpus: GPUs that the trial holds.
         engine: Source of the server's own metrics.
         resolved: Settings that the server chose at start.
+        start: Where a capacity search begins.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Windows:
         gpus: int,
         engine: Engine,
         resolved: Mapping[str, object],
+        start: CapacityStart,
     ) -> None:
         self._spec = spec
         self._benchmark = benchmark
@@ -67,6 +72,9 @@ class Windows:
         self._neighbors = neighbors
         self._progress = progress
         self._gpus = gpus
+        self._start = start
+        self.capacities: list[CapacityResult] = []
+        """One per scenario, in a study of capacity."""
         self._running_limit = running_limit(engine, endpoint.argv, resolved)
         own = (engine.server_metrics,) if engine.server_metrics is not None else ()
         # A server that was not launched here may not be the engine that the study names.
@@ -79,10 +87,32 @@ class Windows:
             policy = FixedLevels(self._spec.workload.levels)
             seen: list[Measurement] = []
             while (level := policy.next(seen)) is not None:
-                seen.append(await self._window(scenario, level, f"{number}-{len(seen)}"))
+                name = f"{number}-{len(seen)}"
+                if isinstance(level, CapacityLoad):
+                    seen.append(await self._capacity(scenario, level, name))
+                else:
+                    seen.append(await self._window(scenario, level, name))
                 await same_server(self._endpoint, self._identity)
             windows += seen
         return tuple(windows)
+
+    async def _capacity(self, scenario: Scenario, load: CapacityLoad, name: str) -> Measurement:
+        """Searches for the capacity, and returns the measurement that stands for it."""
+        result = await measure_capacity(
+            self._spec,
+            scenario,
+            load,
+            self._start,
+            WatchedWindows(self._measured),
+            self._endpoint,
+            labels=self._labels,
+            folder=self._folder,
+            prefix=f"records-{name}",
+        )
+        self.capacities.append(result)
+        if not any(level.measurement.requests > level.measurement.failed for level in result.levels):
+            return await self._answered(result.levels[0].measurement)
+        return at_capacity(result, load, self._gpus)
 
     async def _window(self, scenario: Scenario, level: LoadLevel, name: str) -> Measurement:
         """Measures one window, and again if other processes used CPU meanwhile; the less disturbed one is kept."""
@@ -105,14 +135,6 @@ class Windows:
         return await self._answered(quietest.replaced(warnings=(*quietest.warnings, busy)))
 
     async def _attempt(self, scenario: Scenario, level: LoadLevel, records: str) -> Measurement:
-        self._progress.enter(Phase.WARMING, scenario, level)
-
-        def on_progress(seen: Progress) -> None:
-            # The first report marks the end of the warm-up.
-            if self._progress.phase is not Phase.MEASURING:
-                self._progress.enter(Phase.MEASURING, scenario, level)
-            self._progress.window(seen, scenario, level)
-
         window = Window(
             scenario=scenario,
             level=level,
@@ -123,9 +145,22 @@ class Windows:
             slos=self._spec.slos,
             objectives=self._spec.objectives,
             headers=self._endpoint.headers,
-            on_progress=on_progress,
-            server_metrics=self._server_metrics,
         )
+        return await self._measured(window)
+
+    async def _measured(self, window: Window) -> Measurement:
+        """Measures one window, with its progress, the server's own metrics and the GPUs' sensors."""
+        scenario = window.scenario
+        level = window.level
+        self._progress.enter(Phase.WARMING, scenario, level)
+
+        def on_progress(seen: Progress) -> None:
+            # The first report marks the end of the warm-up.
+            if self._progress.phase is not Phase.MEASURING:
+                self._progress.enter(Phase.MEASURING, scenario, level)
+            self._progress.window(seen, scenario, level)
+
+        window = replace(window, on_progress=on_progress, server_metrics=self._server_metrics)
         measured = await or_died(lambda: self._benchmark.measure(self._endpoint, window), self._endpoint)
         measured = self._telemetry.added_to(_per_gpu(_with_limit(measured, self._running_limit), self._gpus))
         if measured.failed:

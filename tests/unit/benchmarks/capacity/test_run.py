@@ -13,10 +13,10 @@ from autotuner.benchmarks.measuring.records import read_records
 from autotuner.benchmarks.measuring.requirements import Limits
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.study.capacity.level_test import CapacityBound, LevelDecision, LevelPlan
-from autotuner.study.capacity.result import CapacityResult, LoadUnit
+from autotuner.study.capacity.result import CapacityResult
 from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
-from autotuner.study.workload import Concurrency, LoadLevel, RequestRate
+from autotuner.study.workload import Concurrency, LoadLevel, LoadUnit, RequestRate
 from autotuner.testing.benchmark_kit import UrlEndpoint, make_window
 from autotuner.testing.mock_openai import Behavior, Fault, mock_openai
 from support.virtual_levels import VirtualBenchmark, VirtualSettings

@@ -1,0 +1,55 @@
+"""Where the capacity search of a new trial begins: at what the best configuration of the study holds."""
+
+from collections.abc import Sequence
+
+from autotuner.scoring import rank
+from autotuner.study.metric import CAPACITY_METRICS, PER_GPU
+from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.study.workload import CapacityLoad
+from autotuner.tuning.trials.capacity_window import CapacityStart
+
+
+def capacity_start(spec: StudySpec, trial: Trial, trials: Sequence[Trial], gpus: int) -> CapacityStart:
+    """The first load of a trial's search.
+
+    A repeat begins where the trial that it repeats ended. A trial of the search must hold what the best one so far
+    holds, if that decides the ranking: the capacity is the only objective, and of a single scenario.
+
+    Args:
+        spec: The study.
+        trial: The new trial.
+        trials: All trials of the study.
+        gpus: GPUs that the new trial holds.
+    """
+    load = next((level for level in spec.workload.levels if isinstance(level, CapacityLoad)), None)
+    if load is None:
+        return CapacityStart()
+    metric = CAPACITY_METRICS[load.unit]
+    if trial.repeat_of is not None:
+        repeated = [t for t in trials if t.number == trial.repeat_of]
+        return CapacityStart(_capacity(repeated[0], metric) if repeated else None)
+    done = [t for t in trials if t.role is not TrialRole.CONFIRM and t.state is TrialState.DONE and _usable(t)]
+    if not done:
+        return CapacityStart()
+    best = rank(done, spec.objectives)[0]
+    found = _capacity(best, metric)
+    decides = len(spec.objectives) == 1 and len(spec.workload.scenarios) == 1
+    objective = spec.objectives[0].metric
+    if found is None or not decides or objective not in (metric, metric + PER_GPU):
+        return CapacityStart(found)
+    if objective == metric + PER_GPU and best.gpus:
+        found *= gpus / best.gpus
+    # Soft SLOs that the best one misses lower its rank, so that less capacity might win.
+    penalized = best.verdict is not None and best.verdict.penalty > 0
+    return CapacityStart(found, required=trial.role is TrialRole.SEARCH and not penalized)
+
+
+def _usable(trial: Trial) -> bool:
+    verdict = trial.verdict
+    return verdict is not None and verdict.feasible and verdict.rankable
+
+
+def _capacity(trial: Trial, metric: str) -> float | None:
+    """The least capacity over the trial's scenarios."""
+    return min((v for m in trial.measurements if (v := m.value(metric, None)) is not None), default=None)
