@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,20 @@ POINTS = [
 ]  # fmt: skip
 
 
-def run_until(point: str, trial: int, file: Path) -> int:
-    return subprocess.run([sys.executable, str(SCRIPT), str(file), point, str(trial)], timeout=120).returncode
+@pytest.fixture
+def run_until(home: Path) -> Iterator[Callable[[Path, str, int], int]]:
+    """Runs a file until it kills itself at a point; returns the exit code."""
+    command = [sys.executable, str(SCRIPT)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as runner:
+        assert runner.stdin is not None
+        assert runner.stdout is not None
+
+        def run(file: Path, point: str, trial: int) -> int:
+            print(json.dumps([str(file), point, trial]), file=runner.stdin, flush=True)
+            return int(runner.stdout.readline())  # type: ignore[union-attr]
+
+        yield run
+        runner.stdin.close()
 
 
 def finished(trials: tuple[Trial, ...]) -> dict[int, Trial]:
@@ -43,14 +55,16 @@ def test_killed_at_every_phase_and_resumed(
     name: str,
     quick_study: Callable[..., dict[str, Any]],
     leftovers: Callable[[], list[str]],
+    run_until: Callable[[Path, str, int], int],
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "quick.json"
-    file.write_text(json.dumps(quick_study(search={"strategy": "bayesian", "trials": 4, "seed": 1})))
+    search = {"strategy": "bayesian", "trials": 4, "seed": 1}
+    file.write_text(json.dumps(quick_study(search=search, confirm={"repeats": 1, "challengers": 1})))
     kept: dict[int, Trial] = {}
     for point, more in POINTS:
         number = max((t.number for t in _trials(home, name)), default=-1) + 1 + more
-        assert run_until(point, number, file) == -9, f"not killed at {point}"
+        assert run_until(file, point, number) == -9, f"not killed at {point}"
         wait_until_gone(leftovers)
         now = finished(_trials(home, name))
         assert {n: now.get(n) for n in kept} == kept, f"a finished trial was lost or changed by the kill at {point}"

@@ -36,7 +36,8 @@ def test_legacy_task(at: Any, task: Path, benchmark: str, request: pytest.Fixtur
         at.needs_names()
         volume = request.getfixturevalue("results")
     else:
-        spec = spec.model_copy(update={"benchmark": PluginSpec.model_validate(CALM_BENCHMARK)})
+        workload = spec.workload.replaced(warmup_s=0.1)
+        spec = spec.replaced(benchmark=PluginSpec.model_validate(CALM_BENCHMARK), workload=workload)
     search = spec.search.model_copy(update={"parallel": 2})
     confirm = spec.confirm.model_copy(update={"repeats": 0})
     result = autotuner.tune(spec.model_copy(update={"search": search, "confirm": confirm}))
