@@ -1,14 +1,14 @@
 """Benchmark of the load generator beside other clients: CPU per token and accuracy, against a mock server that logs the
 true times.
 
-    python benchmarks/loadgen.py [--genai-bench PATH] [--vllm PATH] [--requests 3000]
+    python benchmarks/loadgen.py [--genai-bench PATH] [--vllm PATH] [--requests 3000] [--workers 4]
 
-The server (C, ``benchmarks/mock/mock.c``) has one core, the client another; TTFT 50 ms, ITL 5 ms, 64 tokens in, 100
-out. CPU is that of the client's whole process tree: from the server's first request to its last token ("under load",
-so no client pays for its imports), and from there to the client's end ("after it": records, summary, plots). The TTFT
-error is the client's value minus the server's own, which is the time from the arrival of a request to just before its
-first token is sent. Machines are noisy: trust the ratios more than the absolute values, or pass ``--nice -15`` (as
-root) to take precedence over other processes.
+The server (C, ``benchmarks/mock/mock.c``) has one core, the client another (as many as ``--workers`` in the last row);
+TTFT 50 ms, ITL 5 ms, 64 tokens in, 100 out. CPU is that of the client's whole process tree: from the server's first
+request to its last token ("under load", so no client pays for its imports), and from there to the client's end ("after
+it": records, summary, plots). The TTFT error is the client's value minus the server's own, which is the time from the
+arrival of a request to just before its first token is sent. Machines are noisy: trust the ratios more than the
+absolute values, or pass ``--nice -15`` (as root) to take precedence over other processes.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from autotuner.benchmarks.loadgen.http.descriptors import raise_descriptor_limit
 from autotuner.benchmarks.loadgen.prompt_words import WORDS
 from autotuner.benchmarks.loadgen.spec import Lengths, WorkerSpec
 from autotuner.benchmarks.native import WORKER, NativeBenchmark, NativeSettings
@@ -44,6 +45,8 @@ TTFT_US = 50_000
 ITL_US = 5_000
 TOKENS_IN = 64
 TOKENS_OUT = 100
+MANY = 4096
+"""Requests in flight of the last row."""
 
 
 @dataclass
@@ -71,6 +74,8 @@ class Client:
     name: str
     command: Callable[[str, int, int, Path], tuple[list[str], bytes]]
     ttfts: Callable[[Path, bytes], Any]
+    cores: int = 1
+    """Cores that it may use, besides the server's."""
 
 
 class CpuWatch(Thread):
@@ -122,20 +127,26 @@ def server(binary: Path, folder: Path, prefix: list[str]) -> Iterator[tuple[str,
         process.stdout.close()
 
 
-def on_core(core: int, nice: int) -> list[str]:
-    return ["taskset", "-c", str(core), "nice", "-n", str(nice)]
+def on_cores(first: int, count: int, nice: int) -> list[str]:
+    last = max(first, min(first + count, os.cpu_count() or 1) - 1)
+    return ["taskset", "-c", f"{first}-{last}", "nice", "-n", str(nice)]
 
 
 def measured(client: Client, binary: Path, in_flight: int, requests: int, nice: int) -> Run:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with server(binary, folder, on_core(0, nice)) as (url, truth):
+        with server(binary, folder, on_cores(0, 1, nice)) as (url, truth):
             argv, stdin = client.command(url, in_flight, requests, folder)
             (folder / "stdin").write_bytes(stdin)
             env = os.environ | {"HF_HUB_OFFLINE": "1", "VLLM_TARGET_DEVICE": "cpu", "TQDM_DISABLE": "1"}
             with (folder / "stdin").open("rb") as given, (folder / "out").open("wb") as out:
                 process = subprocess.Popen(
-                    [*on_core(1, nice), *argv], stdin=given, stdout=out, stderr=subprocess.STDOUT, env=env, cwd=folder
+                    [*on_cores(1, client.cores, nice), *argv],
+                    stdin=given,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    env=env,
+                    cwd=folder,
                 )
                 watch = CpuWatch(process.pid)
                 watch.start()
@@ -160,7 +171,7 @@ def measured(client: Client, binary: Path, in_flight: int, requests: int, nice: 
 # the clients
 
 
-def native() -> Client:
+def native(workers: int = 1) -> Client:
     def command(url: str, in_flight: int, requests: int, folder: Path) -> tuple[list[str], bytes]:
         spec = WorkerSpec(
             url=url,
@@ -172,6 +183,7 @@ def native() -> Client:
             input=Lengths("fixed", TOKENS_IN),
             output=Lengths("fixed", TOKENS_OUT),
             drain_s=1.0,
+            workers=workers,
         )
         return [sys.executable, "-m", WORKER], spec.to_json()
 
@@ -180,7 +192,8 @@ def native() -> Client:
         rows = [r for line in messages if line["kind"] == "records" for r in line["records"] if r["complete"]]
         return [(r["first_ns"] - r["sent_ns"]) / 1e6 for r in rows if not r["ramp"]]
 
-    return Client("autotuner", command, ttfts)
+    name = "autotuner" if workers == 1 else f"autotuner, {workers} workers"
+    return Client(name, command, ttfts, cores=workers)
 
 
 def native_whole() -> Client:
@@ -306,6 +319,7 @@ def main() -> None:
     parser.add_argument("--genai-bench", default=shutil.which("genai-bench"), help="path of the genai-bench executable")
     parser.add_argument("--vllm", default=shutil.which("vllm"), help="path of the vllm executable")
     parser.add_argument("--requests", type=int, default=3000, help="requests per run")
+    parser.add_argument("--workers", type=int, default=1, help=f"processes that keep {MANY:,} requests in flight")
     parser.add_argument("--nice", type=int, default=0, help="niceness of client and server")
     parser.add_argument("--whole", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -313,6 +327,7 @@ def main() -> None:
         url, in_flight, requests, folder = args.whole
         asyncio.run(whole(url, int(in_flight), int(requests), Path(folder)))
         return
+    raise_descriptor_limit()
     with tempfile.TemporaryDirectory() as name:
         binary = Path(name) / "mock"
         tokenizer = make_tokenizer(Path(name) / "tokenizer")
@@ -320,12 +335,12 @@ def main() -> None:
         plan = [(native(), 64), (native_whole(), 64)]
         plan += [(genai_bench(args.genai_bench, tokenizer), 64)] if args.genai_bench else []
         plan += [(vllm_bench(args.vllm, tokenizer), 64)] if args.vllm else []
-        plan += [(native(), 256)]
+        plan += [(native(), 256), (native(args.workers), MANY)]
         print(f"{'client @ in flight':34} {'CPU us/tok':>10} {'ratio':>9}", end=" ")
         print(f"{'under load':>11} {'after it':>12} {'TTFT p50 err':>12} {'p99 err ms':>12}")
         base: float | None = None
         for client, in_flight in plan:
-            run = measured(client, binary, in_flight, args.requests, args.nice)
+            run = measured(client, binary, in_flight, max(args.requests, 2 * in_flight), args.nice)
             show(f"{client.name} @ {in_flight}", run, base)
             base = base or run.total_us
 

@@ -45,3 +45,5 @@ class ConnectionOptions(TypedDict, total=False):
     """Do not verify the server's certificate."""
     max_tokens_field: str
     """Request field that limits the length of the response."""
+    workers: str | int
+    """Processes that send the load; ``auto`` (default): as many as it needs and the machine has cores for."""

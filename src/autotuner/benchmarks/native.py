@@ -4,13 +4,13 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from weakref import WeakKeyDictionary
 
 from anyio.to_thread import run_sync
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from autotuner.benchmarks.loadgen.spec import Calibration, LevelSpec, MetricsAsk, WorkerSpec, calibration_from
+from autotuner.benchmarks.loadgen.spec import AUTO, Calibration, LevelSpec, MetricsAsk, WorkerSpec, calibration_from
 from autotuner.benchmarks.measuring.datasets.row_supply import RowSupply, Supply
 from autotuner.benchmarks.measuring.inputs import input_checks, tokenizer_text
 from autotuner.benchmarks.measuring.records import RunInfo
@@ -19,6 +19,7 @@ from autotuner.benchmarks.measuring.scenario_spec import priming_notes, scenario
 from autotuner.benchmarks.measuring.traces.trace_replay import WORDS, ReplayWindow, replay_window
 from autotuner.benchmarks.measuring.worker_session import keep_and_summarize, run_worker
 from autotuner.errors import Problem, UsageError
+from autotuner.invalid_value import InvalidValueError
 from autotuner.net.target import Access
 from autotuner.plugins.benchmark import Benchmark, Window
 from autotuner.plugins.deployer import Endpoint
@@ -33,6 +34,19 @@ from autotuner.study.workload import Concurrency, RequestRate, Scenario, Stages,
 WORKER = "autotuner.benchmarks.loadgen.worker"
 
 
+_MOST_WORKERS = 256
+
+
+def _checked_workers(value: object) -> object:
+    """One problem instead of one per member of the union."""
+    if value == "auto" or (type(value) is int and 1 <= value <= _MOST_WORKERS):
+        return value
+    raise InvalidValueError(f"must be auto or a number from 1 to {_MOST_WORKERS}")
+
+
+Workers = Annotated[Literal["auto"] | Annotated[int, Field(ge=1, le=_MOST_WORKERS)], BeforeValidator(_checked_workers)]
+
+
 class NativeSettings(FrozenModel):
     """Settings of the native load generator, under ``benchmark:`` in a study file."""
 
@@ -45,6 +59,8 @@ class NativeSettings(FrozenModel):
     Requests without a token by then have timed out; those that are still running have an unknown latency."""
     server_metrics: bool = True
     """Sample the server's Prometheus metrics about twice a second during each window."""
+    workers: Workers = "auto"
+    """Processes that send the load: a number, or ``auto`` for as many as it needs and the machine has cores for."""
     limits: Limits = Limits()
     """When the load generator itself counts as the bottleneck."""
 
@@ -98,6 +114,8 @@ class NativeBenchmark(Benchmark):
             scheduled_in_window=result["scheduled_in_window"],
             foreign_cpu_cores=output.foreign_cpu_cores,
             run_id=instance.run_id,
+            workers=result["workers"],
+            file_limit=result["file_limit"],
             left_out_s=result["left_out_s"],
             answers=_answers(window.workload),
             notes=(
@@ -198,6 +216,7 @@ class NativeBenchmark(Benchmark):
             tokenizer_json=tokenizer_text(workload.tokenizer) if workload.tokenizer else None,
             server_metrics=self._metrics_ask(window),
             level=_level_spec(window.test) if window.test else None,
+            workers=AUTO if self._settings.workers == "auto" else self._settings.workers,
         )
 
     def _metrics_ask(self, window: Window) -> MetricsAsk | None:

@@ -79,6 +79,7 @@ Stream = Annotated[
 CaFile = Annotated[
     str | None, typer.Option("--ca-file", help="CA certificates (PEM) to trust instead of the system's.")
 ]
+Workers = Annotated[str, typer.Option("--workers", help="Processes that send the load; auto: as many as it needs.")]
 ServerMetrics = Annotated[
     bool, typer.Option("--server-metrics", help="Sample the server's Prometheus metrics (/metrics) in each window.")
 ]

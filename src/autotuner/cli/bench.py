@@ -26,6 +26,7 @@ from autotuner.cli.app import (
     Stream,
     Tokenizer,
     Verbose,
+    Workers,
     logged,
     out,
     reporting_errors,
@@ -90,6 +91,7 @@ def bench(
     ca_file: CaFile = None,
     insecure: Insecure = False,
     server_metrics: ServerMetrics = False,
+    workers: Workers = "auto",
     out_dir: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for request records.")] = None,
     json: Json = False,
     verbose: Verbose = 0,
@@ -133,6 +135,7 @@ def bench(
                 slos=slo or (),
                 folder=out_dir,
                 server_metrics=server_metrics,
+                workers=workers,
                 on_window=None if json else say,
             )
         except BenchStoppedError as stopped:

@@ -39,6 +39,8 @@ class RunningServer:
     """Whether to skip the verification of the server's certificate."""
     max_tokens_field: str = "max_tokens"
     """Request field that limits the output length."""
+    workers: str | int = "auto"
+    """Processes that send the load; ``auto``: as many as it needs and the machine has cores for."""
 
     def target(self) -> Target:
         """Returns the server's address, with environment variables and proxy applied. Raises ``UsageError``."""
@@ -60,7 +62,12 @@ class RunningServer:
 
     def benchmark_settings(self) -> NativeSettings:
         """Returns the settings of the load generator. Raises ``UsageError``."""
-        given = {"api_key_env": self.api_key_env, "max_tokens_field": self.max_tokens_field}
+        workers = self.workers
+        given = {
+            "api_key_env": self.api_key_env,
+            "max_tokens_field": self.max_tokens_field,
+            "workers": int(workers) if isinstance(workers, str) and workers.isdecimal() else workers,
+        }
         try:
             return NativeSettings.model_validate(given)
         except ValidationError as error:

@@ -1,6 +1,7 @@
 """The decision about a level while it is measured: outcomes in the order of arrival, as soon as they are certain."""
 
 import asyncio
+from collections.abc import Callable
 from math import inf
 from time import monotonic_ns
 from typing import Any
@@ -21,9 +22,12 @@ class LevelWatch:
     Args:
         spec: What the level is tested for.
         open_loop: Whether arrivals do not wait for answers, so that a queue can grow without bound.
+        known_until: Returns the time (monotonic ns) until which all that happened has been reported: an answer that
+            arrived in time must not count as a miss because its report is still on its way.
     """
 
-    def __init__(self, spec: LevelSpec, *, open_loop: bool) -> None:
+    def __init__(self, spec: LevelSpec, *, open_loop: bool, known_until: Callable[[], int] = monotonic_ns) -> None:
+        self._known_until = known_until
         bounds = [Bound(*bound) for bound in zip(spec.metrics, spec.limits, spec.allowed, strict=True)]
         self.test = LevelTest(bounds, spec.certify, spec.refute, spec.dispersions)
         self._spec = spec
@@ -55,7 +59,7 @@ class LevelWatch:
 
     def over(self) -> bool:
         """Feeds what has become known, and returns whether the level has ended."""
-        now = monotonic_ns()
+        now = self._known_until()
         for index, metric in enumerate(self._spec.metrics):
             while self._next[index] < len(self._arrived):
                 value = self._value(self._arrived[self._next[index]], index, metric, now)

@@ -9,7 +9,7 @@ from autotuner.benchmarks.loadgen.calibration_probe import probe_calibration
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.prefix_prompts import PrefixFactory
 from autotuner.benchmarks.loadgen.prompts import RequestFactory
-from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
+from autotuner.benchmarks.loadgen.spec import Calibration, Share, WorkerSpec
 
 _SEED_STEP = 1_000_003
 """Difference between the seeds of two parts, so that parts of equal lengths do not draw the same ones."""
@@ -21,6 +21,7 @@ def part_specs(spec: WorkerSpec) -> list[WorkerSpec]:
         replace(
             spec,
             parts=(),
+            share=Share(),  # the mix skips the requests of other processes, whichever kind they are
             model=part.model,
             input=part.input,
             output=part.output,
@@ -67,11 +68,17 @@ class MixFactory(RequestFactory):
         self._weights = list(accumulate(part.weight for part in spec.parts))
         self._choice = Random(f"{spec.seed}:mix")
 
-    def next(self, *, output_share: float = 1.0) -> Request:
-        """The next request; see :meth:`RequestFactory.next`."""
-        [index] = self._choice.choices(self._indexes, cum_weights=self._weights)
-        request = self.factories[index].next(output_share=output_share)
-        request.index = self._index
-        request.part = index
-        self._index += 1
+    def skip(self) -> None:
+        """See :meth:`RequestFactory.skip`."""
+        self.factories[self._chosen()].skip()
+
+    def _make(self, index: int, output_share: float) -> Request:
+        chosen = self._chosen()
+        request = self.factories[chosen].next(output_share=output_share)
+        request.index = index
+        request.part = chosen
         return request
+
+    def _chosen(self) -> int:
+        [index] = self._choice.choices(self._indexes, cum_weights=self._weights)
+        return index

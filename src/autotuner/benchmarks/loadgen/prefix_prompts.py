@@ -41,12 +41,19 @@ class PrefixFactory(RequestFactory):
         """Number of prefixes."""
         return len(self._ranks)
 
-    def next(self, *, output_share: float = 1.0) -> Request:
-        """The next request; see :meth:`RequestFactory.next`."""
-        [self._rank] = self._choice.choices(self._ranks, cum_weights=self._weights)
-        request = super().next(output_share=output_share)
+    def skip(self) -> None:
+        """See :meth:`RequestFactory.skip`."""
+        self._choose()
+        super().skip()
+
+    def _make(self, index: int, output_share: float) -> Request:
+        self._choose()
+        request = super()._make(index, output_share)
         request.prefix = self._rank
         return request
+
+    def _choose(self) -> None:
+        [self._rank] = self._choice.choices(self._ranks, cum_weights=self._weights)
 
     def priming(self, rank: int) -> Request:
         """A request for a single token that brings a prefix into the server's cache."""

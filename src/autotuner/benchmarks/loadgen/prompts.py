@@ -62,25 +62,45 @@ class PromptText:
         self._base: list[str] = []
         self._tails: dict[int, str] = {}
 
+    def skip(self, words: int) -> str | None:
+        """Advances as :meth:`make` does. Returns a text only if it is so short that it may come twice."""
+        if words <= _SHUFFLED:
+            return self.make(words)
+        head = [""] * _SHUFFLED
+        self._rng.shuffle(head)
+        self._rng.randrange(len(self._tail(words)))
+        return None
+
     def make(self, words: int, rng: Random | None = None) -> str:
         """A text of so many words; the same every time for an equal ``rng``."""
         rng = rng or self._rng
-        while len(self._base) < words:
-            self._base.extend(Random(len(self._base)).sample(WORDS, len(WORDS)))
+        self._extend(words)
         head = self._base[:words][:_SHUFFLED]
         rng.shuffle(head)
         if words <= _SHUFFLED:
             return " ".join(head)
-        tail = self._tails.get(words)
-        if tail is None:
-            tail = self._tails[words] = " ".join(self._base[_SHUFFLED:words])
+        tail = self._tail(words)
         pivot = tail.find(" ", rng.randrange(len(tail)))
         rotated = tail if pivot < 0 else f"{tail[pivot + 1 :]} {tail[:pivot]}"
         return f"{' '.join(head)} {rotated}"
 
+    def _extend(self, words: int) -> None:
+        while len(self._base) < words:
+            self._base.extend(Random(len(self._base)).sample(WORDS, len(WORDS)))
+
+    def _tail(self, words: int) -> str:
+        tail = self._tails.get(words)
+        if tail is None:
+            self._extend(words)
+            tail = self._tails[words] = " ".join(self._base[_SHUFFLED:words])
+        return tail
+
 
 class RequestFactory:
     """A reproducible sequence of requests: lengths follow from the seed, prompts from the seed and the window's salt.
+
+    Of a load that several processes send, each makes every n-th request of the same sequence. A dataset's rows are
+    divided already.
 
     Args:
         spec: The window.
@@ -100,6 +120,8 @@ class RequestFactory:
         self._rows = None if spec.rows is None else _cycled(spec.rows, spec.row_order)
         self._sent: set[int] = set()
         self._index = 0
+        self._drawn = 0
+        """Requests whose lengths have been drawn, those of other processes included."""
 
     def next(self, *, output_share: float = 1.0) -> Request:
         """The next request.
@@ -110,9 +132,32 @@ class RequestFactory:
         Raises:
             ValueError: The spec has neither lengths nor rows.
         """
-        spec = self._spec
-        index = self._index
+        index = self._spec.share.index_of(self._index)
         self._index += 1
+        if self._rows is None:  # a dataset's rows are divided already
+            # Requests of other processes, so that theirs and ours together are those of one process.
+            while self._drawn < index:
+                self.skip()
+                self._drawn += 1
+            self._drawn += 1
+        return self._make(index, output_share)
+
+    def skip(self) -> None:
+        """Draws a request that another process sends."""
+        spec = self._spec
+        if spec.input is None or spec.output is None:
+            raise ValueError("the spec has neither token lengths nor dataset rows")
+        words = self._words_for(draw(spec.input, self._lengths))
+        draw(spec.output, self._lengths)
+        self._skip_text(words)
+
+    def _skip_text(self, words: int) -> None:
+        text = self._text.skip(words)
+        if text is not None:
+            self._sent.add(hash(text))
+
+    def _make(self, index: int, output_share: float) -> Request:
+        spec = self._spec
         if self._rows is not None:
             row, reused = next(self._rows)
             asked = int(row.get("max_tokens") or DEFAULT_OUTPUT)
@@ -123,13 +168,16 @@ class RequestFactory:
             raise ValueError("the spec has neither token lengths nor dataset rows")
         asked_input = draw(spec.input, self._lengths)
         output = max(1, round(draw(spec.output, self._lengths) * output_share))
-        text = self._text.make(words_for(self._calibration.points, asked_input + spec.prefix_tokens))
+        text = self._text.make(self._words_for(asked_input))
         first, last = self._template(output)
         key = hash(text)
         reused = key in self._sent  # a prompt of very few words has few permutations
         self._sent.add(key)
         body = first + text.encode() + last
         return self._request(index, body, asked_input + spec.prefix_tokens, output, reused=reused)
+
+    def _words_for(self, asked_input: int) -> int:
+        return words_for(self._calibration.points, asked_input + self._spec.prefix_tokens)
 
     def probe(self, words: int, prefix_words: int) -> Request:
         """A request for a single output token, to measure the length of its prompt."""

@@ -129,7 +129,7 @@ class ReplayFactory(RequestFactory):
                 body = b"%b[%b]%b" % (first.removesuffix(b'"'), text.encode(), last.removeprefix(b'"'))
             else:
                 body = first + text.encode() + last
-        return self._request(index, body, replay.inputs[index], output)
+        return self._request(self._spec.share.index_of(index), body, replay.inputs[index], output)
 
     def prompt(self, index: int) -> str:
         """The text or the comma-separated token IDs of a request's prompt."""
@@ -144,7 +144,7 @@ class ReplayFactory(RequestFactory):
                 parts.append(self._blocks.text(str(block), until - at))
                 at = until
         if at < end:
-            parts.append(self._blocks.text(f"request {index}", end - at))
+            parts.append(self._blocks.text(f"request {self._spec.share.index_of(index)}", end - at))
         return self.units.separator.join(parts)
 
 

@@ -8,31 +8,27 @@ from random import Random
 from time import monotonic, monotonic_ns
 from typing import Any
 
-from autotuner.benchmarks.loadgen.calibration_probe import probe_calibration
-from autotuner.benchmarks.loadgen.endpoints.document_prompts import DocumentFactory
 from autotuner.benchmarks.loadgen.http.request import Request, fail_unfinished
 from autotuner.benchmarks.loadgen.http.request_loop import Load
 from autotuner.benchmarks.loadgen.level_watch import LevelWatch
 from autotuner.benchmarks.loadgen.lookahead import Lookahead
 from autotuner.benchmarks.loadgen.metrics.server_metrics import Sampler, line_of
-from autotuner.benchmarks.loadgen.mix_prompts import MixFactory, part_calibrations
 from autotuner.benchmarks.loadgen.output_lines import Emit
-from autotuner.benchmarks.loadgen.prefix_prompts import PrefixFactory
-from autotuner.benchmarks.loadgen.priming import prime
 from autotuner.benchmarks.loadgen.prompts import RequestFactory
 from autotuner.benchmarks.loadgen.replay_prompts import ReplayFactory
+from autotuner.benchmarks.loadgen.request_factories import calibrations_of, prime_prefixes, request_factory
 from autotuner.benchmarks.loadgen.schedule import window_arrivals
 from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
 from autotuner.benchmarks.loadgen.tokens import counter
-from autotuner.benchmarks.loadgen.window import Window
+from autotuner.benchmarks.loadgen.window import WatchedLoad, Window
 from autotuner.net.faults import message_line, without_secrets
 from autotuner.net.target import credentials_in
 
 _BATCH_CHUNKS = 100_000
 """Chunk times per line of records; bounds the length of a line."""
 _PREBUILT_BYTES = 32_000_000
-_PREBUILT = 2_000
-_SPREAD_S = 1.0
+PREBUILT = 2_000
+SPREAD_S = 1.0
 _FEWEST_WARM = 20
 """Answers of the warm-up of a level that is tested request by request."""
 _WARMUPS = 4
@@ -53,7 +49,7 @@ async def run(spec: WorkerSpec, emit: Emit) -> None:
 
 
 async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | None, sampler: Sampler | None) -> None:
-    calibrations = await part_calibrations(spec) if spec.parts else [spec.calibration or await probe_calibration(spec)]
+    calibrations = await calibrations_of(spec)
     ready: list[Request] = []
 
     def make() -> Request:
@@ -65,8 +61,8 @@ async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | 
     if watch is not None:
         load.on_arrived = watch.arrived
     load.on_ended = window.ended
-    factory = _factory(spec, calibrations, load.connections.host)
-    primed = [await prime(spec, found) for found in _with_prefixes(factory)]
+    factory = request_factory(spec, calibrations, load.connections.host)
+    primed = await prime_prefixes(spec, factory)
     try:
         if isinstance(factory, ReplayFactory):
             await _replay(spec, load, window, factory)
@@ -84,28 +80,11 @@ async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | 
         emit(line_of(sampler.stop(), window.begin_ns))
     fail_unfinished(load.ended)
     if count is not None:
-        for request in load.ended:
-            if request.usage_tokens is None and request.texts:
-                request.counted_tokens = count("".join(request.texts))
-    for batch in _batches(load.ended):
-        emit({"kind": "records", "records": [_record(spec, r, window.begin_ns) for r in batch]})
+        count_tokens(load.ended, count)
+    for batch in batches(load.ended):
+        emit({"kind": "records", "records": [record_of(spec, r, window.begin_ns) for r in batch]})
     more = {"level": None if watch is None else watch.summary(), "primed": primed}
     emit(_result(spec, window, calibrations, load, factory) | more)
-
-
-def _factory(spec: WorkerSpec, calibrations: Sequence[Calibration], host: str) -> RequestFactory:
-    if spec.parts:
-        return MixFactory(spec, calibrations, host)
-    if spec.documents is not None:
-        return DocumentFactory(spec, calibrations[0], host)
-    if spec.replay is not None:
-        return ReplayFactory(spec, calibrations[0], host)
-    return (RequestFactory if spec.prefixes is None else PrefixFactory)(spec, calibrations[0], host)
-
-
-def _with_prefixes(factory: RequestFactory) -> list[PrefixFactory]:
-    factories = factory.factories if isinstance(factory, MixFactory) else [factory]
-    return [found for found in factories if isinstance(found, PrefixFactory)]
 
 
 async def _closed(spec: WorkerSpec, load: Load, window: Window, factory: RequestFactory, ready: list[Request]) -> None:
@@ -119,10 +98,10 @@ async def _closed(spec: WorkerSpec, load: Load, window: Window, factory: Request
     firsts = [factory.next(output_share=shares.uniform(0.1, 1.0)) for _ in range(in_flight)]
     for request in firsts:
         request.ramp = True
-    _prebuild(ready, factory, spec.requests or _PREBUILT)
+    prebuild(ready, factory, spec.requests or PREBUILT)
     await load.connections.prepare(in_flight)
     begun = monotonic()
-    load.start_closed(in_flight, min(_SPREAD_S, spec.warmup_s / 2), firsts.__getitem__)
+    load.start_closed(in_flight, min(SPREAD_S, spec.warmup_s / 2), firsts.__getitem__)
     await asyncio.sleep(spec.warmup_s)
     while any(not r.end_ns for r in firsts) and monotonic() < begun + spec.warmup_s + spec.duration_s:  # noqa: ASYNC110 - rare
         await asyncio.sleep(0.01)
@@ -133,7 +112,7 @@ async def _open(spec: WorkerSpec, load: Load, window: Window, factory: RequestFa
     """Runs an open loop on a schedule drawn in advance."""
     rate = spec.rate or 1.0
     warm, main = window_arrivals(spec)
-    _prebuild(ready, factory, len(warm) + max(1, round(rate * spec.duration_s)))
+    prebuild(ready, factory, len(warm) + max(1, round(rate * spec.duration_s)))
     await load.connections.prepare(min(512, max(8, round(rate))))
     begin = monotonic_ns() + _START_DELAY_NS
     opens = begin + round(spec.warmup_s * 1e9)
@@ -141,9 +120,11 @@ async def _open(spec: WorkerSpec, load: Load, window: Window, factory: RequestFa
     load.start_open(schedule)
     await asyncio.sleep(max(0.0, (opens - monotonic_ns()) / 1e9))
     if spec.level is not None:
-        await _turned_over(spec, load)
-    # Each request belongs to the stage in which it is due, so the window begins and ends exactly on schedule.
-    await window.run(opens if spec.stages else None)
+        await turned_over(spec, load)
+    if spec.stages:  # each request belongs to the stage in which it is due, so the window keeps exactly to the schedule
+        await window.run(opens, exact_s=spec.duration_s)
+    else:
+        await window.run()
 
 
 async def _replay(spec: WorkerSpec, load: Load, window: Window, factory: ReplayFactory) -> None:
@@ -152,18 +133,19 @@ async def _replay(spec: WorkerSpec, load: Load, window: Window, factory: ReplayF
     ahead = Lookahead(factory.next, len(at_s))
     ahead.fill()
     load.make = ahead.take
-    await load.connections.prepare(min(512, max(8, _busiest_second(at_s))))
+    await load.connections.prepare(min(512, max(8, busiest_second(at_s))))
     opens = monotonic_ns() + _START_DELAY_NS + round(max(0.0, -at_s[0]) * 1e9)
     load.start_open([opens + round(at * 1e9) for at in at_s])
     await asyncio.sleep(max(0.0, (opens - monotonic_ns()) / 1e9))
-    await window.run(opens)
+    await window.run(opens, exact_s=spec.duration_s)
 
 
-def _busiest_second(at_s: Sequence[float]) -> int:
+def busiest_second(at_s: Sequence[float]) -> int:
+    """Most arrivals within one second."""
     return max(bisect_left(at_s, at + 1.0, lo=index) - index for index, at in enumerate(at_s))
 
 
-async def _turned_over(spec: WorkerSpec, load: Load) -> None:
+async def turned_over(spec: WorkerSpec, load: WatchedLoad) -> None:
     """Waits until the requests in flight are others than at the start, so that the queue has come to its level; a
     saturated server never gets there."""
     end = monotonic() + _WARMUPS * spec.warmup_s
@@ -172,7 +154,7 @@ async def _turned_over(spec: WorkerSpec, load: Load) -> None:
         await asyncio.sleep(0.01)
 
 
-def _prebuild(ready: list[Request], factory: RequestFactory, count: int) -> None:
+def prebuild(ready: list[Request], factory: RequestFactory, count: int) -> None:
     """Serializes up to ``count`` requests ahead of the run, within a memory limit."""
     size = 0
     while len(ready) < count and size < _PREBUILT_BYTES:
@@ -181,7 +163,8 @@ def _prebuild(ready: list[Request], factory: RequestFactory, count: int) -> None
     ready.reverse()  # they are popped from the end
 
 
-def _batches(requests: list[Request]) -> Iterator[list[Request]]:
+def batches(requests: list[Request]) -> Iterator[list[Request]]:
+    """Requests in parts whose records make a line of bounded length."""
     batch: list[Request] = []
     size = 0
     for request in requests:
@@ -195,7 +178,20 @@ def _batches(requests: list[Request]) -> Iterator[list[Request]]:
         yield batch
 
 
-def _record(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
+def rows_used(requests: Sequence[Request]) -> int:
+    """Rows of a dataset up to the last one that was sent."""
+    return 1 + max((r.index for r in requests if r.sent_ns), default=-1)
+
+
+def count_tokens(requests: Sequence[Request], count: Callable[[str], int]) -> None:
+    """Counts the tokens of answers for which the server reports none."""
+    for request in requests:
+        if request.usage_tokens is None and request.texts:
+            request.counted_tokens = count("".join(request.texts))
+
+
+def record_of(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
+    """The record of a request, with times in nanoseconds from ``zero``."""
     chunks = request.chunks
     tokens, source = _output_tokens(request)
     return {
@@ -238,6 +234,11 @@ def _output_tokens(request: Request) -> tuple[int, str]:
     return (len(request.chunks), "chunks") if request.streams else (0, "unknown")
 
 
+def calibration_lines(calibrations: Sequence[Calibration]) -> list[dict[str, Any]]:
+    """Calibrations as the result has them."""
+    return [{"points": c.points, "prefix_words": c.prefix_words} for c in calibrations]
+
+
 def _result(
     spec: WorkerSpec, window: Window, calibrations: Sequence[Calibration], load: Load, factory: RequestFactory
 ) -> dict[str, Any]:
@@ -250,8 +251,10 @@ def _result(
         "client_cpu_cores": window.cpu_cores,
         "left_out_s": window.left_out_s,
         "asked_rate": spec.rate,
+        "workers": 1,
+        "file_limit": load.connections.file_limit,
         "scheduled_in_window": load.scheduled_between(window.begin_ns, window.end_ns),
-        "calibrations": [{"points": c.points, "prefix_words": c.prefix_words} for c in calibrations],
+        "calibrations": calibration_lines(calibrations),
         "prompts": factory.units.kind if isinstance(factory, ReplayFactory) else None,
-        "rows_used": 0 if spec.rows is None else 1 + max((r.index for r in load.ended if r.sent_ns), default=-1),
+        "rows_used": 0 if spec.rows is None else rows_used(load.ended),
     }

@@ -13,6 +13,9 @@ import orjson
 from autotuner.net.proxies import Proxy
 from autotuner.net.target import DIRECT, Access
 
+AUTO = 0
+"""Number of workers that the load generator chooses by itself."""
+
 
 @dataclass(frozen=True)
 class Lengths:
@@ -115,6 +118,18 @@ class LevelSpec:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What one of several processes sends of a load: requests ``index``, ``index + of``, ``index + 2 of``, ..."""
+
+    index: int = 0
+    of: int = 1
+
+    def index_of(self, number: int) -> int:
+        """Index of this process's request ``number`` among all requests."""
+        return self.index + number * self.of
+
+
+@dataclass(frozen=True)
 class WorkerSpec:
     """One window. Times in seconds. Exactly one of ``concurrency`` and ``rate`` is set."""
 
@@ -180,6 +195,11 @@ class WorkerSpec:
     level: LevelSpec | None = None
     """The window ends when these bounds are decided; ``duration_s`` and ``requests`` do not apply then, and
     ``max_duration_s`` is the longest that it may take."""
+    workers: int = 1
+    """Processes that send the load; :data:`AUTO` for as many as it needs and the machine has cores for."""
+    share: Share = Share()
+    """What this process sends of the load. ``concurrency`` and ``rate`` are those of the whole load; ``rows`` and
+    ``replay`` hold only this process's requests."""
 
     def to_json(self) -> bytes:
         """One line of JSON."""
@@ -209,6 +229,8 @@ class WorkerSpec:
             for name in ("metrics", "limits", "allowed", "dispersions"):
                 level[name] = tuple(level[name])
             raw["level"] = LevelSpec(**level)
+        if raw.get("share"):
+            raw["share"] = Share(**raw["share"])
         spec = cls(**raw)
         if (spec.concurrency is None) == (spec.rate is None):
             raise ValueError("the spec on stdin must have either a concurrency or a rate")

@@ -1,11 +1,11 @@
 """The measured window: its start, its end, and the progress lines in between."""
 
 import asyncio
+from collections.abc import Collection
 from time import monotonic, monotonic_ns, process_time, time
-from typing import Any
+from typing import Any, Protocol
 
 from autotuner.benchmarks.loadgen.http.request import Request
-from autotuner.benchmarks.loadgen.http.request_loop import Load
 from autotuner.benchmarks.loadgen.level_watch import LevelWatch
 from autotuner.benchmarks.loadgen.output_lines import Emit
 from autotuner.benchmarks.loadgen.settling import Observations, WindowGoal
@@ -17,11 +17,31 @@ _TICKS = 40
 """Samples of the chunk count within the shortest window."""
 
 
+class WatchedLoad(Protocol):
+    """What the end of a window is decided by: the load of this process, or that of several."""
+
+    @property
+    def in_flight(self) -> Collection[Request]:
+        """Requests in flight."""
+
+    @property
+    def ended(self) -> Collection[Request]:
+        """Requests that have ended."""
+
+    @property
+    def chunks(self) -> int:
+        """Chunks with tokens received by the requests in flight."""
+
+    @property
+    def backlog_limit(self) -> int:
+        """Requests in flight that would mean a clear growth of the backlog compared to now."""
+
+
 class Window:
     """A window that opens when the load is up, is extended until it is steady and has enough requests, and may leave
     its start out."""
 
-    def __init__(self, spec: WorkerSpec, load: Load, emit: Emit, watch: LevelWatch | None = None) -> None:
+    def __init__(self, spec: WorkerSpec, load: WatchedLoad, emit: Emit, watch: LevelWatch | None = None) -> None:
         self._spec = spec
         self._watch = watch
         self._load = load
@@ -61,11 +81,12 @@ class Window:
             self.end_ns = monotonic_ns()
             self._full.set()
 
-    async def run(self, begin_ns: int | None = None) -> None:
+    async def run(self, begin_ns: int | None = None, *, exact_s: float | None = None) -> None:
         """Opens the window, waits for its end, closes it.
 
         Args:
-            begin_ns: When it began by its schedule, if that is to be its exact begin; its end is then exact too.
+            begin_ns: When it began, if that is not now.
+            exact_s: Its length by its schedule, in seconds, if its end is to be exact too.
         """
         opened_epoch = time()
         cpu = process_time()
@@ -80,7 +101,7 @@ class Window:
                 for work in (self._sample_lag(), self._report_progress(chunks), self._sample_chunks(chunks))
             ]
             begin = await self._wait_for_end()
-            exact_end = None if begin_ns is None else begin_ns + round(self._spec.duration_s * 1e9)
+            exact_end = None if exact_s is None else self._opened_ns + round(exact_s * 1e9)
             self.end_ns = self.end_ns or exact_end or monotonic_ns()
             self.cpu_cores = (process_time() - cpu) / (max(1, self.end_ns - self._opened_ns) / 1e9)
             for watcher in watchers:

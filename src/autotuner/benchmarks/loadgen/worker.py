@@ -10,8 +10,6 @@ Lines, by ``kind``:
 """
 
 import asyncio
-import contextlib
-import resource
 import sys
 import traceback
 from collections.abc import Mapping
@@ -19,28 +17,38 @@ from typing import Any
 
 import uvloop
 
+from autotuner.benchmarks.loadgen.http.descriptors import check_descriptors, raise_descriptor_limit
 from autotuner.benchmarks.loadgen.output_lines import emit
+from autotuner.benchmarks.loadgen.processes.cores import available_cores
+from autotuner.benchmarks.loadgen.processes.several_workers import WorkerDiedError, run_divided
+from autotuner.benchmarks.loadgen.processes.shares import workers_for
 from autotuner.benchmarks.loadgen.run_window import run
 from autotuner.benchmarks.loadgen.spec import WorkerSpec
 from autotuner.invalid_value import InvalidValueError
 
+_DEATH_REMEDY = "measure again; if the kernel killed it for lack of memory, set fewer benchmark.workers"
+
 
 def main() -> int:
     """Runs the window specified on stdin and returns the exit code."""
-    with contextlib.suppress(OSError, ValueError):  # every request in flight needs a file descriptor
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_descriptor_limit()
     try:
         spec = WorkerSpec.from_json(sys.stdin.buffer.read())
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             unhandled: list[str] = []
             runner.get_loop().set_exception_handler(lambda _, context: unhandled.append(_describe(context)))
-            runner.run(run(spec, emit))
+            cores = available_cores()
+            workers = workers_for(spec, cores)
+            check_descriptors(spec.concurrency or 1, workers)
+            runner.run(run(spec, emit) if workers == 1 else run_divided(spec, workers, cores, emit))
         if unhandled:  # an exception in a callback spoils the measurement without ending the run
             sys.stderr.write("\n".join(unhandled))
             return 1
     except InvalidValueError as error:
         emit({"kind": "error", "message": error.why, "remedy": error.remedy})
+        return 2
+    except WorkerDiedError as error:
+        emit({"kind": "error", "message": str(error), "remedy": _DEATH_REMEDY, "log_tail": error.log_tail})
         return 2
     except (ValueError, TypeError) as error:
         emit({"kind": "error", "message": str(error)})

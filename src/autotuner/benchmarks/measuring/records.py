@@ -95,6 +95,10 @@ class RunInfo:
     answers: str = "streamed"
     """``streamed``, ``whole`` (generated text in one piece) or ``documents`` (embeddings and rankings): without a
     stream, the time of an answer's only chunk is that of its end."""
+    workers: int = 1
+    """CPU cores that the load generator could use: one per process, at most those of its machine."""
+    file_limit: int | None = None
+    """The limit on open files, if connections could not be opened because of it."""
     notes: tuple[str, ...] = ()
     """Further remarks for readers, which become warnings."""
 

@@ -22,7 +22,7 @@ class Limits(FrozenModel):
     rate_share: float = 0.95
     """Minimum share of the scheduled arrivals that were actually sent."""
     cpu_cores: float = 0.9
-    """Maximum CPU usage of the worker, which has a single thread."""
+    """Maximum CPU usage per core that the load generator can use; each of its processes has a single thread."""
 
 
 class Requirements(FrozenModel):

@@ -23,6 +23,7 @@ from autotuner.cli.app import (
     Stream,
     Tokenizer,
     Verbose,
+    Workers,
     logged,
     out,
     reporting_errors,
@@ -76,6 +77,7 @@ def capacity(
     ca_file: CaFile = None,
     insecure: Insecure = False,
     server_metrics: ServerMetrics = False,
+    workers: Workers = "auto",
     json: Json = False,
     verbose: Verbose = 0,
     log_file: LogFile = None,
@@ -116,6 +118,7 @@ def capacity(
                 ca_file=ca_file,
                 insecure=insecure,
                 server_metrics=server_metrics,
+                workers=workers,
                 on_level=None if json else _say_level,
             )
         except CapacityStoppedError as stopped:

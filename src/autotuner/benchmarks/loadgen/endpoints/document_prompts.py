@@ -29,10 +29,11 @@ class DocumentFactory(RequestFactory):
         self._words = self._split(words_for(calibration.points, target))
         self._tokens = target * spec.documents.count
 
-    def next(self, *, output_share: float = 1.0) -> Request:
-        """The next request; the share of an output that does not exist is ignored."""
-        index = self._index
-        self._index += 1
+    def skip(self) -> None:
+        """See :meth:`RequestFactory.skip`."""
+        self._make(-1, 1.0)
+
+    def _make(self, index: int, output_share: float) -> Request:
         words, query_words = self._words
         documents = [self._text.make(words) for _ in range(self._documents.count)]
         query = self._text.make(query_words) if query_words else ""

@@ -1,6 +1,6 @@
 """A request and its response so far, with the rules of what counts as a token."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import orjson
@@ -153,15 +153,24 @@ class Request:
             self.finish_detail = message
 
 
-def fail_unfinished(requests: Iterable[Request]) -> None:
-    """Fails the answers without a finish reason, if the server gave one for any other answer.
+def gives_reasons(requests: Iterable[Request]) -> bool:
+    """Whether the server gave a finish reason for any answer."""
+    return any(r.finish for r in requests if r.error is None and r.chunks)
+
+
+def fail_unfinished(requests: Collection[Request], *, reasons: bool | None = None) -> None:
+    """Fails the answers without a finish reason, if the server gives them.
 
     Some servers never send a finish reason; for them, ``[DONE]`` alone marks a complete answer.
+
+    Args:
+        requests: All that have ended.
+        reasons: Whether the server gave a reason for any answer of the window, to whichever process; None: for any of
+            these.
     """
-    ended = [r for r in requests if r.error is None and r.chunks]
-    if any(r.finish for r in ended):
-        for request in ended:
-            if request.done and not request.finish:
+    if gives_reasons(requests) if reasons is None else reasons:
+        for request in requests:
+            if request.error is None and request.chunks and request.done and not request.finish:
                 request.fail(MISSING, f"chunks received: {len(request.chunks)}")
 
 

@@ -5,6 +5,7 @@ request is skipped or deliberately delayed; a delay on our side shows up in the 
 """
 
 import asyncio
+import errno
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from time import monotonic_ns
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 from autotuner.benchmarks.loadgen.http.alarm import Alarm
 from autotuner.benchmarks.loadgen.http.connection import CLOSED_EARLY, STALE, Connection
+from autotuner.benchmarks.loadgen.http.descriptors import descriptor_limit
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.http.tunnel import check_usable, connect_through, proxy_address
 from autotuner.net.faults import CONNECT, TLS, exception_fault
@@ -27,6 +29,16 @@ _SWEEP_S = 0.05
 _PREPARE_BATCH = 64
 """Connections opened at the same time."""
 _BACKLOG_SLACK = 8
+
+
+def backlog_limit(in_flight: int) -> int:
+    """Requests in flight that would mean a clear growth of the backlog compared to so many."""
+    return 2 * in_flight + _BACKLOG_SLACK
+
+
+def host_of(url: str) -> str:
+    """Value of the ``Host`` header for a URL."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 class Connections:
@@ -53,8 +65,10 @@ class Connections:
             check_usable(self._proxy)
         self._name = parts.hostname
         self._port = parts.port or (443 if self._secure else 80)
-        self.host = parts.netloc.rpartition("@")[2]
+        self.host = host_of(url)
         self._ended = ended
+        self.file_limit: int | None = None
+        """The limit on open files, if a connection could not be opened because of it."""
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,6 +98,9 @@ class Connections:
             attempts = (self.open() for _ in range(min(_PREPARE_BATCH, count - first)))
             opened = await asyncio.gather(*attempts, return_exceptions=True)
             self._idle.extend(c for c in opened if isinstance(c, Connection))
+            for error in opened:
+                if isinstance(error, OSError):
+                    self._note_file_limit(error)
 
     def send(self, request: Request) -> None:
         """Sends now on an idle connection, or on a new one as soon as it is open."""
@@ -136,6 +153,7 @@ class Connections:
                 return  # timed out while connecting
             request.end_ns = monotonic_ns()
             request.sent_ns = request.sent_ns or request.end_ns
+            self._note_file_limit(error)
             fault = exception_fault(error)
             request.fail(TLS if fault.kind == TLS else CONNECT, fault.message)
             self._ended(Connection(self._ended, self._lost), request)
@@ -144,6 +162,10 @@ class Connections:
             self._send_on(connection, request)
         else:
             self._idle.append(connection)
+
+    def _note_file_limit(self, error: Exception) -> None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            self.file_limit = descriptor_limit()
 
     def _lost(self, connection: Connection) -> None:
         self._all.discard(connection)
@@ -218,6 +240,11 @@ class Load:
         self._stopped = True
 
     @property
+    def next_ns(self) -> int | None:
+        """When the next request of an open loop is due, in monotonic nanoseconds; None if there is none."""
+        return self._schedule[self._sent] if self._sent < len(self._schedule) and not self._stopped else None
+
+    @property
     def chunks(self) -> int:
         """Chunks with tokens received by the requests in flight."""
         return sum(len(r.chunks) for r in self.in_flight)
@@ -225,7 +252,7 @@ class Load:
     @property
     def backlog_limit(self) -> int:
         """Requests in flight that would mean a clear growth of the backlog compared to now."""
-        return 2 * len(self.in_flight) + _BACKLOG_SLACK
+        return backlog_limit(len(self.in_flight))
 
     async def drain(self, begin_ns: int, end_ns: int, drain_s: float, backlog_limit: int) -> None:
         """Waits after the window for the outcomes that it still needs, then stops watching the remaining requests.
@@ -241,6 +268,11 @@ class Load:
             drain_s: Longest wait, in seconds.
             backlog_limit: Requests in flight above which no more are sent.
         """
+        await self.settle(begin_ns, end_ns, drain_s, backlog_limit)
+        self.leave(end_ns, drain_s)
+
+    async def settle(self, begin_ns: int, end_ns: int, drain_s: float, backlog_limit: int) -> None:
+        """The first part of :meth:`drain`: waits; an open loop goes on sending."""
         limit = monotonic_ns() + round(drain_s * 1e9)
         if self._closed_loop:
             self.stop()
@@ -259,6 +291,9 @@ class Load:
             if len(self.in_flight) > backlog_limit:
                 self.stop()
             await asyncio.sleep(0.01)
+
+    def leave(self, end_ns: int, drain_s: float) -> None:
+        """The second part of :meth:`drain`: stops sending, and watching the remaining requests."""
         self.stop()
         now = monotonic_ns()
         carriers = self.connections.by_request()

@@ -1,0 +1,1 @@
+"""Several processes that send the load of one window."""
