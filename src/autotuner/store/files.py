@@ -121,14 +121,10 @@ def write_output(path: Path, text: str) -> None:
         return
     try:
         _write(path, text.encode(errors="backslashreplace"))
+    except IsADirectoryError:
+        raise AutotunerError(f"cannot write {_shown(path)}: it is a folder", remedy="name a file") from None
     except (OSError, ValueError) as error:
-        raise AutotunerError(f"cannot write {_shown(path)}: {_why_not(path, error)}") from None
-
-
-def _why_not(path: Path, error: Exception) -> str:
-    if isinstance(error, IsADirectoryError):
-        return "it is a folder; name a file"
-    return reason(error)
+        raise AutotunerError(f"cannot write {_shown(path)}: {reason(error)}") from None
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -139,7 +135,7 @@ def _write(path: Path, data: bytes) -> None:
     elif stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError
     elif stat.S_ISBLK(found.st_mode) or stat.S_ISSOCK(found.st_mode):
-        raise OSError(0, "it is a disk or a socket; name a file")
+        raise OSError(0, "it is a disk or a socket, not a file")
     elif not stat.S_ISREG(found.st_mode) or str(path).startswith(_DESCRIPTORS):
         _append(path, data)
     elif found.st_nlink > 1:

@@ -84,7 +84,9 @@ def test_checks(checks: Callable[[Path], list[Check]], tmp_path: Path, snapshot:
 @pytest.mark.parametrize(
     "seen",
     [
-        Seen(gpus=GPUS, left_out=("GPU 2 is split into MIG devices, which cannot be leased",)),
+        Seen(
+            gpus=GPUS, left_out=("GPU 2 is split into MIG devices, which cannot be leased",), remedies=("disable MIG",)
+        ),
         Seen(why_none="no driver"),
     ],
 )

@@ -58,7 +58,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             )
         server = Server(f"http://127.0.0.1:{port}", process, log)
         started.append(server)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and process.poll() is None:
             try:
                 if server.get("/health").status_code == 200:

@@ -45,11 +45,17 @@ _GPU_GONE = _NVML_GONE | {pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET
 _REASONS = {
     pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "no NVIDIA driver is installed (libnvidia-ml.so.1 was not found)",
     pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is not loaded",
-    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the NVIDIA driver was replaced while loaded; restart the machine",
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the NVIDIA driver was replaced while loaded",
     pynvml.NVML_ERROR_NO_PERMISSION: "this user has no permission to use the NVIDIA driver",
-    pynvml.NVML_ERROR_GPU_IS_LOST: "it fell off the bus; restart the machine",
+    pynvml.NVML_ERROR_GPU_IS_LOST: "it fell off the bus",
     pynvml.NVML_ERROR_RESET_REQUIRED: "it must be reset",
 }
+_REMEDIES = {
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "restart the machine, or reload the driver",
+    pynvml.NVML_ERROR_GPU_IS_LOST: "restart the machine",
+    pynvml.NVML_ERROR_RESET_REQUIRED: "reset the GPU: nvidia-smi --gpu-reset",
+}
+_MIG_REMEDY = "disable MIG mode to use the GPU: nvidia-smi -mig 0"
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class Seen:
     gpus: tuple[Gpu, ...] = ()
     left_out: tuple[str, ...] = ()
     """Unusable GPUs, each with its reason."""
+    remedies: tuple[str, ...] = ()
+    """How to make them usable; each once."""
     driver: str = ""
     why_none: str = ""
     """Why NVML cannot be used; empty if it can."""
@@ -108,7 +116,7 @@ class Nvml:
         detail = "; ".join([f"{found}, driver {seen.driver or 'unknown'}", *seen.left_out])
         if not seen.left_out:
             return Check.ok("gpus", detail)
-        return Check.warn("gpus", detail, remedy="these GPUs are not used")
+        return Check.warn("gpus", detail, remedy="; ".join(seen.remedies))
 
     def look(self) -> Seen:
         """A snapshot of all GPUs. Blocks for milliseconds."""
@@ -122,16 +130,20 @@ class Nvml:
             return Seen(why_none=self._failed(error))
         found: list[Gpu] = []
         left_out: list[str] = []
+        remedies: list[str] = []
         for index in range(count):
             try:
                 handle = pynvml.nvmlDeviceGetHandleByIndex(index)
                 if _is_split(handle):
                     left_out.append(f"GPU {index} is split into MIG devices, which cannot be leased")
+                    remedies.append(_MIG_REMEDY)
                 else:
                     found.append(_gpu(index, handle))
             except pynvml.NVMLError as error:
                 left_out.append(f"GPU {index} cannot be used: {_reason(error)}")
-        return Seen(gpus=tuple(found), left_out=tuple(left_out), driver=driver)
+                remedies += [_REMEDIES[error.value]] if error.value in _REMEDIES else []
+        unique = tuple(dict.fromkeys(remedies))
+        return Seen(gpus=tuple(found), left_out=tuple(left_out), remedies=unique, driver=driver)
 
     def _samples(self, gpus: Sequence[Gpu]) -> list[GpuSample]:
         found: list[GpuSample] = []
