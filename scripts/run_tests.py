@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[1]
 SELECTED = "not genai and not campaign"
 TARGETS = tuple(f"tests/integration/{target}" for target in ("docker", "kubernetes", "kueue", "ome"))
 """Tests on a Docker engine or a node. They have lower priority, because the other half also measures."""
-BALANCE = ("tests/unit/report", "tests/unit/search")
-"""Pure tests that take about three minutes of one core."""
+BALANCE = ("tests/unit/report", "tests/unit/search", "tests/unit/simulator")
+"""Tests that take about four minutes of one core and do not depend on its speed."""
 
 
 def main() -> int:
