@@ -1,6 +1,5 @@
 """The report's section on capacity searches: the curve of the default and of the best, and every level."""
 
-import math
 from collections.abc import Iterator
 
 from autotuner.report.analysis import compared
@@ -18,6 +17,7 @@ _MOST_ROWS = 200
 """Rows shown; more are in the CSV export."""
 _FAR_OVER = 4.0
 """Multiple of an SLO's limit above which a level is not drawn, because it would flatten the others."""
+_UNITS = {LoadUnit.RATE: "requests/s", LoadUnit.CONCURRENCY: "requests in flight"}
 _KINDS = {"certified": "best", "open": "ok", "refuted": "bad", "saturated": "bad"}
 _LEGEND = [("best", "certified"), ("ok", "open"), ("bad", "refuted or saturated")]
 _HEADS = (
@@ -33,7 +33,9 @@ def capacity_section(result: StudyResult) -> list[Child]:
         return []
     parts: list[Child] = [*_curves(result)]
     rows = [_row(*one) for one in levels[:_MOST_ROWS]]
-    parts.append(table("Levels of every capacity search", list(_HEADS), rows, numbers=range(5, len(_HEADS))))
+    unit = _UNITS[levels[0][1].unit]
+    heads = [f"load ({unit})" if head == "load" else head for head in _HEADS]
+    parts.append(table("Levels of every capacity search", heads, rows, numbers=[3, *range(5, len(heads))]))
     if len(levels) > _MOST_ROWS:
         more = f"{len(levels) - _MOST_ROWS} more levels are in the CSV export."
         parts.append(element("p", more, class_="small"))
@@ -72,7 +74,7 @@ def _curve(found: CapacityResult, name: str, chart_id: str) -> Html | None:
         id=chart_id,
         title=title,
         description=f"{figure} by load; {ends}{far}.",
-        x_title="requests/s" if found.unit is LoadUnit.RATE else "requests in flight",
+        x_title=_UNITS[found.unit],
         y_title=f"{figure} (ms)",
     )
     drawn = points_chart(chart, marks, lines=[Line(bound.limit * 1000, bound.slo, "slo")])
@@ -94,7 +96,7 @@ def _row(trial: Trial, found: CapacityResult, level: CapacityLevel) -> Html:
         element("th", str(trial.number), scope="row"),
         element("td", trial.configuration.text + (f" ({MARK})" if trial.simulated else ""), class_="set"),
         element("td", found.scenario),
-        element("td", load_text(found.unit, level.load)),
+        cell(plain(level.load), number=True),
         element("td", level.decision.state),
         cell(str(measured.arrived), number=True),
         cell(_pair(level, "ttft"), number=True),
@@ -105,5 +107,6 @@ def _row(trial: Trial, found: CapacityResult, level: CapacityLevel) -> Html:
 
 def _pair(level: CapacityLevel, metric: str) -> str:
     values = [level.measurement.value(metric, statistic) for statistic in ("p50", "p99")]
-    texts = ["?" if v is None or not math.isfinite(v) else plain(v * 1000) for v in values]
-    return f"{' / '.join(texts)} ms"
+    if not any(values):
+        return "-"
+    return f"{' / '.join('?' if v is None else plain(v * 1000) for v in values)} ms"
