@@ -118,11 +118,13 @@ class NativeBenchmark(Benchmark):
             file_limit=result["file_limit"],
             left_out_s=result["left_out_s"],
             answers=_answers(window.workload),
+            exact_prompts=_exact(window, result),
             notes=(
                 *endpoint.client.caveats,
                 *_proxy_notes(endpoint.access),
                 *(supply.notes if supply else ()),
                 *_replay_notes(replayed, result),
+                *_length_notes(window, result),
                 *priming_notes(window.scenario, result),
             ),
         )
@@ -210,6 +212,7 @@ class NativeBenchmark(Benchmark):
             row_order=f"{workload.seed}:rows again",
             rows=supply.rows if supply else None,
             replay=replayed.replay if replayed else None,
+            token_ids=workload.token_ids and replayed is None,
             ignore_eos=workload.ignore_eos,
             max_tokens_field=self._settings.max_tokens_field,
             extra_body=workload.extra_body,
@@ -241,6 +244,19 @@ def _replay_notes(replayed: ReplayWindow | None, result: Mapping[str, Any]) -> t
     if replayed is None:
         return ()
     return (*replayed.notes, *([WORDS] if replayed.shares and result["prompts"] == "words" else ()))
+
+
+def _exact(window: Window, result: Mapping[str, Any]) -> bool:
+    generated = window.scenario.trace is None and window.scenario.dataset is None
+    return generated and result["prompts"] != "words"
+
+
+def _length_notes(window: Window, result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Remarks about prompts whose lengths are approximate although there is a tokenizer."""
+    generated = window.scenario.trace is None and window.scenario.dataset is None
+    if not generated or not window.workload.tokenizer or result["prompts"] != "words":
+        return ()
+    return ("the tokenizer has too few words of a single token: the lengths of prompts are approximate",)
 
 
 def _proxy_notes(access: Access) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ def bench(
         bool, typer.Option("--reuse-prompts", help="Send the same prompts at every level; a prefix cache answers them.")
     ] = False,
     token_ids: Annotated[
-        bool, typer.Option("--token-ids", help="Traces: send prompts as token IDs (with --api completions).")
+        bool, typer.Option("--token-ids", help="Send generated prompts as token IDs (with --api completions).")
     ] = False,
     ignore_eos: Annotated[
         bool, typer.Option("--ignore-eos/--no-ignore-eos", help="Request exactly the given output length.")

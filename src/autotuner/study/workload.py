@@ -272,7 +272,7 @@ class Workload(FrozenModel):
     stream: bool = True
     """Whether generated answers are streamed. In one piece, they have no times of tokens."""
     token_ids: bool = False
-    """Send the prompts of a trace as token IDs, which the completions API of most engines accepts."""
+    """Send generated prompts as token IDs, which the completions API of most engines accepts."""
     prefix_tokens: int = Field(default=0, ge=0)
     """Length in tokens of a system prompt shared by all requests, for studies of the prefix cache."""
     ignore_eos: bool = True

@@ -25,6 +25,15 @@ def check_endpoint_settings(api: Api, *, prefix_tokens: int) -> None:
         raise InvalidValueError(f"api: {api.value} has no shared prefix", remedy="remove prefix_tokens")
 
 
+def check_token_ids(api: Api, scenarios: Sequence[Scenario]) -> None:
+    """Raises ``ValueError`` if prompts cannot be sent as token IDs."""
+    if api is not Api.COMPLETIONS:
+        raise InvalidValueError(f"api: {api.value} takes no token IDs", remedy="add api: completions")
+    datasets = [scenario.text for scenario in scenarios if scenario.dataset]
+    if datasets:
+        raise InvalidValueError(f"the prompts of {datasets[0]} are text", remedy="remove token_ids")
+
+
 def _api_of(scenario: Scenario) -> Api | None:
     if scenario.documents is None:
         return None

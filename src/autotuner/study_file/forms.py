@@ -23,7 +23,7 @@ from autotuner.study.text.forms import (
     path_text,
 )
 from autotuner.study.workload import Api, LoadUnit, RequestRate, Scenario, Stages
-from autotuner.study_file.endpoints import check_endpoint_scenarios, check_endpoint_settings
+from autotuner.study_file.endpoints import check_endpoint_scenarios, check_endpoint_settings, check_token_ids
 from autotuner.study_file.form_fields import (
     FileForm,
     FileValue,
@@ -244,9 +244,7 @@ class WorkloadForm(FileForm):
         default=False, description="Send the same prompts in every window; a warm prefix cache then answers them."
     )
     stream: bool = Field(default=True, description="If false, generated answers arrive in one piece: no TTFT, no TPOT.")
-    token_ids: bool = Field(
-        default=False, description="Send the prompts of a trace as token IDs; needs api: completions."
-    )
+    token_ids: bool = Field(default=False, description="Send generated prompts as token IDs; needs api: completions.")
     prefix_tokens: int = Field(
         default=0, ge=0, le=10**8, description="Length in tokens of a system prompt shared by all requests."
     )
@@ -262,10 +260,8 @@ class WorkloadForm(FileForm):
         _check_kinds(self)
         check_endpoint_scenarios(self.api, self.scenarios)
         check_endpoint_settings(self.api, prefix_tokens=self.prefix_tokens)
-        if self.token_ids and (self.api is not Api.COMPLETIONS or not any(s.trace for s in self.scenarios)):
-            raise InvalidValueError(
-                "only prompts of a trace are sent as token IDs", remedy="add api: completions and trace:FILE"
-            )
+        if self.token_ids:
+            check_token_ids(self.api, self.scenarios)
         levels = [
             *self.concurrency,
             *(rate.text for rate in self.rates),

@@ -56,7 +56,7 @@ def test_speeds() -> None:
         ({"scenarios": {"from": "1s"}}, "trace"),
         ({"scenarios": {"trace": 3}}, "trace"),
         ({"scenarios": "trace:t", "token_ids": True}, "completions"),
-        ({"scenarios": "D(1,1)", "concurrency": 1, "api": "completions", "token_ids": True}, "trace"),
+        ({"scenarios": "dataset:d", "concurrency": 1, "api": "completions", "token_ids": True}, "dataset:d"),
         ({"scenarios": "trace:t", "prefix_tokens": 9}, "trace:t"),
     ],
 )

@@ -7,8 +7,8 @@ from autotuner.benchmarks.loadgen.calibrate import CountTokens, calibrate
 from autotuner.benchmarks.loadgen.endpoints.document_prompts import DocumentFactory, document_targets
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.http.request_loop import Load
+from autotuner.benchmarks.loadgen.prompt_words import exact_words
 from autotuner.benchmarks.loadgen.prompts import RequestFactory, calibration_targets
-from autotuner.benchmarks.loadgen.replay_prompts import exact_words
 from autotuner.benchmarks.loadgen.spec import Calibration, Replay, WorkerSpec
 from autotuner.benchmarks.loadgen.tokens import counter
 
@@ -26,14 +26,19 @@ async def probe_calibration(spec: WorkerSpec) -> Calibration:
         return await _replay_calibration(spec, spec.replay)
     if spec.input is None and spec.documents is None:
         return Calibration()
+    prefix = spec.prefix_tokens
+    if spec.token_ids:
+        return _exact(0, prefix)
     prober = _Prober(spec)
     targets = calibration_targets(spec.input) if spec.documents is None else document_targets(spec.documents)
     try:
         if spec.tokenizer_json is None:
             count: CountTokens = prober.count_by_server
+        elif exact_words(spec.tokenizer_json):
+            return _exact(await prober.template_tokens(counter(spec.tokenizer_json), prefix), prefix)
         else:
             count = await prober.local_counter(spec.tokenizer_json)
-        return await calibrate(count, targets, spec.prefix_tokens, template=spec.documents is None)
+        return await calibrate(count, targets, prefix, template=spec.documents is None)
     finally:
         await prober.close()
 
@@ -50,10 +55,15 @@ async def _replay_calibration(spec: WorkerSpec, replay: Replay) -> Calibration:
             return await calibrate(prober.count_by_server, targets, 0)
         template = await prober.template_tokens(counter(spec.tokenizer_json))
         if exact_words(spec.tokenizer_json):
-            return Calibration(((0, template), (1, template + 1)))
+            return _exact(template, 0)
         return await calibrate(await prober.local_counter(spec.tokenizer_json), targets, 0)
     finally:
         await prober.close()
+
+
+def _exact(template: int, prefix: int) -> Calibration:
+    """The calibration of prompts made of units that are one token each."""
+    return Calibration(((0, template + prefix), (1, template + prefix + 1)), prefix)
 
 
 class _Prober:
@@ -82,10 +92,10 @@ class _Prober:
 
         return count_locally
 
-    async def template_tokens(self, count: Callable[[str], int]) -> int:
-        """Tokens that the server adds to a prompt; 0 if it does not report them."""
-        reported = await self.count_by_server(_SAMPLE_WORDS, 0)
-        return max(0, reported - count(self._factory.text(_SAMPLE_WORDS, 0))) if reported else 0
+    async def template_tokens(self, count: Callable[[str], int], prefix_words: int = 0) -> int:
+        """Tokens that the server adds to a prompt and its prefix; 0 if it does not report them."""
+        reported = await self.count_by_server(_SAMPLE_WORDS, prefix_words)
+        return max(0, reported - count(self._factory.text(_SAMPLE_WORDS, prefix_words))) if reported else 0
 
     async def close(self) -> None:
         await self._load.close()

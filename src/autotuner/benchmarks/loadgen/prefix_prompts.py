@@ -6,8 +6,6 @@ Prefixes, like prompts, consist of the same words in different orders, so they a
 from itertools import accumulate
 from random import Random
 
-import orjson
-
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.prompts import PROMPT, PromptText, RequestFactory
 from autotuner.benchmarks.loadgen.spec import Calibration, Prefixes, WorkerSpec
@@ -33,7 +31,7 @@ class PrefixFactory(RequestFactory):
         self._ranks = range(spec.prefixes.count)
         self._weights = popularity(spec.prefixes)
         self._choice = Random(f"{spec.seed}:prefixes")
-        self._prefix_text = PromptText(Random(0))
+        self._prefix_text = PromptText(Random(0), self.units)
         self._pieces: dict[int, tuple[bytes, bytes, bytes]] = {}
         self._rank = 0
 
@@ -57,7 +55,7 @@ class PrefixFactory(RequestFactory):
 
     def priming(self, rank: int) -> Request:
         """A request for a single token that brings a prefix into the server's cache."""
-        body = orjson.dumps(self._body(1, None, self._probes.make(_PRIMING_WORDS), self.prefix(rank)))
+        body = self._serialized(self._body(1, None, self._probes.make(_PRIMING_WORDS), self.prefix(rank)))
         return self._request(-1, body, 0, 0)
 
     def prefix(self, rank: int) -> str:
@@ -67,7 +65,7 @@ class PrefixFactory(RequestFactory):
     def _template(self, output: int) -> tuple[bytes, bytes]:
         pieces = self._pieces.get(output)
         if pieces is None:
-            before, _, rest = orjson.dumps(self._body(output, None, PROMPT, _PREFIX)).partition(_PREFIX.encode())
+            before, _, rest = self._text_template(self._body(output, None, PROMPT, _PREFIX)).partition(_PREFIX.encode())
             between, _, after = rest.partition(PROMPT.encode())
             pieces = self._pieces[output] = (before, between, after)
         before, between, after = pieces

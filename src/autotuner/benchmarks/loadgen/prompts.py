@@ -16,7 +16,7 @@ from autotuner.benchmarks.loadgen.calibrate import words_for
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.http.tunnel import proxy_headers
 from autotuner.benchmarks.loadgen.http.whole_answer import WholeAnswer
-from autotuner.benchmarks.loadgen.prompt_words import WORDS
+from autotuner.benchmarks.loadgen.prompt_words import WORD_UNITS, Units
 from autotuner.benchmarks.loadgen.spec import Calibration, Lengths, WorkerSpec
 
 PROMPT = "@prompt@"
@@ -55,10 +55,17 @@ def calibration_targets(lengths: Lengths | None) -> list[int]:
 
 
 class PromptText:
-    """Generator of texts with a given number of words, fast enough to run while the load is on."""
+    """Generator of texts with a given number of words, fast enough to run while the load is on.
 
-    def __init__(self, rng: Random) -> None:
+    Args:
+        rng: Source of randomness.
+        units: The words, or the token IDs that stand for them.
+    """
+
+    def __init__(self, rng: Random, units: Units = WORD_UNITS) -> None:
         self._rng = rng
+        self._units = units.texts
+        self._separator = units.separator
         self._base: list[str] = []
         self._tails: dict[int, str] = {}
 
@@ -77,22 +84,23 @@ class PromptText:
         self._extend(words)
         head = self._base[:words][:_SHUFFLED]
         rng.shuffle(head)
+        separator = self._separator
         if words <= _SHUFFLED:
-            return " ".join(head)
+            return separator.join(head)
         tail = self._tail(words)
-        pivot = tail.find(" ", rng.randrange(len(tail)))
-        rotated = tail if pivot < 0 else f"{tail[pivot + 1 :]} {tail[:pivot]}"
-        return f"{' '.join(head)} {rotated}"
+        pivot = tail.find(separator, rng.randrange(len(tail)))
+        rotated = tail if pivot < 0 else f"{tail[pivot + 1 :]}{separator}{tail[:pivot]}"
+        return f"{separator.join(head)}{separator}{rotated}"
 
     def _extend(self, words: int) -> None:
         while len(self._base) < words:
-            self._base.extend(Random(len(self._base)).sample(WORDS, len(WORDS)))
+            self._base.extend(Random(len(self._base)).sample(self._units, len(self._units)))
 
     def _tail(self, words: int) -> str:
         tail = self._tails.get(words)
         if tail is None:
             self._extend(words)
-            tail = self._tails[words] = " ".join(self._base[_SHUFFLED:words])
+            tail = self._tails[words] = self._separator.join(self._base[_SHUFFLED:words])
         return tail
 
 
@@ -112,8 +120,10 @@ class RequestFactory:
         self._spec = spec
         self._calibration = calibration
         self._lengths = Random(f"{spec.seed}:lengths")
-        self._text = PromptText(Random(f"{spec.seed}:prompts:{spec.salt}"))
-        self._probes = PromptText(Random(f"{spec.seed}:probes:{spec.salt}"))
+        ids = spec.token_ids if spec.replay is None else spec.replay.token_ids
+        self.units = Units.of(spec.tokenizer_json, ids=ids)
+        self._text = PromptText(Random(f"{spec.seed}:prompts:{spec.salt}"), self.units)
+        self._probes = PromptText(Random(f"{spec.seed}:probes:{spec.salt}"), self.units)
         self._prefix = self._shared(calibration.prefix_words)
         self._head = _head(spec, host)
         self._templates: dict[int, tuple[bytes, bytes]] = {}
@@ -182,16 +192,24 @@ class RequestFactory:
     def probe(self, words: int, prefix_words: int) -> Request:
         """A request for a single output token, to measure the length of its prompt."""
         prefix = self._shared(prefix_words)
-        body = orjson.dumps(self._body(1, None, self._probes.make(words), prefix))
+        body = self._serialized(self._body(1, None, self._probes.make(words), prefix))
         return self._request(-1, body, 0, 0)
 
     def text(self, words: int, prefix_words: int) -> str:
         """The text of a probe, to be counted locally."""
         prefix = self._shared(prefix_words)
-        return f"{prefix} {self._probes.make(words)}" if prefix else self._probes.make(words)
+        return self._joined(prefix, self._probes.make(words))
 
     def _shared(self, words: int) -> str:
-        return PromptText(Random(f"{self._spec.seed}:prefix:{self._spec.prefix_salt}")).make(words)
+        return PromptText(Random(f"{self._spec.seed}:prefix:{self._spec.prefix_salt}"), self.units).make(words)
+
+    def _joined(self, prefix: str, prompt: str) -> str:
+        return f"{prefix}{self.units.separator}{prompt}" if prefix else prompt
+
+    def _serialized(self, body: dict[str, Any]) -> bytes:
+        if self._spec.token_ids:
+            body = body | {"prompt": [int(token) for token in body["prompt"].split(",")]}
+        return orjson.dumps(body)
 
     def _request(
         self, index: int, body: bytes, asked_input: int, asked_output: int, *, reused: bool = False
@@ -206,9 +224,16 @@ class RequestFactory:
     def _template(self, output: int) -> tuple[bytes, bytes]:
         found = self._templates.get(output)
         if found is None:
-            first, _, last = orjson.dumps(self._body(output, None, PROMPT)).partition(PROMPT.encode())
+            first, _, last = self._text_template(self._body(output, None, PROMPT)).partition(PROMPT.encode())
             found = self._templates[output] = (first, last)
         return found
+
+    def _text_template(self, body: dict[str, Any]) -> bytes:
+        """A serialized body with a place for a prompt; for token IDs, its quotes are brackets."""
+        if not self._spec.token_ids:
+            return orjson.dumps(body)
+        quoted = orjson.dumps(body["prompt"])
+        return orjson.dumps(body).replace(quoted, b"[%b]" % quoted[1:-1], 1)
 
     def _body(self, output: int, messages: Any, prompt: str, prefix: str | None = None) -> dict[str, Any]:
         spec = self._spec
@@ -218,7 +243,7 @@ class RequestFactory:
             system = [{"role": "system", "content": prefix}] if prefix else []
             body["messages"] = system + (messages or [{"role": "user", "content": prompt}])
         else:
-            body["prompt"] = f"{prefix} {prompt}" if prefix else prompt
+            body["prompt"] = self._joined(prefix, prompt)
         if spec.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         body[spec.max_tokens_field] = output

@@ -6,7 +6,6 @@ trace begins with units derived from its id, so that different blocks differ at 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from random import Random
 from typing import Any
@@ -14,50 +13,15 @@ from typing import Any
 import orjson
 
 from autotuner.benchmarks.loadgen.http.request import Request
-from autotuner.benchmarks.loadgen.prompt_words import WORDS
+from autotuner.benchmarks.loadgen.prompt_words import Units
 from autotuner.benchmarks.loadgen.prompts import RequestFactory, row_prompt
-from autotuner.benchmarks.loadgen.spec import Calibration, Replay, WorkerSpec
-from autotuner.benchmarks.loadgen.tokens import counter, token_ids
+from autotuner.benchmarks.loadgen.spec import Calibration, WorkerSpec
 
 _HEAD = 8
 """Units of a block that are derived from its id."""
 _STARTS = 4096
 """Places in the filler at which the rest of a block may begin."""
-_FEWEST_WORDS = 50
-_IDS = range(1000, 21_000)
-"""Token IDs that stand for text in every common vocabulary."""
-_MOST_IDS = 20_000
 _TOKENS_PER_WORD = 1.25
-
-
-def exact_words(tokenizer_json: str) -> tuple[str, ...]:
-    """Words that stay one token each in any text made of them; empty if there are too few."""
-    count = counter(tokenizer_json)
-    words = tuple(word for word in WORDS if count(word) == 1 and count(f"{word} {word}") == 2)
-    if len(words) < _FEWEST_WORDS:
-        return ()
-    rng = Random(0)
-    samples = (rng.choices(words, k=length) for length in (3, 20, 700, 700))
-    return words if all(count(" ".join(sample)) == len(sample) for sample in samples) else ()
-
-
-@dataclass(frozen=True)
-class Units:
-    """What prompts are made of."""
-
-    texts: tuple[str, ...]
-    separator: str
-    kind: str
-    """``token_ids``, ``exact_words`` or ``words``."""
-
-    @classmethod
-    def of(cls, replay: Replay, tokenizer_json: str | None) -> "Units":
-        """The most exact units that a spec allows."""
-        if replay.token_ids:
-            ids: Sequence[int] = _IDS if tokenizer_json is None else token_ids(tokenizer_json)[:_MOST_IDS]
-            return cls(tuple(map(str, ids)), ",", "token_ids")
-        words = exact_words(tokenizer_json) if tokenizer_json is not None else ()
-        return cls(words, " ", "exact_words") if words else cls(WORDS, " ", "words")
 
 
 class Blocks:
@@ -104,7 +68,6 @@ class ReplayFactory(RequestFactory):
             raise ValueError("the spec has no trace to replay")
         super().__init__(spec, calibration, host)
         self._replay = spec.replay
-        self.units = Units.of(spec.replay, spec.tokenizer_json)
         self._blocks = Blocks(self.units, f"{spec.seed}:trace:{spec.salt}")
         self._position = positions(calibration, self.units)
         self._index = 0

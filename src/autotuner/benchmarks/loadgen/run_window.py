@@ -255,6 +255,6 @@ def _result(
         "file_limit": load.connections.file_limit,
         "scheduled_in_window": load.scheduled_between(window.begin_ns, window.end_ns),
         "calibrations": calibration_lines(calibrations),
-        "prompts": factory.units.kind if isinstance(factory, ReplayFactory) else None,
+        "prompts": factory.units.kind,
         "rows_used": 0 if spec.rows is None else rows_used(load.ended),
     }

@@ -185,6 +185,8 @@ class WorkerSpec:
     replay: Replay | None = None
     """Requests of a trace, instead of ``input`` and ``output``; ``rate`` is then the mean rate in the window, which is
     neither extended nor cut."""
+    token_ids: bool = False
+    """Send generated prompts as token IDs (completions only)."""
     ignore_eos: bool = True
     max_tokens_field: str = "max_tokens"
     extra_body: Mapping[str, Any] = field(default_factory=dict)

@@ -95,6 +95,8 @@ class RunInfo:
     answers: str = "streamed"
     """``streamed``, ``whole`` (generated text in one piece) or ``documents`` (embeddings and rankings): without a
     stream, the time of an answer's only chunk is that of its end."""
+    exact_prompts: bool = False
+    """Whether prompts were made of units that are one token each, so that they should be exactly as long as asked."""
     workers: int = 1
     """CPU cores that the load generator could use: one per process, at most those of its machine."""
     file_limit: int | None = None

@@ -291,6 +291,12 @@ def _warnings(records: Records, population: Population) -> list[str]:
     if asked and abs(actual / asked - 1) > _LENGTH_TOLERANCE:
         mean = actual / len(reported)
         warnings.append(f"prompts had {mean:.0f} tokens on average, {asked / len(reported):.0f} were requested")
+    elif records.info.exact_prompts:
+        off = [abs(row["input_tokens"] - row["asked_input"]) for row in reported if row["asked_input"]]
+        wrong = sum(difference > 0 for difference in off)
+        if wrong:
+            by = f"by up to {max(off)} token{'' if max(off) == 1 else 's'}"
+            warnings.append(f"{wrong} of {len(off)} prompts differ from the requested length, {by}")
     asked_output = sum(r.row["asked_output"] for r in successes)
     output = sum(r.row["output_tokens"] for r in successes)
     if asked_output and output < _SHORT_ANSWER * asked_output:

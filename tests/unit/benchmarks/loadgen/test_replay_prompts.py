@@ -11,8 +11,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from autotuner.benchmarks.loadgen.prompt_words import WORDS
-from autotuner.benchmarks.loadgen.replay_prompts import Blocks, ReplayFactory, Units, exact_words
+from autotuner.benchmarks.loadgen.prompt_words import WORDS, Units, exact_words
+from autotuner.benchmarks.loadgen.replay_prompts import Blocks, ReplayFactory
 from autotuner.benchmarks.loadgen.spec import Calibration, Replay, WorkerSpec
 from autotuner.benchmarks.measuring.traces.trace_part import hit_rate
 from autotuner.benchmarks.measuring.traces.traces import Trace
@@ -126,9 +126,9 @@ def test_equal_blocks_at_equal_places_give_equal_text_and_others_differ_at_once(
 def test_words_that_a_tokenizer_splits_are_not_used() -> None:
     half = WORDS[::2]
     assert set(exact_words(tokenizer_json(half))) <= set(WORDS)
-    assert Units.of(Replay((0.0,), (1,), (1,)), None).kind == "words"
-    assert Units.of(Replay((0.0,), (1,), (1,)), tokenizer_json()).kind == "exact_words"
-    ids = Units.of(Replay((0.0,), (1,), (1,), token_ids=True), tokenizer_json())
+    assert Units.of(None, ids=False).kind == "words"
+    assert Units.of(tokenizer_json(), ids=False).kind == "exact_words"
+    ids = Units.of(tokenizer_json(), ids=True)
     assert set(map(int, ids.texts)) <= set(range(len(WORDS) + 1))
 
 

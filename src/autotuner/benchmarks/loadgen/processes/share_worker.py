@@ -206,7 +206,7 @@ class ShareRun:
             "lags": self._lags,
             "cpu_s": self._cpu_s,
             "rows_used": used,
-            "prompts": self._factory.units.kind if isinstance(self._factory, ReplayFactory) else None,
+            "prompts": self._factory.units.kind,
             "file_limit": self._load.connections.file_limit,
         }
 
