@@ -1,5 +1,6 @@
 """Workflows, hooks and metadata say the same as pyproject.toml and the Makefile."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -17,6 +18,11 @@ def load(name: str) -> Any:
     return YAML(typ="safe", pure=True).load((ROOT / name).read_text())
 
 
+def targets() -> set[str]:
+    """Names of the Makefile's targets."""
+    return set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+
+
 def commands(workflow: str) -> list[str]:
     """What the steps of a workflow run."""
     jobs = load(f".github/workflows/{workflow}.yml")["jobs"].values()
@@ -31,11 +37,10 @@ def test_ci_tests_every_python_that_the_package_names() -> None:
 
 
 def test_workflows_call_what_there_is() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
     for workflow in ("ci", "docs", "release"):
         for command in commands(workflow):
             if command.startswith("make "):
-                assert set(command.split()[1:]) <= targets
+                assert set(command.split()[1:]) <= targets()
     assert any(".ci/run" in command for command in commands("ci"))
     assert "exec make test" in (ROOT / ".ci/run").read_text()
 
@@ -78,3 +83,16 @@ def test_setup_installs_what_the_lock_names() -> None:
     setup = (ROOT / "scripts/setup.sh").read_text()
     assert "export -q --frozen" in setup
     assert "--require-hashes" in setup
+
+
+def test_the_development_container_runs_targets_of_the_makefile() -> None:
+    """The keys are those of containers.dev/implementors/json_reference that a container from an image may have."""
+    text = (ROOT / ".devcontainer" / "devcontainer.json").read_text()
+    settings = json.loads(re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE))
+    assert settings.keys() <= {"name", "image", "remoteUser", "privileged", "postCreateCommand", "customizations"}
+    program, *run = settings["postCreateCommand"].split()
+    assert program == "make"
+    assert set(run) <= targets()
+    minor = int(settings["image"].partition(":3.")[2].partition("-")[0])
+    assert f"Programming Language :: Python :: 3.{minor}" in PROJECT["classifiers"]
+    assert all(name.count(".") == 1 for name in settings["customizations"]["vscode"]["extensions"])
