@@ -9,13 +9,13 @@ import pytest
 from autotuner.deployers.docker.deployer import DockerDeployer, DockerSettings
 from autotuner.deployers.local.ports import Ports
 from autotuner.plugins.deployer import Endpoint
-from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.trial import Phase
 from autotuner.testing.deployer_kit import DeployerConformance, Recorder
 from autotuner.testing.fake_plans import fake_plan
 from autotuner.testing.scripted_case import ScriptedServerCase
 from support.labs.docker_engine import OwnEngine
+from support.second_listener import check_that_a_second_listener_changes_the_identity
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker]
 
@@ -71,14 +71,7 @@ class TestOnHostNetwork:
     async def test_second_listener_changes_the_identity(self, deployer: DockerDeployer, recorder: Recorder) -> None:
         async with deployer.deploy(fake_plan(reuse_port=True), recorder.context) as endpoint:
             (port,) = recorder.ports.leased
-            with socket.socket() as intruder:
-                intruder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                intruder.bind(("127.0.0.1", port))
-                intruder.listen()
-                with pytest.raises(TrialFailedError) as caught:
-                    await endpoint.identity()
-            assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED
-            await endpoint.identity()
+            await check_that_a_second_listener_changes_the_identity(endpoint, port)
 
     async def test_lost_port_causes_another_launch(
         self, deployer: DockerDeployer, recorder: Recorder, monkeypatch: pytest.MonkeyPatch

@@ -23,6 +23,7 @@ from autotuner.study.trial import Phase
 from autotuner.testing.deployer_kit import MemoryPorts, Recorder
 from autotuner.testing.fake_plans import fake_plan
 from support.processes import alive, free_range, recorder
+from support.second_listener import check_that_a_second_listener_changes_the_identity
 
 __all__ = ["recorder"]
 
@@ -124,15 +125,7 @@ class TestPorts:
     async def test_a_foreign_listener_that_arrives_later(self, port: int, recorder: Recorder) -> None:
         mine = ProcessDeployer(ProcessSettings(ports=(port, port)))
         async with mine.deploy(fake_plan(reuse_port=True), recorder.context) as endpoint:
-            await endpoint.identity()
-            with socket.socket() as intruder:
-                intruder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                intruder.bind(("127.0.0.1", port))
-                intruder.listen()
-                with pytest.raises(TrialFailedError) as caught:
-                    await endpoint.identity()
-            assert caught.value.failure.cause is FailureCause.IDENTITY_CHANGED
-            await endpoint.identity()
+            await check_that_a_second_listener_changes_the_identity(endpoint, port)
 
     async def test_a_response_is_not_enough(
         self, port: int, foreign: subprocess.Popen[bytes], recorder: Recorder, monkeypatch: pytest.MonkeyPatch

@@ -86,7 +86,7 @@ def test_setup_installs_what_the_lock_names() -> None:
 
 
 def test_the_development_container_runs_targets_of_the_makefile() -> None:
-    """The keys are those of containers.dev/implementors/json_reference that a container from an image may have."""
+    """The keys are among those that the reference at containers.dev lists for a container from an image."""
     text = (ROOT / ".devcontainer" / "devcontainer.json").read_text()
     settings = json.loads(re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE))
     assert settings.keys() <= {"name", "image", "remoteUser", "privileged", "postCreateCommand", "customizations"}

@@ -1,23 +1,17 @@
-"""Request records in a Parquet file: one row per request, failed ones included.
+"""Request records in a Parquet file: one row per request, failed ones included."""
 
-The file is written under a temporary name and then renamed, so readers find either a complete file or none.
-"""
-
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import orjson
 from arro3.core import Array, DataType, Field, Schema, Table, list_array
-from arro3.io import read_parquet, write_parquet
 
+from autotuner.benchmarks.measuring.parquet_file import read_table, write_table
 from autotuner.secrets import clean_text
-from autotuner.store.files import private_file
 
 _INT = DataType.int64()
 _TEXT = DataType.utf8()
@@ -125,10 +119,7 @@ def from_rows(rows: Sequence[Mapping[str, Any]], info: RunInfo, where: Mapping[s
 
 
 def write_records(path: Path, records: Records) -> None:
-    """Writes the file atomically. Raises ``OSError`` (e.g. disk full) and then leaves nothing behind.
-
-    The Parquet library only writes to memory, because it panics on a full disk instead of raising an error.
-    """
+    """Writes the file atomically. Raises ``OSError`` (e.g. disk full) and then leaves nothing behind."""
     meta = orjson.dumps({"info": records.info.__dict__, "where": records.where})
     schema = Schema(
         [Field(name, kind, nullable=null) for name, (kind, null) in COLUMNS.items()], metadata={_META: meta}
@@ -136,15 +127,7 @@ def write_records(path: Path, records: Records) -> None:
     columns = {**records.columns, "detail": [clean_text(text) if text else text for text in records.columns["detail"]]}
     arrays = [_array(columns[name], kind) for name, (kind, _) in COLUMNS.items()]
     table = Table.from_arrays(arrays, schema=schema)
-    made = BytesIO()
-    write_parquet(table, made, compression="zstd(3)")
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        private_file(beside)
-        beside.write_bytes(made.getbuffer())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_table(path, table)
 
 
 def read_records(path: Path) -> Records:
@@ -159,18 +142,6 @@ def read_records(path: Path) -> Records:
     columns = {n: list(table.column(n).to_pylist()) if n in names else [None] * len(table) for n in COLUMNS}
     info = {**stored["info"], "notes": tuple(stored["info"].get("notes", ()))}
     return Records(columns, RunInfo(**info), stored["where"])
-
-
-def read_table(file: BinaryIO, wrong: str) -> Table:
-    """A whole Parquet file. Raises ``ValueError``, beginning with ``wrong``, for anything else."""
-    try:
-        return read_parquet(file).read_all()
-    except Exception as error:  # the library has error types of its own
-        raise ValueError(f"{wrong}: {error}") from None
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":  # raised by the library for a corrupt footer
-            raise
-        raise ValueError(f"{wrong}: not a complete Parquet file") from None
 
 
 def _array(values: Sequence[Any], kind: DataType) -> Array:

@@ -3,20 +3,16 @@
 They are stored raw, under the engine's own names, so that every figure can be computed again.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import orjson
 from arro3.core import Array, DataType, Field, Schema, Table
-from arro3.io import write_parquet
 
-from autotuner.benchmarks.measuring.records import read_table
+from autotuner.benchmarks.measuring.parquet_file import read_table, write_table
 from autotuner.secrets import clean_text
-from autotuner.store.files import private_file
 
 _META = b"autotuner"
 _COLUMNS = {"at_ns": DataType.int64(), "series": DataType.utf8(), "value": DataType.float64()}
@@ -65,15 +61,7 @@ def write_samples(path: Path, samples: ServerSamples) -> None:
         if value is not None
     ]
     arrays = [Array([row[i] for row in rows], type=kind) for i, kind in enumerate(_COLUMNS.values())]
-    made = BytesIO()
-    write_parquet(Table.from_arrays(arrays, schema=schema), made, compression="zstd(3)")
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        private_file(beside)
-        beside.write_bytes(made.getbuffer())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_table(path, Table.from_arrays(arrays, schema=schema))
 
 
 def read_samples_file(path: Path) -> ServerSamples:

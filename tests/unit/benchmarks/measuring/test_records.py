@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotuner.benchmarks import records as earlier
+from autotuner.benchmarks.measuring import parquet_file
 from autotuner.benchmarks.measuring import records as module
 from autotuner.benchmarks.measuring.records import COLUMNS, Records, RunInfo, from_rows, read_records, write_records
 
@@ -62,7 +63,7 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monke
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "write_parquet", full)
+    monkeypatch.setattr(parquet_file, "write_parquet", full)
     with pytest.raises(OSError, match="No space"):
         write_records(path, Records(old.columns, INFO, {"n": 2}))
     assert read_records(path).where == {"n": 1}
