@@ -13,7 +13,7 @@ from autotuner.study.trial import Trial
 
 @dataclass(frozen=True)
 class Origin:
-    """A trial's surroundings, in terms that every target understands. An empty one stands for a local process."""
+    """The platform on which a trial ran, in terms that every target understands; empty for a local process."""
 
     pod: ServerPod | None = None
     """Its pod's settings, where it ran in one."""

@@ -51,7 +51,7 @@ def infeasible(position: Position, space: dict[str, BaseDistribution], violation
 
 
 def running(position: Position, space: dict[str, BaseDistribution]) -> FrozenTrial:
-    """A running trial; Optuna's constant liar avoids its surroundings."""
+    """A running trial; Optuna's constant liar avoids its neighborhood."""
     own = {k: v for k, v in position.items() if k in space}
     return create_trial(state=TrialState.RUNNING, params=own, distributions=space)
 

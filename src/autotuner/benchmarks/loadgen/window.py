@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.level_watch import LevelWatch
 from autotuner.benchmarks.loadgen.output_lines import Emit
-from autotuner.benchmarks.loadgen.settling import Observations, WindowGoal
 from autotuner.benchmarks.loadgen.spec import WorkerSpec
+from autotuner.benchmarks.loadgen.window_end import Observations, WindowGoal
 
 _PROGRESS_S = 0.5
 _LAG_TICK_S = 0.01

@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from autotuner.benchmarks.loadgen.settling import FEWEST, latencies_drift, rates_drift
+from autotuner.benchmarks.loadgen.window_end import FEWEST, latencies_drift, rates_drift
 
 
 def check_steadiness(

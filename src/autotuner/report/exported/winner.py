@@ -1,4 +1,4 @@
-"""The winner as a launch plan for another place, rebuilt by the engine that launched it.
+"""The winner as a launch plan for another platform, rebuilt by the engine that launched it.
 
 A manifest must start what was measured. The plan that this version of the engine makes is therefore compared with the
 command line of the trial's process, and nothing is written if they differ.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotuner.benchmarks.loadgen.settling import FEWEST, Observations, WindowGoal
+from autotuner.benchmarks.loadgen.window_end import FEWEST, Observations, WindowGoal
 
 
 def load(*spans: tuple[float, float, float, float]) -> Observations:
