@@ -53,6 +53,14 @@ class Documents(FrozenModel):
     """Length of the query that they are ranked by; None for embeddings."""
 
 
+class Images(FrozenModel):
+    """Images of one request. Sizes in pixels."""
+
+    width: int = Field(ge=1, le=16_384)
+    height: int = Field(ge=1, le=16_384)
+    count: int = Field(default=1, ge=1, le=64)
+
+
 class Scenario(FrozenModel):
     """One kind of request.
 
@@ -69,6 +77,8 @@ class Scenario(FrozenModel):
     """What the prompts begin with, on top of ``input``."""
     documents: Documents | None = None
     """What is embedded or ranked, instead of ``input`` and ``output``."""
+    images: Images | None = None
+    """Images beside the text of ``input`` tokens."""
     dataset: str | None = None
     """Path of a dataset file, resolved against the study file's folder."""
     trace: TracePart | None = None

@@ -35,6 +35,8 @@ def check_token_ids(api: Api, scenarios: Sequence[Scenario]) -> None:
 
 
 def _api_of(scenario: Scenario) -> Api | None:
+    if scenario.images is not None:
+        return Api.CHAT
     if scenario.documents is None:
         return None
     return Api.EMBEDDINGS if scenario.documents.query_tokens is None else Api.RERANK

@@ -44,6 +44,8 @@ class LengthsForm(FileForm):
         description="D(in,out), N(mean,std)/(mean,std) or U(..)/(..), on top of which prefixes come; E(..) or R(..)."
     )
     documents: int | None = Field(default=None, ge=1, le=10_000, description="E and R: texts per request.")
+    input: int | None = Field(default=None, ge=1, le=10**8, description="I: tokens of the text beside the images.")
+    output: int | None = Field(default=None, ge=1, le=10**8, description="I: tokens of the answer.")
     prefixes: int | None = Field(
         default=None, ge=1, le=100_000, description="Number of prefixes, one of which begins each prompt."
     )

@@ -102,7 +102,8 @@ class Truth:
             return str(self.body["prompt"])
         if "messages" not in self.body:
             return " ".join(self.documents)
-        return " ".join(m["content"] for m in self.body["messages"])
+        parts = [m["content"] for m in self.body["messages"]]
+        return " ".join(part if isinstance(part, str) else part[0]["text"] for part in parts)
 
     @property
     def documents(self) -> list[str]:

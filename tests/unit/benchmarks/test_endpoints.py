@@ -113,3 +113,16 @@ async def test_slow_answer_is_censored_not_failed(tmp_path: Path) -> None:
     )
     assert seen.failed == 0
     assert seen.distributions["e2e_latency"].censored > 0
+
+
+async def test_images(tmp_path: Path) -> None:
+    behavior = Behavior(ttft_s=0.004, itl_s=0.001, template_tokens=500)
+    scenario = parse_scenario("I(64,48,2) input=20 output=4")
+    seen, server = await measured(tmp_path, behavior, scenario=scenario, **SHORT)
+    assert seen.failed == 0
+    assert len(server.log[-1].body["messages"][-1]["content"]) == 3
+    urls = [part["image_url"]["url"] for truth in server.log for part in truth.body["messages"][-1]["content"][1:]]
+    assert len(set(urls)) == len(urls)
+    assert {"ttft", "tpot", "e2e_latency"} <= set(seen.distributions)
+    assert seen.scalars["input_throughput"] > 250 * seen.scalars["request_throughput"], "with the images' tokens"
+    assert not [warning for warning in seen.warnings if "prompts had" in warning]

@@ -88,8 +88,8 @@ def load_refusals(workload: Workload) -> Iterator[Problem]:
             why = "genai-bench does not bound the output length of a dataset's prompts"
             remedy = f"use D(in,out), N(..) or U(..), {_NATIVE}"
             yield Problem(where="workload.scenarios", value=scenario.text, why=why, remedy=remedy)
-        if scenario.mix or scenario.model is not None:
-            why = "genai-bench sends one kind of request to one model"
+        if scenario.mix or scenario.model is not None or scenario.images is not None:
+            why = "genai-bench sends one kind of request to one model, and here only text"
             remedy = f"measure the parts one by one, {_NATIVE}"
             yield Problem(where="workload.scenarios", value=scenario.text, why=why, remedy=remedy)
         if scenario.prefixes is not None:

@@ -24,7 +24,7 @@ async def probe_calibration(spec: WorkerSpec) -> Calibration:
     """
     if spec.replay is not None:
         return await _replay_calibration(spec, spec.replay)
-    if spec.input is None and spec.documents is None:
+    if spec.images is not None or (spec.input is None and spec.documents is None):
         return Calibration()
     prefix = spec.prefix_tokens
     if spec.token_ids:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from autotuner.benchmarks.loadgen.calibration_probe import probe_calibration
 from autotuner.benchmarks.loadgen.endpoints.document_prompts import DocumentFactory
+from autotuner.benchmarks.loadgen.endpoints.image_prompts import ImageFactory
 from autotuner.benchmarks.loadgen.mix_prompts import MixFactory, part_calibrations
 from autotuner.benchmarks.loadgen.prefix_prompts import PrefixFactory
 from autotuner.benchmarks.loadgen.priming import prime
@@ -42,6 +43,8 @@ def request_factory(spec: WorkerSpec, calibrations: Sequence[Calibration], host:
         return MixFactory(spec, calibrations, host)
     if spec.documents is not None:
         return DocumentFactory(spec, calibrations[0], host)
+    if spec.images is not None:
+        return ImageFactory(spec, calibrations[0], host)
     if spec.replay is not None:
         return ReplayFactory(spec, calibrations[0], host)
     return (RequestFactory if spec.prefixes is None else PrefixFactory)(spec, calibrations[0], host)

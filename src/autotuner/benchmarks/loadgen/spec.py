@@ -54,6 +54,15 @@ class Documents:
 
 
 @dataclass(frozen=True)
+class Images:
+    """Images of a request; see :class:`autotuner.study.workload.Images`."""
+
+    width: int
+    height: int
+    count: int = 1
+
+
+@dataclass(frozen=True)
 class Part:
     """One kind of request in a mix; fields as in :class:`WorkerSpec`."""
 
@@ -177,6 +186,8 @@ class WorkerSpec:
     output: Lengths | None = None
     documents: Documents | None = None
     """What is embedded or ranked, instead of ``input`` and ``output``."""
+    images: Images | None = None
+    """Images beside the text of ``input`` tokens."""
     parts: tuple[Part, ...] = ()
     """Kinds of requests in a mix, instead of ``input`` and ``output``."""
     rows: tuple[Mapping[str, Any], ...] | None = None
@@ -220,6 +231,7 @@ class WorkerSpec:
         if raw.get("replay"):
             raw["replay"] = Replay(**{name: _tupled(value) for name, value in raw["replay"].items()})
         raw |= _prompt_fields(raw)
+        raw["images"] = Images(**raw["images"]) if raw.get("images") else None
         raw["documents"] = Documents(**raw["documents"]) if raw.get("documents") else None
         if raw.get("access"):
             raw["access"] = access_from(raw["access"])

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autotuner.benchmarks.loadgen.spec import Calibration, Documents, Lengths, Part, Prefixes
+from autotuner.benchmarks.loadgen.spec import Calibration, Documents, Images, Lengths, Part, Prefixes
 from autotuner.study import workload as study
 from autotuner.study.workload import Scenario, SharedPrefixes, TokenLengths, Workload
 
@@ -31,6 +31,7 @@ def scenario_fields(scenario: Scenario, workload: Workload, model: str, known: K
         "prefix_tokens": _prefix_tokens(scenario, workload),
         "prefixes": _prefixes(scenario.prefixes),
         "documents": _documents(scenario.documents),
+        "images": _images(scenario.images),
         "calibration": known(scenario),
     }
 
@@ -65,6 +66,10 @@ def _prefix_tokens(scenario: Scenario, workload: Workload) -> int:
 
 def _prefixes(prefixes: SharedPrefixes | None) -> Prefixes | None:
     return Prefixes(prefixes.count, prefixes.zipf) if prefixes else None
+
+
+def _images(found: study.Images | None) -> Images | None:
+    return Images(found.width, found.height, found.count) if found else None
 
 
 def _documents(found: study.Documents | None) -> Documents | None:

@@ -18,6 +18,7 @@ from autotuner.plain_text import shortened
 from autotuner.study.metric import METRICS, STATISTICS, Direction, Metric, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.text import documents as document_forms
+from autotuner.study.text import images as image_forms
 from autotuner.study.text import mixes
 from autotuner.study.text import prefixes as prefix_forms
 from autotuner.study.text import stages as stage_forms
@@ -104,10 +105,10 @@ def path_text(path: str) -> str:
 _PAIR = r"\(\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*\)"
 _FIXED = re.compile(rf"D\s*{_PAIR}", re.IGNORECASE)
 _SPREAD = re.compile(rf"([NU])\s*{_PAIR}(?:\s*/\s*{_PAIR})?", re.IGNORECASE)
-_OTHER_TASKS = {"I": "images", "P": "prefix-repetition"}
+_OTHER_TASKS = {"P": "prefix-repetition"}
 _GRAMMAR = (
     "write D(in,out), N(mean,std)/(mean,std), U(min,max)/(min,max), dataset:FILE or trace:FILE; "
-    "for embeddings E(tokens), for rankings R(document,query)"
+    "for embeddings E(tokens), for rankings R(document,query), for images I(width,height)"
 )
 
 
@@ -127,6 +128,8 @@ def parse_scenario(text: str) -> Scenario:
     lengths, options = split_options(bare)
     if document_forms.is_documents(lengths):
         return document_forms.parse_documents(lengths, options)
+    if image_forms.is_images(lengths):
+        return image_forms.parse_images(lengths, options)
     return prefix_forms.with_options(_synthetic(lengths), options)
 
 
@@ -146,6 +149,8 @@ def parse_long_scenario(value: Mapping[Any, Any]) -> Scenario:
     """``{trace: FILE, from: 10m, to: 40m, sample: 10%}`` or ``{lengths: D(..), prefixes: 50, prefix_tokens: 1000}``."""
     if document_forms.is_documents(value.get(document_forms.LENGTHS)):
         return document_forms.long_documents(value)
+    if image_forms.is_images(value.get(image_forms.LENGTHS)):
+        return image_forms.long_images(value)
     if value.keys() & {prefix_forms.LENGTHS, *prefix_forms.OPTIONS}:
         lengths, options = prefix_forms.long_form(value)
         return prefix_forms.with_options(_synthetic(lengths.strip()), options)

@@ -40,7 +40,7 @@ class Load:
         parts = [part for scenario in workload.scenarios for part in scenario.parts]
         if any(part.documents and part.documents.count > 1 for part in parts):
             in_flight = None  # a server may compute the documents of a request side by side
-        lengths = [(part.input, part.output) for part in parts]
+        lengths = [(None if part.images else part.input, part.output) for part in parts]
         prompts = [_longest(prompt) for prompt, _ in lengths if prompt is not None]
         answers = [_longest(answer) for _, answer in lengths if answer is not None]
         known = len(prompts) == len(answers) == len(lengths)

@@ -44,6 +44,7 @@ pytestmark = pytest.mark.anyio
         ("workload.scenarios", "D(8,4) model=a", {"scenarios": [parse_scenario("D(8,4) model=a")]}, {}),
         ("workload.api", "embeddings", {"api": Api.EMBEDDINGS, "scenarios": [parse_scenario("E(8)")]}, {}),
         ("workload.stream", "false", {"stream": False}, {}),
+        ("workload.scenarios", "I(64,64)", {"scenarios": [parse_scenario("I(64,64)")]}, {}),
     ],
 )
 async def test_refusal_before_the_first_trial(
