@@ -74,7 +74,7 @@ def shortened(path: Path, model: Path, url: str) -> dict[str, Any]:
         return dict(data)
     if (data["engine"] if isinstance(data["engine"], str) else data["engine"]["kind"]) != "simulated":
         data["model"] = str(model)
-    if not re.search(r"dataset:|trace|mix|prefixes|[ER]\(", str(data["workload"]["scenarios"])):
+    if not re.search(r"dataset:|trace|mix|turns|prefixes|[ER]\(", str(data["workload"]["scenarios"])):
         data["workload"]["scenarios"] = "D(16,8)"
     if "E(" in str(data["workload"]["scenarios"]):
         data["workload"]["scenarios"] = "E(16) documents=2"

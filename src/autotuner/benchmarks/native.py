@@ -29,7 +29,7 @@ from autotuner.study.capacity.level_test import LevelPlan
 from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
 from autotuner.study.text.forms import Duration
-from autotuner.study.workload import Concurrency, RequestRate, Scenario, Stages, TraceSpeed, Workload
+from autotuner.study.workload import Concurrency, RequestRate, Scenario, Stages, TraceSpeed, Users, Workload
 
 WORKER = "autotuner.benchmarks.loadgen.worker"
 
@@ -247,8 +247,10 @@ def _replay_notes(replayed: ReplayWindow | None, result: Mapping[str, Any]) -> t
 
 
 def _exact(window: Window, result: Mapping[str, Any]) -> bool:
-    generated = window.scenario.trace is None and window.scenario.dataset is None
-    return generated and result["prompts"] != "words"
+    scenario = window.scenario
+    generated = scenario.trace is None and scenario.dataset is None
+    # The length of a later turn depends on answers, and on what a chat template adds to each message.
+    return generated and scenario.conversations is None and result["prompts"] != "words"
 
 
 def _length_notes(window: Window, result: Mapping[str, Any]) -> tuple[str, ...]:
@@ -278,6 +280,8 @@ def _load(window: Window, replayed: ReplayWindow | None) -> dict[str, Any]:
         return {"concurrency": level.in_flight, "arrivals": "constant", **spans}
     if isinstance(level, RequestRate):
         return {"rate": level.rate, "arrivals": level.arrivals.value, "burstiness": level.burstiness, **spans}
+    if isinstance(level, Users):
+        return {"users": level.count, "arrivals": "constant", **spans}
     if isinstance(level, Stages):
         length = level.duration_s
         return {

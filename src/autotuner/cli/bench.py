@@ -54,6 +54,9 @@ def bench(
     stages: Annotated[
         list[str] | None, typer.Option("--stages", help="A rate that changes, e.g. 2/s:10s,8/s:20s,2..10/s:30s.")
     ] = None,
+    users: Annotated[
+        list[int] | None, typer.Option("--users", "-u", min=1, help="Conversations: users who hold them.")
+    ] = None,
     speed: Annotated[
         list[float] | None, typer.Option("--speed", help="Traces: how many times as fast to replay them.")
     ] = None,
@@ -106,9 +109,10 @@ def bench(
         workload = {
             "api": api.value,
             "scenarios": scenario or ["D(128,64)"],
-            "concurrency": concurrency or ([] if rate or stages or speed or _is_trace(scenario) else [1]),
+            "concurrency": concurrency or ([] if rate or stages or users or speed or _is_trace(scenario) else [1]),
             "rates": rate or [],
             "stages": stages or [],
+            "users": users or [],
             "speeds": speed or [],
             "duration": duration,
             "warmup": warmup,

@@ -19,6 +19,8 @@ _SHORT = {
     "itl_token": "ITL/token",
     "e2e_latency": "latency",
     "ttft_scheduled": "TTFT (sched.)",
+    "ttft_first_turn": "TTFT (1st turn)",
+    "ttft_later_turns": "TTFT (later)",
     "e2e_latency_scheduled": "latency (sched.)",
     "output_throughput": "tokens/s",
     "input_throughput": "input tokens/s",

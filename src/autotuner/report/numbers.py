@@ -50,6 +50,8 @@ _PROSE = {
     "itl_token": "ITL per token",
     "e2e_latency": "E2E latency",
     "ttft_scheduled": "scheduled TTFT",
+    "ttft_first_turn": "first-turn TTFT",
+    "ttft_later_turns": "later-turn TTFT",
     "e2e_latency_scheduled": "scheduled E2E latency",
     "output_throughput_per_gpu": "output throughput per GPU",
     "capacity_in_flight": "capacity",

@@ -2,7 +2,8 @@
 
 from autotuner.study.workload import Workload
 
-_OF_STREAMS = frozenset({"ttft", "ttft_scheduled", "tpot", "itl", "itl_token"})
+_OF_TURNS = frozenset({"ttft_first_turn", "ttft_later_turns"})
+_OF_STREAMS = frozenset({"ttft", "ttft_scheduled", "tpot", "itl", "itl_token"}) | _OF_TURNS
 _OF_OUTPUT = frozenset(
     {"output_throughput", "output_throughput_per_gpu", "total_throughput", "energy_per_token", "capacity_tokens"}
 )
@@ -21,4 +22,6 @@ def why_not_measured(metric: str, workload: Workload) -> tuple[str, str] | None:
         if not api.generates:
             return f"answers of api: {api.value} arrive in one piece", f"use {latency}"
         return "with stream: false, answers arrive in one piece", f"use {latency}, or remove stream: false"
+    if metric in _OF_TURNS and not any(scenario.conversations for scenario in workload.scenarios):
+        return "no scenario is a conversation", "use ttft, or add turns to the scenario, e.g. turns=U(2,6)"
     return None

@@ -128,7 +128,7 @@ class Measurement(FrozenModel):
     """Half-width of the 95% interval relative to the value, by statistic and metric (``p99 ttft``)."""
     warnings: tuple[str, ...] = ()
     slices: tuple[Slice, ...] = ()
-    """The parts of a mix, and the stages of a load, each by itself; empty for other windows."""
+    """The parts of a mix, the stages of a load, and first and later turns, each by itself; empty for other windows."""
     bounds: Mapping[str, float] = Field(default_factory=dict)
     """Upper bounds of metrics that were not measured: the refuted load of a capacity search without a certificate."""
     cut: bool = False

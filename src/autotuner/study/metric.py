@@ -91,6 +91,8 @@ METRICS = {
         _times("e2e_latency", "time from just before the request's bytes are written to the last chunk with a token"),
         _times("ttft_scheduled", "as ttft, but from the scheduled arrival (open loop): waiting is not hidden"),
         _times("e2e_latency_scheduled", "as e2e_latency, but from the scheduled arrival (open loop)"),
+        _times("ttft_first_turn", "as ttft, of the first turns of conversations only"),
+        _times("ttft_later_turns", "as ttft, of all turns of conversations but the first"),
         _rate("output_throughput", Unit.TOKENS_PER_SECOND, "output tokens inside the window / window"),
         _rate(
             "input_throughput",

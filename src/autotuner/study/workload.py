@@ -61,6 +61,26 @@ class Images(FrozenModel):
     count: int = Field(default=1, ge=1, le=64)
 
 
+class Pauses(FrozenModel):
+    """Distribution of the time that a user takes between an answer and the next turn, in seconds."""
+
+    kind: Literal["fixed", "normal", "uniform"] = "fixed"
+    a: float = Field(default=0.0, ge=0)
+    """The pause (fixed), the mean (normal) or the lower bound (uniform)."""
+    b: float = Field(default=0.0, ge=0)
+    """The standard deviation (normal) or the upper bound (uniform)."""
+
+
+class Conversations(FrozenModel):
+    """Turns that follow one another: each carries those before it, with the server's answers."""
+
+    turns: TokenLengths
+    """Number of turns of a conversation."""
+    think: Pauses = Pauses()
+    later: TokenLengths | None = None
+    """Length of the user's text from the second turn on; None: as in the first turn."""
+
+
 class Scenario(FrozenModel):
     """One kind of request.
 
@@ -79,6 +99,8 @@ class Scenario(FrozenModel):
     """What is embedded or ranked, instead of ``input`` and ``output``."""
     images: Images | None = None
     """Images beside the text of ``input`` tokens."""
+    conversations: Conversations | None = None
+    """Several turns, whose first has the length ``input``; the load levels are :class:`Users`."""
     dataset: str | None = None
     """Path of a dataset file, resolved against the study file's folder."""
     trace: TracePart | None = None
@@ -105,6 +127,18 @@ class MixPart(FrozenModel):
     def text(self) -> str:
         """``0.7 D(128,48)``."""
         return f"{number_text(self.weight)} {self.scenario.text}"
+
+
+class Users(FrozenModel):
+    """Closed loop: users who each hold one conversation after the other."""
+
+    kind: Literal["users"] = "users"
+    count: int = Field(ge=1, le=100_000)
+
+    @property
+    def text(self) -> str:
+        """``users=16``."""
+        return f"users={self.count}"
 
 
 class Arrivals(StrEnum):
@@ -238,7 +272,9 @@ class CapacityLoad(FrozenModel):
         return self.kind
 
 
-LoadLevel = Annotated[Concurrency | RequestRate | TraceSpeed | Stages | CapacityLoad, Field(discriminator="kind")]
+LoadLevel = Annotated[
+    Concurrency | RequestRate | TraceSpeed | Stages | Users | CapacityLoad, Field(discriminator="kind")
+]
 
 VARYING = (TraceSpeed, Stages)
 """Levels whose rate changes within the window. The window is as long as the load itself, and never steady."""

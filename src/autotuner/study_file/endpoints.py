@@ -32,6 +32,8 @@ def check_token_ids(api: Api, scenarios: Sequence[Scenario]) -> None:
     datasets = [scenario.text for scenario in scenarios if scenario.dataset]
     if datasets:
         raise InvalidValueError(f"the prompts of {datasets[0]} are text", remedy="remove token_ids")
+    if any(scenario.conversations for scenario in scenarios):
+        raise InvalidValueError("the answers in a conversation are text", remedy="remove token_ids")
 
 
 def _api_of(scenario: Scenario) -> Api | None:

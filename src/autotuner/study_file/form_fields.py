@@ -51,6 +51,9 @@ class LengthsForm(FileForm):
     )
     prefix_tokens: int | None = Field(default=None, ge=16, le=10**8, description="Length of each prefix in tokens.")
     zipf: float | None = Field(default=None, ge=0, le=10, description="Exponent of the popularity; 1 by default.")
+    turns: int | str | None = Field(default=None, description="Turns of a conversation, e.g. U(2,6).")
+    think: float | str | None = Field(default=None, description="Pause between turns, e.g. U(2s,8s); 0 by default.")
+    later: int | str | None = Field(default=None, description="Length of later turns, e.g. N(64,16).")
     model: str | None = Field(default=None, description="Model name in requests, e.g. that of a LoRA adapter.")
 
 

@@ -139,7 +139,7 @@ def _stage_lists(value: Any) -> Any:
 
 
 _OF_CAPACITY = frozenset({"unit", "precision", "confidence", "low", "high", "max_requests"})
-_OF_LEVELS = ("concurrency", "rates", "stages", "speeds", "duration", "min_requests", "requests")
+_OF_LEVELS = ("concurrency", "rates", "stages", "users", "speeds", "duration", "min_requests", "requests")
 
 
 def _check_load(form: "WorkloadForm") -> None:
@@ -154,25 +154,42 @@ def _check_load(form: "WorkloadForm") -> None:
         raise InvalidValueError(
             "a capacity search cannot replay a trace", remedy="use speeds instead of load: capacity"
         )
+    if any(scenario.conversations for scenario in form.scenarios):
+        why = "a capacity search cannot hold conversations"
+        raise InvalidValueError(why, remedy="use users instead of load: capacity")
     if form.low is not None and form.high is not None and form.low > form.high:
         raise InvalidValueError("low is above high", remedy="swap them")
 
 
 def _check_kinds(form: "WorkloadForm") -> None:
-    """Traces have arrival times of their own, so they are replayed at a speed; nothing else is."""
+    """Traces have arrival times of their own, so they are replayed at a speed; conversations need users."""
     traces = [scenario for scenario in form.scenarios if scenario.trace]
     if form.load is not None:
         return
-    if not traces:
-        if form.speeds:
-            raise InvalidValueError("has speeds but no trace", remedy="use concurrency or rates, or add trace:FILE")
-        if not form.concurrency and not form.rates and not form.stages:
-            raise InvalidValueError("has no load level", remedy="add concurrency, e.g. [1, 8], or rates")
-    elif len(traces) < len(form.scenarios):
-        raise InvalidValueError("mixes a trace with other scenarios", remedy="measure them in a study of their own")
-    elif form.concurrency or form.rates or form.stages:
-        remedy = "use speeds instead of concurrency, rates and stages"
-        raise InvalidValueError("a trace has its own arrivals", remedy=remedy)
+    others = form.concurrency or form.rates or form.stages
+    if traces:
+        if len(traces) < len(form.scenarios):
+            raise InvalidValueError("mixes a trace with other scenarios", remedy="measure them in a study of their own")
+        if others or form.users:
+            remedy = "use speeds instead of concurrency, rates, stages and users"
+            raise InvalidValueError("a trace has its own arrivals", remedy=remedy)
+        return
+    if form.speeds:
+        raise InvalidValueError("has speeds but no trace", remedy="use concurrency or rates, or add trace:FILE")
+    conversations = [scenario for scenario in form.scenarios if scenario.conversations]
+    if conversations:
+        if len(conversations) < len(form.scenarios):
+            why = "mixes conversations with other scenarios"
+            raise InvalidValueError(why, remedy="measure them in a study of their own")
+        if others:
+            remedy = "use users instead of concurrency, rates and stages"
+            raise InvalidValueError("users decide when the turns of a conversation are sent", remedy=remedy)
+        if not form.users:
+            raise InvalidValueError("conversations need users", remedy="add users, e.g. [4, 16]")
+    elif form.users:
+        raise InvalidValueError("has users but no conversations", remedy="add turns to the scenario, e.g. turns=U(2,6)")
+    elif not others:
+        raise InvalidValueError("has no load level", remedy="add concurrency, e.g. [1, 8], or rates")
 
 
 _ScenarioInput = str | TraceForm | LengthsForm | MixForm
@@ -211,6 +228,10 @@ class WorkloadForm(FileForm):
         list[Annotated[float, BeforeValidator(checked_speed, json_schema_input_type=int | float)]],
         BeforeValidator(_listed, json_schema_input_type=float | list[float]),
     ] = Field(default_factory=list, description="Traces: how many times as fast to replay them; 1 by default.")
+    users: Annotated[
+        list[Annotated[int, Field(ge=1, le=100_000)]],
+        BeforeValidator(_listed, json_schema_input_type=int | list[int]),
+    ] = Field(default_factory=list, description="Conversations: users who hold one after the other.")
     load: Literal["capacity"] | None = Field(
         default=None, description="capacity: find the highest load within the hard SLOs, instead of fixed levels."
     )
@@ -266,6 +287,7 @@ class WorkloadForm(FileForm):
             *self.concurrency,
             *(rate.text for rate in self.rates),
             *(load.text for load in self.stages),
+            *(f"users {count}" for count in self.users),
             *(f"speed {speed}" for speed in self.speeds),
         ]
         if len(set(levels)) < len(levels):

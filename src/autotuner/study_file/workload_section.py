@@ -6,7 +6,16 @@ from typing import TypeVar
 from autotuner.study.endpoint_metrics import why_not_measured
 from autotuner.study.metric import CAPACITY_METRICS, PER_GPU
 from autotuner.study.objective import SLO, Objective
-from autotuner.study.workload import CapacityLoad, Concurrency, LoadLevel, LoadUnit, Scenario, TraceSpeed, Workload
+from autotuner.study.workload import (
+    CapacityLoad,
+    Concurrency,
+    LoadLevel,
+    LoadUnit,
+    Scenario,
+    TraceSpeed,
+    Users,
+    Workload,
+)
 from autotuner.study_file.forms import WorkloadForm
 from autotuner.study_file.located_document import Document
 
@@ -54,6 +63,7 @@ def _levels(form: WorkloadForm) -> tuple[LoadLevel, ...]:
             ),
         )
     closed: list[LoadLevel] = [Concurrency(in_flight=n) for n in form.concurrency]
+    closed += [Users(count=n) for n in form.users]
     speeds = form.speeds or ([1.0] if any(s.trace for s in form.scenarios) else [])
     return (*closed, *form.rates, *form.stages, *(TraceSpeed(speed=speed) for speed in speeds))
 

@@ -24,6 +24,7 @@ from autotuner.study.workload import (
     Scenario,
     Stages,
     TraceSpeed,
+    Users,
     Workload,
 )
 from autotuner.study_file.located_document import core_value
@@ -95,6 +96,7 @@ def _workload(workload: Workload) -> dict[str, Any]:
         "concurrency": [level.in_flight for level in workload.levels if isinstance(level, Concurrency)],
         "rates": [_rate(level) for level in workload.levels if isinstance(level, RequestRate)],
         "stages": [level.text.removeprefix(STAGES) for level in workload.levels if isinstance(level, Stages)],
+        "users": [level.count for level in workload.levels if isinstance(level, Users)],
         "speeds": [level.speed for level in workload.levels if isinstance(level, TraceSpeed)],
         "warmup": _seconds(workload.warmup_s),
         "duration": _seconds(workload.duration_s),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from autotuner.errors import Problem
 from autotuner.secrets import has_secret_form, looks_secret, secrets_in
 from autotuner.study.spec import StudySpec
-from autotuner.study.workload import Api, CapacityLoad, Concurrency, RequestRate, Stages, TraceSpeed, Workload
+from autotuner.study.workload import Api, CapacityLoad, Concurrency, RequestRate, Stages, TraceSpeed, Users, Workload
 
 _NATIVE = "or use benchmark: native"
 _OWN_FIELDS = ("ignore_eos", "messages", "model", "stream", "stream_options", "system_message")
@@ -60,7 +60,13 @@ def refusals(workload: Workload, backend: str, extra_args: Sequence[str]) -> lis
     return [*load_refusals(workload), *_request_refusals(workload, backend), *_option_refusals(extra_args)]
 
 
-_KEYS: dict[type, str] = {RequestRate: "rates", Stages: "stages", TraceSpeed: "speeds", CapacityLoad: "load"}
+_KEYS: dict[type, str] = {
+    RequestRate: "rates",
+    Stages: "stages",
+    TraceSpeed: "speeds",
+    CapacityLoad: "load",
+    Users: "users",
+}
 
 
 def load_refusals(workload: Workload) -> Iterator[Problem]:

@@ -212,10 +212,17 @@ class RequestFactory:
         return orjson.dumps(body)
 
     def _request(
-        self, index: int, body: bytes, asked_input: int, asked_output: int, *, reused: bool = False
+        self,
+        index: int,
+        body: bytes,
+        asked_input: int,
+        asked_output: int,
+        *,
+        reused: bool = False,
+        keep_text: bool = False,
     ) -> Request:
         payload = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
-        keep_text = self._spec.tokenizer_json is not None and index >= 0
+        keep_text = keep_text or (self._spec.tokenizer_json is not None and index >= 0)
         kind = Request if self._spec.stream else WholeAnswer
         request = kind(index, payload, asked_input, asked_output, keep_text=keep_text)
         request.reused = reused

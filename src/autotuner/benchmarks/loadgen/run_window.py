@@ -8,6 +8,8 @@ from random import Random
 from time import monotonic, monotonic_ns
 from typing import Any
 
+from autotuner.benchmarks.loadgen.conversations.turns import TurnFactory
+from autotuner.benchmarks.loadgen.conversations.users import Users
 from autotuner.benchmarks.loadgen.http.request import Request, fail_unfinished
 from autotuner.benchmarks.loadgen.http.request_loop import Load
 from autotuner.benchmarks.loadgen.level_watch import LevelWatch
@@ -66,6 +68,8 @@ async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | 
     try:
         if isinstance(factory, ReplayFactory):
             await _replay(spec, load, window, factory)
+        elif isinstance(factory, TurnFactory):
+            await _users(spec, load, window, factory)
         elif spec.concurrency is not None:
             await _closed(spec, load, window, factory, ready)
         else:
@@ -104,6 +108,18 @@ async def _closed(spec: WorkerSpec, load: Load, window: Window, factory: Request
     load.start_closed(in_flight, min(SPREAD_S, spec.warmup_s / 2), firsts.__getitem__)
     await asyncio.sleep(spec.warmup_s)
     while any(not r.end_ns for r in firsts) and monotonic() < begun + spec.warmup_s + spec.duration_s:  # noqa: ASYNC110 - rare
+        await asyncio.sleep(0.01)
+    await window.run()
+
+
+async def _users(spec: WorkerSpec, load: Load, window: Window, factory: TurnFactory) -> None:
+    """Runs users who hold conversations. The window opens after the warm-up, once each has received an answer."""
+    users = Users(spec, load, factory)
+    await load.connections.prepare(spec.users or 1)
+    begun = monotonic()
+    users.start()
+    await asyncio.sleep(spec.warmup_s)
+    while not users.all_answered and monotonic() < begun + spec.warmup_s + spec.duration_s:  # noqa: ASYNC110 - rare
         await asyncio.sleep(0.01)
     await window.run()
 
@@ -219,6 +235,9 @@ def record_of(spec: WorkerSpec, request: Request, zero: int) -> dict[str, Any]:
         "in_flight": request.in_flight,
         "prefix": request.prefix,
         "part": request.part,
+        "user": request.user,
+        "conversation": request.conversation,
+        "turn": request.turn,
         "documents": request.documents,
     }
 

@@ -76,6 +76,25 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Pauses:
+    """Distribution of pauses in seconds; see :class:`autotuner.study.conversations.Pauses`."""
+
+    kind: str
+    a: float
+    b: float = 0.0
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """Shape of conversations; see :class:`autotuner.study.conversations.Conversations`."""
+
+    turns: Lengths
+    think: Pauses
+    later: Lengths | None = None
+    """Length of the user's text from the second turn on; None: as in the first turn."""
+
+
+@dataclass(frozen=True)
 class MetricsAsk:
     """Which of the server's Prometheus metrics are sampled during the window."""
 
@@ -140,7 +159,7 @@ class Share:
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """One window. Times in seconds. Exactly one of ``concurrency`` and ``rate`` is set."""
+    """One window. Times in seconds. Exactly one of ``concurrency``, ``rate`` and ``users`` is set."""
 
     url: str
     model: str
@@ -152,6 +171,10 @@ class WorkerSpec:
     access: Access = DIRECT
     concurrency: int | None = None
     rate: float | None = None
+    users: int | None = None
+    """Users who hold one conversation after the other."""
+    conversations: Conversations | None = None
+    """What ``users`` send; lengths are those of ``input`` and ``output``."""
     arrivals: str = "poisson"
     burstiness: float = 1.0
     stages: tuple[tuple[float, float, float], ...] = ()
@@ -245,9 +268,16 @@ class WorkerSpec:
             raw["level"] = LevelSpec(**level)
         if raw.get("share"):
             raw["share"] = Share(**raw["share"])
+        if raw.get("conversations"):
+            found = raw["conversations"]
+            raw["conversations"] = Conversations(
+                turns=Lengths(**found["turns"]),
+                think=Pauses(**found["think"]),
+                later=Lengths(**found["later"]) if found["later"] else None,
+            )
         spec = cls(**raw)
-        if (spec.concurrency is None) == (spec.rate is None):
-            raise ValueError("the spec on stdin must have either a concurrency or a rate")
+        if [spec.concurrency, spec.rate, spec.users].count(None) != 2:
+            raise ValueError("the spec on stdin must have one of a concurrency, a rate and users")
         return spec
 
 

@@ -128,7 +128,7 @@ class Window:
             if self._spec.replay is not None or self._spec.stages:
                 return 0.0
             # A longer window helps neither with a growing backlog nor with a server that fails every request.
-            overloaded = self._spec.concurrency is None and len(self._load.in_flight) > self.backlog_limit
+            overloaded = self._spec.rate is not None and len(self._load.in_flight) > self.backlog_limit
             if overloaded or self._failed == self._done > 0:
                 return 0.0
             now = self._now()

@@ -16,7 +16,8 @@ from autotuner.benchmarks.measuring.records import Records, RunInfo
 Floats = NDArray[np.float64]
 
 NS = 1e-9
-FIRST_TOKEN_METRICS = ("ttft", "ttft_scheduled")
+TURN_METRICS = ("ttft_first_turn", "ttft_later_turns")
+FIRST_TOKEN_METRICS = ("ttft", "ttft_scheduled", *TURN_METRICS)
 """Latencies that are known when the first token has arrived."""
 WHOLE_ANSWER_METRICS = ("tpot", "e2e_latency", "e2e_latency_scheduled")
 """Latencies that are known when the answer is complete."""
@@ -103,6 +104,8 @@ class Population:
             return False  # the tpot of a one-token answer does not exist, which is not the same as unknown
         if metric.endswith("_scheduled"):
             return self.open_loop
+        if metric in TURN_METRICS:
+            return metric == _turn_metric(request.row)
         return True
 
 
@@ -119,6 +122,12 @@ def classify(records: Records) -> Population:
         tokens_per_chunk = 1.0
     open_loop = any(row["scheduled_ns"] is not None for row in rows)
     return Population(tuple(_derive(row, info, tokens_per_chunk, open_loop=open_loop) for row in rows), open_loop)
+
+
+def _turn_metric(row: Mapping[str, Any]) -> str | None:
+    """The latency that a turn of a conversation has besides ``ttft``."""
+    turn = row.get("turn")
+    return None if turn is None else TURN_METRICS[turn > 0]
 
 
 def _spread_evenly(row: dict[str, Any]) -> dict[str, Any]:
@@ -165,6 +174,9 @@ def _with_values(request: Request, info: RunInfo) -> Request:
     if info.answers != "streamed":
         return _with_latency(request, late)
     values["ttft"] = (row["first_ns"] - row["sent_ns"]) * NS
+    of_turn = _turn_metric(row)
+    if of_turn is not None:
+        values[of_turn] = values["ttft"]
     if late is not None:
         values["ttft_scheduled"] = values["ttft"] + late
     if not request.ok:

@@ -43,6 +43,9 @@ COLUMNS: Mapping[str, tuple[DataType, bool]] = {
     "prefix": (_INT, True),
     "part": (_INT, True),
     "documents": (_INT, True),
+    "user": (_INT, True),
+    "conversation": (_INT, True),
+    "turn": (_INT, True),
 }
 """Column -> (type, nullable). All times are nanoseconds from the window's start, negative before it.
 
@@ -59,7 +62,21 @@ An answer in one piece has a single chunk, at its end. ``documents``: texts to e
 ``token_source`` is ``none`` if there are no output tokens, and ``unknown`` if nothing tells their number, for which 0
 stands."""
 
-_LATER = frozenset({"finish", "usage_input", "usage_output", "reused", "in_flight", "prefix", "part", "documents"})
+_LATER = frozenset(
+    {
+        "finish",
+        "usage_input",
+        "usage_output",
+        "reused",
+        "in_flight",
+        "prefix",
+        "part",
+        "documents",
+        "user",
+        "conversation",
+        "turn",
+    }
+)
 """Columns that files of earlier versions lack; null there, and if a load generator does not report them."""
 
 _META = b"autotuner"

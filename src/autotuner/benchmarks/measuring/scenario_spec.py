@@ -3,7 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autotuner.benchmarks.loadgen.spec import Calibration, Documents, Images, Lengths, Part, Prefixes
+from autotuner.benchmarks.loadgen.spec import (
+    Calibration,
+    Conversations,
+    Documents,
+    Images,
+    Lengths,
+    Part,
+    Pauses,
+    Prefixes,
+)
 from autotuner.study import workload as study
 from autotuner.study.workload import Scenario, SharedPrefixes, TokenLengths, Workload
 
@@ -30,6 +39,7 @@ def scenario_fields(scenario: Scenario, workload: Workload, model: str, known: K
         "output": _lengths(scenario.output),
         "prefix_tokens": _prefix_tokens(scenario, workload),
         "prefixes": _prefixes(scenario.prefixes),
+        "conversations": _conversations(scenario.conversations),
         "documents": _documents(scenario.documents),
         "images": _images(scenario.images),
         "calibration": known(scenario),
@@ -74,6 +84,18 @@ def _images(found: study.Images | None) -> Images | None:
 
 def _documents(found: study.Documents | None) -> Documents | None:
     return Documents(found.count, found.tokens, found.query_tokens) if found else None
+
+
+def _conversations(conversations: study.Conversations | None) -> Conversations | None:
+    if conversations is None:
+        return None
+    turns = conversations.turns
+    think = conversations.think
+    return Conversations(
+        turns=Lengths(turns.kind, turns.a, turns.b),
+        think=Pauses(think.kind, think.a, think.b),
+        later=_lengths(conversations.later),
+    )
 
 
 def _lengths(lengths: TokenLengths | None) -> Lengths | None:

@@ -34,6 +34,7 @@ from autotuner.study.workload import (
     Stages,
     TokenLengths,
     TraceSpeed,
+    Users,
 )
 
 _UNITS = {"us": "1e-6", "µs": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "min": "60", "h": "3600"}
@@ -125,12 +126,12 @@ def parse_scenario(text: str) -> Scenario:
         return _trace(split_trace(bare))
     if bare.startswith(mixes.PREFIX):
         return mixes.parse_mix(bare.removeprefix(mixes.PREFIX), _any_scenario, parse_share)
-    lengths, options = split_options(bare)
+    lengths, options = split_options(re.sub(r",\s+", ",", bare))
     if document_forms.is_documents(lengths):
         return document_forms.parse_documents(lengths, options)
     if image_forms.is_images(lengths):
         return image_forms.parse_images(lengths, options)
-    return prefix_forms.with_options(_synthetic(lengths), options)
+    return prefix_forms.with_options(_synthetic(lengths), options, parse_duration)
 
 
 def _synthetic(bare: str) -> Scenario:
@@ -153,7 +154,7 @@ def parse_long_scenario(value: Mapping[Any, Any]) -> Scenario:
         return image_forms.long_images(value)
     if value.keys() & {prefix_forms.LENGTHS, *prefix_forms.OPTIONS}:
         lengths, options = prefix_forms.long_form(value)
-        return prefix_forms.with_options(_synthetic(lengths.strip()), options)
+        return prefix_forms.with_options(_synthetic(lengths.strip()), options, parse_duration)
     if mixes.KEY in value:
         return mixes.long_mix(value, _any_scenario, parse_share)
     return _trace(long_form(value))
@@ -218,6 +219,7 @@ _LEVEL = re.compile(
     rf"concurrency\s*=\s*(?P<n>[0-9]+)"
     rf"|rate\s*=\s*(?P<rate>{_NUMBER})(?:/s)?(?:\s+(?P<kind>[a-z]+))?(?:\s+burstiness\s*=\s*(?P<shape>{_NUMBER}))?"
     rf"|speed\s*=\s*(?P<speed>{_NUMBER})"
+    rf"|users\s*=\s*(?P<users>[0-9]+)"
 )
 
 
@@ -236,6 +238,11 @@ def parse_level(text: str) -> LoadLevel:
         if not 1 <= count <= 100_000:
             raise ValueError("must be between 1 and 100000 requests in flight")
         return Concurrency(in_flight=count)
+    if match["users"]:
+        count = _whole(match["users"])
+        if not 1 <= count <= 100_000:
+            raise ValueError("must be between 1 and 100000 users")
+        return Users(count=count)
     if match["speed"]:
         return TraceSpeed(speed=checked_speed(_scaled(match["speed"], "1")))
     kind = match["kind"] or Arrivals.POISSON.value

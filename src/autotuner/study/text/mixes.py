@@ -71,7 +71,7 @@ def _long_part(part: Any, scenario: ParseScenario, weight: ParseWeight) -> MixPa
 def _made(weight: float, scenario: Scenario) -> MixPart:
     if not 0 < weight <= _HEAVIEST:
         raise InvalidValueError("a weight must be above 0 and at most 1000000", remedy=_REMEDY)
-    if scenario.input is None or scenario.images:
+    if scenario.input is None or scenario.images or scenario.conversations:
         raise InvalidValueError(f"{scenario.text} cannot be part of a mix", remedy="use D(..), N(..) or U(..)")
     return MixPart(weight=weight, scenario=scenario)
 

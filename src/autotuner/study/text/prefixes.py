@@ -1,17 +1,19 @@
 """Options of synthetic scenarios as text: ``N(512,128)/(128,32) prefixes=50 prefix_tokens=1000 zipf=1.2 model=a``."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from autotuner.errors import did_you_mean
 from autotuner.invalid_value import InvalidValueError
 from autotuner.study.base import number_text
+from autotuner.study.text import conversations as conversation_forms
 from autotuner.study.workload import Scenario, SharedPrefixes
 
 LENGTHS = "lengths"
 """Key of the long form that holds the scenario itself."""
-OPTIONS = ("prefixes", "prefix_tokens", "zipf", "model")
+_PREFIX_OPTIONS = ("prefixes", "prefix_tokens", "zipf")
+OPTIONS = (*_PREFIX_OPTIONS, "model", *conversation_forms.OPTIONS)
 _LIMITS = {"prefixes": (1, 100_000), "prefix_tokens": (16, 100_000_000)}
 _STEEPEST = 10
 _REMEDY = "write e.g. D(128,48) prefixes=50 prefix_tokens=1000"
@@ -25,17 +27,33 @@ def prefixes_text(prefixes: SharedPrefixes | None) -> str:
     return f" prefixes={prefixes.count} prefix_tokens={prefixes.tokens}{popularity}"
 
 
-def with_options(scenario: Scenario, options: Mapping[str, Any]) -> Scenario:
-    """The scenario with options, as written or as numbers. Raises ``ValueError``."""
+def with_options(scenario: Scenario, options: Mapping[str, Any], duration: Callable[[Any], float]) -> Scenario:
+    """The scenario with options.
+
+    Args:
+        scenario: The scenario alone.
+        options: As written or as numbers.
+        duration: Parses a duration.
+
+    Raises:
+        ValueError: They are not valid options.
+    """
     for name in options:
         if name not in OPTIONS:
             raise InvalidValueError(f'unknown option "{name}"', remedy=did_you_mean(name, list(OPTIONS)))
-    prefixes = _prefixes({name: value for name, value in options.items() if name != "model"})
+    prefixes = _prefixes({name: value for name, value in options.items() if name in _PREFIX_OPTIONS})
+    turns = {name: value for name, value in options.items() if name in conversation_forms.OPTIONS}
+    conversations = conversation_forms.made_conversations(turns, duration)
+    if prefixes is not None and conversations is not None:
+        raise InvalidValueError("conversations have no shared prefixes", remedy="use workload.prefix_tokens instead")
     model = options.get("model")
     if model is not None and (not isinstance(model, str) or not model or len(model.split()) != 1):
         raise InvalidValueError("a model's name is text without spaces", remedy="write e.g. model=my-adapter")
-    text = f"{scenario.text}{prefixes_text(prefixes)}{f' model={model}' if model else ''}"
-    return scenario.model_copy(update={"text": text, "prefixes": prefixes, "model": model})
+    behind = f"{prefixes_text(prefixes)}{conversation_forms.conversations_text(conversations)}"
+    text = f"{scenario.text}{behind}{f' model={model}' if model else ''}"
+    return scenario.model_copy(
+        update={"text": text, "prefixes": prefixes, "conversations": conversations, "model": model}
+    )
 
 
 def _prefixes(options: Mapping[str, Any]) -> SharedPrefixes | None:

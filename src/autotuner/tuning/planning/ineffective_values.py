@@ -43,7 +43,8 @@ class Load:
         lengths = [(None if part.images else part.input, part.output) for part in parts]
         prompts = [_longest(prompt) for prompt, _ in lengths if prompt is not None]
         answers = [_longest(answer) for _, answer in lengths if answer is not None]
-        known = len(prompts) == len(answers) == len(lengths)
+        grow = any(part.conversations for part in parts)  # with every turn
+        known = not grow and len(prompts) == len(answers) == len(lengths)
         prompt = math.ceil(max(prompts) * _TOKENS_PER_TOKEN) + _TEMPLATE_TOKENS if known else None
         if prompt is not None:
             prompt += max([workload.prefix_tokens, *(part.prefixes.tokens for part in parts if part.prefixes)])
@@ -51,7 +52,9 @@ class Load:
             in_flight=in_flight,
             prompt_tokens=prompt,
             request_tokens=None if prompt is None else prompt + max(answers),
-            shares_prefixes=workload.prefix_tokens > 0 or any(part.prefixes for part in parts) or not known,
+            shares_prefixes=workload.prefix_tokens > 0
+            or any(part.prefixes or part.conversations for part in parts)
+            or not known,
         )
 
 

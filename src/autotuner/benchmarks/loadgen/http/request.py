@@ -18,6 +18,7 @@ class Request:
         "asked_output",
         "chunks",
         "connect_ns",
+        "conversation",
         "counted_tokens",
         "detail",
         "documents",
@@ -39,6 +40,8 @@ class Request:
         "scheduled_ns",
         "sent_ns",
         "texts",
+        "turn",
+        "user",
     )
 
     def __init__(self, index: int, payload: bytes, asked_input: int, asked_output: int, *, keep_text: bool) -> None:
@@ -76,6 +79,12 @@ class Request:
         """Texts that are embedded or ranked; None for a prompt."""
         self.prefix: int | None = None
         """Rank of the shared prefix, 0 for the most popular; None if there is at most one."""
+        self.user: int | None = None
+        """Who sent it; None outside conversations."""
+        self.conversation: int | None = None
+        """Number of the conversation among those of its user, from 0."""
+        self.turn: int | None = None
+        """Number of the turn in the conversation, from 0."""
         self.error: str | None = None
         self.detail = ""
 

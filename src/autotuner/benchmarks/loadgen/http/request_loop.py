@@ -196,6 +196,8 @@ class Load:
         self.on_ended: Callable[[Request], None] = lambda _: None
         self.on_arrived: Callable[[Request, int], None] = lambda _request, _in_flight: None
         self._closed_loop = False
+        self._follow: Callable[[Request], None] = self._replace
+        """What a closed loop does when a request has ended."""
         self._stopped = False
         self._schedule: list[int] = []
         self._sent = 0
@@ -216,7 +218,13 @@ class Load:
         """
         self._closed_loop = True
         for slot in range(in_flight):
-            self._call_later(spread_s * slot / in_flight, lambda slot=slot: self._launch(first(slot)))  # type: ignore[misc]
+            self.call_later(spread_s * slot / in_flight, lambda slot=slot: self._launch(first(slot)))  # type: ignore[misc]
+        self._sweep()
+
+    def start_users(self, follow: Callable[[Request], None]) -> None:
+        """Starts a closed loop without requests; ``follow`` is called when one that was sent has ended."""
+        self._closed_loop = True
+        self._follow = follow
         self._sweep()
 
     def start_open(self, schedule_ns: list[int]) -> None:
@@ -346,10 +354,14 @@ class Load:
         self.connections.release(connection)
         self._count(request)
         if self._closed_loop and not self._stopped:
-            if request.error is None:
-                self._launch(self.make())
-            else:
-                self._call_later(FAIL_PAUSE_S, lambda: self._launch(self.make()))
+            self._follow(request)
+
+    def _replace(self, request: Request) -> None:
+        """Sends another request in place of one that has ended."""
+        if request.error in (None, "timeout"):
+            self._launch(self.make())
+        else:
+            self.call_later(FAIL_PAUSE_S, lambda: self._launch(self.make()))
 
     def _count(self, request: Request) -> None:
         self.in_flight.discard(request)
@@ -379,8 +391,8 @@ class Load:
             request.fail("timeout", f"no complete response within {self._timeout_ns / 1e9:g} s")
             self._stop_watching(request, now, carriers)
             if self._closed_loop and not self._stopped:
-                self._launch(self.make())
-        self._call_later(_SWEEP_S, self._sweep)
+                self._follow(request)
+        self.call_later(_SWEEP_S, self._sweep)
 
     def _stop_watching(self, request: Request, now: int, carriers: dict[Request, Connection]) -> None:
         carrier = carriers.get(request)
@@ -391,7 +403,9 @@ class Load:
         request.sent_ns = request.sent_ns or request.scheduled_ns
         self._count(request)
 
-    def _call_later(self, delay_s: float, work: Callable[[], None]) -> None:
+    def call_later(self, delay_s: float, work: Callable[[], None]) -> None:
+        """Does something after a delay in seconds, unless the load has been closed by then."""
+
         def fire() -> None:
             self._timers.discard(timer)
             work()

@@ -30,6 +30,8 @@ def workers_for(spec: WorkerSpec, cores: int) -> int:
         spec: The window.
         cores: Cores of this machine that the load generator may use.
     """
+    if spec.users is not None:
+        return 1  # a user's next turn carries the answer to the last one
     wanted = min(_needed(spec), cores) if spec.workers == AUTO else spec.workers
     return max(1, min(wanted, _most(spec)))
 

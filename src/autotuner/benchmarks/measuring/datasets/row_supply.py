@@ -11,7 +11,7 @@ from autotuner.benchmarks.measuring.datasets.datasets import ESTIMATED, Dataset,
 from autotuner.benchmarks.measuring.datasets.row_pool import Draw, RowPool, ServerRows
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
-from autotuner.study.workload import CapacityLoad, Concurrency, LoadLevel, Stages, TraceSpeed, Workload
+from autotuner.study.workload import CapacityLoad, Concurrency, LoadLevel, Stages, TraceSpeed, Users, Workload
 
 MOST_ROWS = 100_000
 FEWEST_ROWS = 1_000
@@ -85,8 +85,8 @@ class RowSupply:
 def rows_wanted(workload: Workload, level: LoadLevel, drain_s: float, mean_output: float) -> int:
     """Upper bound of the rows that a window can use."""
     span_s = workload.warmup_s + workload.longest_s + drain_s
-    if isinstance(level, TraceSpeed | CapacityLoad):
-        raise TypeError(f"{level.text} is not a load")
+    if isinstance(level, TraceSpeed | CapacityLoad | Users):
+        raise TypeError(f"{level.text} sends no dataset")
     if isinstance(level, Concurrency):
         fastest = _FASTEST_ANSWER_S + _FASTEST_TOKEN_S * (mean_output if workload.ignore_eos else 1.0)
         needed = level.in_flight * (2 + span_s / fastest)

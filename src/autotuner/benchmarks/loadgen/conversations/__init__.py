@@ -1,0 +1,1 @@
+"""Users who hold conversations: several turns, with time to think between them."""

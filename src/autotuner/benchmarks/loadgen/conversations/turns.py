@@ -1,0 +1,106 @@
+"""The requests of conversations: each turn carries all turns before it, with the server's own answers.
+
+How many turns a conversation has, their lengths and the pauses between them follow from the seed, the user and the
+number of the conversation, not from when the server answers. Every configuration thus faces the same conversations.
+"""
+
+from dataclasses import dataclass, field
+from random import Random
+
+import orjson
+
+from autotuner.benchmarks.loadgen.http.request import Request
+from autotuner.benchmarks.loadgen.prompts import PromptText, RequestFactory, draw
+from autotuner.benchmarks.loadgen.spec import Calibration, Conversations, Pauses, WorkerSpec
+
+
+def pause_s(pauses: Pauses, rng: Random) -> float:
+    """Draws a pause in seconds, at least 0."""
+    if pauses.kind == "uniform":
+        return rng.uniform(pauses.a, pauses.b)
+    return max(0.0, rng.gauss(pauses.a, pauses.b)) if pauses.kind == "normal" else pauses.a
+
+
+@dataclass
+class Conversation:
+    """One conversation of a user, as far as it has come."""
+
+    user: int
+    number: int
+    """Place among the user's conversations, from 0."""
+    turns: int
+    choices: Random
+    text: Random
+    turn: int = 0
+    """The next turn, from 0."""
+    messages: list[dict[str, str]] = field(default_factory=list)
+    tokens: int = 0
+    """Prompt tokens that the turns so far add to the next prompt."""
+
+    @property
+    def over(self) -> bool:
+        """Whether all turns have been sent."""
+        return self.turn >= self.turns
+
+
+class TurnFactory(RequestFactory):
+    """Requests of conversations. Arguments as for :class:`RequestFactory`."""
+
+    def __init__(self, spec: WorkerSpec, calibration: Calibration, host: str) -> None:
+        super().__init__(spec, calibration, host)
+        if spec.conversations is None or spec.input is None or spec.output is None:
+            raise ValueError("the spec has no conversations")
+        self._conversations: Conversations = spec.conversations
+        self._input = spec.input
+        self._output = spec.output
+        self._words = PromptText(Random(0), self.units)
+
+    def begin(self, user: int, number: int) -> Conversation:
+        """A new conversation of a user."""
+        spec = self._spec
+        choices = Random(f"{spec.seed}:conversation:{user}:{number}")
+        return Conversation(
+            user=user,
+            number=number,
+            turns=draw(self._conversations.turns, choices),
+            choices=choices,
+            text=Random(f"{spec.seed}:prompts:{spec.salt}:{user}:{number}"),
+        )
+
+    def pause_s(self, conversation: Conversation) -> float:
+        """How long the user thinks before the next turn, in seconds."""
+        return pause_s(self._conversations.think, conversation.choices)
+
+    def turn(self, conversation: Conversation, *, output_share: float = 1.0) -> Request:
+        """The next turn; ``output_share`` as for :meth:`RequestFactory.next`."""
+        spec = self._spec
+        first = conversation.turn == 0
+        lengths = self._input if first else self._conversations.later or self._input
+        length = draw(lengths, conversation.choices)
+        output = max(1, round(draw(self._output, conversation.choices) * output_share))
+        added = length + (spec.prefix_tokens if first else 0)
+        prompt = self._words.make(self._words_for(length), conversation.text)
+        conversation.messages.append({"role": "user", "content": prompt})
+        body = orjson.dumps(self._body(output, conversation.messages, self._transcript(conversation)))
+        request = self._request(self._index, body, conversation.tokens + added, output, keep_text=True)
+        self._index += 1
+        request.user = conversation.user
+        request.conversation = conversation.number
+        request.turn = conversation.turn
+        conversation.turn += 1
+        return request
+
+    def answered(self, conversation: Conversation, request: Request) -> None:
+        """Takes a turn's answer into the conversation."""
+        conversation.messages.append({"role": "assistant", "content": "".join(request.texts or ())})
+        answer = request.usage_tokens if request.usage_tokens is not None else len(request.chunks)
+        prompt = request.usage_prompt_tokens or request.asked_input
+        conversation.tokens = prompt + answer
+
+    def next(self, *, output_share: float = 1.0) -> Request:
+        """Not possible: a turn needs its conversation."""
+        raise NotImplementedError("turns follow from conversations")
+
+    def _transcript(self, conversation: Conversation) -> str:
+        """All turns as one text, for the completions API."""
+        return "\n".join(message["content"] for message in conversation.messages)
