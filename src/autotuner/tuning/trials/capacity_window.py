@@ -8,7 +8,7 @@ from autotuner.benchmarks.capacity.run import CapacityQuestion, CapacityRun, Pla
 from autotuner.capacity.bounds import bounds_of, limits_of
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
-from autotuner.study.capacity.result import CapacityLevel, CapacityResult, load_text
+from autotuner.study.capacity.result import CapacityResult, load_text
 from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import CAPACITY_METRICS, PER_GPU
@@ -50,7 +50,6 @@ async def measure_capacity(
     labels: Labels,
     folder: Path,
     prefix: str,
-    on_level: Callable[[CapacityLevel], None] = lambda _: None,
 ) -> CapacityResult:
     """Searches for the capacity of a trial's server.
 
@@ -64,7 +63,6 @@ async def measure_capacity(
         labels: Study, trial and owner.
         folder: Folder for request records.
         prefix: Begin of the names of the record files.
-        on_level: Called with each finished level.
 
     Raises:
         TrialFailedError: If a level cannot be measured.
@@ -84,7 +82,7 @@ async def measure_capacity(
         required=first if start.required else None,
     )
     place = Place(labels, folder, prefix, endpoint.headers)
-    return await CapacityRun(windows, endpoint, spec.workload, scenario, question, place).measure(on_level)
+    return await CapacityRun(windows, endpoint, spec.workload, scenario, question, place).measure()
 
 
 def at_capacity(result: CapacityResult, load: CapacityLoad, gpus: int) -> Measurement:
