@@ -235,9 +235,9 @@ class StoredStudies:
             UsageError: If there is neither a certificate in the folder nor a stored study of this name.
 
         Example:
-            >>> autotuner.verify_capacity("no-such-folder")
+            >>> autotuner.verify_capacity("chat-8b")
             Traceback (most recent call last):
-            autotuner.errors.UsageError: FOLDER = no-such-folder: holds no certificate
+            autotuner.errors.UsageError: STUDY = chat-8b: searched for no capacity; run it with load: capacity
         """
         from autotuner.errors import UsageError
         from autotuner.tuning.capacity_session import verify, verify_study

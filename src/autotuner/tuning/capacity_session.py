@@ -139,7 +139,7 @@ def verify_study(spec: StudySpec, trials: Sequence[Trial]) -> Verification:
     """Recomputes the capacity of each trial of a study."""
     searched = [trial for trial in trials if trial.capacities]
     if not searched:
-        why = "searched for no capacity, or no trial has ended"
+        why = "searched for no capacity"
         raise UsageError.at("STUDY", why, value=spec.name, remedy="run it with load: capacity")
     bounds = bounds_of(limits_of(spec.slos), spec.min_success_rate, where="slo")
     checks: list[LevelCheck] = []
