@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 CACHE ?= .cache
 export AUTOTUNER_VENV := $(VENV)
 
-.PHONY: help quickstart test setup lock hooks dist setup-test docs lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-startup test-genai test-lowest test-cluster test-ome cluster-build cluster-up cluster-down clean
+.PHONY: help quickstart test setup lock hooks dist setup-test docs lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-capacity bench-capacity-real bench-startup test-genai test-lowest test-cluster test-ome cluster-build cluster-up cluster-down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
@@ -99,6 +99,12 @@ bench-cluster: setup cluster-build ## Time that a trial takes in a cluster, beyo
 
 bench-search: setup ## Trials to a good configuration per search strategy, on measured landscapes (LANDSCAPES=file.csv ...)
 	$(BIN)/python benchmarks/search_landscapes.py $(LANDSCAPES)
+
+bench-capacity: setup ## Errors and requests of the search for a capacity, on simulated servers (virtual time)
+	$(BIN)/python benchmarks/capacity.py
+
+bench-capacity-real: setup ## The same search on llama.cpp and the simulated SGLang, with repeats (minutes; needs a quiet machine)
+	$(BIN)/python benchmarks/capacity_real.py
 
 bench-startup: setup ## CPU time of commands that only read results
 	$(BIN)/python benchmarks/startup.py

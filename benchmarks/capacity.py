@@ -63,7 +63,8 @@ Method = Callable[[Server, int, float, int], Found]
 def certified_search(server: Server, seed: int, confidence: float, budget: int) -> Found:
     """The search of this project."""
     random = Random(seed)
-    search = CapacitySearch(Limits(PRECISION, max_requests=budget), first_load(server, random))
+    limits = Limits(PRECISION, max_requests=budget, alpha=1 - confidence)
+    search = CapacitySearch(limits, first_load(server, random))
     while (plan := search.next_level()) is not None:
         search.add(measure(server, plan, 1 - confidence, random, search.spent))
     return Found(search.certified, search.refuted, search.spent, search.precise, len(search.results))
@@ -85,8 +86,10 @@ def measure(server: Server, plan: Plan, alpha: float, random: Random, served: in
             break
     else:
         test.saturate()
-    leaning = test.log_evidence_below - test.log_evidence_above
-    return LevelResult(plan.load, test.state, warm + requests, test.observations(plan.load), leaning)
+    below = test.log_evidence_below
+    above = test.log_evidence_above
+    observations = test.observations(plan.load)
+    return LevelResult(plan.load, test.state, warm + requests, observations, below - above, below, above)
 
 
 def requests_of(run: Run) -> Iterator[tuple[float, int]]:
@@ -196,15 +199,15 @@ def wald(server: Server, confidence: float) -> tuple[float, float]:
 METHODS: dict[str, Method] = {"this": certified_search, "MLPerf": mlperf_search, "AIPerf": aiperf_search}
 
 
-def one(method: str, server: Server, confidence: float, number: int, budget: int) -> Found:
+def one(method: str, server: Server, confidence: float, number: int, budget: int, salt: str) -> Found:
     """One search, for a worker process."""
-    seed = crc32(f"{server.name} {confidence} {number}".encode())
+    seed = crc32(f"{server.name} {confidence} {number}{salt}".encode())
     return METHODS[method](server, seed, confidence, budget)
 
 
-def batch(method: str, index: int, confidence: float, numbers: Sequence[int], budget: int) -> list[Found]:
+def batch(method: str, index: int, confidence: float, numbers: Sequence[int], budget: int, salt: str) -> list[Found]:
     """Searches on one server, for a worker process."""
-    return [one(method, SERVERS[index], confidence, number, budget) for number in numbers]
+    return [one(method, SERVERS[index], confidence, number, budget, salt) for number in numbers]
 
 
 def row(server: Server, label: str, confidence: float, results: Sequence[Found]) -> str:
@@ -295,6 +298,7 @@ def main() -> None:
     parser.add_argument("--confidence", type=float, action="append", help="default: 0.95 and 0.99")
     parser.add_argument("--budget", type=int, default=40_000, help="requests per search (default: 40,000)")
     parser.add_argument("--rules", default="this,MLPerf,AIPerf", help="methods to run")
+    parser.add_argument("--salt", default="", help="text that changes all seeds, to judge on others than one tuned on")
     parser.add_argument("--truth", action="store_true", help="recompute the table of capacities instead")
     options = parser.parse_args()
     if options.truth:
@@ -309,7 +313,10 @@ def main() -> None:
             for method in options.rules.split(","):
                 parts = [range(start, min(start + 8, searches)) for start in range(0, searches, 8)]
                 futures = {
-                    index: [pool.submit(batch, method, index, confidence, part, options.budget) for part in parts]
+                    index: [
+                        pool.submit(batch, method, index, confidence, part, options.budget, options.salt)
+                        for part in parts
+                    ]
                     for index in chosen
                 }
                 for index, jobs in futures.items():

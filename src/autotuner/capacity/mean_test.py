@@ -8,6 +8,7 @@ number of requests is divided by the variance inflation of their dependence.
 from math import inf, log, sqrt
 from statistics import fmean
 
+from autotuner.capacity.bound_test import BoundTest
 from autotuner.capacity.dispersion import mean_dispersion
 from autotuner.capacity.observation import MeanValue
 
@@ -15,10 +16,9 @@ _TIGHTEST = 30.0
 """Independent requests at which the confidence sequence is tightest."""
 _FEWEST = 20.0
 """Independent requests below which the central limit theorem is not trusted."""
-_FIRST_ESTIMATE = 24
 
 
-class MeanTest:
+class MeanTest(BoundTest):
     """The evidence for and against "the mean is at most ``limit``".
 
     Args:
@@ -26,18 +26,7 @@ class MeanTest:
     """
 
     def __init__(self, limit: float) -> None:
-        self.limit = limit
-        self.requests = 0
-        self.dispersion = 1.0
-        self.estimated = 0
-        """Requests at the last estimate of the dispersion."""
-        self.least_dispersion = 1.0
-        self.in_flight = 0.0
-        """Median of the requests in flight."""
-        self.memory = 1.0
-        """Requests for which the queue remembers its state; the values of a mean show it themselves."""
-        self._values: list[float] = []
-        self._next_estimate = _FIRST_ESTIMATE
+        super().__init__(limit)
         self._mean = 0.0
         self._variance = 0.0
 
@@ -46,13 +35,11 @@ class MeanTest:
         self.requests += 1
         if value != inf:
             self._values.append(value)
-        if self.requests >= self._next_estimate and self._values:
-            self._next_estimate = self.requests + self.requests // 8
-            self.refresh()
+        self._estimate_when_due()
 
     def refresh(self) -> None:
         """Estimates mean, variance and dispersion from all requests so far."""
-        self.estimated = self.requests
+        super().refresh()
         if self._values:
             self.dispersion = mean_dispersion(self._values)
             self._mean = fmean(self._values)
@@ -84,15 +71,3 @@ class MeanTest:
         squared = effective * distance * distance / self._variance
         ratio = effective / _TIGHTEST
         return squared * ratio / (2 * (ratio + 1)) - log(sqrt(ratio + 1))
-
-
-def half_width(effective: float, deviation: float, alpha: float) -> float:
-    """Half the width of the confidence sequence.
-
-    Args:
-        effective: Number of independent requests.
-        deviation: Standard deviation of the values.
-        alpha: Chance that the sequence ever leaves the mean out, between 0 and 1.
-    """
-    ratio = effective / _TIGHTEST
-    return deviation * sqrt(2 * (ratio + 1) / (effective * ratio) * (log(sqrt(ratio + 1)) - log(alpha)))

@@ -1,13 +1,17 @@
 """Choice of the levels: bracket the capacity, narrow it by the fitted curve, certify below it and refute above."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import log, sqrt
 from statistics import median
 
+from autotuner.capacity.cost import requests_to_decide
 from autotuner.capacity.curve import Estimate, estimate
 from autotuner.capacity.level import LevelState, Patience
-from autotuner.capacity.observation import Observation, ShareCount
+from autotuner.capacity.level_result import LevelResult, dispersion_of, failed, promising, tempered, used, weighted
+from autotuner.capacity.observation import ShareCount
+
+__all__ = ["METHOD", "CapacitySearch", "LevelResult", "Limits", "Missing", "Plan"]
 
 METHOD = 1
 """Version of the rules below; stored with a result, because a certificate is verified by repeating its search."""
@@ -27,20 +31,20 @@ _NARROW = 1.2
 _BELOW_CAPACITY = 0.6
 """Part of the bracket below the estimated capacity. Above it misses multiply, so less distance is needed there."""
 _EXPECTED = 0.5
-"""Part of the error rate that a level may use for what the curve expects of it; both ends of the bracket may have to be
-decided twice."""
-_AGAIN = 0.7
-"""Factor on that part for each level that was tested at length before: each one is another chance to be wrong."""
+"""Part of the error rate that is left which a level may use for what the curve expects of it."""
 _LENGTHY = 700
 _UNEXPECTED = 0.05
-"""The same for the opposite, and for levels that only explore; there are about ten of them."""
+"""The same for the opposite, and for levels that only explore."""
 _REQUIRED_REQUESTS = 2_000
 """Requests of the required load at most. A server that is about as good as required is not decided in fewer; its search
 then goes on."""
+_RESERVE = 1.2
+"""Requests that are kept for a level far below the capacity, relative to those expected to certify it."""
+_CAUTIOUS = ((2.0, 1.6), (4.0, 1.2))
+"""Factors by which the first level to be certified is placed lower, by the requests that are left, in reserves: the
+curve may be wrong about the capacity, and with few requests left, one wrong guess leaves nothing certified."""
 _UNSEEN_DISPERSION = 3.0
 """Dispersion of short levels, as long as no lengthy one has shown it."""
-_LOCAL = 0.3
-"""Distance from the capacity, in log load, at which a level has half its weight in the curve."""
 _MISSES = 20
 _INNER = 0.3
 """Part of a bracket (in the logarithm) at either end in which no level is placed: a curve fitted to two levels knows
@@ -76,6 +80,8 @@ class Limits:
     whole: bool = False
     """Loads are whole numbers: requests in flight."""
     max_levels: int = 40
+    alpha: float = 0.05
+    """Error rate of the answer, of which each level has a part."""
 
 
 @dataclass(frozen=True)
@@ -89,20 +95,6 @@ class Plan:
     refute: float
     dispersions: tuple[float, ...] = ()
     """Least dispersion of each bound if the level is bad."""
-
-
-@dataclass(frozen=True)
-class LevelResult:
-    """What one level has shown."""
-
-    load: float
-    state: LevelState
-    requests: int
-    """Requests spent, warm-up included."""
-    observations: tuple[Observation, ...]
-    """One per bound."""
-    leaning: float
-    """Log evidence for the bounds minus that against them."""
 
 
 @dataclass
@@ -121,6 +113,9 @@ class CapacitySearch:
     required: float | None = None
     results: list[LevelResult] = field(default_factory=list)
     client_limited: bool = False
+    _plan: Plan | None = None
+    _left: dict[bool, float] = field(default_factory=lambda: {True: 1.0, False: 1.0})
+    """Part of the error rate that is left, of certifying and of refuting."""
 
     @property
     def spent(self) -> int:
@@ -130,13 +125,13 @@ class CapacitySearch:
     @property
     def cut(self) -> bool:
         """Whether the required load was refuted; twice if at once, because a cold server fails at any load."""
-        failed = [result for result in self.results if _failed(result) and result.load == self.required]
-        return len(failed) > 1 or any(result.requests >= _EXPLORE for result in failed)
+        refuted = [result for result in self.results if failed(result) and result.load == self.required]
+        return len(refuted) > 1 or any(result.requests >= _EXPLORE for result in refuted)
 
     @property
     def _failed_cold(self) -> bool:
         """Whether the only level so far is the required load, refuted before the server can have warmed up."""
-        return len(self.results) == 1 and not self.cut and _failed(self.results[0])
+        return len(self.results) == 1 and not self.cut and failed(self.results[0])
 
     @property
     def certified(self) -> float | None:
@@ -148,20 +143,20 @@ class CapacitySearch:
     def refuted(self) -> float | None:
         """The lowest refuted load above the certified one."""
         above = self.certified or 0.0
-        loads = [result.load for result in self._counted if _failed(result) and result.load > above]
+        loads = [result.load for result in self._counted if failed(result) and result.load > above]
         return min(loads, default=None)
 
     @property
     def _counted(self) -> list[LevelResult]:
         """The levels without a first one that failed at once: a cold server fails at any load."""
         first = self.results[0] if self.results else None
-        cold = first is not None and not _promising(first) and first.requests < _EXPLORE and len(self.results) > 1
+        cold = first is not None and not promising(first) and first.requests < _EXPLORE and len(self.results) > 1
         return self.results[1:] if cold else self.results
 
     @property
     def monotone(self) -> bool:
         """Whether every refuted load is above every certified one."""
-        return not any(_failed(result) and result.load < (self.certified or 0.0) for result in self._counted)
+        return not any(failed(result) and result.load < (self.certified or 0.0) for result in self._counted)
 
     @property
     def precise(self) -> bool:
@@ -175,21 +170,55 @@ class CapacitySearch:
         left = self.limits.max_requests - self.spent
         if self.required is not None and (not self.results or self._failed_cold):
             patience = Patience(min(_REQUIRED_REQUESTS, left), _LIKELY_NEAR)
-            return Plan(self.required, patience, _UNEXPECTED, _UNEXPECTED)
+            certify, refute = (_UNEXPECTED * part for part in (self._left[True], self._left[False]))
+            self._plan = Plan(self.required, patience, certify, refute)
+            return self._plan
         if self.cut or self.precise or left <= 0 or self.client_limited or len(self.results) >= self.limits.max_levels:
             return None
         load, deciding = self._choose()
+        lower = self._short_of(left)
+        load = load if lower is None else lower
         if load is None:
             return None
+        deciding = deciding or lower is not None
+        self._plan = self._planned(load, left, deciding=deciding)
+        return self._plan
+
+    def _planned(self, load: float, left: int, *, deciding: bool) -> Plan:
+        certify, refute = (_UNEXPECTED * part for part in (self._left[True], self._left[False]))
         floors = self._dispersions()
         if not deciding:
             far = len(self._counted) < 2 or self.capacity_estimate().width > _FAR
             patience = Patience(min(left, max(_EXPLORE, self.spent // _SPENT)), _LIKELY if far else _LIKELY_NEAR)
-            return Plan(load, patience, _UNEXPECTED, _UNEXPECTED, floors)
-        expected = _EXPECTED * _AGAIN ** sum(result.requests > _LENGTHY for result in self.results)
+            return Plan(load, patience, certify, refute, floors)
+        # What the server can certainly take is worth more than a narrow bracket: something is kept to certify it.
+        reserve = self._reserve()
+        most = left if self.certified is not None or left < 2 * reserve else round(left - reserve)
         if load <= self.capacity_estimate().median:
-            return Plan(load, Patience(left), expected, _UNEXPECTED, floors)
-        return Plan(load, Patience(left), _UNEXPECTED, expected, floors)
+            return Plan(load, Patience(most), _EXPECTED * self._left[True], refute, floors)
+        return Plan(load, Patience(most), certify, _EXPECTED * self._left[False], floors)
+
+    def _reserve(self) -> float:
+        """Requests for which something can be certified, far enough below the capacity."""
+        error = self.limits.alpha * self._left[True] * _EXPECTED
+        bounds = zip(self.results[0].observations, self._dispersions(), strict=True)
+        found = [
+            requests_to_decide(0.0, one.allowed, error, max(dispersion, _UNSEEN_DISPERSION))
+            for one, dispersion in bounds
+            if isinstance(one, ShareCount)
+        ]
+        return _RESERVE * max(found, default=_EXPLORE)
+
+    def _short_of(self, left: int) -> float | None:
+        """A load to certify before anything else, where few requests are left and nothing is certified."""
+        good = [result.load for result in self._counted if promising(result)]
+        if self.certified is not None or not good:
+            return None
+        reserve = self._reserve()
+        factor = next((factor for reserves, factor in _CAUTIOUS if left < reserves * reserve), None)
+        if factor is None:
+            return None
+        return self._free(min(max(good), self.capacity_estimate().median / factor))
 
     def _dispersions(self) -> tuple[float, ...]:
         """How the misses of each bound would cluster if a level without misses were a bad one, by the levels that had
@@ -211,20 +240,27 @@ class CapacitySearch:
     def add(self, result: LevelResult) -> None:
         """Records a level."""
         self.results.append(result)
+        plan = self._plan
+        self._plan = None
+        if plan is not None:
+            certified = result.state is LevelState.CERTIFIED
+            refuted = result.state is LevelState.REFUTED
+            self._left[True] -= used(plan.certify, result.below, decided=certified)
+            self._left[False] -= used(plan.refute, result.above, decided=refuted)
 
     def missing(self) -> tuple[Missing | None, Missing | None]:
         """Why the certified and the refuted end are missing; None for an end that is there."""
         if self.cut:
             return Missing.CUT, None
         limits = self.limits
-        used = Missing.CLIENT_LIMITED if self.client_limited else Missing.BUDGET
+        reason = Missing.CLIENT_LIMITED if self.client_limited else Missing.BUDGET
         low = high = None
         if self.certified is None:
-            met_nowhere = any(_failed(result) and result.load <= self._rounded(limits.low) for result in self.results)
-            low = Missing.NEVER_MET if met_nowhere else used
+            met_nowhere = any(failed(result) and result.load <= self._rounded(limits.low) for result in self.results)
+            low = Missing.NEVER_MET if met_nowhere else reason
         if self.refuted is None:
             low_enough = self.certified is not None and self.certified >= limits.high * (1 - _SAME)
-            high = Missing.NEVER_SATURATED if low_enough else used
+            high = Missing.NEVER_SATURATED if low_enough else reason
         return low, high
 
     def capacity_estimate(self) -> Estimate:
@@ -234,22 +270,22 @@ class CapacitySearch:
 
     def _estimate(self, index: int) -> Estimate:
         typical = self._typical_dispersion(index)
-        observations = [_tempered(result, index, typical) for result in self._counted]
+        observations = [tempered(result, index, typical) for result in self._counted]
         rough = estimate(observations)
         # No curve is a straight line from a tenth of the capacity to its fourfold, so that levels close to it decide.
-        return estimate([_weighted(one, log(one.load / rough.median)) for one in observations])
+        return estimate([weighted(one, log(one.load / rough.median)) for one in observations])
 
     def _typical_dispersion(self, index: int) -> float:
         """Dispersion at the levels with enough requests to see it; short levels show only a part."""
-        found = [_dispersion_of(result, index) for result in self._counted if result.requests >= _LENGTHY]
+        found = [dispersion_of(result, index) for result in self._counted if result.requests >= _LENGTHY]
         return median(found) if found else _UNSEEN_DISPERSION
 
     def _choose(self) -> tuple[float | None, bool]:
         """The next load, and whether it is there to be decided."""
         if not self.results:
             return self._inside(self.start), False
-        good = [result.load for result in self._counted if _promising(result)]
-        bad = [result.load for result in self._counted if not _promising(result)]
+        good = [result.load for result in self._counted if promising(result)]
+        bad = [result.load for result in self._counted if not promising(result)]
         if not bad:
             return self._outwards(max(good) * _STEP, max(good))
         if not good:
@@ -283,10 +319,11 @@ class CapacitySearch:
     def _outwards(self, load: float, last: float) -> tuple[float | None, bool]:
         """A load outside of those measured; the end of the range is there to be decided."""
         inside = self._inside(load)
+        limited = inside != self._rounded(load)
         if len(self._counted) < len(self.results) and abs(inside / self.results[0].load - 1) <= _SAME:
             inside = self._inside(load * _BESIDE)
         if abs(inside / last - 1) > _SAME:
-            return inside, inside != self._rounded(load)
+            return inside, limited
         decided = any(result.state is not LevelState.OPEN and result.load == last for result in self.results)
         return (None, False) if decided else (last, True)
 
@@ -312,37 +349,3 @@ class CapacitySearch:
 
     def _rounded(self, load: float) -> float:
         return float(max(1, round(load))) if self.limits.whole else load
-
-
-def _failed(result: LevelResult) -> bool:
-    return result.state in (LevelState.REFUTED, LevelState.SATURATED)
-
-
-def _dispersion_of(result: LevelResult, index: int) -> float:
-    requests = result.observations[index].requests
-    return max(1.0, result.requests / requests) if requests else 1.0
-
-
-def _tempered(result: LevelResult, index: int, dispersion: float) -> Observation:
-    """An observation, with at least a dispersion."""
-    one = result.observations[index]
-    part = min(1.0, _dispersion_of(result, index) / dispersion)
-    return _scaled(one, part)
-
-
-def _weighted(one: Observation, distance: float) -> Observation:
-    """An observation, with less weight the further it is from the capacity."""
-    return _scaled(one, 1 / (1 + (distance / _LOCAL) ** 2))
-
-
-def _scaled(one: Observation, part: float) -> Observation:
-    if isinstance(one, ShareCount):
-        return replace(one, requests=part * one.requests, misses=part * one.misses)
-    return replace(one, requests=part * one.requests)
-
-
-def _promising(result: LevelResult) -> bool:
-    """Whether a level looks as if it meets the bounds."""
-    if result.state is LevelState.OPEN:
-        return result.leaning > 0
-    return result.state is LevelState.CERTIFIED

@@ -10,18 +10,18 @@ as in quasi-likelihood; that step is an approximation, and ``benchmarks/capacity
 from collections.abc import Sequence
 from math import exp, log, log1p
 
+from autotuner.capacity.bound_test import BoundTest
 from autotuner.capacity.dispersion import tail_dispersion, windows_with
 from autotuner.capacity.observation import ShareCount
 
-_BELOW = (0.05, 0.3, 0.5, 0.65, 0.8)
-"""Shares that a good level may have, relative to the allowed one."""
-_ABOVE = (1.25, 1.5, 2.0, 3.0, 6.0, 15.0, 40.0)
+_BELOW = ((0.05, 0.2), (0.25, 0.35), (0.45, 0.3), (0.7, 0.15))
+"""Shares that a good level may have, relative to the allowed one, and their weights in the mixture: most where the
+search places the levels that it wants to certify."""
+_ABOVE = ((1.4, 0.15), (2.0, 0.35), (3.5, 0.25), (10.0, 0.15), (40.0, 0.05))
 _HIGHEST = 0.9
-"""The share of a level that misses nearly always."""
+"""The share of a level that misses nearly always; it has the rest of the weight."""
 _LONGEST_RUN = 48
 """Misses in a row that count as one event."""
-_FIRST_ESTIMATE = 24
-"""Requests after which the dispersion is first estimated; then again with every eighth more."""
 _CAUTION = 1.3
 """Factor on the dispersion before a level is certified: the estimate from 20 blocks is a third too low at times,
 and the test looks again and again."""
@@ -50,7 +50,7 @@ def floor_requests(allowed: float) -> int:
     return round(_MLPERF[-1][1] * 0.001 / allowed)
 
 
-class ShareTest:
+class ShareTest(BoundTest):
     """The evidence for and against "at most a share ``allowed`` of the requests is over ``limit``".
 
     Args:
@@ -59,28 +59,17 @@ class ShareTest:
     """
 
     def __init__(self, limit: float, allowed: float) -> None:
-        self.limit = limit
+        super().__init__(limit)
         self.allowed = allowed
-        self.requests = 0
         self.misses = 0
-        self.dispersion = 1.0
-        self.estimated = 0
-        """Requests at the last estimate of the dispersion."""
-        self.least_dispersion = 1.0
-        self.in_flight = 0.0
-        """Median of the requests in flight."""
-        self.memory = 1.0
-        """Requests for which the queue remembers its state."""
         self._precursor = False
         self._per_window = 1.0
-        self._values: list[float] = []
         self._run = 0
         self._longest_run = 0
-        self._next_estimate = _FIRST_ESTIMATE
-        below = [factor * allowed for factor in _BELOW]
-        above = [share for share in (factor * allowed for factor in _ABOVE) if share < _HIGHEST]
-        self._below = [self._log_ratios(share) for share in below]
-        self._above = [self._log_ratios(share) for share in [*above, max(_HIGHEST, (1 + allowed) / 2)]]
+        above = [(factor * allowed, weight) for factor, weight in _ABOVE if factor * allowed < _HIGHEST]
+        above.append((max(_HIGHEST, (1 + allowed) / 2), 1 - sum(weight for _, weight in above)))
+        self._below = [self._log_ratios(factor * allowed, weight) for factor, weight in _BELOW]
+        self._above = [self._log_ratios(share, weight) for share, weight in above]
 
     def add(self, value: float) -> None:
         """Adds the next request in the order of arrival."""
@@ -90,13 +79,11 @@ class ShareTest:
         self._run = self._run + 1 if missed else 0
         self._longest_run = max(self._longest_run, self._run)
         self._values.append(value)
-        if self.requests >= self._next_estimate:
-            self._next_estimate = self.requests + self.requests // 8
-            self.refresh()
+        self._estimate_when_due()
 
     def refresh(self) -> None:
         """Estimates the dispersion from all requests so far."""
-        self.estimated = self.requests
+        super().refresh()
         self.dispersion = tail_dispersion(self._values, self.limit)
         slowest = sorted(self._values)[-_SLOWEST:]
         self._precursor = self.limit <= 0 or slowest[0] >= _NEAR * self.limit
@@ -130,13 +117,13 @@ class ShareTest:
         count = self.requests / self.dispersion
         return ShareCount(load, count, self.misses / self.dispersion, self.allowed)
 
-    def _log_ratios(self, share: float) -> tuple[float, float]:
-        """Log likelihood ratios of a miss and of a hit, for a share against the allowed one."""
-        return log(share / self.allowed), log1p(-share) - log1p(-self.allowed)
+    def _log_ratios(self, share: float, weight: float) -> tuple[float, float, float]:
+        """Log likelihood ratios of a miss and of a hit, for a share against the allowed one, and log of its weight."""
+        return log(share / self.allowed), log1p(-share) - log1p(-self.allowed), log(weight)
 
-    def _log_mixture(self, ratios: Sequence[tuple[float, float]], dispersion: float) -> float:
+    def _log_mixture(self, ratios: Sequence[tuple[float, float, float]], dispersion: float) -> float:
         misses = self.misses / dispersion
         hits = (self.requests - self.misses) / dispersion
-        logs = [misses * miss + hits * hit for miss, hit in ratios]
+        logs = [misses * miss + hits * hit + weight for miss, hit, weight in ratios]
         highest = max(logs)
-        return highest + log(sum(exp(one - highest) for one in logs) / len(logs))
+        return highest + log(sum(exp(one - highest) for one in logs))

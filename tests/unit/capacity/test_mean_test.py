@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotuner.capacity.mean_test import MeanTest, half_width
+from autotuner.capacity.mean_test import MeanTest
 
 
 def fed(values: list[float], limit: float = 1.0) -> MeanTest:
@@ -55,8 +55,3 @@ def test_errors_at_the_limit_are_rarer_than_asked_for() -> None:
                 errors += 1
                 break
     assert errors <= alpha * runs + 2 * (alpha * (1 - alpha) * runs) ** 0.5
-
-
-def test_the_confidence_sequence_narrows_with_the_requests() -> None:
-    widths = [half_width(count, 1.0, 0.05) for count in (30, 100, 1_000, 10_000)]
-    assert widths == sorted(widths, reverse=True)

@@ -1,5 +1,6 @@
 """Choice of the levels."""
 
+from dataclasses import replace
 from itertools import pairwise
 from math import sqrt
 from random import Random
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotuner.capacity.level import LevelState
+from autotuner.capacity.level_result import used
 from autotuner.capacity.observation import ShareCount
 from autotuner.capacity.search import CapacitySearch, LevelResult, Limits, Missing, Plan
 
@@ -106,7 +108,9 @@ def result(load: float, state: LevelState, requests: int = 800, misses: float = 
 
 
 def test_a_curve_that_is_not_monotone_is_reported() -> None:
-    search = CapacitySearch(Limits(), 1.0, [result(2, LevelState.CERTIFIED), result(4, LevelState.REFUTED, 800, 80)])
+    search = CapacitySearch(
+        Limits(), 1.0, results=[result(2, LevelState.CERTIFIED), result(4, LevelState.REFUTED, 800, 80)]
+    )
     assert search.monotone
     search.add(result(8, LevelState.CERTIFIED))
     assert not search.monotone
@@ -115,7 +119,9 @@ def test_a_curve_that_is_not_monotone_is_reported() -> None:
 
 
 def test_a_first_level_that_fails_at_once_is_no_end_of_the_bracket() -> None:
-    search = CapacitySearch(Limits(), 4.0, [result(4, LevelState.REFUTED, 98, 60), result(2, LevelState.CERTIFIED)])
+    search = CapacitySearch(
+        Limits(), 4.0, results=[result(4, LevelState.REFUTED, 98, 60), result(2, LevelState.CERTIFIED)]
+    )
     assert search.refuted is None
     plan = search.next_level()
     assert plan is not None
@@ -124,7 +130,39 @@ def test_a_first_level_that_fails_at_once_is_no_end_of_the_bracket() -> None:
 
 def test_clusters_at_bad_levels_are_held_against_good_ones() -> None:
     clustered = LevelResult(4, LevelState.REFUTED, 1_000, (ShareCount(4, 100, 8, 0.01),), -5.0)
-    search = CapacitySearch(Limits(), 2.0, [result(2, LevelState.CERTIFIED), clustered])
+    search = CapacitySearch(Limits(), 2.0, results=[result(2, LevelState.CERTIFIED), clustered])
     plan = search.next_level()
     assert plan is not None
     assert 2 < plan.dispersions[0] < 10
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(0.5, 200), st.integers(0, 10_000), st.integers(3_000, 20_000))
+def test_the_error_rates_of_all_levels_add_up_to_no_more_than_the_whole(start: float, seed: int, budget: int) -> None:
+    search = CapacitySearch(Limits(max_requests=budget), start)
+    random = Random(seed)
+    certify = refute = 0.0
+    while (plan := search.next_level()) is not None:
+        found = level(plan, CAPACITY, random)
+        # Evidence of 0 at the end would give a level's part back; these have used all of theirs.
+        search.add(replace(found, below=-100.0, above=-100.0))
+        certify += plan.certify
+        refute += plan.refute
+    assert certify <= 1
+    assert refute <= 1
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(2, 50), st.integers(0, 10_000))
+def test_a_short_budget_certifies_something_first(start: float, seed: int) -> None:
+    search = searched(Limits(max_requests=8_000), start, seed)
+    decided = [result.state for result in search.results if result.state is not LevelState.OPEN]
+    assert search.certified is not None
+    assert search.certified <= CAPACITY
+    assert LevelState.CERTIFIED in decided
+
+
+def test_a_level_that_is_left_with_its_stake_has_used_nothing_of_the_error_rate() -> None:
+    assert used(0.5, 0.3, decided=False) == 0
+    assert used(0.5, -100.0, decided=False) == pytest.approx(0.5)
+    assert used(0.5, 4.0, decided=True) == 0.5

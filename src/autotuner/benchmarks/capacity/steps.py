@@ -35,6 +35,7 @@ class SearchSteps:
             low=question.low,
             high=min(question.high, _HIGHEST),
             max_requests=question.max_requests,
+            alpha=1 - question.confidence,
             whole=question.unit is LoadUnit.CONCURRENCY,
         )
         self._start = question.start or _FIRST[question.unit]
@@ -122,4 +123,6 @@ def _result(level: CapacityLevel) -> LevelResult:
         requests=level.measurement.arrived,
         observations=tuple(observations),
         leaning=decision.log_evidence_below - decision.log_evidence_above,
+        below=decision.log_evidence_below,
+        above=decision.log_evidence_above,
     )

@@ -40,7 +40,7 @@ PATIENT = NativeSettings(drain=2.0, limits=Limits(lag_s=60.0, rate_share=0.0, cp
 
 async def level(folder: Path, test: LevelPlan, behavior: Behavior, load: LoadLevel = HUNDRED) -> Measurement:
     async with mock_openai(behavior) as server:
-        window = make_window(folder, load, duration_s=8.0, warmup_s=0.2)
+        window = make_window(folder, load, duration_s=30.0, warmup_s=0.2)
         return await NativeBenchmark(PATIENT).measure(UrlEndpoint(server.url), replace(window, test=test))
 
 
