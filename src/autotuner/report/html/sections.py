@@ -33,6 +33,7 @@ LOGS_SHOWN = 3
 def comparison_section(result: StudyResult, places: Sequence[Comparison], repeats: Html | None) -> list[Child]:
     """Default and best in a table for each scenario and level."""
     other = compared(result)
+    places = [place for place in places if place.figures]  # a capacity search may end without a latency
     if not places:
         return []
     several = max(len(f.default) for p in places for f in p.figures) > 1

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 import autotuner
+from autotuner.report.analysis import Comparison
 from autotuner.report.html.markup import VOID
 from autotuner.report.html.page import html_report
+from autotuner.report.html.sections import comparison_section
 from autotuner.report.result import StudyResult
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.spec import EngineSpec, Model
@@ -176,3 +178,7 @@ def test_table_of_trials_marks_refuted_trials_and_what_to_keep(sampled: Sampled)
     assert (marks["0"], marks["1"], marks["2"]) == ("default, keep", "search, challenger", "search, did not hold up")
     won = dict(re.findall(r'<tr[^>]*><th scope="row">(\d+)</th><td>([^<]*)</td>', html_report(sampled("winner"))))
     assert won["12"] == "search, winner"
+
+
+def test_a_level_without_figures_is_not_compared(sampled: Sampled) -> None:
+    assert comparison_section(sampled("winner"), [Comparison("D(16,8)", "capacity", ())], None) == []
