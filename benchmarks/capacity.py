@@ -25,14 +25,16 @@ from dataclasses import dataclass
 from itertools import starmap
 from random import Random
 from statistics import median, quantiles
+from typing import Protocol
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autotuner.capacity.backlog import Backlog
 from autotuner.capacity.level import Bound, LevelTest, Outcome
 from autotuner.capacity.search import CapacitySearch, LevelResult, Limits, Plan
-from queue_models import ALLOWED, SERVERS, Floats, Run, Server
+from queue_models import ALLOWED, SERVERS, Floats, Server
 
 PRECISION = 0.1
 WARM_UP = 50
@@ -70,7 +72,25 @@ def certified_search(server: Server, seed: int, confidence: float, budget: int) 
     return Found(search.certified, search.refuted, search.spent, search.precise, len(search.results))
 
 
-def measure(server: Server, plan: Plan, alpha: float, random: Random, served: int) -> LevelResult:
+class Takes(Protocol):
+    """One run of a server."""
+
+    def take(self, requests: int) -> tuple[Floats, NDArray[np.int32]]:
+        """Latencies in seconds and requests in flight of the next requests; fewer from a saturated server."""
+
+
+class Runs(Protocol):
+    """A server whose latency has a bound."""
+
+    @property
+    def limit(self) -> float:
+        """Latency in seconds above which a request misses its bound."""
+
+    def run(self, rate: float, seed: int, served: int = 0) -> Takes:
+        """Starts it, empty, at a rate of arrivals."""
+
+
+def measure(server: Runs, plan: Plan, alpha: float, random: Random, served: int) -> LevelResult:
     """Runs one level until it is decided or not worth more requests."""
     run = server.run(plan.load, random.getrandbits(63), served)
     test = LevelTest([Bound("p99", server.limit, ALLOWED)], alpha * plan.certify, alpha * plan.refute, plan.dispersions)
@@ -92,7 +112,7 @@ def measure(server: Server, plan: Plan, alpha: float, random: Random, served: in
     return LevelResult(plan.load, test.state, warm + requests, observations, below - above, below, above)
 
 
-def requests_of(run: Run) -> Iterator[tuple[float, int]]:
+def requests_of(run: Takes) -> Iterator[tuple[float, int]]:
     """The requests one by one; ends where the server is saturated."""
     while True:
         latencies, found = run.take(CHUNK)

@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from itertools import product
 from random import Random
 
-from autotuner.capacity.backlog import Backlog
-from autotuner.capacity.level import Bound, LevelTest, Outcome
-from autotuner.capacity.search import CapacitySearch, LevelResult, Limits, Plan
-from capacity import ALLOWED, MLPERF_FLOOR, WARM_UP, requests_of
+from autotuner.capacity.search import CapacitySearch, Limits
+from capacity import MLPERF_FLOOR, measure
 from simulated_sglang import SimulatedSGLang
 
 CONFIGURATIONS = [
@@ -60,30 +58,10 @@ def search(index: int, seed: int, start: float, required: float | None = None) -
     """The capacity of one configuration."""
     server = CONFIGURATIONS[index]
     random = Random(f"{index} {seed}")
-    found = CapacitySearch(Limits(max_requests=BUDGET), start, required=required)
+    found = CapacitySearch(Limits(max_requests=BUDGET, alpha=ALPHA), start, required=required)
     while (plan := found.next_level()) is not None:
-        found.add(level(server, plan, random))
+        found.add(measure(server, plan, ALPHA, random, found.spent))
     return Answer(found.certified, found.refuted, found.spent, found.cut)
-
-
-def level(server: SimulatedSGLang, plan: Plan, random: Random) -> LevelResult:
-    """Runs one level until it is decided or not worth more requests."""
-    run = server.run(plan.load, random.getrandbits(63))
-    test = LevelTest([Bound("p99", server.limit, ALLOWED)], ALPHA * plan.certify, ALPHA * plan.refute, plan.dispersions)
-    backlog = Backlog()
-    warm = len(run.take(WARM_UP)[0])
-    requests = 0
-    for value, in_flight in requests_of(run):
-        if backlog.arrive(in_flight):
-            test.saturate()
-        test.add(Outcome((value,), in_flight))
-        requests += 1
-        if test.over(plan.patience):
-            break
-    else:
-        test.saturate()
-    leaning = test.log_evidence_below - test.log_evidence_above
-    return LevelResult(plan.load, test.state, warm + requests, test.observations(plan.load), leaning)
 
 
 def full(index: int, seed: int) -> Answer:
