@@ -135,7 +135,7 @@ def test_several_processes_open_a_new_database_at_once(url: str) -> None:
     assert [out for out, _ in outputs] == ["opened\n"] * 3, outputs
 
 
-@pytest.mark.parametrize(("revision", "cause"), [("9999", "newer version of autotuner"), ("e3246e0f1a2b", "another program")])
+@pytest.mark.parametrize(("revision", "cause"), [("9999", "newer version"), ("e3246e0f1a2b", "another program")])
 def test_tables_of_another_program_or_version_are_refused(url: str, store: Store, revision: str, cause: str) -> None:
     with store.database._engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})

@@ -277,7 +277,7 @@ class WorkerSpec:
             )
         spec = cls(**raw)
         if [spec.concurrency, spec.rate, spec.users].count(None) != 2:
-            raise ValueError("the spec on stdin must have one of a concurrency, a rate and users")
+            raise ValueError("the spec on stdin must have exactly one of concurrency, rate and users")
         return spec
 
 
