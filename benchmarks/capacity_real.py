@@ -48,7 +48,6 @@ class Case:
     args: Mapping[str, Value]
     slos: Sequence[str]
     scenario: str
-    start: float
 
 
 def cases() -> list[Case]:
@@ -60,7 +59,6 @@ def cases() -> list[Case]:
             {"threads": 1, "parallel": 4, "ctx-size": 4096},
             ("p90 ttft <= 250ms",),
             "D(32,16)",
-            4.0,
         ),
         Case(
             "simulated SGLang",
@@ -68,7 +66,6 @@ def cases() -> list[Case]:
             {"max-running-requests": 16},
             ("p90 ttft <= 250ms",),
             "N(64,16)/(32,8)",
-            8.0,
         ),
     ]
 
@@ -98,7 +95,6 @@ def measured(case: Case, url: str, folder: Path, options: argparse.Namespace, se
         folder=folder,
         workload={"scenarios": case.scenario, "warmup": "1s", "seed": seed},
         search={
-            "start": case.start,
             "precision": 0.3,
             "max_requests": options.requests,
             "max_duration": f"{options.minutes}m",

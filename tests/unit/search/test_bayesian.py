@@ -168,7 +168,7 @@ def cut_below_the_best() -> Server:
     return server
 
 
-def test_learns_from_trials_that_were_cut_almost_as_much_as_from_complete_ones() -> None:
+def test_trials_that_were_cut_lead_to_the_best_in_half_the_trials_of_random_search() -> None:
     contexts = [context_of(grid(), seed=seed, trials=40) for seed in range(5)]
 
     def tried(search: Search, server: Server) -> int:
@@ -176,10 +176,9 @@ def test_learns_from_trials_that_were_cut_almost_as_much_as_from_complete_ones()
         reached = (i for i, t in enumerate(trials, 1) if t.verdict and t.verdict.objectives == (306.0,))
         return next(reached, 40)
 
-    complete = sum(tried(bayesian(c), hill) for c in contexts)
     censored = sum(tried(bayesian(c), cut_below_the_best()) for c in contexts)
     blind = sum(tried(RandomSearch(RandomSettings(), c), hill) for c in contexts)
-    assert censored * 2 <= blind, (complete, censored, blind)
+    assert censored * 2 <= blind, (censored, blind)
 
 
 def test_parallel_proposals_differ() -> None:
