@@ -109,8 +109,9 @@ async def test_records_with_more_misses_do_not_support_a_certificate(tmp_path: P
     found = await level(tmp_path, test, Behavior(ttft_s=0.005))
     records = read_records(tmp_path / str(found.records))
     counted = {row["index"] for row in arrivals(records)}
+    # Every second one: a run of misses counts as one event, and a short level may be a single run.
     late = [
-        first + 2_000_000_000 if first is not None and index in counted else first
+        first + 2_000_000_000 if first is not None and index in counted and index % 2 else first
         for first, index in zip(records.columns["first_ns"], records.columns["index"], strict=True)
     ]
     changed = replace(records, columns={**records.columns, "first_ns": late})
