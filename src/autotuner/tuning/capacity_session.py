@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 from pydantic import ValidationError
 
-from autotuner.benchmarks.capacity.question import CapacityQuestion
+from autotuner.benchmarks.capacity.question import CapacityQuestion, question_about
 from autotuner.benchmarks.capacity.run import CapacityRun, Place
 from autotuner.benchmarks.capacity.verify import check_result
 from autotuner.benchmarks.measure_url import AddressEndpoint
@@ -39,7 +39,7 @@ from autotuner.study.problems import problems_of
 from autotuner.study.spec import StudySpec
 from autotuner.study.text.forms import parse_slo
 from autotuner.study.trial import Trial
-from autotuner.study.workload import LoadUnit
+from autotuner.study.workload import CapacityLoad, LoadUnit
 from autotuner.study_file.loader import parse_workload
 from autotuner.tuning.running_server import RunningServer, shown_url
 
@@ -185,15 +185,13 @@ def _question(search: Mapping[str, Any], bounds: tuple[CapacityBound, ...], slos
         settings = CapacitySettings.model_validate(search)
     except ValidationError as error:
         raise UsageError(problems_of(error, CapacitySettings, prefix="capacity")) from None
-    return CapacityQuestion(
-        bounds=bounds,
-        slos=slos,
+    load = CapacityLoad(
         unit=settings.unit,
         precision=settings.precision,
         confidence=settings.confidence,
-        start=settings.start,
-        low=settings.low or (0.0 if settings.unit is LoadUnit.RATE else 1.0),
-        high=settings.high or float("inf"),
+        low=settings.low,
+        high=settings.high,
         max_requests=settings.max_requests,
         max_duration_s=settings.max_duration,
     )
+    return question_about(load, bounds, slos, settings.start)

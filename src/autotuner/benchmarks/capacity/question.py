@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from autotuner.study.capacity.level_test import CapacityBound
 from autotuner.study.capacity.result import CapacityResult
 from autotuner.study.objective import SLO
-from autotuner.study.workload import LoadUnit
+from autotuner.study.workload import CapacityLoad, LoadUnit
+
+_LOWEST = {LoadUnit.RATE: 0.0, LoadUnit.CONCURRENCY: 1.0}
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,38 @@ class CapacityQuestion:
     max_duration_s: float = 1_800.0
     required: float | None = None
     """Load that the server must hold. It is tested first, and the search ends if it is refuted."""
+
+
+def question_about(
+    load: CapacityLoad,
+    bounds: tuple[CapacityBound, ...],
+    slos: Sequence[SLO],
+    start: float | None,
+    *,
+    required: bool = False,
+) -> CapacityQuestion:
+    """The question that a capacity load asks.
+
+    Args:
+        load: What is searched for.
+        bounds: What must hold.
+        slos: The SLOs as written; those on each request define goodput.
+        start: The first load, if it is known.
+        required: Whether the server must hold it.
+    """
+    return CapacityQuestion(
+        bounds=bounds,
+        slos=slos,
+        unit=load.unit,
+        precision=load.precision,
+        confidence=load.confidence,
+        start=start,
+        low=load.low or _LOWEST[load.unit],
+        high=load.high or float("inf"),
+        max_requests=load.max_requests,
+        max_duration_s=load.max_duration_s,
+        required=start if required else None,
+    )
 
 
 def question_of(result: CapacityResult, bounds: tuple[CapacityBound, ...]) -> CapacityQuestion | None:

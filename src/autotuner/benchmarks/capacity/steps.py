@@ -5,8 +5,9 @@ from math import inf
 
 from autotuner.benchmarks.capacity.question import CapacityQuestion
 from autotuner.capacity.level import LevelState
+from autotuner.capacity.level_result import LevelResult, failed
 from autotuner.capacity.observation import MeanValue, Observation, ShareCount
-from autotuner.capacity.search import METHOD, CapacitySearch, LevelResult, Limits, Missing
+from autotuner.capacity.search import METHOD, CapacitySearch, Limits, Missing
 from autotuner.study.capacity.level_test import LevelPlan
 from autotuner.study.capacity.result import CapacityLevel, CapacityResult, SearchRange
 from autotuner.study.workload import LoadUnit
@@ -67,9 +68,9 @@ class SearchSteps:
             self._search.client_limited = self._limited >= _LIMITED
         else:
             self._limited = 0
-            self._search.add(_result(level))
-            failed = level.decision.state in ("refuted", "saturated")
-            if failed and self._question.unit is LoadUnit.RATE and _in_flight(level) < _ALONE:
+            result = _result(level)
+            self._search.add(result)
+            if failed(result) and self._question.unit is LoadUnit.RATE and _in_flight(level) < _ALONE:
                 self._search.limits = replace(self._search.limits, low=max(level.load, self._search.limits.low))
 
     def result(self, scenario: str) -> CapacityResult:

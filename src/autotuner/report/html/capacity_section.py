@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from autotuner.report.analysis import compared
 from autotuner.report.html.charts import Chart, Line, Mark, legend, points_chart
 from autotuner.report.html.markup import Child, Html, element
-from autotuner.report.html.tables import cell, table
+from autotuner.report.html.tables import MOST_ROWS, cell, left_out_note, table
 from autotuner.report.numbers import metric_name, plain
 from autotuner.report.result import StudyResult
 from autotuner.study.capacity.result import CapacityLevel, CapacityResult, load_text
@@ -13,8 +13,6 @@ from autotuner.study.simulated import MARK
 from autotuner.study.trial import Trial
 from autotuner.study.workload import LoadUnit
 
-_MOST_ROWS = 200
-"""Rows shown; more are in the CSV export."""
 _FAR_OVER = 4.0
 """Multiple of an SLO's limit above which a level is not drawn, because it would flatten the others."""
 _UNITS = {LoadUnit.RATE: "requests/s", LoadUnit.CONCURRENCY: "requests in flight"}
@@ -32,14 +30,11 @@ def capacity_section(result: StudyResult) -> list[Child]:
     if not levels:
         return []
     parts: list[Child] = [*_curves(result)]
-    rows = [_row(*one) for one in levels[:_MOST_ROWS]]
+    rows = [_row(*one) for one in levels[:MOST_ROWS]]
     unit = _UNITS[levels[0][1].unit]
     heads = [f"load ({unit})" if head == "load" else head for head in _HEADS]
     parts.append(table("Levels of every capacity search", heads, rows, numbers=[3, *range(5, len(heads))]))
-    if len(levels) > _MOST_ROWS:
-        more = f"{len(levels) - _MOST_ROWS} more levels are in the CSV export."
-        parts.append(element("p", more, class_="small"))
-    return parts
+    return [*parts, *left_out_note(len(levels), "levels")]
 
 
 def _curves(result: StudyResult) -> Iterator[Html]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from autotuner.report.html.markup import Child, Html, element
-from autotuner.report.html.tables import cell, table
+from autotuner.report.html.tables import MOST_ROWS, cell, left_out_note, table
 from autotuner.report.result import StudyResult
 from autotuner.report.server_diagnosis import diagnosis
 from autotuner.study.measurement import Measurement
@@ -11,8 +11,6 @@ from autotuner.study.server_metrics import GaugeStats
 from autotuner.study.simulated import MARK
 from autotuner.study.trial import Trial
 
-_MOST_ROWS = 200
-"""Rows shown; more are in the CSV export."""
 _HEADS = (
     "trial", "configuration", "load", "running", "waiting", "KV cache", "prefix cache hits", "preemptions",
     "draft tokens accepted", "what it explains",
@@ -24,7 +22,7 @@ def server_section(result: StudyResult) -> list[Child]:
     windows = [(t, m) for t in result.trials for m in t.measurements if m.server is not None and m.server.samples]
     if not windows:
         return []
-    rows = [_cells(trial, measured) for trial, measured in windows[:_MOST_ROWS]]
+    rows = [_cells(trial, measured) for trial, measured in windows[:MOST_ROWS]]
     shown = [i for i in range(len(_HEADS)) if any(row[i] != "-" for row in rows)]
     note = (
         "From the servers' own Prometheus metrics during each window: means, with maxima in parentheses; preemptions "
@@ -34,10 +32,7 @@ def server_section(result: StudyResult) -> list[Child]:
     body = [_row(row, shown) for row in rows]
     numbers = [index for index, i in enumerate(shown) if 3 <= i < len(_HEADS) - 1]
     parts.append(table("Server metrics of every window", [_HEADS[i] for i in shown], body, numbers=numbers))
-    if len(windows) > _MOST_ROWS:
-        more = f"{len(windows) - _MOST_ROWS} more windows are in the CSV export."
-        parts.append(element("p", more, class_="small"))
-    return parts
+    return [*parts, *left_out_note(len(windows), "windows")]
 
 
 def _cells(trial: Trial, measured: Measurement) -> tuple[str, ...]:

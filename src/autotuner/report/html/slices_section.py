@@ -1,15 +1,13 @@
 """The report's section on the parts of each window: kinds of requests, stages of a load."""
 
 from autotuner.report.html.markup import Child, Html, element
-from autotuner.report.html.tables import cell, table
+from autotuner.report.html.tables import MOST_ROWS, cell, left_out_note, table
 from autotuner.report.numbers import UNSURE, with_unit
 from autotuner.report.result import StudyResult
 from autotuner.study.measurement import Measurement, Slice
 from autotuner.study.simulated import MARK
 from autotuner.study.trial import Trial
 
-_MOST_ROWS = 200
-"""Rows shown; more are in the CSV export."""
 _METRICS = ("ttft", "tpot", "e2e_latency")
 _HEADS = (
     "trial", "configuration", "load", "part", "requests", "failed", "TTFT p50 / p99", "TPOT p50 / p99",
@@ -22,11 +20,9 @@ def slices_section(result: StudyResult) -> list[Child]:
     found = [(t, m, part) for t in result.trials for m in t.measurements for part in m.slices]
     if not found:
         return []
-    rows = [_row(*row) for row in found[:_MOST_ROWS]]
-    parts: list[Child] = [table("Parts of every window", _HEADS, rows, numbers=range(4, len(_HEADS)))]
-    if len(found) > _MOST_ROWS:
-        parts.append(element("p", f"{len(found) - _MOST_ROWS} more are in the CSV export.", class_="small"))
-    return parts
+    rows = [_row(*row) for row in found[:MOST_ROWS]]
+    parts = table("Parts of every window", _HEADS, rows, numbers=range(4, len(_HEADS)))
+    return [parts, *left_out_note(len(found))]
 
 
 def _row(trial: Trial, measured: Measurement, part: Slice) -> Html:

@@ -4,6 +4,22 @@ from collections.abc import Sequence
 
 from autotuner.report.html.markup import Child, Html, element
 
+MOST_ROWS = 200
+"""Rows of a table with a row per window; more are in the CSV export."""
+
+
+def left_out_note(total: int, what: str = "") -> list[Child]:
+    """Where the rows beyond the first :data:`MOST_ROWS` are; empty if there are none.
+
+    Args:
+        total: Number of rows.
+        what: What a row is, in the plural.
+    """
+    if total <= MOST_ROWS:
+        return []
+    more = f"more {what}".strip()
+    return [element("p", f"{total - MOST_ROWS} {more} are in the CSV export.", class_="small")]
+
 
 def cell(content: Child, *, number: bool = False) -> Html:
     """A cell of a table's body."""

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from autotuner.errors import did_you_mean
 from autotuner.invalid_value import InvalidValueError
+from autotuner.study.text.options import check_names, whole_number
 from autotuner.study.workload import Documents, Scenario
 
 OPTIONS = ("documents",)
@@ -36,10 +36,7 @@ def parse_documents(text: str, options: Mapping[str, Any]) -> Scenario:
     match = _FORM.fullmatch(text.strip())
     if match is None:
         raise InvalidValueError("not a scenario", remedy=_REMEDY)
-    for name in options:
-        if name not in OPTIONS:
-            remedy = did_you_mean(name, list(OPTIONS))
-            raise InvalidValueError(f'{text[0].upper()}(..) has no option "{name}"', remedy=remedy)
+    check_names(f"{text[0].upper()}(..)", options, OPTIONS)
     lengths = [_length(digits) for digits in match.groups() if digits is not None]
     documents = Documents(
         count=_count(options.get("documents", 1)),
@@ -63,14 +60,15 @@ def long_documents(value: Mapping[Any, Any]) -> Scenario:
 
 
 def _length(digits: str) -> int:
-    if not 1 <= int(digits) <= _LONGEST:
+    length = whole_number(digits, _LONGEST)
+    if length is None:
         raise InvalidValueError(f"a length must be from 1 to {_LONGEST} tokens", remedy=_REMEDY)
-    return int(digits)
+    return length
 
 
 def _count(value: Any) -> int:
-    whole = re.fullmatch(r"[0-9]{1,6}", str(value)) is not None and not isinstance(value, bool)
-    if not whole or not 1 <= int(value) <= _MOST:
+    count = whole_number(value, _MOST)
+    if count is None:
         why = f"documents must be a whole number from 1 to {_MOST}"
         raise InvalidValueError(why, remedy="write e.g. E(512) documents=8")
-    return int(value)
+    return count

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from autotuner.errors import did_you_mean
 from autotuner.invalid_value import InvalidValueError
+from autotuner.study.text.options import check_names, whole_number
 from autotuner.study.workload import Images, Scenario, TokenLengths
 
 OPTIONS = ("input", "output")
@@ -38,9 +38,7 @@ def parse_images(text: str, options: Mapping[str, Any]) -> Scenario:
     match = _FORM.fullmatch(text.strip())
     if match is None:
         raise InvalidValueError("not a scenario", remedy=_REMEDY)
-    for name in options:
-        if name not in OPTIONS:
-            raise InvalidValueError(f'I(..) has no option "{name}"', remedy=did_you_mean(name, list(OPTIONS)))
+    check_names("I(..)", options, OPTIONS)
     width, height = (_within(digits, _LARGEST, "a side of an image", "pixels") for digits in match.groups()[:2])
     count = _within(match[3] or "1", _MOST, "the number of images", "")
     tokens = {
@@ -67,7 +65,7 @@ def _text(images: Images, tokens: Mapping[str, int]) -> str:
 
 
 def _within(value: Any, most: int, what: str, unit: str) -> int:
-    whole = re.fullmatch(r"[0-9]{1,9}", str(value)) is not None and not isinstance(value, bool)
-    if not whole or not 1 <= int(value) <= most:
+    number = whole_number(value, most)
+    if number is None:
         raise InvalidValueError(f"{what} must be from 1 to {most} {unit}".rstrip(), remedy=_REMEDY)
-    return int(value)
+    return number

@@ -1,8 +1,10 @@
 """Options behind a scenario: ``D(128,48) prefixes=50 prefix_tokens=1000``."""
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
+from typing import Any
 
+from autotuner.errors import did_you_mean
 from autotuner.invalid_value import InvalidValueError
 
 _OPTION = re.compile(r"\s+([A-Za-z_]+)\s*=\s*(\S+)$")
@@ -29,3 +31,18 @@ def split_options(text: str, names: Container[str] | None = None) -> tuple[str, 
         found[name] = value
         rest = rest[: match.start()]
     return rest.strip(), found
+
+
+def check_names(scenario: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Raises ``ValueError`` for an option that a kind of scenario, such as ``I(..)``, does not have."""
+    for name in given:
+        if name not in known:
+            remedy = did_you_mean(name, list(known))
+            raise InvalidValueError(f'{scenario} has no option "{name}"', remedy=remedy)
+
+
+def whole_number(value: Any, most: int) -> int | None:
+    """A whole number from 1 to ``most``, as written or as a number; None for anything else."""
+    if isinstance(value, bool) or re.fullmatch(r"[0-9]{1,9}", str(value)) is None:
+        return None
+    return int(value) if 1 <= int(value) <= most else None

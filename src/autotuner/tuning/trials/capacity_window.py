@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from autotuner.benchmarks.capacity.run import CapacityQuestion, CapacityRun, Place
+from autotuner.benchmarks.capacity.question import question_about
+from autotuner.benchmarks.capacity.run import CapacityRun, Place
 from autotuner.capacity.bounds import bounds_of, limits_of
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
@@ -14,8 +15,6 @@ from autotuner.study.measurement import Measurement
 from autotuner.study.metric import CAPACITY_METRICS, PER_GPU
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import CapacityLoad, LoadUnit, Scenario
-
-_LOWEST = {LoadUnit.RATE: 0.0, LoadUnit.CONCURRENCY: 1.0}
 
 
 @dataclass(frozen=True)
@@ -62,25 +61,14 @@ async def measure_capacity(
         endpoint: The server.
         labels: Study, trial and owner.
         folder: Folder for request records.
-        prefix: Begin of the names of the record files.
+        prefix: Prefix of the names of the record files.
 
     Raises:
         TrialFailedError: If a level cannot be measured.
     """
     first = start.load if start.load is None else min(max(start.load, load.low or 0.0), load.high or float("inf"))
-    question = CapacityQuestion(
-        bounds=bounds_of(limits_of(spec.slos), spec.min_success_rate),
-        slos=spec.slos,
-        unit=load.unit,
-        precision=load.precision,
-        confidence=load.confidence,
-        start=first,
-        low=load.low or _LOWEST[load.unit],
-        high=load.high or float("inf"),
-        max_requests=load.max_requests,
-        max_duration_s=load.max_duration_s,
-        required=first if start.required else None,
-    )
+    bounds = bounds_of(limits_of(spec.slos), spec.min_success_rate)
+    question = question_about(load, bounds, spec.slos, first, required=start.required)
     place = Place(labels, folder, prefix, endpoint.headers)
     return await CapacityRun(windows, endpoint, spec.workload, scenario, question, place).measure()
 
