@@ -137,8 +137,9 @@ async def _open(spec: WorkerSpec, load: Load, window: Window, factory: RequestFa
     await asyncio.sleep(max(0.0, (opens - monotonic_ns()) / 1e9))
     if spec.level is not None:
         await turned_over(spec, load)
-    if spec.stages:  # each request belongs to the stage in which it is due, so the window keeps exactly to the schedule
-        await window.run(opens, exact_s=spec.duration_s)
+    if spec.level is None or spec.stages:
+        # every window of a rate has the same arrivals, and each request belongs to the stage in which it is due
+        await window.run(opens, on_schedule=True)
     else:
         await window.run()
 
@@ -153,7 +154,7 @@ async def _replay(spec: WorkerSpec, load: Load, window: Window, factory: ReplayF
     opens = monotonic_ns() + _START_DELAY_NS + round(max(0.0, -at_s[0]) * 1e9)
     load.start_open([opens + round(at * 1e9) for at in at_s])
     await asyncio.sleep(max(0.0, (opens - monotonic_ns()) / 1e9))
-    await window.run(opens, exact_s=spec.duration_s)
+    await window.run(opens, on_schedule=True)
 
 
 def busiest_second(at_s: Sequence[float]) -> int:

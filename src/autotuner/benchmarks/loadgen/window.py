@@ -67,6 +67,8 @@ class Window:
         self._observed = Observations()
         self._full = asyncio.Event()
         self._total_s = spec.duration_s
+        self._due_s = spec.duration_s
+        """When the window ends or is extended, in seconds after the opening."""
 
     def ended(self, request: Request) -> None:
         """Counts a request that has ended."""
@@ -81,12 +83,13 @@ class Window:
             self.end_ns = monotonic_ns()
             self._full.set()
 
-    async def run(self, begin_ns: int | None = None, *, exact_s: float | None = None) -> None:
+    async def run(self, begin_ns: int | None = None, *, on_schedule: bool = False) -> None:
         """Opens the window, waits for its end, closes it.
 
         Args:
             begin_ns: When it began, if that is not now.
-            exact_s: Its length by its schedule, in seconds, if its end is to be exact too.
+            on_schedule: Whether it ends when it is due, not when this process wakes up: the number of scheduled
+                arrivals in it then does not depend on how late that is.
         """
         opened_epoch = time()
         cpu = process_time()
@@ -101,8 +104,8 @@ class Window:
                 for work in (self._sample_lag(), self._report_progress(chunks), self._sample_chunks(chunks))
             ]
             begin = await self._wait_for_end()
-            exact_end = None if exact_s is None else self._opened_ns + round(exact_s * 1e9)
-            self.end_ns = self.end_ns or exact_end or monotonic_ns()
+            due_ns = self._opened_ns + round(self._due_s * 1e9)
+            self.end_ns = self.end_ns or (due_ns if on_schedule else monotonic_ns())
             self.cpu_cores = (process_time() - cpu) / (max(1, self.end_ns - self._opened_ns) / 1e9)
             for watcher in watchers:
                 watcher.cancel()
@@ -117,10 +120,9 @@ class Window:
             self._watch.open()
             await self._watch.wait(self.goal.longest)
             return 0.0
-        due = self._spec.duration_s
         while True:
             try:
-                async with asyncio.timeout(due - self._now()):
+                async with asyncio.timeout(self._due_s - self._now()):
                     await self._full.wait()
                 return 0.0
             except TimeoutError:
@@ -137,7 +139,7 @@ class Window:
             if begin is not None:
                 return begin
             self._total_s = self.goal.longest
-            due = min(self.goal.longest, due + self.goal.step)
+            self._due_s = min(self.goal.longest, self._due_s + self.goal.step)
 
     def _at(self, moment_ns: int) -> float:
         return (moment_ns - self._opened_ns) / 1e9

@@ -62,12 +62,21 @@ async def test_compilation_at_the_start_does_not_decide_the_window(tmp_path: Pat
 
 
 async def test_overloaded_window_is_not_extended(tmp_path: Path) -> None:
-    behavior = Behavior(ttft_s=0.05, itl_s=0.0, slots=1)
-    level = RequestRate(rate=60.0, arrivals=Arrivals.CONSTANT)
+    behavior = Behavior(ttft_s=0.15, itl_s=0.0, slots=1)
+    # 20 arrivals, the last of them 71 ms before the end and the next one exactly at the end
+    level = RequestRate(rate=20.45, arrivals=Arrivals.CONSTANT)
     seen = await measured(tmp_path, behavior, level, duration_s=1.0, warmup_s=0.0)
     assert seen.overloaded
     assert not seen.steady
-    assert seen.window_s < 1.2
-    assert seen.arrived == 60
-    assert seen.distributions["ttft"].count == 60, "every request that arrived"
-    assert seen.warnings[0].startswith("overloaded: 60 requests")
+    assert seen.window_s == 1.0, "ends as scheduled, however late the process wakes up"
+    assert seen.arrived == 20
+    assert seen.distributions["ttft"].count == 20, "every request that arrived"
+    assert seen.warnings[0].startswith("overloaded: 20 requests")
+
+
+async def test_extended_window_of_a_rate_ends_as_scheduled(tmp_path: Path) -> None:
+    slow = Behavior(ttft_s=0.3, itl_s=0.0)
+    level = RequestRate(rate=20.45, arrivals=Arrivals.CONSTANT)
+    seen = await measured(tmp_path, slow, level, duration_s=0.4, max_duration_s=0.58, warmup_s=0.0)
+    assert seen.window_s == pytest.approx(0.58, abs=1e-8)
+    assert seen.arrived == 12, "the last one 33 ms before the end, the next one 16 ms after it"

@@ -300,9 +300,9 @@ class DividedWindow:
         """Waits for the window's opening, and runs it."""
         spec = self._spec
         opens = begin + self._plan.opens_ns
-        exact_s = None
-        if spec.replay is not None or spec.stages:
-            exact_s = spec.duration_s
+        changing = spec.replay is not None or bool(spec.stages)
+        on_schedule = spec.rate is not None and (changing or spec.level is None)
+        if on_schedule:
             self._load.hold_ns = opens
         await _until(opens)
         if spec.concurrency is not None:
@@ -317,7 +317,7 @@ class DividedWindow:
         while self._load.applied_ns < hold:  # noqa: ASYNC110 - the next report is due in some ms
             await asyncio.sleep(_POLL_S)
         asyncio.get_running_loop().call_soon(self._release)
-        await self._window.run(hold, exact_s=exact_s)
+        await self._window.run(hold, on_schedule=on_schedule)
 
     def _ramping(self) -> bool:
         return sum(request.ramp for request in self._load.ended) < (self._spec.concurrency or 0)
