@@ -74,8 +74,8 @@ class Pauses(FrozenModel):
 class Conversations(FrozenModel):
     """Turns that follow one another: each carries those before it, with the server's answers."""
 
-    turns: TokenLengths
-    """Number of turns of a conversation."""
+    turns: TokenLengths | None = None
+    """Number of turns of a conversation; None: as many as a dataset's row has."""
     think: Pauses = Pauses()
     later: TokenLengths | None = None
     """Length of the user's text from the second turn on; None: as in the first turn."""
@@ -100,7 +100,8 @@ class Scenario(FrozenModel):
     images: Images | None = None
     """Images beside the text of ``input`` tokens."""
     conversations: Conversations | None = None
-    """Several turns, whose first has the length ``input``; the load levels are :class:`Users`."""
+    """Several turns, whose first has the length ``input`` or which are those of a row of ``dataset``; the load levels
+    are :class:`Users`."""
     dataset: str | None = None
     """Path of a dataset file, resolved against the study file's folder."""
     trace: TracePart | None = None

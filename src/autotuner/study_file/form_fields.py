@@ -1,7 +1,7 @@
 """Parts of several sections of the study file: values, and domains of parameters."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
@@ -34,6 +34,16 @@ class TraceForm(FileForm):
     begin: float | str | None = Field(default=None, alias="from", description="Start of the range, e.g. 10m.")
     to: float | str | None = Field(default=None, description="End of the range, e.g. 40m.")
     sample: float | str | None = Field(default=None, description="Share of the requests, e.g. 10%.")
+
+
+class DatasetForm(FileForm):
+    """The long form of a dataset, for editors; :mod:`autotuner.study.text.datasets` reads it."""
+
+    dataset: str = Field(description="File of prompts or conversations.")
+    turns: Literal["all"] | None = Field(
+        default=None, description="all: send every turn of a row's conversation, with the server's own answers."
+    )
+    think: float | str | None = Field(default=None, description="Pause between turns, e.g. U(2s,8s); 0 by default.")
 
 
 class LengthsForm(FileForm):

@@ -20,11 +20,12 @@ from autotuner.study.text.forms import (
     parse_scenario,
     parse_share,
     parse_stages,
-    path_text,
 )
+from autotuner.study.text.options import path_text
 from autotuner.study.workload import Api, LoadUnit, RequestRate, Scenario, Stages
 from autotuner.study_file.endpoints import check_endpoint_scenarios, check_endpoint_settings, check_token_ids
 from autotuner.study_file.form_fields import (
+    DatasetForm,
     FileForm,
     FileValue,
     LengthsForm,
@@ -192,7 +193,7 @@ def _check_kinds(form: "WorkloadForm") -> None:
         raise InvalidValueError("has no load level", remedy="add concurrency, e.g. [1, 8], or rates")
 
 
-_ScenarioInput = str | TraceForm | LengthsForm | MixForm
+_ScenarioInput = str | TraceForm | DatasetForm | LengthsForm | MixForm
 _StagesInput = str | StagesForm | list[StageForm]
 
 

@@ -14,6 +14,7 @@ from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.parameters.parameter import Choices, Domain
 from autotuner.study.parameters.portable import is_portable
 from autotuner.study.spec import SearchSpec, StudySpec
+from autotuner.study.text.datasets import dataset_text
 from autotuner.study.text.stages import PREFIX as STAGES
 from autotuner.study.text.traces import trace_text
 from autotuner.study.workload import (
@@ -135,7 +136,7 @@ def _capacity(level: CapacityLoad) -> dict[str, Any]:
 def _scenario(scenario: Scenario) -> str:
     if scenario.trace:
         return trace_text(scenario.trace)
-    return f"dataset:{scenario.dataset}" if scenario.dataset else scenario.text
+    return dataset_text(scenario.dataset, scenario.conversations) if scenario.dataset else scenario.text
 
 
 def _rate(level: RequestRate) -> dict[str, Any]:

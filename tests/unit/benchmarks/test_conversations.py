@@ -1,5 +1,7 @@
 """Windows of conversations: users take turns with the server's real answers, and the results tell turns apart."""
 
+import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,53 @@ async def test_a_failed_turn_ends_its_conversation(tmp_path: Path) -> None:
     for (user, number, turn), error in seats.items():
         if error is not None:
             assert (user, number, turn + 1) not in seats
+
+
+def chats(folder: Path, count: int) -> str:
+    """A file of conversations of 1 to 3 turns, whose answers have 2 tokens each."""
+    file = folder / "chats.jsonl"
+    rows = []
+    for number in range(count):
+        turns = [f"question {number}.{turn}" for turn in range(1 + number % 3)]
+        messages = [m for t in turns for m in ({"role": "user", "content": t}, {"role": "assistant", "content": "old"})]
+        rows.append({"messages": messages, "output_tokens": 2})
+    file.write_text("\n".join(map(json.dumps, rows)))
+    return f"dataset:{file} turns=all think=U(1ms,3ms)"
+
+
+async def test_recorded_conversations_are_answered_anew_and_never_sent_twice(tmp_path: Path) -> None:
+    scenario = parse_scenario(chats(tmp_path, 60))
+    seen = []
+    logged = []
+    async with mock_openai(Behavior(ttft_s=0.001, itl_s=0.0)) as server:
+        benchmark = NativeBenchmark(NativeSettings.model_validate({"limits": CALM_LIMITS}))
+        endpoint = UrlEndpoint(server.url)
+        for number, requests in enumerate((20, 20, 140)):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            window = make_window(
+                folder,
+                Users(count=2),
+                scenario=scenario,
+                warmup_s=0.0,
+                requests=requests,
+                duration_s=20.0,
+                min_requests=0,
+            )
+            seen.append(await benchmark.measure(endpoint, window))
+            logged.append(len(server.log))
+    assert all(found.failed == 0 for found in seen)
+    assert {part.label for part in seen[0].slices} == {"first turns", "later turns"}
+    bodies = [request.body for request in server.log]
+    firsts = [body["messages"][0]["content"] if len(body["messages"]) == 1 else None for body in bodies]
+    early = [first for first in firsts[: logged[1]] if first]
+    assert len(set(early)) == len(early), "no row comes twice as long as there are others"
+    assert len(set(filter(None, firsts))) == 60
+    assert {body["max_tokens"] for body in bodies} <= {1, 2}
+    for messages in (body["messages"] for body in bodies):
+        assert [m["role"] for m in messages] == ["user", "assistant"] * (len(messages) // 2) + ["user"]
+        assert all(m["content"] != "old" for m in messages), "answers are the server's own"
+        asked = [m["content"].split(".") for m in messages[::2]]
+        assert all(a[0] == b[0] and int(a[1]) + 1 == int(b[1]) for a, b in pairwise(asked))
+    repeated = [any("sent to this server before" in warning for warning in found.warnings) for found in seen]
+    assert repeated == [False, False, True]

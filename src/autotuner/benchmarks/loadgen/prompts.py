@@ -5,7 +5,7 @@ Nearly every tokenizer splits text at words, so these prompts have the same numb
 a prefix cache cannot serve any of them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
@@ -151,6 +151,10 @@ class RequestFactory:
                 self._drawn += 1
             self._drawn += 1
         return self._make(index, output_share)
+
+    def rows_used(self, requests: Iterable[Request]) -> int:
+        """Rows of a dataset up to the last one that was sent, if these are all requests."""
+        return 1 + max((request.index for request in requests if request.sent_ns), default=-1)
 
     def skip(self) -> None:
         """Draws a request that another process sends."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from autotuner.benchmarks.loadgen.calibration_probe import probe_calibration
+from autotuner.benchmarks.loadgen.conversations.recorded_turns import RecordedTurnFactory
 from autotuner.benchmarks.loadgen.conversations.turns import TurnFactory
 from autotuner.benchmarks.loadgen.endpoints.document_prompts import DocumentFactory
 from autotuner.benchmarks.loadgen.endpoints.image_prompts import ImageFactory
@@ -43,7 +44,8 @@ def request_factory(spec: WorkerSpec, calibrations: Sequence[Calibration], host:
     if spec.parts:
         return MixFactory(spec, calibrations, host)
     if spec.conversations is not None:
-        return TurnFactory(spec, calibrations[0], host)
+        kind = TurnFactory if spec.rows is None else RecordedTurnFactory
+        return kind(spec, calibrations[0], host)
     if spec.documents is not None:
         return DocumentFactory(spec, calibrations[0], host)
     if spec.images is not None:

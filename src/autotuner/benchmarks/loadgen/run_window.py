@@ -195,11 +195,6 @@ def batches(requests: list[Request]) -> Iterator[list[Request]]:
         yield batch
 
 
-def rows_used(requests: Sequence[Request]) -> int:
-    """Rows of a dataset up to the last one that was sent."""
-    return 1 + max((r.index for r in requests if r.sent_ns), default=-1)
-
-
 def count_tokens(requests: Sequence[Request], count: Callable[[str], int]) -> None:
     """Counts the tokens of answers for which the server reports none."""
     for request in requests:
@@ -276,5 +271,5 @@ def _result(
         "scheduled_in_window": load.scheduled_between(window.begin_ns, window.end_ns),
         "calibrations": calibration_lines(calibrations),
         "prompts": factory.units.kind,
-        "rows_used": 0 if spec.rows is None else rows_used(load.ended),
+        "rows_used": 0 if spec.rows is None else factory.rows_used(load.ended),
     }

@@ -88,7 +88,8 @@ class Pauses:
 class Conversations:
     """Shape of conversations; see :class:`autotuner.study.conversations.Conversations`."""
 
-    turns: Lengths
+    turns: Lengths | None
+    """None: those of the spec's rows."""
     think: Pauses
     later: Lengths | None = None
     """Length of the user's text from the second turn on; None: as in the first turn."""
@@ -174,7 +175,7 @@ class WorkerSpec:
     users: int | None = None
     """Users who hold one conversation after the other."""
     conversations: Conversations | None = None
-    """What ``users`` send; lengths are those of ``input`` and ``output``."""
+    """What ``users`` send; lengths are those of ``input`` and ``output``, or turns those of ``rows``."""
     arrivals: str = "poisson"
     burstiness: float = 1.0
     stages: tuple[tuple[float, float, float], ...] = ()
@@ -215,7 +216,7 @@ class WorkerSpec:
     """Kinds of requests in a mix, instead of ``input`` and ``output``."""
     rows: tuple[Mapping[str, Any], ...] | None = None
     """Rows of a dataset in sending order, instead of ``input`` and ``output``. ``reused`` marks a row whose prompt this
-    server has already received."""
+    server has already received. Of a conversation, a row has ``turns``, each with its ``messages``."""
     replay: Replay | None = None
     """Requests of a trace, instead of ``input`` and ``output``; ``rate`` is then the mean rate in the window, which is
     neither extended nor cut."""
@@ -271,7 +272,7 @@ class WorkerSpec:
         if raw.get("conversations"):
             found = raw["conversations"]
             raw["conversations"] = Conversations(
-                turns=Lengths(**found["turns"]),
+                turns=Lengths(**found["turns"]) if found["turns"] else None,
                 think=Pauses(**found["think"]),
                 later=Lengths(**found["later"]) if found["later"] else None,
             )

@@ -49,8 +49,10 @@ def input_checks(workload: Workload) -> list[Check]:
     checks = []
     if workload.tokenizer:
         checks.append(_check(f"tokenizer {workload.tokenizer}", workload.tokenizer, tokenizer_text))
-    for path in dict.fromkeys(s.dataset for s in workload.scenarios if s.dataset):
-        checks.append(_dataset_check(path, counted=workload.tokenizer is not None))  # noqa: PERF401
+    found = ((part.dataset, part.conversations is not None) for s in workload.scenarios for part in s.parts)
+    for path, turns in dict.fromkeys(found):
+        if path:
+            checks.append(_dataset_check(path, turns=turns, counted=workload.tokenizer is not None))
     for part in dict.fromkeys(s.trace for s in workload.scenarios if s.trace):
         checks.append(_trace_check(part))  # noqa: PERF401
     return checks
@@ -64,10 +66,10 @@ def _check(name: str, path: str, read: Callable[[str], object]) -> Check:
     return Check.ok(name)
 
 
-def _dataset_check(path: str, *, counted: bool) -> Check:
+def _dataset_check(path: str, *, turns: bool, counted: bool) -> Check:
     name = f"dataset {path}"
     try:
-        found = read_dataset(path)
+        found = read_dataset(path, turns=turns)
     except UsageError as error:
         return _failed(name, error)
     if found.estimated and not counted:
@@ -77,7 +79,7 @@ def _dataset_check(path: str, *, counted: bool) -> Check:
     if found.notes:
         remedy = "set fields that every request needs in workload.extra_body" if found.unsent else ""
         return Check.warn(name, "; ".join(found.notes), remedy=remedy)
-    return Check.ok(name, f"{len(found.rows)} rows")
+    return Check.ok(name, f"{len(found.rows)} {'conversations' if turns else 'rows'}")
 
 
 def _trace_check(part: TracePart) -> Check:

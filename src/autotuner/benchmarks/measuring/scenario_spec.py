@@ -89,10 +89,9 @@ def _documents(found: study.Documents | None) -> Documents | None:
 def _conversations(conversations: study.Conversations | None) -> Conversations | None:
     if conversations is None:
         return None
-    turns = conversations.turns
     think = conversations.think
     return Conversations(
-        turns=Lengths(turns.kind, turns.a, turns.b),
+        turns=_lengths(conversations.turns),
         think=Pauses(think.kind, think.a, think.b),
         later=_lengths(conversations.later),
     )

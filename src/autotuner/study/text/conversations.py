@@ -9,6 +9,8 @@ from autotuner.study.base import number_text
 from autotuner.study.workload import Conversations, Pauses, TokenLengths
 
 OPTIONS = ("turns", "think", "later")
+ALL = "all"
+"""Number of turns of a recorded conversation: all that its row has."""
 _MOST_TURNS = 1000
 _LONGEST = 100_000_000
 _SPREAD = re.compile(r"([NU])\s*\(\s*([^,()]+?)\s*,\s*([^,()]+?)\s*\)", re.IGNORECASE)
@@ -25,7 +27,8 @@ def conversations_text(conversations: Conversations | None) -> str:
     think = conversations.think
     pauses = "" if think == Pauses() else f" think={_pauses_text(think)}"
     later = "" if conversations.later is None else f" later={_lengths_text(conversations.later)}"
-    return f" turns={_lengths_text(conversations.turns)}{pauses}{later}"
+    turns = ALL if conversations.turns is None else _lengths_text(conversations.turns)
+    return f" turns={turns}{pauses}{later}"
 
 
 def made_conversations(options: Mapping[str, Any], duration: ParseDuration) -> Conversations | None:
@@ -48,6 +51,18 @@ def made_conversations(options: Mapping[str, Any], duration: ParseDuration) -> C
         think=_pauses(options.get("think", 0), duration),
         later=None if later is None else _lengths("later", later, _LONGEST),
     )
+
+
+def recorded_conversations(options: Mapping[str, Any], duration: ParseDuration) -> Conversations | None:
+    """As :func:`made_conversations`, for the conversations of a dataset."""
+    if not options:
+        return None
+    if options.get("turns") != ALL:
+        why = (
+            "a conversation of a dataset has the turns of its row" if "turns" in options else "conversations need turns"
+        )
+        raise InvalidValueError(why, remedy=f"write turns={ALL}")
+    return Conversations(think=_pauses(options.get("think", 0), duration))
 
 
 def _lengths(name: str, value: Any, most: int) -> TokenLengths:

@@ -17,12 +17,12 @@ from autotuner.invalid_value import InvalidValueError
 from autotuner.plain_text import shortened
 from autotuner.study.metric import METRICS, STATISTICS, Direction, Metric, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
+from autotuner.study.text import datasets, mixes
 from autotuner.study.text import documents as document_forms
 from autotuner.study.text import images as image_forms
-from autotuner.study.text import mixes
 from autotuner.study.text import prefixes as prefix_forms
 from autotuner.study.text import stages as stage_forms
-from autotuner.study.text.options import split_options
+from autotuner.study.text.options import path_text, split_options
 from autotuner.study.text.traces import PREFIX, long_form, made_part, split_trace, trace_text
 from autotuner.study.workload import (
     Arrivals,
@@ -96,13 +96,6 @@ def _whole(digits: str) -> int:
     return -(10**18) if digits.startswith("-") else 10**18
 
 
-def path_text(path: str) -> str:
-    """A file's path or a Hub ID, rejected if it is longer than file systems allow."""
-    if len(path.encode(errors="replace")) > 4095 or any(len(p.encode(errors="replace")) > 255 for p in path.split("/")):
-        raise InvalidValueError("longer than a path can be", remedy="correct the path")
-    return path
-
-
 _PAIR = r"\(\s*(-?[0-9]+)\s*,\s*(-?[0-9]+)\s*\)"
 _FIXED = re.compile(rf"D\s*{_PAIR}", re.IGNORECASE)
 _SPREAD = re.compile(rf"([NU])\s*{_PAIR}(?:\s*/\s*{_PAIR})?", re.IGNORECASE)
@@ -116,12 +109,8 @@ _GRAMMAR = (
 def parse_scenario(text: str) -> Scenario:
     """A scenario in genai-bench's grammar; lengths in tokens."""
     bare = text.strip()
-    if bare.startswith("dataset:"):
-        file = bare.removeprefix("dataset:").strip()
-        if not file:
-            raise InvalidValueError("names no file", remedy="write dataset:FILE")
-        path_text(file)
-        return Scenario(text=f"dataset:{file}", dataset=file)
+    if bare.startswith(datasets.PREFIX):
+        return datasets.parse_dataset(bare.removeprefix(datasets.PREFIX), parse_duration)
     if bare.startswith(PREFIX):
         return _trace(split_trace(bare))
     if bare.startswith(mixes.PREFIX):
@@ -152,6 +141,8 @@ def parse_long_scenario(value: Mapping[Any, Any]) -> Scenario:
         return document_forms.long_documents(value)
     if image_forms.is_images(value.get(image_forms.LENGTHS)):
         return image_forms.long_images(value)
+    if datasets.KEY in value:
+        return datasets.long_dataset(value, parse_duration)
     if value.keys() & {prefix_forms.LENGTHS, *prefix_forms.OPTIONS}:
         lengths, options = prefix_forms.long_form(value)
         return prefix_forms.with_options(_synthetic(lengths.strip()), options, parse_duration)

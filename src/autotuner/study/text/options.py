@@ -46,3 +46,10 @@ def whole_number(value: Any, most: int) -> int | None:
     if isinstance(value, bool) or re.fullmatch(r"[0-9]{1,9}", str(value)) is None:
         return None
     return int(value) if 1 <= int(value) <= most else None
+
+
+def path_text(path: str) -> str:
+    """A file's path or a Hub ID, rejected if it is longer than file systems allow."""
+    if len(path.encode(errors="replace")) > 4095 or any(len(p.encode(errors="replace")) > 255 for p in path.split("/")):
+        raise InvalidValueError("longer than a path can be", remedy="correct the path")
+    return path

@@ -4,8 +4,10 @@ How many turns a conversation has, their lengths and the pauses between them fol
 number of the conversation, not from when the server answers. Every configuration thus faces the same conversations.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import orjson
 
@@ -30,10 +32,14 @@ class Conversation:
     """Place among the user's conversations, from 0."""
     turns: int
     choices: Random
-    text: Random
+    text: Random = field(default_factory=Random)
+    recorded: Sequence[Mapping[str, Any]] = ()
+    """Its turns in a dataset; empty for a synthetic one."""
+    reused: bool = False
+    """Whether this server has received it before."""
     turn: int = 0
     """The next turn, from 0."""
-    messages: list[dict[str, str]] = field(default_factory=list)
+    messages: list[Mapping[str, Any]] = field(default_factory=list)
     tokens: int = 0
     """Prompt tokens that the turns so far add to the next prompt."""
 
@@ -42,27 +48,32 @@ class Conversation:
         """Whether all turns have been sent."""
         return self.turn >= self.turns
 
+    def end(self) -> None:
+        """Leaves the remaining turns out."""
+        self.turns = self.turn
+
 
 class TurnFactory(RequestFactory):
-    """Requests of conversations. Arguments as for :class:`RequestFactory`."""
+    """Requests of synthetic conversations. Arguments as for :class:`RequestFactory`."""
 
     def __init__(self, spec: WorkerSpec, calibration: Calibration, host: str) -> None:
         super().__init__(spec, calibration, host)
-        if spec.conversations is None or spec.input is None or spec.output is None:
+        if spec.conversations is None:
             raise ValueError("the spec has no conversations")
         self._conversations: Conversations = spec.conversations
-        self._input = spec.input
-        self._output = spec.output
         self._words = PromptText(Random(0), self.units)
 
     def begin(self, user: int, number: int) -> Conversation:
         """A new conversation of a user."""
         spec = self._spec
+        turns = self._conversations.turns
+        if turns is None:
+            raise ValueError("the spec has no number of turns")
         choices = Random(f"{spec.seed}:conversation:{user}:{number}")
         return Conversation(
             user=user,
             number=number,
-            turns=draw(self._conversations.turns, choices),
+            turns=draw(turns, choices),
             choices=choices,
             text=Random(f"{spec.seed}:prompts:{spec.salt}:{user}:{number}"),
         )
@@ -74,15 +85,21 @@ class TurnFactory(RequestFactory):
     def turn(self, conversation: Conversation, *, output_share: float = 1.0) -> Request:
         """The next turn; ``output_share`` as for :meth:`RequestFactory.next`."""
         spec = self._spec
+        if spec.input is None or spec.output is None:
+            raise ValueError("the spec has no token lengths")
         first = conversation.turn == 0
-        lengths = self._input if first else self._conversations.later or self._input
+        lengths = spec.input if first else self._conversations.later or spec.input
         length = draw(lengths, conversation.choices)
-        output = max(1, round(draw(self._output, conversation.choices) * output_share))
+        output = max(1, round(draw(spec.output, conversation.choices) * output_share))
         added = length + (spec.prefix_tokens if first else 0)
         prompt = self._words.make(self._words_for(length), conversation.text)
         conversation.messages.append({"role": "user", "content": prompt})
+        return self._request_of(conversation, conversation.tokens + added, output)
+
+    def _request_of(self, conversation: Conversation, asked_input: int, output: int) -> Request:
+        """The request for an answer to the messages so far, which makes up a turn."""
         body = orjson.dumps(self._body(output, conversation.messages, self._transcript(conversation)))
-        request = self._request(self._index, body, conversation.tokens + added, output, keep_text=True)
+        request = self._request(self._index, body, asked_input, output, reused=conversation.reused, keep_text=True)
         self._index += 1
         request.user = conversation.user
         request.conversation = conversation.number
@@ -103,4 +120,4 @@ class TurnFactory(RequestFactory):
 
     def _transcript(self, conversation: Conversation) -> str:
         """All turns as one text, for the completions API."""
-        return "\n".join(message["content"] for message in conversation.messages)
+        return "\n".join(str(message["content"]) for message in conversation.messages)

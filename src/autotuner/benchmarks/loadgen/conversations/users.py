@@ -55,7 +55,10 @@ class Users:
             self._load.call_later(begin, lambda user=user, share=share: self._send(user, share))  # type: ignore[misc]
 
     def _send(self, user: int, share: float = 1.0) -> None:
-        request = self._factory.turn(self._current[user], output_share=share)
+        conversation = self._current[user]
+        if conversation.over:  # the next one begins only now, so that its row of a dataset is not taken for nothing
+            conversation = self._current[user] = self._factory.begin(user, conversation.number + 1)
+        request = self._factory.turn(conversation, output_share=share)
         if user not in self._first:
             request.ramp = True
             self._first[user] = request
@@ -71,7 +74,6 @@ class Users:
             self._factory.answered(conversation, request)
         else:
             pause = max(pause, FAIL_PAUSE_S)
-        if request.error is not None or conversation.over:
-            self._current[request.user] = self._factory.begin(request.user, conversation.number + 1)
+            conversation.end()
         user = request.user
         self._load.call_later(pause, lambda: self._send(user))

@@ -37,7 +37,6 @@ from autotuner.benchmarks.loadgen.run_window import (
     count_tokens,
     prebuild,
     record_of,
-    rows_used,
 )
 from autotuner.benchmarks.loadgen.spec import WorkerSpec
 from autotuner.benchmarks.loadgen.tokens import counter
@@ -200,7 +199,7 @@ class ShareRun:
 
     def _result(self) -> Mapping[str, Any]:
         spec = self._spec
-        used = 0 if spec.rows is None else rows_used(self._load.ended)
+        used = 0 if spec.rows is None else self._factory.rows_used(self._load.ended)
         return {
             "kind": "share",
             "lags": self._lags,

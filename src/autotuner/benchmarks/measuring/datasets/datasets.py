@@ -1,7 +1,8 @@
 """Datasets of prompts in JSON lines or in one JSON array.
 
 Only an index of the file is kept in memory: a ShareGPT file of a gigabyte must not take several to open. For the rows,
-see :mod:`autotuner.benchmarks.measuring.datasets.dataset_rows`.
+see :mod:`autotuner.benchmarks.measuring.datasets.dataset_rows`, and ``conversation_rows`` beside it for those of which
+all turns are sent.
 """
 
 from array import array
@@ -17,6 +18,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from autotuner.benchmarks.measuring.datasets.conversation_rows import read_conversation
 from autotuner.benchmarks.measuring.datasets.dataset_rows import CHARACTERS_PER_TOKEN, FORMAT, Row, RowError, read_row
 from autotuner.benchmarks.measuring.datasets.json_rows import RawRow, RowFormError, is_array, raw_rows
 from autotuner.errors import Problem, UsageError
@@ -32,7 +34,8 @@ _COST_PER_TOKEN = 16
 
 
 class Rows(Sequence[Mapping[str, Any]]):
-    """A dataset's rows as they are sent: ``prompt`` or ``messages``, and ``max_tokens`` if the row has a length.
+    """A dataset's rows as they are sent: ``prompt`` or ``messages``, and ``max_tokens`` if the row has a length; or
+    ``turns``, each of which has ``messages`` and perhaps ``max_tokens``.
 
     Each access reads from the file.
     """
@@ -67,7 +70,7 @@ class Rows(Sequence[Mapping[str, Any]]):
             for index in indices:
                 file.seek(self._offsets[index])
                 try:
-                    row = read_row(orjson.loads(file.read(self._lengths[index])))
+                    row = self._source.read(orjson.loads(file.read(self._lengths[index])))
                 except ValueError:
                     row = None
                 if row is None:
@@ -83,7 +86,8 @@ class Dataset:
     costs: NDArray[np.int64]
     """Rough cost of each row for a server, in bytes of prompt."""
     duplicate_of: NDArray[np.int64]
-    """For each row, the first row with the same prompt, which is the row itself if there is no other."""
+    """For each row, the first row with the same prompt, which is the row itself if there is no other. The prompt of a
+    conversation is that of its first turn."""
     notes: tuple[str, ...] = ()
     """Remarks for readers of the measurement."""
     unsent: tuple[str, ...] = ()
@@ -97,8 +101,14 @@ class Dataset:
 @dataclass(frozen=True)
 class _Source:
     path: str
+    turns: bool
+    """Whether rows are conversations of which all turns are sent."""
     data: bytes | None = None
     """The content, if it cannot be read twice."""
+
+    def read(self, found: Any) -> Row | None:
+        """A row of the file; None if it is to be skipped. Raises :class:`RowError`."""
+        return read_conversation(found) if self.turns else read_row(found)
 
     @property
     def where(self) -> str:
@@ -113,8 +123,12 @@ class _Source:
             raise UsageError.at(self.where, f"cannot be read ({files.reason(error)})") from None
 
 
-def read_dataset(path: str) -> Dataset:
+def read_dataset(path: str, *, turns: bool = False) -> Dataset:
     """Opens and indexes a dataset, and checks every row.
+
+    Args:
+        path: The file.
+        turns: Whether rows are conversations of which all turns are sent.
 
     Raises:
         UsageError: The file cannot be read, has another format, or contains an invalid row, which is named.
@@ -131,14 +145,14 @@ def read_dataset(path: str) -> Dataset:
     except (OSError, RuntimeError) as error:  # RuntimeError: ~NAME of an unknown user
         raise UsageError(Problem.refused(where, error)) from None
     if found is not None and S_ISREG(found.st_mode):
-        return _of_file(path, found.st_ino, found.st_size, found.st_mtime_ns)
-    return _indexed(_Source(path, data))
+        return _of_file(path, turns, found.st_ino, found.st_size, found.st_mtime_ns)
+    return _indexed(_Source(path, turns, data))
 
 
 @lru_cache(maxsize=4)
-def _of_file(path: str, _inode: int, _size: int, _changed_ns: int) -> Dataset:
+def _of_file(path: str, turns: bool, _inode: int, _size: int, _changed_ns: int) -> Dataset:
     """Cached, because every window of a study opens the dataset again; a changed file is indexed anew."""
-    return _indexed(_Source(path))
+    return _indexed(_Source(path, turns))
 
 
 @dataclass
@@ -157,15 +171,16 @@ class _Index:
         if row is None:
             self.skipped += 1
             return
-        prompt = orjson.dumps((row.used.get("prompt"), row.used.get("messages")))
+        turns = row.used.get("turns", (row.used,))
+        prompts = [orjson.dumps((turn.get("prompt"), turn.get("messages"))) for turn in turns]
         self.offsets.append(raw.offset)
         self.lengths.append(len(raw.text))
-        output = row.used.get("max_tokens", 0)
-        self.costs.append(len(prompt) + _COST_PER_TOKEN * output)
-        self.outputs += output
-        self.with_output += output > 0
-        self.prints.append(hash(prompt))
-        self.estimated += row.answer is not None
+        outputs = row.outputs
+        self.costs.append(sum(map(len, prompts)) + _COST_PER_TOKEN * sum(outputs))
+        self.outputs += sum(outputs)
+        self.with_output += len(outputs)
+        self.prints.append(hash(prompts[0]))
+        self.estimated += row.estimated
         if row.unsent:
             self.unsent |= dict.fromkeys(row.unsent)
 
@@ -181,7 +196,7 @@ def _indexed(source: _Source) -> Dataset:
 
         try:
             for raw in raw_rows(file):
-                index.add(raw, _row(raw, where))
+                index.add(raw, _row(raw, where, source))
         except RowFormError as error:
             raise UsageError.at(where(error.number), str(error), remedy=FORMAT) from None
     if not index.offsets:
@@ -199,9 +214,9 @@ def _indexed(source: _Source) -> Dataset:
     )
 
 
-def _row(raw: RawRow, where: Callable[[int], str]) -> Row | None:
+def _row(raw: RawRow, where: Callable[[int], str], source: _Source) -> Row | None:
     try:
-        return read_row(orjson.loads(raw.text))
+        return source.read(orjson.loads(raw.text))
     except orjson.JSONDecodeError as error:
         raise UsageError.at(where(raw.number), f"not JSON: {error}", remedy=FORMAT) from None
     except RowError as error:

@@ -140,14 +140,17 @@ def _counted(rows: Iterable[Row], tokenizer_json: str) -> Iterator[Row]:
     """The rows with counted instead of estimated lengths."""
     count = counter(tokenizer_json)
     characters = tokens = 0
-    for number, row in enumerate(rows):
-        if row.answer is None:
-            yield row
-            continue
-        if number < _COUNTED:
-            length = count(row.answer)
-            characters += len(row.answer)
-            tokens += length
-        else:
-            length = round(len(row.answer) * tokens / max(1, characters))
-        yield Row({**row.used, "max_tokens": max(1, length)}, row.unsent, row.answer)
+    answers = 0
+
+    def length(answer: str) -> int:
+        nonlocal characters, tokens, answers
+        answers += 1
+        if answers > _COUNTED:
+            return round(len(answer) * tokens / max(1, characters))
+        found = count(answer)
+        characters += len(answer)
+        tokens += found
+        return found
+
+    for row in rows:
+        yield row.with_lengths(length) if row.estimated else row

@@ -11,7 +11,7 @@ from autotuner.benchmarks.measuring.datasets.datasets import ESTIMATED, Dataset,
 from autotuner.benchmarks.measuring.datasets.row_pool import Draw, RowPool, ServerRows
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
-from autotuner.study.workload import CapacityLoad, Concurrency, LoadLevel, Stages, TraceSpeed, Users, Workload
+from autotuner.study.workload import CapacityLoad, Concurrency, LoadLevel, Pauses, Stages, TraceSpeed, Users, Workload
 
 MOST_ROWS = 100_000
 FEWEST_ROWS = 1_000
@@ -54,10 +54,13 @@ class RowSupply:
         """Rows for a window whose scenario is a dataset. Raises ``UsageError`` if the file cannot be used."""
         path = window.scenario.dataset or ""
         workload = window.workload
-        dataset = read_dataset(path)
+        conversations = window.scenario.conversations
+        dataset = read_dataset(path, turns=conversations is not None)
         pool = self._pool(dataset, endpoint, window)
         server = self._server(endpoint, path)
-        wanted = rows_wanted(workload, window.level, drain_s, dataset.mean_output or DEFAULT_OUTPUT)
+        mean_output = dataset.mean_output or DEFAULT_OUTPUT
+        think = conversations.think if conversations else None
+        wanted = rows_wanted(workload, window.level, drain_s, mean_output, think)
         draw = pool.draw(server, wanted, reuse=workload.reuse_prompts, tokenizer_json=tokenizer_json)
         guess = dataset.estimated and tokenizer_json is None
         return Supply(draw.rows, (*dataset.notes, *([ESTIMATED] if guess else ())), pool, draw, server)
@@ -82,14 +85,19 @@ class RowSupply:
         return self._found.setdefault((endpoint.url, path), ServerRows())
 
 
-def rows_wanted(workload: Workload, level: LoadLevel, drain_s: float, mean_output: float) -> int:
-    """Upper bound of the rows that a window can use."""
+def rows_wanted(
+    workload: Workload, level: LoadLevel, drain_s: float, mean_output: float, think: Pauses | None = None
+) -> int:
+    """Upper bound of the rows that a window can use. ``think``: pauses between the turns of conversations."""
     span_s = workload.warmup_s + workload.longest_s + drain_s
-    if isinstance(level, TraceSpeed | CapacityLoad | Users):
+    fastest = _FASTEST_ANSWER_S + _FASTEST_TOKEN_S * (mean_output if workload.ignore_eos else 1.0)
+    if isinstance(level, TraceSpeed | CapacityLoad):
         raise TypeError(f"{level.text} sends no dataset")
     if isinstance(level, Concurrency):
-        fastest = _FASTEST_ANSWER_S + _FASTEST_TOKEN_S * (mean_output if workload.ignore_eos else 1.0)
         needed = level.in_flight * (2 + span_s / fastest)
+    elif isinstance(level, Users):  # a conversation may have a single turn
+        pause = 0.0 if think is None or think.kind == "normal" else think.a
+        needed = level.count * (2 + span_s / (fastest + pause))
     elif isinstance(level, Stages):
         ends = level.stages[0].begin * workload.warmup_s + level.stages[-1].end * drain_s
         needed = 1 + level.requests + ends
