@@ -49,6 +49,35 @@ async def test_users_take_turns(tmp_path: Path) -> None:
     assert all(m["content"] for m in longest), "answers are the server's own"
 
 
+@pytest.mark.parametrize("scenario", ["D(32,3) turns=3 later=16", "dataset:{} turns=all"])
+async def test_answers_in_one_piece_are_part_of_the_next_turn(tmp_path: Path, scenario: str) -> None:
+    found = parse_scenario(scenario.format(chat_file(tmp_path, 30)))
+    async with mock_openai(Behavior(ttft_s=0.001, itl_s=0.0)) as server:
+        benchmark = NativeBenchmark(NativeSettings.model_validate({"limits": CALM_LIMITS}))
+        window = make_window(
+            tmp_path,
+            Users(count=2),
+            scenario=found,
+            api="completions",
+            stream=False,
+            warmup_s=0.0,
+            requests=20,
+            duration_s=20.0,
+            min_requests=0,
+        )
+        seen = await benchmark.measure(UrlEndpoint(server.url), window)
+    assert seen.failed == 0
+    assert [part.distributions.keys() for part in seen.slices] == [{"e2e_latency"}] * 2
+    assert sum(part.requests for part in seen.slices) == seen.requests
+    prompts = {request.body["prompt"] for request in server.log}
+    longer = [prompt for prompt in prompts if prompt.count("\n") >= 2]
+    assert longer
+    for prompt in longer:
+        earlier, answer, _ = prompt.rsplit("\n", 2)
+        assert earlier in prompts
+        assert set(answer.split()) == {"x"}, "the server's own answer"
+
+
 async def test_a_failed_turn_ends_its_conversation(tmp_path: Path) -> None:
     behavior = Behavior(ttft_s=0.001, itl_s=0.0, fault=Fault.STATUS, fault_when=lambda number: number % 5 == 4)
     async with mock_openai(behavior) as server:
@@ -68,8 +97,8 @@ async def test_a_failed_turn_ends_its_conversation(tmp_path: Path) -> None:
             assert (user, number, turn + 1) not in seats
 
 
-def chats(folder: Path, count: int) -> str:
-    """A file of conversations of 1 to 3 turns, whose answers have 2 tokens each."""
+def chat_file(folder: Path, count: int) -> Path:
+    """Conversations of 1 to 3 turns, whose answers have 2 tokens each."""
     file = folder / "chats.jsonl"
     rows = []
     for number in range(count):
@@ -77,11 +106,11 @@ def chats(folder: Path, count: int) -> str:
         messages = [m for t in turns for m in ({"role": "user", "content": t}, {"role": "assistant", "content": "old"})]
         rows.append({"messages": messages, "output_tokens": 2})
     file.write_text("\n".join(map(json.dumps, rows)))
-    return f"dataset:{file} turns=all think=U(1ms,3ms)"
+    return file
 
 
 async def test_recorded_conversations_are_answered_anew_and_never_sent_twice(tmp_path: Path) -> None:
-    scenario = parse_scenario(chats(tmp_path, 60))
+    scenario = parse_scenario(f"dataset:{chat_file(tmp_path, 60)} turns=all think=U(1ms,3ms)")
     seen = []
     logged = []
     async with mock_openai(Behavior(ttft_s=0.001, itl_s=0.0)) as server:

@@ -167,6 +167,8 @@ WORKLOADS: list[tuple[dict[str, Any], str, str, Facts]] = [
     ({"scenarios": "D(8,8) turns=0", "concurrency": [], "users": 2}, "workload.scenarios", "D(8,8) turns=0", ("1000",)),
     ({"scenarios": "D(8,8) turns=2", "concurrency": [], "users": 2, "api": "completions", "token_ids": True},
      "workload", "{scenarios, concurrency, users, api, token_ids}", ("answers", "token_ids")),
+    ({"scenarios": "dataset:d turns=all", "concurrency": [], "users": 2, "api": "completions", "token_ids": True},
+     "workload", "{scenarios, concurrency, users, api, token_ids}", ("dataset:d turns=all", "token_ids")),
     ({"scenarios": "D(8,8) turns=2", "load": "capacity", "concurrency": []}, "workload",
      "{scenarios, concurrency, load}", ("concurrency",)),
     ({"stages": "2/s:10q"}, "workload.stages", "2/s:10q", ("stage 1", "2/s:10s")),
