@@ -1,8 +1,8 @@
-"""A runner for all tests, in two processes side by side and with coverage over both; ``make pytest`` calls it.
+"""A runner for all tests, in three processes side by side and with coverage over all; ``make pytest`` calls it.
 
-One half runs on a real Docker engine or Kubernetes node and mostly waits; the other half needs a core. Some pure tests
-run with the first half, so that both take about as long. The output of the first half is printed when it has ended.
-Both halves run to their end, even if tests fail.
+One part measures servers and follows the clock. One runs on a real Docker engine or Kubernetes node and mostly waits.
+The third is pure and needs a core; its low priority leaves the cores to the other two. The output of the first part
+appears at once, that of the others when they have ended. All run to their end, even if tests fail.
 """
 
 import os
@@ -10,69 +10,92 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parents[1]
 SELECTED = "not genai and not campaign"
 TARGETS = tuple(f"tests/integration/{target}" for target in ("docker", "kubernetes", "kueue", "ome"))
-"""Tests on a Docker engine or a node. They have lower priority, because the other half also measures."""
-BALANCE = ("tests/unit/report", "tests/unit/search", "tests/unit/simulator")
-"""Tests that take about four minutes of one core and do not depend on its speed."""
+PURE = tuple(
+    str(path.relative_to(ROOT))
+    for path in sorted(ROOT.glob("tests/unit/*"))
+    if path.name != "benchmarks" and (path.is_dir() or path.name.startswith("test_")) and path.name[0] != "_"
+)
+"""All unit tests except those of the benchmarks, which follow the clock."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Tests that run one after the other."""
+
+    name: str
+    title: str
+    options: Sequence[str]
+    nice: int
+
+    def start(self, output: IO[bytes] | None) -> subprocess.Popen[bytes]:
+        """Starts pytest. Each part has a cache and a coverage file of its own, because all write to theirs."""
+        command = [sys.executable, "-m", "pytest", "-m", SELECTED, "--cov", "--cov-report=", "--cov-fail-under=0"]
+        process = subprocess.Popen(
+            [*command, "-o", f"cache_dir=.pytest_cache/{self.name}", "--durations=25", *self.options],
+            cwd=ROOT,
+            env={**os.environ, "COVERAGE_FILE": str(ROOT / self.coverage_file)},
+            stdout=output,
+            stderr=None if output is None else subprocess.STDOUT,
+        )
+        os.setpriority(os.PRIO_PROCESS, process.pid, self.nice)
+        return process
+
+    @property
+    def coverage_file(self) -> str:
+        """Name of the file with this part's coverage."""
+        return f".coverage.{self.name}"
+
+
+PARTS = (
+    Part("measuring", "", [f"--ignore={path}" for path in (*TARGETS, *PURE)], 0),  # whatever the others do not name
+    Part("targets", "Tests on a Docker engine and a Kubernetes node:", TARGETS, 4),
+    Part("pure", "Tests that need no server:", PURE, 7),
+)
 
 
 def main() -> int:
-    """Returns the worst exit code of both halves and of the coverage report."""
+    """Returns the worst exit code of all parts and of the coverage report."""
     # A background job of a shell ignores SIGINT, and so would every tuner that a test interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    others = [f"--ignore={path}" for path in (*TARGETS, *BALANCE)]
-    with tempfile.TemporaryFile() as kept:
-        targets = subprocess.Popen(
-            pytest("targets", [*TARGETS, *BALANCE]),
-            cwd=ROOT,
-            env=environment("targets"),
-            stdout=kept,
-            stderr=subprocess.STDOUT,
-        )
-        os.setpriority(os.PRIO_PROCESS, targets.pid, 5)
+    with ExitStack() as stack:
+        outputs = [None, *(stack.enter_context(tempfile.TemporaryFile()) for _ in PARTS[1:])]
+        running = [part.start(output) for part, output in zip(PARTS, outputs, strict=True)]
+        waiting = deque(zip(PARTS, outputs, running, strict=True))
         try:
-            code = subprocess.run(pytest("others", others), cwd=ROOT, env=environment("others"), check=False).returncode
-            print("\nTests on a Docker engine and a Kubernetes node:", flush=True)
-            target_code = targets.wait()
+            while waiting:
+                show(*waiting[0])
+                waiting.popleft()
         finally:
-            if targets.poll() is None:
-                targets.send_signal(signal.SIGINT)
-                targets.wait()
-            kept.seek(0)
-            sys.stdout.buffer.write(kept.read())
-            sys.stdout.flush()
-    coverage("combine", "-q", ".coverage.targets", ".coverage.others")
+            for _, _, process in waiting:
+                process.send_signal(signal.SIGINT)
+            for rest in waiting:
+                show(*rest)
+    coverage("combine", "-q", *(part.coverage_file for part in PARTS))
     # Outside CI, tests of missing components are skipped, so less is covered.
     threshold = [] if os.environ.get("CI") == "true" else ["--fail-under=0"]
     coverage_code = coverage("report", "--skip-covered", *threshold)
-    return max(code, target_code, coverage_code)
+    # The code of a process that a signal ended is negative.
+    return max(*(abs(process.returncode) for process in running), coverage_code)
 
 
-def pytest(half: str, options: list[str]) -> list[str]:
-    """Returns the command of one half. Each has its own cache, because both write to it."""
-    cache = f"cache_dir=.pytest_cache/{half}"
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-m",
-        SELECTED,
-        "--cov",
-        "--cov-report=",
-        "--cov-fail-under=0",
-        "-o",
-        cache,
-    ]
-    return [*command, "--durations=25", *options]
-
-
-def environment(half: str) -> dict[str, str]:
-    """Returns an environment in which coverage data go into a file of this half."""
-    return {**os.environ, "COVERAGE_FILE": str(ROOT / f".coverage.{half}")}
+def show(part: Part, output: IO[bytes] | None, process: subprocess.Popen[bytes]) -> None:
+    """Waits for the end of a part, and prints the output that was kept."""
+    process.wait()
+    if output is not None:
+        print(f"\n{part.title}", flush=True)
+        output.seek(0)
+        sys.stdout.buffer.write(output.read())
+        sys.stdout.flush()
 
 
 def coverage(*words: str) -> int:

@@ -100,7 +100,7 @@ async def test_energy_per_token_and_stored_samples(tmp_path: Path) -> None:
         started_at=99.0,
     )
     async with Telemetry(Metered(), [gpu], tmp_path) as telemetry:
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while (found := telemetry.added_to(measured)).gpu_use is None:  # noqa: ASYNC110 - there is no event
                 await anyio.sleep(0.01)
     assert found.scalars["energy_per_token"] == pytest.approx(10 * 4 / 20)

@@ -116,12 +116,12 @@ async def test_wait_for_gpus_is_not_charged(loop: Any) -> None:
     """Another run holds the GPU for longer than a trial may take."""
     other = {"owner_id": "other", "study": "t", "trial": 0, "now": 1.0, "dead": ()}
     async with anyio.create_task_group() as tasks:
-        prepared = loop.prepared(loop.spec(trial_timeout_s=0.4), engine=GpuEngine(FakeEngineSettings()), gpus=1)
+        prepared = loop.prepared(loop.spec(trial_timeout_s=1.0), engine=GpuEngine(FakeEngineSettings()), gpus=1)
         await loop.trial(prepared)
         assert loop.store.leases.take(["gpu:GPU-fake-0"], **other)
 
         async def give_back() -> None:
-            await anyio.sleep(0.8)
+            await anyio.sleep(1.3)
             loop.store.leases.release("gpu:GPU-fake-0", "other")
 
         tasks.start_soon(give_back)
