@@ -190,8 +190,9 @@ def _best(view: StudyView, best: Row | None, spec: StudySpec) -> Text:
     if best is None:
         return Text("no configuration meets the SLOs yet" if view.finished() else "", style="dim")
     change = change_text(view, best, spec)
-    gain = f", {change} vs default" if change else ""
-    text = f"best so far ({spec.objectives[0].text}): trial {best.number}, {configuration_text(best)}{gain}"
+    gain = f" ({change} vs default)" if change else ""
+    # The end of a long line is cut off: the gain must not be there.
+    text = f"best so far ({spec.objectives[0].text}): trial {best.number}{gain}, {configuration_text(best)}"
     return Text(text, style="green")
 
 
