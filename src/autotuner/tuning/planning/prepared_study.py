@@ -238,13 +238,18 @@ async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
         missing_gpus=missing,
         hardware_assumed=assumed,
     )
+    _check(prepared)
+    return prepared
+
+
+def _check(prepared: Prepared) -> None:
+    """Raises :class:`UsageError` for what needs all plugins to be checked."""
     _check_fixed(prepared)
     _check_metrics(prepared)
     _check_values(prepared)
     _check_public(prepared)
     _check_some_valid(prepared)
     _check_something_to_try(prepared)
-    return prepared
 
 
 def _known(hardware: Hardware, values: Mapping[str, Value], spec: StudySpec) -> dict[str, Value]:
