@@ -128,7 +128,7 @@ def sent_hit_rate(part: Part, spec: WorkerSpec) -> float:
     cache = PrefixCache()
     numbers: dict[str, int] = {}
     hits = total = 0
-    for index in range(part.requests):  # there is no warm-up before them
+    for index in range(part.requests):  # prompts are numbered from the warm-up on, and this replay has none
         words = factory.prompt(index).split(" ")
         tokens = np.array([numbers.setdefault(word, len(numbers)) for word in words], dtype=np.uint32).tobytes()
         hits += cache.match(tokens)[1]

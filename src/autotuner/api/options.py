@@ -38,7 +38,8 @@ class ConnectionOptions(TypedDict, total=False):
     api_key_env: str | None
     """Environment variable that holds the API key."""
     headers: Mapping[str, str] | Sequence[str]
-    """Request headers, as a mapping or as ``Name: value`` strings; ``${NAME}`` is an environment variable."""
+    """Request headers, as a mapping or as ``Name: value`` strings; ``${VAR}`` is read from the
+    environment."""
     ca_file: str | None
     """Certificates to trust (PEM) instead of the system's."""
     insecure: bool

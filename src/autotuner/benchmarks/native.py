@@ -258,7 +258,7 @@ def _length_notes(window: Window, result: Mapping[str, Any]) -> tuple[str, ...]:
     generated = window.scenario.trace is None and window.scenario.dataset is None
     if not generated or not window.workload.tokenizer or result["prompts"] != "words":
         return ()
-    return ("the tokenizer has too few words of a single token: the lengths of prompts are approximate",)
+    return ("prompt lengths are approximate: too few words are single tokens in this tokenizer",)
 
 
 def _proxy_notes(access: Access) -> tuple[str, ...]:

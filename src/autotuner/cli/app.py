@@ -59,7 +59,7 @@ Seed = Annotated[int, typer.Option("--seed", help="Random seed for prompts, leng
 ApiKeyEnv = Annotated[str | None, typer.Option("--api-key-env", help="Environment variable that holds the API key.")]
 Headers = Annotated[
     list[str] | None,
-    typer.Option("--header", "-H", help="'Name: value' for every request; ${NAME} is an environment variable."),
+    typer.Option("--header", "-H", help="Request header 'Name: value'; ${VAR} is read from the environment."),
 ]
 
 

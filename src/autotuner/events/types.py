@@ -191,7 +191,7 @@ class TrialFinished(BaseEvent):
     verdict: Verdict | None = None
     """Feasibility and objective values; null if nothing was scored."""
     failure: FailureSummary | None = None
-    """Why there is no usable result; null if there is one."""
+    """Why the trial failed or is void; null if it is neither."""
     windows: tuple[WindowSummary, ...] = ()
     """The measured windows, in order."""
     slos: tuple[float | None, ...] = ()

@@ -2,7 +2,7 @@
 
 Requests with a common prefix, or of one session, belong to a family. A sample keeps or leaves out whole families, since
 requests chosen one by one would lose the other turns of their conversation, and with them most prefix hits. A prefix
-that very many requests share, such as a system prompt, is shared in any sample; it makes no family.
+that very many requests share, such as a system prompt, is shared in any sample and forms no family.
 """
 
 import math
@@ -50,7 +50,7 @@ class Part:
     whole: int
     """Requests of the range before sampling."""
     hit_rate: float
-    """Share of the prompt tokens in the range that an endless prefix cache, empty at first, would answer."""
+    """Share of the prompt tokens in the range that an unlimited prefix cache, empty at first, would serve."""
     whole_hit_rate: float
     """The same before sampling."""
 
@@ -95,7 +95,7 @@ def _taken(part: TracePart, trace: Trace) -> Part:
 
 
 def hit_rate(trace: Trace, which: Sequence[int]) -> float:
-    """Share of the prompt tokens of some requests, in order, that an endless prefix cache would answer."""
+    """Share of the prompt tokens of some requests, in order, that an unlimited prefix cache would serve."""
     cached: dict[int, int] = {}
     """Tokens of each block that are cached, by the block and all those before it; the last block of a prompt may be
     shorter than others."""
