@@ -78,6 +78,25 @@ async def test_answers_in_one_piece_are_part_of_the_next_turn(tmp_path: Path, sc
         assert set(answer.split()) == {"x"}, "the server's own answer"
 
 
+async def test_shared_prefixes_are_sent_before_the_first_turn(tmp_path: Path) -> None:
+    scenario = parse_scenario("D(32,40) prefixes=3 prefix_tokens=40 turns=2 later=16")
+    async with mock_openai(Behavior(ttft_s=0.001, itl_s=0.0)) as server:
+        benchmark = NativeBenchmark(NativeSettings.model_validate({"limits": CALM_LIMITS}))
+        window = make_window(
+            tmp_path, Users(count=2), scenario=scenario, warmup_s=0.0, requests=20, duration_s=20.0, min_requests=0
+        )
+        seen = await benchmark.measure(UrlEndpoint(server.url), window)
+    assert seen.failed == 0
+    assert not any("shared prefixes" in warning for warning in seen.warnings)
+    texts = [request.body["messages"][0]["content"] for request in server.log]
+    begun = next(n for n, request in enumerate(server.log) if request.body["max_tokens"] > 1)
+    primed = texts[begun - 3 : begun]
+    assert len(set(primed)) == 3
+    assert set(texts[begun:]) <= set(primed)
+    columns = read_records(tmp_path / "records.parquet").columns
+    assert set(columns["prefix"]) <= {0, 1, 2}
+
+
 async def test_a_failed_turn_ends_its_conversation(tmp_path: Path) -> None:
     behavior = Behavior(ttft_s=0.001, itl_s=0.0, fault=Fault.STATUS, fault_when=lambda number: number % 5 == 4)
     async with mock_openai(behavior) as server:

@@ -51,7 +51,12 @@ class PrefixFactory(RequestFactory):
         return request
 
     def _choose(self) -> None:
-        [self._rank] = self._choice.choices(self._ranks, cum_weights=self._weights)
+        self._rank = self.drawn(self._choice)
+
+    def drawn(self, rng: Random) -> int:
+        """The rank of a random prefix."""
+        [rank] = rng.choices(self._ranks, cum_weights=self._weights)
+        return rank
 
     def priming(self, rank: int) -> Request:
         """A request for a single token that brings a prefix into the server's cache."""

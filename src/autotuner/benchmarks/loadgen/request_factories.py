@@ -58,4 +58,5 @@ def request_factory(spec: WorkerSpec, calibrations: Sequence[Calibration], host:
 async def prime_prefixes(spec: WorkerSpec, factory: RequestFactory) -> list[int]:
     """Sends the shared prefixes of a window; see :func:`prime`. One number for each part of a mix that has some."""
     factories = factory.factories if isinstance(factory, MixFactory) else [factory]
-    return [await prime(spec, found) for found in factories if isinstance(found, PrefixFactory)]
+    prefixed = [found.prefixes if isinstance(found, TurnFactory) else found for found in factories]
+    return [await prime(spec, found) for found in prefixed if isinstance(found, PrefixFactory)]

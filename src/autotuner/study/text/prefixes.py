@@ -44,8 +44,6 @@ def with_options(scenario: Scenario, options: Mapping[str, Any], duration: Calla
     prefixes = _prefixes({name: value for name, value in options.items() if name in _PREFIX_OPTIONS})
     turns = {name: value for name, value in options.items() if name in conversation_forms.OPTIONS}
     conversations = conversation_forms.made_conversations(turns, duration)
-    if prefixes is not None and conversations is not None:
-        raise InvalidValueError("conversations have no shared prefixes", remedy="use workload.prefix_tokens instead")
     model = options.get("model")
     if model is not None and (not isinstance(model, str) or not model or len(model.split()) != 1):
         raise InvalidValueError("a model's name is text without spaces", remedy="write e.g. model=my-adapter")

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from autotuner.benchmarks.loadgen.http.request import Request
+from autotuner.benchmarks.loadgen.prefix_prompts import PrefixFactory
 from autotuner.benchmarks.loadgen.prompts import PromptText, RequestFactory, draw
 from autotuner.benchmarks.loadgen.spec import Calibration, Conversations, Pauses, WorkerSpec
 
@@ -42,6 +43,8 @@ class Conversation:
     messages: list[Mapping[str, Any]] = field(default_factory=list)
     tokens: int = 0
     """Prompt tokens that the turns so far add to the next prompt."""
+    prefix: int | None = None
+    """Rank of the shared prefix that it begins with; None if there is at most one."""
 
     @property
     def over(self) -> bool:
@@ -62,6 +65,8 @@ class TurnFactory(RequestFactory):
             raise ValueError("the spec has no conversations")
         self._conversations: Conversations = spec.conversations
         self._words = PromptText(Random(0), self.units)
+        self.prefixes = PrefixFactory(spec, calibration, host) if spec.prefixes else None
+        """The prefixes of which each conversation has one, if there are several."""
 
     def begin(self, user: int, number: int) -> Conversation:
         """A new conversation of a user."""
@@ -76,6 +81,7 @@ class TurnFactory(RequestFactory):
             turns=draw(turns, choices),
             choices=choices,
             text=Random(f"{spec.seed}:prompts:{spec.salt}:{user}:{number}"),
+            prefix=self.prefixes.drawn(Random(f"{spec.seed}:prefixes:{user}:{number}")) if self.prefixes else None,
         )
 
     def pause_s(self, conversation: Conversation) -> float:
@@ -98,12 +104,15 @@ class TurnFactory(RequestFactory):
 
     def _request_of(self, conversation: Conversation, asked_input: int, output: int) -> Request:
         """The request for an answer to the messages so far, which makes up a turn."""
-        body = orjson.dumps(self._body(output, conversation.messages, self._transcript(conversation)))
+        rank = conversation.prefix
+        prefix = None if self.prefixes is None or rank is None else self.prefixes.prefix(rank)
+        body = orjson.dumps(self._body(output, conversation.messages, self._transcript(conversation), prefix))
         request = self._request(self._index, body, asked_input, output, reused=conversation.reused, keep_text=True)
         self._index += 1
         request.user = conversation.user
         request.conversation = conversation.number
         request.turn = conversation.turn
+        request.prefix = rank
         conversation.turn += 1
         return request
 

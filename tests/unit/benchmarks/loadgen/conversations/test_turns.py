@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from autotuner.benchmarks.loadgen.conversations.turns import TurnFactory, pause_s
 from autotuner.benchmarks.loadgen.http.request import Request
-from autotuner.benchmarks.loadgen.spec import Calibration, Conversations, Lengths, Pauses, WorkerSpec
+from autotuner.benchmarks.loadgen.request_factories import request_factory
+from autotuner.benchmarks.loadgen.spec import Calibration, Conversations, Lengths, Pauses, Prefixes, WorkerSpec
 
 CALIBRATION = Calibration(((10, 10), (1000, 1000)))
 
@@ -84,6 +85,32 @@ def test_the_shape_does_not_depend_on_answers_and_salt(user: int, number: int, a
 def test_conversations_differ() -> None:
     firsts = {body(held(spec(), user, number)[0])["messages"][0]["content"] for user in range(4) for number in range(4)}
     assert len(firsts) == 16
+
+
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_all_turns_of_a_conversation_begin_with_its_prefix(api: str) -> None:
+    calibration = Calibration(((10, 10), (1000, 1000)), 40)
+    made = spec(prefixes=Prefixes(3, 1.0), prefix_tokens=40, api=api)
+    factory = request_factory(made, [calibration], "x")
+    assert isinstance(factory, TurnFactory)
+    assert factory.prefixes is not None
+    texts = [factory.prefixes.prefix(rank) for rank in range(3)]
+    ranks = set()
+    for number in range(20):
+        conversation = factory.begin(1, number)
+        ranks.add(conversation.prefix)
+        while not conversation.over:
+            request = factory.turn(conversation)
+            assert request.prefix == conversation.prefix is not None
+            if api == "chat":
+                assert body(request)["messages"][0] == {"role": "system", "content": texts[request.prefix]}
+            else:
+                assert body(request)["prompt"].startswith(texts[request.prefix])
+            if request.turn == 0:
+                assert request.asked_input >= 40 + 20
+            factory.answered(conversation, request)
+        assert factory.begin(1, number).prefix == conversation.prefix, "a prefix follows from user and number"
+    assert ranks == {0, 1, 2}
 
 
 @pytest.mark.parametrize(
