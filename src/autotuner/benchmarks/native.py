@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 from weakref import WeakKeyDictionary
@@ -11,7 +11,7 @@ from anyio.to_thread import run_sync
 from pydantic import BeforeValidator, Field
 
 from autotuner.benchmarks.loadgen.spec import AUTO, Calibration, LevelSpec, MetricsAsk, WorkerSpec, calibration_from
-from autotuner.benchmarks.measuring.datasets.row_supply import RowSupply, Supply
+from autotuner.benchmarks.measuring.datasets.row_supply import RowSupply, Supply, settle
 from autotuner.benchmarks.measuring.inputs import input_checks, tokenizer_text
 from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits, required_requests
@@ -90,17 +90,15 @@ class NativeBenchmark(Benchmark):
         """Measures one window through ``endpoint.client``; records go to ``window.folder / window.records_name``."""
         instance = self._instances.setdefault(endpoint, _ServerInstance())
         headers = self._headers(window)
-        supply = await run_sync(self._supply, endpoint, window) if window.scenario.dataset else None
+        supplies = await run_sync(self._supplies, endpoint, window)
         try:
             replayed = await run_sync(self._replayed, window)
-            spec = await run_sync(self._spec, endpoint, window, headers, instance, supply, replayed)
+            spec = await run_sync(self._spec, endpoint, window, headers, instance, supplies, replayed)
             output = await run_worker(endpoint.client, WORKER, spec.to_json(), window, endpoint.pids)
         except BaseException:
-            if supply is not None:
-                supply.settle_all()
+            settle(supplies)
             raise
-        if supply is not None:
-            supply.settle(output.result["rows_used"])
+        settle(supplies, output.result["rows_used"])
         result = output.result
         for scenario, found in zip(window.scenario.parts, result["calibrations"], strict=True):
             if found["points"]:
@@ -122,7 +120,7 @@ class NativeBenchmark(Benchmark):
             notes=(
                 *endpoint.client.caveats,
                 *_proxy_notes(endpoint.access),
-                *(supply.notes if supply else ()),
+                *(note for supply in supplies if supply for note in supply.notes),
                 *_replay_notes(replayed, result),
                 *_length_notes(window, result),
                 *priming_notes(window.scenario, result),
@@ -160,9 +158,9 @@ class NativeBenchmark(Benchmark):
             raise UsageError.at("workload.scenarios", "a trace is replayed at a speed", value=window.level.text)
         return replay_window(part, window.level.speed, window.workload, drain_s=self._settings.drain)
 
-    def _supply(self, endpoint: Endpoint, window: Window) -> Supply:
+    def _supplies(self, endpoint: Endpoint, window: Window) -> list[Supply | None]:
         tokenizer = window.workload.tokenizer
-        return self._rows.supply(
+        return self._rows.supplies(
             endpoint,
             window,
             drain_s=self._settings.drain,
@@ -175,7 +173,7 @@ class NativeBenchmark(Benchmark):
         window: Window,
         headers: Mapping[str, str],
         instance: _ServerInstance,
-        supply: Supply | None,
+        supplies: Sequence[Supply | None],
         replayed: ReplayWindow | None,
     ) -> WorkerSpec:
         workload = window.workload
@@ -194,6 +192,7 @@ class NativeBenchmark(Benchmark):
                 workload,
                 endpoint.model,
                 lambda part: self._calibrations.get(self._calibration_key(endpoint.model, window, part)),
+                [supply.rows if supply else None for supply in supplies],
             ),
             api=workload.api.value,
             stream=workload.streams,
@@ -210,7 +209,6 @@ class NativeBenchmark(Benchmark):
             salt=salt,
             prefix_salt="" if workload.reuse_prompts else instance.run_id,
             row_order=f"{workload.seed}:rows again",
-            rows=supply.rows if supply else None,
             replay=replayed.replay if replayed else None,
             token_ids=workload.token_ids and replayed is None,
             ignore_eos=workload.ignore_eos,
@@ -247,16 +245,18 @@ def _replay_notes(replayed: ReplayWindow | None, result: Mapping[str, Any]) -> t
 
 
 def _exact(window: Window, result: Mapping[str, Any]) -> bool:
-    scenario = window.scenario
-    generated = scenario.trace is None and scenario.dataset is None
     # The length of a later turn depends on answers, and on what a chat template adds to each message.
-    return generated and scenario.conversations is None and result["prompts"] != "words"
+    return _generated(window) and window.scenario.conversations is None and result["prompts"] != "words"
+
+
+def _generated(window: Window) -> bool:
+    """Whether prompts are made here, those of some part of a mix at least."""
+    return any(part.trace is None and part.dataset is None for part in window.scenario.parts)
 
 
 def _length_notes(window: Window, result: Mapping[str, Any]) -> tuple[str, ...]:
     """Remarks about prompts whose lengths are approximate although there is a tokenizer."""
-    generated = window.scenario.trace is None and window.scenario.dataset is None
-    if not generated or not window.workload.tokenizer or result["prompts"] != "words":
+    if not _generated(window) or not window.workload.tokenizer or result["prompts"] != "words":
         return ()
     return ("prompt lengths are approximate: too few words are single tokens in this tokenizer",)
 

@@ -29,7 +29,7 @@ def check_token_ids(api: Api, scenarios: Sequence[Scenario]) -> None:
     """Raises ``ValueError`` if prompts cannot be sent as token IDs."""
     if api is not Api.COMPLETIONS:
         raise InvalidValueError(f"api: {api.value} takes no token IDs", remedy="add api: completions")
-    datasets = [scenario.text for scenario in scenarios if scenario.dataset]
+    datasets = [part.text for scenario in scenarios for part in scenario.parts if part.dataset]
     if datasets:
         raise InvalidValueError(f"the prompts of {datasets[0]} are text", remedy="remove token_ids")
     if any(scenario.conversations for scenario in scenarios):

@@ -71,7 +71,9 @@ class MixPartForm(FileForm):
     """One kind of request in a mix."""
 
     weight: float | str = Field(default=1, description="Share of the requests, relative to the other weights.")
-    scenario: str | LengthsForm = Field(description="D(in,out), N(mean,std)/(mean,std) or U(..)/(..), with options.")
+    scenario: str | LengthsForm | DatasetForm = Field(
+        description="D(in,out), N(mean,std)/(mean,std) or U(..)/(..), with options; or dataset:FILE."
+    )
 
 
 class MixForm(FileForm):

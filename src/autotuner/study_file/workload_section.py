@@ -69,6 +69,9 @@ def _levels(form: WorkloadForm) -> tuple[LoadLevel, ...]:
 
 
 def _resolved(scenario: Scenario, resolved: Callable[[str], str]) -> Scenario:
+    if scenario.mix:
+        parts = (part.model_copy(update={"scenario": _resolved(part.scenario, resolved)}) for part in scenario.mix)
+        return scenario.model_copy(update={"mix": tuple(parts)})
     if scenario.dataset:
         return scenario.model_copy(update={"dataset": resolved(scenario.dataset)})
     if scenario.trace:
@@ -85,7 +88,8 @@ def check_prefix(workload: Workload, document: Document) -> None:
         workload: The study's workload.
         document: Takes the problem.
     """
-    datasets = [scenario.text for scenario in workload.scenarios if scenario.dataset or scenario.trace]
+    parts = [part for scenario in workload.scenarios for part in scenario.parts]
+    datasets = [part.text for part in parts if part.dataset or part.trace]
     if workload.prefix_tokens and datasets:
         document.fault(
             ("workload", "prefix_tokens"),
@@ -93,7 +97,7 @@ def check_prefix(workload: Workload, document: Document) -> None:
             value=str(workload.prefix_tokens),
             remedy="remove it, or put the prefix into the file",
         )
-    prefixed = [part.text for scenario in workload.scenarios for part in scenario.parts if part.prefixes]
+    prefixed = [part.text for part in parts if part.prefixes]
     if workload.prefix_tokens and prefixed:
         document.fault(
             ("workload", "prefix_tokens"),

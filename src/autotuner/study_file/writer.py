@@ -15,6 +15,7 @@ from autotuner.study.parameters.parameter import Choices, Domain
 from autotuner.study.parameters.portable import is_portable
 from autotuner.study.spec import SearchSpec, StudySpec
 from autotuner.study.text.datasets import dataset_text
+from autotuner.study.text.mixes import mix_text
 from autotuner.study.text.stages import PREFIX as STAGES
 from autotuner.study.text.traces import trace_text
 from autotuner.study.workload import (
@@ -134,6 +135,9 @@ def _capacity(level: CapacityLoad) -> dict[str, Any]:
 
 
 def _scenario(scenario: Scenario) -> str:
+    if scenario.mix:
+        parts = (p.scenario.model_copy(update={"text": _scenario(p.scenario)}) for p in scenario.mix)
+        return mix_text([p.model_copy(update={"scenario": own}) for p, own in zip(scenario.mix, parts, strict=True)])
     if scenario.trace:
         return trace_text(scenario.trace)
     return dataset_text(scenario.dataset, scenario.conversations) if scenario.dataset else scenario.text

@@ -105,7 +105,7 @@ class EnvironmentWatch:
         deployer = prepared.deployer
         plan = self._plan
         workload = prepared.spec.workload
-        for scenario in workload.scenarios:
+        for scenario in (part for whole in workload.scenarios for part in whole.parts):
             if scenario.dataset:
                 yield "dataset", Path(scenario.dataset)
             if scenario.trace:

@@ -1,5 +1,6 @@
 """Windows of mixes: the server receives every kind of request, for its own model, and the results tell them apart."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,27 @@ async def test_parts_reach_the_server_and_the_results(tmp_path: Path) -> None:
     assert sum(part.requests for part in again.slices) == again.requests
     assert seen.failed == again.failed == 0
     assert probes > 3, "both parts are calibrated, and three prefixes are sent ahead"
+
+
+async def test_the_rows_of_a_part_are_sent_once(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(json.dumps({"prompt": f"row {n}", "max_tokens": 4}) for n in range(100)))
+    mix = parse_scenario(f"mix:1 D(32,3) + 1 dataset:{file}")
+    async with mock_openai(Behavior(ttft_s=0.001, itl_s=0.0)) as server:
+        benchmark = NativeBenchmark(NativeSettings.model_validate({"limits": CALM_LIMITS}))
+        endpoint = UrlEndpoint(server.url)
+        for number in range(2):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            level = RequestRate(rate=200.0)
+            window = make_window(
+                folder, level, scenario=mix, warmup_s=0.0, requests=40, duration_s=20.0, min_requests=0, seed=3
+            )
+            seen = await benchmark.measure(endpoint, window)
+            assert seen.failed == 0
+            assert [part.label for part in seen.slices] == ["1 D(32,3)", f"1 dataset:{file}"]
+            assert all(part.requests > 5 for part in seen.slices)
+            assert not [warning for warning in seen.warnings if "on average" in warning or "before" in warning]
+    rows = [truth.text for truth in server.log if truth.text.startswith("row")]
+    assert len(rows) == len(set(rows)) > 20
+    assert {truth.body["max_tokens"] for truth in server.log if truth.text.startswith("row")} == {4}

@@ -17,6 +17,7 @@ from autotuner.study.workload import Arrivals, Concurrency, RequestRate
 from autotuner.study_file.default_name import default_name
 from autotuner.study_file.loader import LoadedStudy, parse_study
 from autotuner.study_file.located_document import MAX_DEPTH, MAX_VALUES, core_value, read_text
+from autotuner.study_file.writer import render_study
 
 BASE: dict[str, Any] = {
     "model": "m.gguf",
@@ -233,6 +234,12 @@ def test_paths_are_relative_to_the_file_only_if_they_exist() -> None:
         "/here/data.jsonl",
     )
     assert spec.workload.tokenizer == "org/name"
+    mix = load(
+        {**BASE, "workload": {**workload, "scenarios": "mix:D(8,8) + dataset:data.jsonl"}}, exists=there.__contains__
+    )
+    (scenario,) = mix.spec.workload.scenarios
+    assert (scenario.text, scenario.parts[1].dataset) == ("mix:1 D(8,8) + 1 dataset:data.jsonl", "/here/data.jsonl")
+    assert "1 dataset:/here/data.jsonl" in render_study(mix.spec)
 
 
 def test_no_secret_is_shown() -> None:

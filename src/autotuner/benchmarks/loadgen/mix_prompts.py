@@ -28,6 +28,8 @@ def part_specs(spec: WorkerSpec) -> list[WorkerSpec]:
             prefix_tokens=part.prefix_tokens,
             prefixes=part.prefixes,
             calibration=part.calibration,
+            rows=part.rows,
+            row_order=f"{spec.row_order} part {index}",
             seed=spec.seed + _SEED_STEP * index,
             salt=f"{spec.salt} part {index}",
             prefix_salt=f"{spec.prefix_salt} part {index}",

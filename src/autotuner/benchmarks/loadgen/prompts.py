@@ -5,7 +5,7 @@ Nearly every tokenizer splits text at words, so these prompts have the same numb
 a prefix cache cannot serve any of them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
@@ -128,6 +128,8 @@ class RequestFactory:
         self._head = _head(spec, host)
         self._templates: dict[int, tuple[bytes, bytes]] = {}
         self._rows = None if spec.rows is None else _cycled(spec.rows, spec.row_order)
+        self._taken = 0
+        """Rows that have been taken."""
         self._sent: set[int] = set()
         self._index = 0
         self._drawn = 0
@@ -152,13 +154,13 @@ class RequestFactory:
             self._drawn += 1
         return self._make(index, output_share)
 
-    def rows_used(self, requests: Iterable[Request]) -> int:
-        """Rows of a dataset up to the last one that was sent, if these are all requests."""
-        return 1 + max((request.index for request in requests if request.sent_ns), default=-1)
-
     def skip(self) -> None:
         """Draws a request that another process sends."""
         spec = self._spec
+        if self._rows is not None:
+            next(self._rows)
+            self._taken += 1
+            return
         if spec.input is None or spec.output is None:
             raise ValueError("the spec has neither token lengths nor dataset rows")
         words = self._words_for(draw(spec.input, self._lengths))
@@ -177,7 +179,9 @@ class RequestFactory:
             asked = int(row.get("max_tokens") or DEFAULT_OUTPUT)
             output = max(1, round(asked * output_share))
             body = orjson.dumps(self._body(output, row.get("messages"), row_prompt(row)))
-            return self._request(index, body, 0, output, reused=reused)
+            request = self._request(index, body, 0, output, reused=reused)
+            request.row = self._taken_row()
+            return request
         if spec.input is None or spec.output is None:
             raise ValueError("the spec has neither token lengths nor dataset rows")
         asked_input = draw(spec.input, self._lengths)
@@ -189,6 +193,11 @@ class RequestFactory:
         self._sent.add(key)
         body = first + text.encode() + last
         return self._request(index, body, asked_input + spec.prefix_tokens, output, reused=reused)
+
+    def _taken_row(self) -> int:
+        """The place among all rows of the one that has just been taken."""
+        self._taken += 1
+        return self._spec.share.index_of(self._taken - 1)
 
     def _words_for(self, asked_input: int) -> int:
         return words_for(self._calibration.points, asked_input + self._spec.prefix_tokens)

@@ -195,6 +195,15 @@ def batches(requests: list[Request]) -> Iterator[list[Request]]:
         yield batch
 
 
+def rows_used(spec: WorkerSpec, requests: Sequence[Request]) -> list[int]:
+    """Rows of a dataset up to the last one that was sent, of each part of a mix or of the only kind of requests."""
+    used = [0] * max(1, len(spec.parts))
+    for request in requests:
+        if request.row is not None and request.sent_ns:
+            used[request.part or 0] = max(used[request.part or 0], request.row + 1)
+    return used
+
+
 def count_tokens(requests: Sequence[Request], count: Callable[[str], int]) -> None:
     """Counts the tokens of answers for which the server reports none."""
     for request in requests:
@@ -271,5 +280,5 @@ def _result(
         "scheduled_in_window": load.scheduled_between(window.begin_ns, window.end_ns),
         "calibrations": calibration_lines(calibrations),
         "prompts": factory.units.kind,
-        "rows_used": 0 if spec.rows is None else factory.rows_used(load.ended),
+        "rows_used": rows_used(spec, load.ended),
     }

@@ -68,11 +68,13 @@ class Part:
 
     weight: float
     model: str
-    input: Lengths
-    output: Lengths
+    input: Lengths | None
+    output: Lengths | None
     prefix_tokens: int = 0
     prefixes: Prefixes | None = None
     calibration: Calibration | None = None
+    rows: tuple[Mapping[str, Any], ...] | None = None
+    """Not divided among processes: each skips the rows of the others."""
 
 
 @dataclass(frozen=True)

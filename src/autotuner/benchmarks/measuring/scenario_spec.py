@@ -1,6 +1,6 @@
 """Fields of the load generator's spec that describe a scenario."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from autotuner.benchmarks.loadgen.spec import (
@@ -19,7 +19,12 @@ from autotuner.study.workload import Scenario, SharedPrefixes, TokenLengths, Wor
 KnownCalibration = Callable[[Scenario], Calibration | None]
 
 
-def scenario_fields(scenario: Scenario, workload: Workload, model: str, known: KnownCalibration) -> dict[str, Any]:
+Rows = tuple[Mapping[str, Any], ...] | None
+
+
+def scenario_fields(
+    scenario: Scenario, workload: Workload, model: str, known: KnownCalibration, rows: Sequence[Rows]
+) -> dict[str, Any]:
     """Fields of a :class:`~autotuner.benchmarks.loadgen.spec.WorkerSpec`.
 
     Args:
@@ -27,11 +32,15 @@ def scenario_fields(scenario: Scenario, workload: Workload, model: str, known: K
         workload: The workload that it belongs to.
         model: Name of the served model.
         known: The calibration of a scenario that is not a mix, if it has been measured before.
+        rows: Rows of a dataset, for each part of a mix or for the only kind of requests.
     """
     if scenario.mix:
         return {
             "model": model,
-            "parts": tuple(_part(p.weight, p.scenario, workload, model, known) for p in scenario.mix),
+            "parts": tuple(
+                _part(p.weight, p.scenario, workload, model, known, own)
+                for p, own in zip(scenario.mix, rows, strict=True)
+            ),
         }
     return {
         "model": scenario.model or model,
@@ -43,6 +52,7 @@ def scenario_fields(scenario: Scenario, workload: Workload, model: str, known: K
         "documents": _documents(scenario.documents),
         "images": _images(scenario.images),
         "calibration": known(scenario),
+        "rows": rows[0],
     }
 
 
@@ -56,14 +66,17 @@ def priming_notes(scenario: Scenario, result: Mapping[str, Any]) -> tuple[str, .
     )
 
 
-def _part(weight: float, scenario: Scenario, workload: Workload, model: str, known: KnownCalibration) -> Part:
-    lengths = {"input": _lengths(scenario.input), "output": _lengths(scenario.output)}
-    if None in lengths.values():
+def _part(
+    weight: float, scenario: Scenario, workload: Workload, model: str, known: KnownCalibration, rows: Rows
+) -> Part:
+    if rows is None and (scenario.input is None or scenario.output is None):
         raise ValueError(f"{scenario.text} cannot be part of a mix")
     return Part(
         weight=weight,
         model=scenario.model or model,
-        **lengths,  # type: ignore[arg-type] # checked above
+        input=_lengths(scenario.input),
+        output=_lengths(scenario.output),
+        rows=rows,
         prefix_tokens=_prefix_tokens(scenario, workload),
         prefixes=_prefixes(scenario.prefixes),
         calibration=known(scenario),

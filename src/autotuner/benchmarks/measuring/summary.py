@@ -285,7 +285,8 @@ def _warnings(records: Records, population: Population) -> list[str]:
     warnings = _censored(population)
     if records.info.left_out_s:
         warnings.append(f"{records.info.left_out_s:.1f} s of load after the warm-up had not settled and are left out")
-    reported = [r.row for r in successes if r.row["input_tokens"] is not None]
+    # Nothing is known in advance about the prompts of a dataset, which may be part of a mix.
+    reported = [r.row for r in successes if r.row["input_tokens"] is not None and r.row["asked_input"]]
     asked = sum(row["asked_input"] for row in reported)
     actual = sum(row["input_tokens"] for row in reported)
     if asked and abs(actual / asked - 1) > _LENGTH_TOLERANCE:

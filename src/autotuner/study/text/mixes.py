@@ -11,6 +11,7 @@ from autotuner.study.workload import MixPart, Scenario
 PREFIX = "mix:"
 KEY = "mix"
 _WEIGHT = re.compile(r"([0-9.eE]+\s*%?)\s+(?=\S)")
+_PLUS = re.compile(r"\s\+\s")
 _KEYS = ("weight", "scenario")
 _REMEDY = "write e.g. mix: 70% D(128,48) + 30% D(2000,100)"
 _HEAVIEST = 1_000_000
@@ -36,7 +37,7 @@ def parse_mix(text: str, scenario: ParseScenario, weight: ParseWeight) -> Scenar
     Raises:
         ValueError: It is not a mix.
     """
-    return _mix([_part(term, scenario, weight) for term in re.split(r"\s+\+\s+", text.strip())])
+    return _mix([_part(term.strip(), scenario, weight) for term in _PLUS.split(text.strip())])
 
 
 def long_mix(value: Mapping[Any, Any], scenario: ParseScenario, weight: ParseWeight) -> Scenario:
@@ -71,8 +72,11 @@ def _long_part(part: Any, scenario: ParseScenario, weight: ParseWeight) -> MixPa
 def _made(weight: float, scenario: Scenario) -> MixPart:
     if not 0 < weight <= _HEAVIEST:
         raise InvalidValueError("a weight must be above 0 and at most 1000000", remedy=_REMEDY)
-    if scenario.input is None or scenario.images or scenario.conversations:
-        raise InvalidValueError(f"{scenario.text} cannot be part of a mix", remedy="use D(..), N(..) or U(..)")
+    if (scenario.input is None and scenario.dataset is None) or scenario.images or scenario.conversations:
+        remedy = "use D(..), N(..), U(..) or dataset:FILE"
+        raise InvalidValueError(f"{scenario.text} cannot be part of a mix", remedy=remedy)
+    if _PLUS.search(scenario.text):
+        raise InvalidValueError(f'{scenario.text} has a " + ", which separates the parts', remedy="rename the file")
     return MixPart(weight=weight, scenario=scenario)
 
 

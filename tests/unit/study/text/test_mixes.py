@@ -67,6 +67,10 @@ def test_forms_are_the_same() -> None:
     prefixed = {"lengths": "D(9,4)", "prefixes": 2, "prefix_tokens": 16}
     assert parse_long_scenario({"mix": [{"weight": "200%", "scenario": "D(8,4)"}, {"scenario": prefixed}]}) == short
     assert parse_long_scenario({"mix": ["2 D(8,4)", {"scenario": prefixed}]}) == short
+    file = parse_scenario("mix:2 D(8,4) + 1 dataset:my file.jsonl")
+    assert parse_scenario(file.text) == file
+    assert [part.dataset for part in file.parts] == [None, "my file.jsonl"]
+    assert parse_long_scenario({"mix": ["2 D(8,4)", {"scenario": {"dataset": "my file.jsonl"}}]}) == file
 
 
 def test_in_an_objective_and_an_slo() -> None:
@@ -86,7 +90,8 @@ def test_in_an_objective_and_an_slo() -> None:
         ("mix:1.2.3 D(8,4) + 2 D(9,4)", "share"),
         ("mix:-1 D(8,4) + 2 D(9,4)", "scenario"),
         ("mix:1 D(8,4) + 2", "scenario"),
-        ("mix:1 dataset:x + 2 D(8,4)", "dataset:x cannot be part"),
+        ("mix:1 dataset:x turns=all + 2 D(8,4)", "dataset:x turns=all cannot be part"),
+        ("mix:1 dataset: + 2 D(8,4)", "names no file"),
         ("mix:1 trace:x + 2 D(8,4)", "trace:x cannot be part"),
         ("mix:1 mix:D(8,4) + 2 D(9,4)", "2 to 1000 parts"),
         ("mix:1 D(8,4) + 2 D(9,4) modl=x", "model"),
@@ -106,6 +111,7 @@ def test_bad_text_is_refused(text: str, named: str) -> None:
         ({"mix": []}, "2 to 1000 parts"),
         ({"mix": 3}, "list"),
         ({"mix": [{"weight": 1}, "D(8,4)"]}, "scenario"),
+        ({"mix": ["D(8,4)", {"scenario": {"dataset": "a + b"}}]}, "rename"),
         ({"mix": [{"wght": 1, "scenario": "D(9,4)"}, "D(8,4)"]}, "weight"),
         ({"mix": [{"weight": True, "scenario": "D(9,4)"}, "D(8,4)"]}, "share"),
         ({"mix": [{"weight": 1, "scenario": 9}, "D(8,4)"]}, "scenario"),

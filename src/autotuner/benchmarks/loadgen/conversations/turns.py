@@ -36,6 +36,8 @@ class Conversation:
     text: Random = field(default_factory=Random)
     recorded: Sequence[Mapping[str, Any]] = ()
     """Its turns in a dataset; empty for a synthetic one."""
+    row: int | None = None
+    """Place of its row in a dataset."""
     reused: bool = False
     """Whether this server has received it before."""
     turn: int = 0
@@ -113,6 +115,7 @@ class TurnFactory(RequestFactory):
         request.conversation = conversation.number
         request.turn = conversation.turn
         request.prefix = rank
+        request.row = conversation.row
         conversation.turn += 1
         return request
 

@@ -37,6 +37,7 @@ class Request:
         "ramp",
         "retried",
         "reused",
+        "row",
         "scheduled_ns",
         "sent_ns",
         "texts",
@@ -71,6 +72,8 @@ class Request:
         self.retried = False
         self.reused = False
         """Whether this server has received the same prompt before."""
+        self.row: int | None = None
+        """Place of its row in a dataset; None without a dataset."""
         self.in_flight: int | None = None
         """Requests in flight when this one arrived, itself not counted; None where no level is tested."""
         self.part: int | None = None

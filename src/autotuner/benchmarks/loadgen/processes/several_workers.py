@@ -272,7 +272,7 @@ class DividedWindow:
                 "scheduled_in_window": sum(window.begin_ns <= at < window.end_ns for at in schedule),
                 **once,
                 "prompts": shares[0]["prompts"],
-                "rows_used": max(share["rows_used"] for share in shares),
+                "rows_used": [max(used) for used in zip(*(share["rows_used"] for share in shares), strict=True)],
                 "level": None if self._watch is None else self._watch.summary(),
             }
         )

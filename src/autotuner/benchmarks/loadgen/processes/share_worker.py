@@ -37,6 +37,7 @@ from autotuner.benchmarks.loadgen.run_window import (
     count_tokens,
     prebuild,
     record_of,
+    rows_used,
 )
 from autotuner.benchmarks.loadgen.spec import WorkerSpec
 from autotuner.benchmarks.loadgen.tokens import counter
@@ -199,12 +200,11 @@ class ShareRun:
 
     def _result(self) -> Mapping[str, Any]:
         spec = self._spec
-        used = 0 if spec.rows is None else self._factory.rows_used(self._load.ended)
         return {
             "kind": "share",
             "lags": self._lags,
             "cpu_s": self._cpu_s,
-            "rows_used": used,
+            "rows_used": rows_used(spec, self._load.ended),
             "prompts": self._factory.units.kind,
             "file_limit": self._load.connections.file_limit,
         }

@@ -46,7 +46,8 @@ def divided(spec: WorkerSpec, workers: int) -> list[WorkerSpec]:
             spec,
             rows=None if spec.rows is None else spec.rows[index::workers],
             replay=None if spec.replay is None else _part(spec.replay, index, workers),
-            row_order=f"{spec.row_order} {index}",
+            # The rows of a mix are not divided, so that all processes must repeat them in the same order.
+            row_order=spec.row_order if spec.parts else f"{spec.row_order} {index}",
             server_metrics=None,
             workers=1,
             share=Share(index, workers),
@@ -79,14 +80,19 @@ def _output_tokens(spec: WorkerSpec) -> float:
     """Mean output length."""
     if spec.replay is not None:
         return sum(spec.replay.outputs) / max(1, len(spec.replay.outputs))
-    if spec.rows:
-        return sum(map(_row_output, spec.rows)) / len(spec.rows)
     if spec.documents is not None:
         return 0.0
     if spec.parts:
         weights = [part.weight for part in spec.parts]
-        return sum(w * _mean(part.output) for w, part in zip(weights, spec.parts, strict=True)) / sum(weights)
-    return _mean(spec.output) if spec.output is not None else DEFAULT_OUTPUT
+        means = [_mean_of(part.output, part.rows) for part in spec.parts]
+        return sum(w * mean for w, mean in zip(weights, means, strict=True)) / sum(weights)
+    return _mean_of(spec.output, spec.rows)
+
+
+def _mean_of(output: Lengths | None, rows: Sequence[Mapping[str, Any]] | None) -> float:
+    if rows:
+        return sum(map(_row_output, rows)) / len(rows)
+    return _mean(output) if output is not None else DEFAULT_OUTPUT
 
 
 def _row_output(row: Mapping[str, Any]) -> int:

@@ -1,7 +1,7 @@
 """Dataset rows for the windows of a run, and which of them each server has received."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,7 +11,17 @@ from autotuner.benchmarks.measuring.datasets.datasets import ESTIMATED, Dataset,
 from autotuner.benchmarks.measuring.datasets.row_pool import Draw, RowPool, ServerRows
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
-from autotuner.study.workload import CapacityLoad, Concurrency, LoadLevel, Pauses, Stages, TraceSpeed, Users, Workload
+from autotuner.study.workload import (
+    CapacityLoad,
+    Concurrency,
+    LoadLevel,
+    Pauses,
+    Scenario,
+    Stages,
+    TraceSpeed,
+    Users,
+    Workload,
+)
 
 MOST_ROWS = 100_000
 FEWEST_ROWS = 1_000
@@ -36,9 +46,19 @@ class Supply:
         """Ends the window, which has sent the first ``used`` rows."""
         self._pool.settle(self._draw, self._server, used)
 
-    def settle_all(self) -> None:
-        """Ends a window that failed, so that any of its rows may have been sent."""
-        self.settle(len(self.rows))
+
+def settle(supplies: Sequence[Supply | None], used: Sequence[int] | None = None) -> None:
+    """Ends a window.
+
+    Args:
+        supplies: Of each part.
+        used: Rows that each part has sent; None if the window failed, so that any may have been sent.
+    """
+    for index, supply in enumerate(supplies):
+        if supply is not None and used is not None:
+            supply.settle(used[index])
+        elif supply is not None:
+            supply.settle(len(supply.rows))
 
 
 class RowSupply:
@@ -50,17 +70,49 @@ class RowSupply:
         self._launched: WeakKeyDictionary[Endpoint, dict[str, ServerRows]] = WeakKeyDictionary()
         self._found: dict[tuple[str, str], ServerRows] = {}
 
-    def supply(self, endpoint: Endpoint, window: Window, *, drain_s: float, tokenizer_json: str | None) -> Supply:
-        """Rows for a window whose scenario is a dataset. Raises ``UsageError`` if the file cannot be used."""
-        path = window.scenario.dataset or ""
+    def supplies(
+        self, endpoint: Endpoint, window: Window, *, drain_s: float, tokenizer_json: str | None
+    ) -> list[Supply | None]:
+        """Rows for the scenario of a window, or for each part of a mix; None for what is not a dataset.
+
+        Raises:
+            UsageError: A file cannot be used.
+        """
+        mix = window.scenario.mix
+        weights = [part.weight for part in mix] or [1.0]
+        found: list[Supply | None] = []
+        try:
+            for scenario, weight in zip(window.scenario.parts, weights, strict=True):
+                share = weight / sum(weights)
+                found.append(self._supply(endpoint, window, scenario, share, drain_s, tokenizer_json))
+        except BaseException:
+            settle(found)
+            raise
+        return found
+
+    def _supply(
+        self,
+        endpoint: Endpoint,
+        window: Window,
+        scenario: Scenario,
+        share: float,
+        drain_s: float,
+        tokenizer_json: str | None,
+    ) -> Supply | None:
+        if scenario.dataset is None:
+            return None
+        path = scenario.dataset
         workload = window.workload
-        conversations = window.scenario.conversations
+        conversations = scenario.conversations
         dataset = read_dataset(path, turns=conversations is not None)
         pool = self._pool(dataset, endpoint, window)
         server = self._server(endpoint, path)
-        mean_output = dataset.mean_output or DEFAULT_OUTPUT
+        # The answers of other parts may be short.
+        mean_output = (dataset.mean_output or DEFAULT_OUTPUT) if share == 1 else 1.0
         think = conversations.think if conversations else None
         wanted = rows_wanted(workload, window.level, drain_s, mean_output, think)
+        if share < 1:
+            wanted = min(wanted, FEWEST_ROWS + round(2 * share * wanted))
         draw = pool.draw(server, wanted, reuse=workload.reuse_prompts, tokenizer_json=tokenizer_json)
         guess = dataset.estimated and tokenizer_json is None
         return Supply(draw.rows, (*dataset.notes, *([ESTIMATED] if guess else ())), pool, draw, server)

@@ -1,5 +1,6 @@
 """Requests of a dataset's conversations: turns from the rows, answers from the server."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from autotuner.benchmarks.loadgen.conversations.recorded_turns import RecordedTu
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.prompts import DEFAULT_OUTPUT
 from autotuner.benchmarks.loadgen.request_factories import request_factory
+from autotuner.benchmarks.loadgen.run_window import rows_used
 from autotuner.benchmarks.loadgen.spec import Calibration, Conversations, Pauses, Share, WorkerSpec
 
 
@@ -25,18 +27,18 @@ def row(name: str, lengths: list[int | None]) -> dict[str, Any]:
 ROWS = (row("a", [3, None]), row("b", [4]) | {"reused": True}, row("c", [5, 6, 7]))
 
 
+SPEC = WorkerSpec(
+    url="http://x",
+    model="m",
+    users=2,
+    conversations=Conversations(None, Pauses("uniform", 0.5, 2.0)),
+    rows=ROWS,
+    row_order="again",
+)
+
+
 def made(**changes: Any) -> RecordedTurnFactory:
-    spec = WorkerSpec(
-        **{
-            "url": "http://x",
-            "model": "m",
-            "users": 2,
-            "conversations": Conversations(None, Pauses("uniform", 0.5, 2.0)),
-            "rows": ROWS,
-            "row_order": "again",
-            **changes,
-        }
-    )
+    spec = replace(SPEC, **changes)
     found = request_factory(WorkerSpec.from_json(spec.to_json()), [Calibration()], "x")
     assert isinstance(found, RecordedTurnFactory)
     return found
@@ -90,7 +92,7 @@ def test_conversations_begin_in_the_order_of_the_rows_whoever_holds_them(users: 
         assert [body(r)["messages"][0] for r in left] == [body(r)["messages"][0] for r in right]
         assert [r.asked_output for r in left] == [r.asked_output for r in right]
         assert left[0].reused == (number >= len(ROWS) or number == 1)
-    assert one.rows_used(requests) == len(users)
+    assert rows_used(SPEC, requests) == [len(users)]
 
 
 def test_pauses_follow_from_the_row() -> None:
@@ -109,7 +111,7 @@ def test_shares_hold_the_rows_of_one_process() -> None:
         assert own.recorded == wanted.recorded
         assert factory.pause_s(own) == whole.pause_s(wanted)
         request = factory.turn(own)
-        assert factory.rows_used([request]) == 0, "it has not been sent"
+        assert rows_used(SPEC, [request]) == [0], "it has not been sent"
         request.sent_ns = 1
-        used.append(factory.rows_used([request]))
+        used += rows_used(SPEC, [request])
     assert used == [1, 2, 3]

@@ -11,6 +11,7 @@ from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.processes.several_workers import Plan
 from autotuner.benchmarks.loadgen.processes.shares import dealt, divided, workers_for
 from autotuner.benchmarks.loadgen.request_factories import calibrated, given_calibrations, request_factory
+from autotuner.benchmarks.loadgen.run_window import rows_used
 from autotuner.benchmarks.loadgen.spec import (
     AUTO,
     Calibration,
@@ -81,6 +82,21 @@ def test_a_mix_is_divided_whichever_kind_a_request_is(one: Lengths, other: Lengt
     assert [r.part for r in made(divided(known, workers)[-1], 3)] == [
         r.part for r in made(known, 3 * workers)[workers - 1 :: workers]
     ]
+
+
+@given(st.integers(1, 5), st.integers(1, 9), st.integers(1, 25))
+def test_the_rows_of_a_mix_are_divided(workers: int, rows: int, count: int) -> None:
+    prompts = tuple({"prompt": f"question {n}", "max_tokens": 4} for n in range(rows))
+    parts = (Part(1, "m", Lengths("fixed", 9), Lengths("fixed", 2)), Part(2, "m", None, None, rows=prompts))
+    spec = calibrated(spec_of(input=None, output=None, parts=parts, row_order="o"), [Calibration()] * 2)
+    alone = made(spec, count)
+    assert merged(spec, workers, count) == [(r.index, r.payload, r.reused) for r in alone]
+    taken = [r.row for r in alone if r.part == 1]
+    assert taken == list(range(len(taken)))
+    assert [r.reused for r in alone if r.part == 1] == [row >= rows for row in taken if row is not None]
+    for request in alone[:-1]:
+        request.sent_ns = 1
+    assert rows_used(spec, alone) == [0, len([r for r in alone[:-1] if r.part == 1])]
 
 
 @given(st.integers(1, 4), st.integers(1, 90), st.none() | st.integers(1, 9), st.integers(1, 4))
