@@ -1,22 +1,25 @@
 """A benchmark on virtual time: levels of a simulated server with slots, with request records as real ones have."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from random import Random
 from typing import Any, ClassVar
 
 from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits
+from autotuner.benchmarks.measuring.traces.trace_part import read_part
 from autotuner.benchmarks.measuring.worker_session import WorkerOutput, keep_and_summarize
 from autotuner.capacity.backlog import Backlog
-from autotuner.capacity.level import Bound, LevelState, LevelTest, Patience
+from autotuner.capacity.level import Bound, LevelState, Patience
+from autotuner.capacity.level_kinds import level_test
 from autotuner.plugins.benchmark import Benchmark, Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.study.base import FrozenModel
 from autotuner.study.capacity.level_test import LevelPlan
 from autotuner.study.check import Check
 from autotuner.study.measurement import Measurement
-from autotuner.study.workload import RequestRate, Workload
+from autotuner.study.workload import RequestRate, TraceSpeed, Workload
 
 
 class VirtualSettings(FrozenModel):
@@ -45,37 +48,62 @@ class VirtualBenchmark(Benchmark):
     async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
         """See :class:`Benchmark`."""
         assert window.test is not None
-        assert isinstance(window.level, RequestRate)
-        rate = window.level.rate
-        rows, counts = _level(window.test, self._rows(rate, window.records_name))
+        random = Random(f"{self._server.seed} {window.records_name}")
+        load = _replayed(window) if isinstance(window.level, TraceSpeed) else _poisson(window, random)
+        rows, counts = _level(window.test, self._rows(load, random))
         span = rows[-1]["scheduled_ns"] + 1
         output = WorkerOutput(rows=rows, result={"level": {"requests": counts}})
+        rate = len(rows) / span * 1e9
         info = RunInfo(window_ns=span, begin_epoch_s=1.0, asked_rate=rate, scheduled_in_window=len(rows))
         return keep_and_summarize(output, window, Limits(), info)
 
-    def _rows(self, rate: float, name: str) -> Iterator[dict[str, Any]]:
+    def _rows(self, load: Iterator["Arrival"], random: Random) -> Iterator[dict[str, Any]]:
         server = self._server
-        random = Random(f"{server.seed} {name}")
         free = [0.0] * server.slots
         ends: list[float] = []
-        at = 0.0
-        index = 0
-        while True:
-            at += random.expovariate(rate)
+        for index, arrival in enumerate(load):
+            at = arrival.at_s
             while ends and ends[0] <= at:
                 heappop(ends)
             begin = max(at, heappop(free))
             end = begin + server.fixed_s + random.expovariate(1 / server.random_s)
             heappush(free, end)
-            yield _row(index, at, begin, end, len(ends))
+            row = _row(index, at, begin, end, len(ends))
+            yield {**row, "asked_input": arrival.input, "asked_output": arrival.output}
             heappush(ends, end)
-            index += 1
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A request that is due."""
+
+    at_s: float
+    input: int = 10
+    output: int = 2
+
+
+def _poisson(window: Window, random: Random) -> Iterator[Arrival]:
+    assert isinstance(window.level, RequestRate)
+    at = 0.0
+    while True:
+        at += random.expovariate(window.level.rate)
+        yield Arrival(at)
+
+
+def _replayed(window: Window) -> Iterator[Arrival]:
+    assert isinstance(window.level, TraceSpeed)
+    assert window.scenario.trace is not None
+    found = read_part(window.scenario.trace)
+    trace = found.trace
+    for index in range(*found.inside.indices(len(trace))):
+        at_s = float(trace.at_s[index]) / window.level.speed
+        yield Arrival(at_s, int(trace.inputs[index]), int(trace.outputs[index]))
 
 
 def _level(plan: LevelPlan, rows: Iterator[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[int]]:
     """Rows until the level is over, and the requests of each bound; as the load generator ends it."""
     bounds = [Bound(bound.slo, bound.limit, bound.allowed) for bound in plan.bounds]
-    test = LevelTest(bounds, plan.certify, plan.refute, plan.dispersions)
+    test = level_test(bounds, plan.certify, plan.refute, plan.dispersions, replayed=plan.replayed)
     patience = Patience(plan.requests, plan.likely, plan.checkpoint)
     backlog = Backlog()
     kept = []

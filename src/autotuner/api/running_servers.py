@@ -86,9 +86,9 @@ class RunningServers:
             url: Base URL of an OpenAI-compatible server; ``${NAME}`` is replaced by an environment variable.
             slos: Percentiles or means of latencies, or ``success_rate``, such as ``p99 ttft <= 500ms``.
             folder: Where the certificate and the request records that it rests on are written.
-            workload: As in a study file: ``scenarios``, ``warmup`` and so on; levels and durations do not apply.
-            search: ``unit`` (``rate`` or ``concurrency``), ``precision``, ``confidence``, ``start``, ``low``, ``high``,
-                ``max_requests``, ``max_duration``.
+            workload: As in a study file: ``scenarios``, ``warmup`` and so on, without levels and durations.
+            search: ``unit`` (``rate``, ``concurrency`` or ``speed``), ``precision``, ``confidence``, ``start``,
+                ``low``, ``high``, ``max_requests``, ``max_duration``.
             server_metrics: Sample the server's Prometheus metrics during each level.
             on_level: Called with each finished level and the unit of its load.
             **connection: How requests reach the server: see :class:`autotuner.ConnectionOptions`.

@@ -35,6 +35,8 @@ WORKER = "autotuner.benchmarks.loadgen.worker"
 
 
 _MOST_WORKERS = 256
+_SWEPT_S = 1.0
+"""After which a request that has exceeded its time limit has certainly been ended."""
 
 
 def _checked_workers(value: object) -> object:
@@ -156,7 +158,13 @@ class NativeBenchmark(Benchmark):
             return None
         if not isinstance(window.level, TraceSpeed):
             raise UsageError.at("workload.scenarios", "a trace is replayed at a speed", value=window.level.text)
-        return replay_window(part, window.level.speed, window.workload, drain_s=self._settings.drain)
+        return replay_window(part, window.level.speed, window.workload, drain_s=self._drain_s(window))
+
+    def _drain_s(self, window: Window) -> float:
+        """The longest wait after the window. A replay is only certified once every outcome is known."""
+        drain = self._settings.drain
+        replayed = window.test is not None and window.test.replayed is not None
+        return max(drain, window.workload.request_timeout_s + _SWEPT_S) if replayed else drain
 
     def _supplies(self, endpoint: Endpoint, window: Window) -> list[Supply | None]:
         tokenizer = window.workload.tokenizer
@@ -204,7 +212,7 @@ class NativeBenchmark(Benchmark):
             wanted_requests=required_requests(tuple(window.objectives), tuple(window.slos), scenario.text, level.text),
             requests=workload.requests,
             request_timeout_s=workload.request_timeout_s,
-            drain_s=self._settings.drain,
+            drain_s=self._drain_s(window),
             seed=workload.seed,
             salt=salt,
             prefix_salt="" if workload.reuse_prompts else instance.run_id,
@@ -307,4 +315,5 @@ def _level_spec(plan: LevelPlan) -> LevelSpec:
         requests=plan.requests,
         likely=plan.likely,
         checkpoint=plan.checkpoint,
+        replayed=plan.replayed,
     )

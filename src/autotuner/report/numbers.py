@@ -8,6 +8,7 @@ _UNITS = {
     Unit.REQUESTS_PER_SECOND: "requests/s",
     Unit.DOCUMENTS_PER_SECOND: "documents/s",
     Unit.IN_FLIGHT: "in flight",
+    Unit.SPEED: "x speed",
     Unit.RATIO: "",
     Unit.JOULES_PER_TOKEN: "J/token",
 }
@@ -40,7 +41,7 @@ def with_unit(metric: str, value: float | None) -> str:
     if unit is Unit.RATIO:
         return f"{value * 100:.4g}%"
     shown = value * 1000 if unit is Unit.SECONDS else value
-    return f"{plain(shown)} {_UNITS[unit]}"
+    return f"{plain(shown)}{'' if unit is Unit.SPEED else ' '}{_UNITS[unit]}"
 
 
 _PROSE = {
@@ -55,9 +56,11 @@ _PROSE = {
     "e2e_latency_scheduled": "scheduled E2E latency",
     "output_throughput_per_gpu": "output throughput per GPU",
     "capacity_in_flight": "capacity",
+    "capacity_speed": "capacity",
     "capacity_tokens": "output throughput at capacity",
     "capacity_per_gpu": "capacity per GPU",
     "capacity_in_flight_per_gpu": "capacity per GPU",
+    "capacity_speed_per_gpu": "capacity per GPU",
     "capacity_tokens_per_gpu": "output throughput at capacity per GPU",
 }
 

@@ -28,6 +28,7 @@ class Unit(StrEnum):
     DOCUMENTS_PER_SECOND = "documents/s"
     RATIO = "ratio"
     IN_FLIGHT = "in flight"
+    SPEED = "x speed"
     JOULES_PER_TOKEN = "J/token"  # noqa: S105 - not a secret
 
 
@@ -68,8 +69,9 @@ def _rate(name: str, unit: Unit, meaning: str) -> Metric:
 CAPACITY_METRICS = {
     LoadUnit.RATE: "capacity",
     LoadUnit.CONCURRENCY: "capacity_in_flight",
+    LoadUnit.SPEED: "capacity_speed",
 }
-"""The metric of a capacity by what it counts. In a study file, ``capacity`` stands for either."""
+"""The metric of a capacity by what it counts. In a study file, ``capacity`` stands for any of them."""
 PER_GPU = "_per_gpu"
 OF_CAPACITY = frozenset(
     f"{name}{end}" for name in (*CAPACITY_METRICS.values(), "capacity_tokens") for end in ("", PER_GPU)
@@ -118,9 +120,11 @@ METRICS = {
         ),
         _rate("capacity", Unit.REQUESTS_PER_SECOND, "highest certified load of a capacity search: all hard SLOs hold"),
         _rate("capacity_in_flight", Unit.IN_FLIGHT, "capacity of a search with unit: concurrency"),
+        _rate("capacity_speed", Unit.SPEED, "capacity of a search on a trace: times the recorded speed"),
         _rate("capacity_tokens", Unit.TOKENS_PER_SECOND, "output_throughput at the certified load"),
         _rate("capacity_per_gpu", Unit.REQUESTS_PER_SECOND, "capacity / GPUs of the trial"),
         _rate("capacity_in_flight_per_gpu", Unit.IN_FLIGHT, "capacity_in_flight / GPUs of the trial"),
+        _rate("capacity_speed_per_gpu", Unit.SPEED, "capacity_speed / GPUs of the trial"),
         _rate("capacity_tokens_per_gpu", Unit.TOKENS_PER_SECOND, "capacity_tokens / GPUs of the trial"),
         _rate("success_rate", Unit.RATIO, "requests that succeeded / requests of the window whose outcome is known"),
         Metric(

@@ -246,12 +246,14 @@ class LoadUnit(StrEnum):
     """Requests per second, arriving as a Poisson process."""
     CONCURRENCY = "concurrency"
     """Requests in flight."""
+    SPEED = "speed"
+    """Times the recorded speed of a trace."""
 
 
 class CapacityLoad(FrozenModel):
     """The highest load at which all hard SLOs hold, found by a search over load levels on the running server.
 
-    Loads are requests per second, or requests in flight.
+    Loads are requests per second, requests in flight, or speeds of a trace.
     """
 
     kind: Literal["capacity"] = "capacity"
@@ -259,6 +261,7 @@ class CapacityLoad(FrozenModel):
     precision: float = Field(default=0.1, gt=0, le=1)
     """Largest ratio of refuted to certified load, minus one."""
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    """Not used for speeds: a replay counts all its requests."""
     low: float | None = Field(default=None, gt=0)
     """Lowest load that is tried; None: without a limit."""
     high: float | None = Field(default=None, gt=0)

@@ -151,15 +151,26 @@ def _check_load(form: "WorkloadForm") -> None:
         return
     if foreign := [name for name in _OF_LEVELS if name in form.model_fields_set]:
         raise InvalidValueError(f"a capacity search does not use {foreign[0]}", remedy=f"remove {foreign[0]}")
-    if any(scenario.trace for scenario in form.scenarios):
-        raise InvalidValueError(
-            "a capacity search cannot replay a trace", remedy="use speeds instead of load: capacity"
-        )
+    _check_unit(form, traces=sum(scenario.trace is not None for scenario in form.scenarios))
     if any(scenario.conversations for scenario in form.scenarios):
         why = "a capacity search cannot hold conversations"
         raise InvalidValueError(why, remedy="use users instead of load: capacity")
     if form.low is not None and form.high is not None and form.low > form.high:
         raise InvalidValueError("low is above high", remedy="swap them")
+
+
+def _check_unit(form: "WorkloadForm", *, traces: int) -> None:
+    """The capacity of a trace is a speed, and nothing else is."""
+    if 0 < traces < len(form.scenarios):
+        raise InvalidValueError("mixes a trace with other scenarios", remedy="measure them in a study of their own")
+    if traces and form.unit not in (None, LoadUnit.SPEED):
+        why = f"a trace has its own arrivals, so its capacity is a speed, not a {form.unit.value}"
+        raise InvalidValueError(why, remedy="remove unit")
+    if traces and "confidence" in form.model_fields_set:
+        why = "a replay counts every request of the trace, so its capacity has no confidence"
+        raise InvalidValueError(why, remedy="remove confidence")
+    if not traces and form.unit is LoadUnit.SPEED:
+        raise InvalidValueError("has unit: speed but no trace", remedy="use rate or concurrency, or add trace:FILE")
 
 
 def _check_kinds(form: "WorkloadForm") -> None:
@@ -236,8 +247,9 @@ class WorkloadForm(FileForm):
     load: Literal["capacity"] | None = Field(
         default=None, description="capacity: find the highest load within the hard SLOs, instead of fixed levels."
     )
-    unit: Annotated[LoadUnit, Field(strict=False)] = Field(
-        default=LoadUnit.RATE, description="Of a capacity: rate (requests per second, Poisson) or concurrency."
+    unit: Annotated[LoadUnit, Field(strict=False)] | None = Field(
+        default=None,
+        description="Of a capacity: rate (requests per second, Poisson; default), concurrency, or speed of a trace.",
     )
     precision: Annotated[float, _from(parse_share, type(None), float | str)] = Field(
         default=0.1, gt=0, le=1, description="Largest distance of the refuted load from the certified one."

@@ -51,9 +51,10 @@ def workload_of(form: WorkloadForm, resolved: Callable[[str], str]) -> Workload:
 def _levels(form: WorkloadForm) -> tuple[LoadLevel, ...]:
     if form.load:
         budget = {} if form.max_duration is None else {"max_duration_s": form.max_duration}
+        replayed = any(scenario.trace for scenario in form.scenarios)
         return (
             CapacityLoad(
-                unit=form.unit,
+                unit=form.unit or (LoadUnit.SPEED if replayed else LoadUnit.RATE),
                 precision=form.precision,
                 confidence=form.confidence,
                 low=form.low,

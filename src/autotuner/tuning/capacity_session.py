@@ -11,6 +11,7 @@ import anyio
 from pydantic import ValidationError
 
 from autotuner.benchmarks.capacity.question import CapacityQuestion, question_about
+from autotuner.benchmarks.capacity.replays import budget_problems
 from autotuner.benchmarks.capacity.run import CapacityRun, Place
 from autotuner.benchmarks.capacity.verify import check_result
 from autotuner.benchmarks.measure_url import AddressEndpoint
@@ -39,11 +40,13 @@ from autotuner.study.problems import problems_of
 from autotuner.study.spec import StudySpec
 from autotuner.study.text.forms import parse_slo
 from autotuner.study.trial import Trial
-from autotuner.study.workload import CapacityLoad, LoadUnit
+from autotuner.study.workload import CapacityLoad, LoadUnit, Workload
 from autotuner.study_file.loader import parse_workload
 from autotuner.tuning.running_server import RunningServer, shown_url
 
 CERTIFICATE = "capacity.json"
+_OF_SCENARIOS = ("unit", "confidence")
+"""Settings that not every scenario has."""
 _OWN = re.compile(r"(server-)?level-\d+-\d+\.parquet")
 
 
@@ -63,17 +66,15 @@ def capacity(
     on_level: Callable[[CapacityLevel, LoadUnit], None] | None = None,
 ) -> CapacityReport:
     """Measures the capacity of a running server; see :meth:`autotuner.api.client.Autotuner.capacity`."""
-    load, goals = parse_workload(
-        {**workload, "concurrency": 1}, slos=slos, source="capacity", folder=Path.cwd(), exists=files.exists
-    )
-    question = _question(search, bounds_of(goals, min_success_rate), goals)
+    settings, load, goals = _asked(search, workload, slos)
+    question = _question(settings, load, bounds_of(goals, min_success_rate), goals)
     target = server.target()
-    settings = server.benchmark_settings()
+    of_benchmark = server.benchmark_settings()
     records = files.output_folder(folder)
     runs: list[CapacityRun] = []
 
     async def work() -> None:
-        benchmark = NativeBenchmark(settings)
+        benchmark = NativeBenchmark(of_benchmark)
         failed = [c for c in await benchmark.preflight(load) if c.status is CheckStatus.FAIL]
         if failed:
             raise PreflightError(failed)
@@ -180,13 +181,25 @@ def _remove_earlier(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _question(search: Mapping[str, Any], bounds: tuple[CapacityBound, ...], slos: Sequence[SLO]) -> CapacityQuestion:
+def _asked(
+    search: Mapping[str, Any], workload: Mapping[str, Any], slos: Sequence[str]
+) -> tuple[CapacitySettings, Workload, tuple[SLO, ...]]:
+    """What is searched for, and what is sent."""
     try:
         settings = CapacitySettings.model_validate(search)
     except ValidationError as error:
         raise UsageError(problems_of(error, CapacitySettings, prefix="capacity")) from None
+    section = {**workload, "load": "capacity", **{key: search[key] for key in _OF_SCENARIOS if key in search}}
+    load, goals = parse_workload(section, slos=slos, source="capacity", folder=Path.cwd(), exists=files.exists)
+    return settings, load, goals
+
+
+def _question(
+    settings: CapacitySettings, workload: Workload, bounds: tuple[CapacityBound, ...], slos: Sequence[SLO]
+) -> CapacityQuestion:
+    unit = next(level.unit for level in workload.levels if isinstance(level, CapacityLoad))
     load = CapacityLoad(
-        unit=settings.unit,
+        unit=unit,
         precision=settings.precision,
         confidence=settings.confidence,
         low=settings.low,
@@ -194,4 +207,7 @@ def _question(search: Mapping[str, Any], bounds: tuple[CapacityBound, ...], slos
         max_requests=settings.max_requests,
         max_duration_s=settings.max_duration,
     )
+    for scenario in workload.scenarios:
+        if scenario.trace and (problems := list(budget_problems(scenario.trace, load, "capacity"))):
+            raise UsageError(problems)
     return question_about(load, bounds, slos, settings.start)

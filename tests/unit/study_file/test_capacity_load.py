@@ -20,6 +20,7 @@ BASE: dict[str, Any] = {
     "slo": "p99 ttft <= 500ms",
 }
 LOAD: dict[str, Any] = {"scenarios": "D(128,64)", "load": "capacity"}
+TRACE: dict[str, Any] = {"scenarios": "trace:t from=1m sample=10%", "load": "capacity"}
 
 
 def read(workload: dict[str, Any], **more: Any) -> StudySpec:
@@ -40,7 +41,7 @@ def test_capacity_is_one_level_with_a_budget_of_its_own() -> None:
 
 
 @given(
-    unit=st.sampled_from([unit.value for unit in LoadUnit]),
+    unit=st.sampled_from(["rate", "concurrency"]),
     precision=st.floats(0.001, 1),
     confidence=st.floats(0.5, 0.999),
     ends=st.lists(st.floats(0.001, 10**6), min_size=2, max_size=2).map(sorted),
@@ -48,6 +49,30 @@ def test_capacity_is_one_level_with_a_budget_of_its_own() -> None:
 )
 def test_what_is_written_is_read_again(ends: list[float], **given_: Any) -> None:
     spec = read({**LOAD, **given_, "low": ends[0], "high": ends[1]})
+    assert again(spec) == spec
+
+
+@given(
+    unit=st.sampled_from([{}, {"unit": "speed"}]),
+    precision=st.floats(0.001, 1),
+    ends=st.lists(st.floats(0.001, 10**6), min_size=2, max_size=2).map(sorted),
+)
+def test_the_capacity_of_a_trace_is_a_speed(unit: dict[str, str], precision: float, ends: list[float]) -> None:
+    spec = read({**TRACE, **unit, "precision": precision, "low": ends[0], "high": ends[1]})
+    assert spec.workload.levels == (CapacityLoad(unit=LoadUnit.SPEED, precision=precision, low=ends[0], high=ends[1]),)
+    assert again(spec) == spec
+
+
+def test_capacity_stands_for_the_speed_of_a_trace() -> None:
+    spec = read(
+        TRACE, objective="max capacity_per_gpu", slo=["p99 ttft <= 1s", "capacity >= 2", "capacity_speed >= 3x"]
+    )
+    assert [goal.metric for goal in (*spec.objectives, *spec.slos)] == [
+        "capacity_speed_per_gpu",
+        "ttft",
+        "capacity_speed",
+        "capacity_speed",
+    ]
     assert again(spec) == spec
 
 
@@ -75,7 +100,6 @@ def test_a_bound_on_the_capacity_has_the_unit_of_its_metric(bound: str) -> None:
         ({**LOAD, "requests": 100}, "requests"),
         ({**LOAD, "duration": "10s"}, "duration"),
         ({**LOAD, "load": "levels"}, "capacity"),
-        ({**LOAD, "unit": "speed"}, "rate"),
         ({**LOAD, "precision": "0%"}, "precision"),
         ({**LOAD, "precision": "wide"}, "precision"),
         ({**LOAD, "confidence": 1}, "confidence"),
@@ -83,7 +107,14 @@ def test_a_bound_on_the_capacity_has_the_unit_of_its_metric(bound: str) -> None:
         ({**LOAD, "low": 8, "high": 4}, "low is above high"),
         ({**LOAD, "low": 0}, "low"),
         ({**LOAD, "max_requests": 10}, "max_requests"),
-        ({**LOAD, "scenarios": "trace:t"}, "trace"),
+        ({**LOAD, "unit": "speed"}, "no trace"),
+        ({**TRACE, "unit": "rate"}, "unit"),
+        ({**TRACE, "unit": "concurrency"}, "unit"),
+        ({**TRACE, "confidence": "95%"}, "confidence"),
+        ({**TRACE, "speeds": [1, 2]}, "speeds"),
+        ({**TRACE, "scenarios": ["trace:t", "D(1,1)"]}, "mixes"),
+        ({**TRACE, "low": 2, "high": 1}, "low is above high"),
+        ({"scenarios": "trace:t", "unit": "speed"}, "load: capacity"),
         ({"scenarios": "D(1,1)", "concurrency": 4, "precision": 0.2}, "load: capacity"),
     ],
 )

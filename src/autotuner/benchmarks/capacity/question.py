@@ -4,30 +4,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotuner.study.capacity.level_test import CapacityBound
-from autotuner.study.capacity.result import CapacityResult
+from autotuner.study.capacity.result import CapacityResult, ReplayedTrace
 from autotuner.study.objective import SLO
 from autotuner.study.workload import CapacityLoad, LoadUnit
 
-_LOWEST = {LoadUnit.RATE: 0.0, LoadUnit.CONCURRENCY: 1.0}
+_LOWEST = {LoadUnit.RATE: 0.0, LoadUnit.CONCURRENCY: 1.0, LoadUnit.SPEED: 0.0}
 
 
 @dataclass(frozen=True)
 class CapacityQuestion:
-    """What is to be found. Loads in requests per second, or in flight."""
+    """What is to be found. Loads in requests per second, in flight, or times the recorded speed."""
 
     bounds: tuple[CapacityBound, ...]
     slos: Sequence[SLO] = ()
     unit: LoadUnit = LoadUnit.RATE
     precision: float = 0.1
-    confidence: float = 0.95
+    confidence: float | None = 0.95
+    """None for speeds."""
     start: float | None = None
-    """First load; None: what a short closed loop answers, or 4 in flight."""
+    """First load; None: what a short closed loop answers, 4 in flight, or the recorded speed."""
     low: float = 0.0
     high: float = float("inf")
     max_requests: int = 20_000
     max_duration_s: float = 1_800.0
     required: float | None = None
     """Load that the server must hold. It is tested first, and the search ends if it is refuted."""
+    trace: ReplayedTrace | None = None
+    """What is replayed, for speeds."""
 
 
 def question_about(
@@ -52,7 +55,7 @@ def question_about(
         slos=slos,
         unit=load.unit,
         precision=load.precision,
-        confidence=load.confidence,
+        confidence=None if load.unit is LoadUnit.SPEED else load.confidence,
         start=start,
         low=load.low or _LOWEST[load.unit],
         high=load.high or float("inf"),
@@ -77,4 +80,5 @@ def question_of(result: CapacityResult, bounds: tuple[CapacityBound, ...]) -> Ca
         high=float("inf") if search.high is None else search.high,
         max_requests=search.max_requests,
         required=search.required,
+        trace=search.trace,
     )

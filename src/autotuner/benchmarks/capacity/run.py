@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from anyio.to_thread import run_sync
 
 from autotuner.benchmarks.capacity.question import CapacityQuestion
+from autotuner.benchmarks.capacity.replays import replayed_trace
 from autotuner.benchmarks.capacity.steps import SearchSteps
 from autotuner.benchmarks.capacity.verify import digest
 from autotuner.plugins.benchmark import Window
@@ -98,10 +99,14 @@ class CapacityRun:
             TrialFailedError: If the load generator itself fails; :meth:`result` still holds the finished levels.
         """
         end = monotonic() + self._question.max_duration_s
-        if self._question.start is None and self._question.unit is LoadUnit.RATE:
+        if self._question.unit is LoadUnit.SPEED and self._scenario.trace is not None:
+            self._ask(trace=await run_sync(replayed_trace, self._scenario.trace))
+        elif self._question.start is None and self._question.unit is LoadUnit.RATE:
             await self._pilot()
         while (step := self._steps.next_level()) is not None and (left := end - monotonic()) > 0:
             load, plan = step
+            if self.levels and self._length_s(load) > left:
+                break  # a part of a replay would prove nothing
             window = self._window(load, plan, left)
             measured = await self._benchmark.measure(self._endpoint, window)
             level = await run_sync(_level, window, measured, load)
@@ -131,13 +136,22 @@ class CapacityRun:
         self._pilot_requests = measured.arrived
         answered = measured.value("request_throughput", None)
         if answered:
-            self._question = replace(self._question, start=answered)
-            self._steps = SearchSteps(self._question)
+            self._ask(start=answered)
+
+    def _ask(self, **changed: Any) -> None:
+        """Changes the question before the first level."""
+        self._question = replace(self._question, **changed)
+        self._steps = SearchSteps(self._question)
+
+    def _length_s(self, load: float) -> float:
+        """How long a level takes at least; 0 for one that ends as soon as it is decided."""
+        trace = self._question.trace
+        return 0.0 if trace is None else trace.span_s / load
 
     def _window(self, load: float, plan: LevelPlan, left_s: float) -> Window:
         question = self._question
         workload = self._workload
-        longest = left_s
+        longest = max(left_s, self._length_s(load))
         if question.unit is LoadUnit.RATE:
             longest = min(left_s, plan.requests * _MORE_ARRIVALS / load + workload.warmup_s)
         return Window(

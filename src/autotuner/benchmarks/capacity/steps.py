@@ -7,6 +7,7 @@ from autotuner.benchmarks.capacity.question import CapacityQuestion
 from autotuner.capacity.level import LevelState
 from autotuner.capacity.level_result import LevelResult, failed
 from autotuner.capacity.observation import MeanValue, Observation, ShareCount
+from autotuner.capacity.replay_search import REPLAY_METHOD, ReplaySearch
 from autotuner.capacity.search import METHOD, CapacitySearch, Limits, Missing
 from autotuner.study.capacity.level_test import LevelPlan
 from autotuner.study.capacity.result import CapacityLevel, CapacityResult, SearchRange
@@ -15,11 +16,11 @@ from autotuner.study.workload import LoadUnit
 _LIMITED = 3
 """Levels in a row at which the load generator was the bottleneck, after which the search ends. One of them may only
 mean that another process took the processor for a moment; it says nothing about the server and is measured again."""
-_FIRST = {LoadUnit.RATE: 1.0, LoadUnit.CONCURRENCY: 4.0}
+_FIRST = {LoadUnit.RATE: 1.0, LoadUnit.CONCURRENCY: 4.0, LoadUnit.SPEED: 1.0}
 _ALONE = 0.2
 """Requests in flight on average below which requests hardly meet, so that an even lower load changes nothing."""
 _HIGHEST = 100_000.0
-"""Highest load that is tried, per second or in flight."""
+"""Highest load that is tried, whatever its unit."""
 
 
 class SearchSteps:
@@ -31,16 +32,20 @@ class SearchSteps:
 
     def __init__(self, question: CapacityQuestion) -> None:
         self._question = question
+        self._alpha = 0.0 if question.confidence is None else 1 - question.confidence
         limits = Limits(
             precision=question.precision,
             low=question.low,
             high=min(question.high, _HIGHEST),
             max_requests=question.max_requests,
-            alpha=1 - question.confidence,
+            alpha=self._alpha,
             whole=question.unit is LoadUnit.CONCURRENCY,
         )
         self._start = question.start or _FIRST[question.unit]
-        self._search = CapacitySearch(limits, self._start, required=question.required)
+        self._replayed = None if question.trace is None else question.trace.requests
+        self._search: CapacitySearch | ReplaySearch = CapacitySearch(limits, self._start, required=question.required)
+        if self._replayed is not None:
+            self._search = ReplaySearch(limits, self._start, self._replayed, required=question.required)
         self._limited = 0
         self.levels: list[CapacityLevel] = []
 
@@ -49,15 +54,15 @@ class SearchSteps:
         plan = self._search.next_level()
         if plan is None:
             return None
-        alpha = 1 - self._question.confidence
         return plan.load, LevelPlan(
             bounds=self._question.bounds,
-            certify=alpha * plan.certify,
-            refute=alpha * plan.refute,
+            certify=self._alpha * plan.certify,
+            refute=self._alpha * plan.refute,
             dispersions=plan.dispersions,
             requests=plan.patience.requests,
             likely=plan.patience.likely,
             checkpoint=plan.patience.checkpoint,
+            replayed=self._replayed,
         )
 
     def add(self, level: CapacityLevel) -> None:
@@ -93,14 +98,20 @@ class SearchSteps:
             monotone=search.monotone,
             levels=tuple(self.levels),
             search=SearchRange(
-                method=METHOD,
+                method=method_of(question.unit),
                 start=self._start,
                 required=question.required,
                 low=question.low,
                 high=None if question.high == float("inf") else question.high,
                 max_requests=question.max_requests,
+                trace=question.trace,
             ),
         )
+
+
+def method_of(unit: LoadUnit) -> int:
+    """Version of the rules by which loads of this unit are chosen."""
+    return REPLAY_METHOD if unit is LoadUnit.SPEED else METHOD
 
 
 def _in_flight(level: CapacityLevel) -> float:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from autotuner.benchmarks.capacity.question import question_of
-from autotuner.benchmarks.capacity.steps import SearchSteps
-from autotuner.benchmarks.measuring.level_replay import decide
+from autotuner.benchmarks.capacity.replays import ReplayCheck
+from autotuner.benchmarks.capacity.steps import SearchSteps, method_of
+from autotuner.benchmarks.measuring.level_replay import arrivals, decide
 from autotuner.benchmarks.measuring.records import read_records
 from autotuner.benchmarks.measuring.summary import summarize
-from autotuner.capacity.search import METHOD
 from autotuner.study.capacity.level_test import CapacityBound, LevelPlan
 from autotuner.study.capacity.result import CapacityLevel, CapacityResult, LevelCheck, load_level, load_text
+from autotuner.study.workload import LoadUnit
 
 _TOLERANCE = 1e-9
 """Relative difference between two computers' floating-point results."""
@@ -41,9 +42,12 @@ def check_result(result: CapacityResult, bounds: tuple[CapacityBound, ...], fold
     if question is None:
         why = "does not say where the search began and ended; measure again"
         return [LevelCheck(scenario=result.scenario, level="all", state="open", problem=why)]
-    if result.search is not None and result.search.method != METHOD:
-        why = f"was found by method {result.search.method}, and this version repeats method {METHOD}"
+    if result.search is not None and result.search.method != (method := method_of(result.unit)):
+        why = f"was found by method {result.search.method}, and this version repeats method {method}"
         return [LevelCheck(scenario=result.scenario, level="all", state="open", problem=why)]
+    if (result.confidence is None) != (result.unit is LoadUnit.SPEED):
+        why = f"states {result.confidence} confidence, which only a sample has" if result.confidence else "has none"
+        return [LevelCheck(scenario=result.scenario, level="confidence", state="open", problem=why)]
     steps = SearchSteps(question)
     for level in result.levels:
         problem = _plan_problem(level, steps, result)
@@ -53,7 +57,24 @@ def check_result(result: CapacityResult, bounds: tuple[CapacityBound, ...], fold
     inner = [*_bracket_checks(result, steps.result(result.scenario)), *_files_left(result, folder)]
     if any(check.problem is not None for check in inner):
         return inner  # it contradicts itself, whatever the records say
-    return [*(_check(result, level, level_problem(level, folder)) for level in result.levels), *inner]
+    replay = _replay_check(result, folder)
+    checks = [*(_check(result, level, level_problem(level, folder, replay)) for level in result.levels), *inner]
+    if replay is not None:
+        trace = LevelCheck(scenario=result.scenario, level="trace", state=replay.state, problem=replay.problem)
+        checks.append(trace)
+    return checks
+
+
+def _replay_check(result: CapacityResult, folder: Path) -> ReplayCheck | None:
+    trace = None if result.search is None else result.search.trace
+    if trace is None or not result.levels:
+        return None
+    longest = max(result.levels, key=lambda level: level.measurement.arrived)
+    try:
+        rows = arrivals(read_records(folder / Path(longest.measurement.records or "").name))
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        rows = []  # the check of that level says so
+    return ReplayCheck(trace, rows, longest.load)
 
 
 def _check(result: CapacityResult, level: CapacityLevel, problem: str | None) -> LevelCheck:
@@ -61,7 +82,7 @@ def _check(result: CapacityResult, level: CapacityLevel, problem: str | None) ->
     return LevelCheck(scenario=result.scenario, level=text, state=level.decision.state, problem=problem)
 
 
-def level_problem(level: CapacityLevel, folder: Path) -> str | None:
+def level_problem(level: CapacityLevel, folder: Path, replay: ReplayCheck | None = None) -> str | None:
     """Why a level does not follow from its records, or None if it does."""
     name = level.measurement.records
     if name is None or level.sha256 is None:
@@ -80,7 +101,11 @@ def level_problem(level: CapacityLevel, folder: Path) -> str | None:
     stored = level.measurement.model_dump(exclude=_NOT_FROM_RECORDS)
     found = measured.model_dump(exclude=_NOT_FROM_RECORDS)
     different = [field for field in stored if not _same(stored[field], found[field])]
-    return f"{', '.join(different)} of the level differ from {name}" if different else None
+    if different:
+        return f"{', '.join(different)} of the level differ from {name}"
+    if replay is None:
+        return None
+    return replay.level_problem(arrivals(records), level.load, whole=decision.state == "certified")
 
 
 def digest(path: Path) -> str:

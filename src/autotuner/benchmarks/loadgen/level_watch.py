@@ -9,9 +9,12 @@ from typing import Any
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.spec import LevelSpec
 from autotuner.capacity.backlog import Backlog
-from autotuner.capacity.level import Bound, LevelState, LevelTest, Patience
+from autotuner.capacity.level import Bound, LevelState, Patience
+from autotuner.capacity.level_kinds import level_test
 
 _LOOK_S = 0.02
+_LATE_S = 10.0
+"""How much later than on schedule the last request of a replay is waited for."""
 
 SUCCESS = "success_rate"
 
@@ -29,22 +32,31 @@ class LevelWatch:
     def __init__(self, spec: LevelSpec, *, open_loop: bool, known_until: Callable[[], int] = monotonic_ns) -> None:
         self._known_until = known_until
         bounds = [Bound(*bound) for bound in zip(spec.metrics, spec.limits, spec.allowed, strict=True)]
-        self.test = LevelTest(bounds, spec.certify, spec.refute, spec.dispersions)
+        self.test = level_test(bounds, spec.certify, spec.refute, spec.dispersions, replayed=spec.replayed)
         self._spec = spec
         self._patience = Patience(spec.requests, spec.likely, spec.checkpoint)
         self._backlog = Backlog() if open_loop else None
         self._arrived: list[Request] = []
         self._next = [0] * len(bounds)
         self._opened = False
+        self._begin_ns = 0
+        self._most = inf if spec.replayed is None else spec.replayed
 
     def open(self) -> None:
         """Counts requests from now on."""
         self._opened = True
 
+    def open_at(self, begin_ns: int) -> None:
+        """Counts the requests of a replay: those that are due from then on, whenever the window opens."""
+        self._begin_ns = begin_ns
+        self._opened = True
+
     def arrived(self, request: Request, in_flight: int) -> None:
         """Records an arrival and the requests that it found in flight."""
-        if not self._opened or request.ramp:
+        if not self._opened or request.ramp or request.scheduled_ns < self._begin_ns:
             return
+        if len(self._arrived) >= self._most:
+            return  # what follows the range of the trace only keeps the load up
         request.in_flight = in_flight
         self._arrived.append(request)
         self.test.arrive(in_flight)
@@ -54,8 +66,23 @@ class LevelWatch:
     async def wait(self, longest_s: float) -> None:
         """Waits until the level is decided or given up, at most ``longest_s`` seconds."""
         end = monotonic_ns() + round(longest_s * 1e9)
-        while not self.over() and monotonic_ns() < end:  # noqa: ASYNC110 - misses become certain by time alone
+        last = end + round(_LATE_S * 1e9)
+        while not self.over() and monotonic_ns() < (last if self._incomplete else end):  # noqa: ASYNC110 - by time alone
             await asyncio.sleep(_LOOK_S)
+
+    async def settle(self, longest_s: float) -> None:
+        """Waits after the window until a replay is decided, which needs the outcome of every request."""
+        if self._spec.replayed is not None:
+            await self.wait(longest_s)
+
+    def refuted_late(self) -> bool:
+        """Whether a replay has been refuted by an outcome after its window."""
+        return self._spec.replayed is not None and self.over() and self.failed
+
+    @property
+    def _incomplete(self) -> bool:
+        """Whether requests of a replay have not been sent yet."""
+        return self._spec.replayed is not None and len(self._arrived) < self._spec.replayed
 
     def over(self) -> bool:
         """Feeds what has become known, and returns whether the level has ended."""

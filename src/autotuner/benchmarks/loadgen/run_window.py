@@ -74,6 +74,8 @@ async def _measured(spec: WorkerSpec, emit: Emit, count: Callable[[str], int] | 
             await _closed(spec, load, window, factory, ready)
         else:
             await _open(spec, load, window, factory, ready)
+        if watch is not None:
+            await watch.settle(spec.drain_s)
         if watch is None or not watch.failed:
             await load.drain(window.begin_ns, window.end_ns, spec.drain_s, window.backlog_limit)
         else:
@@ -152,6 +154,7 @@ async def _replay(spec: WorkerSpec, load: Load, window: Window, factory: ReplayF
     load.make = ahead.take
     await load.connections.prepare(min(512, max(8, busiest_second(at_s))))
     opens = monotonic_ns() + _START_DELAY_NS + round(max(0.0, -at_s[0]) * 1e9)
+    window.opens_at(opens)
     load.start_open([opens + round(at * 1e9) for at in at_s])
     await asyncio.sleep(max(0.0, (opens - monotonic_ns()) / 1e9))
     await window.run(opens, on_schedule=True)

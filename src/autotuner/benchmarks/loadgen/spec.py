@@ -146,6 +146,8 @@ class LevelSpec:
     """Requests at most."""
     likely: float | None
     checkpoint: int
+    replayed: int | None = None
+    """Requests of the replay that the level consists of; None for a load without an end."""
 
 
 @dataclass(frozen=True)

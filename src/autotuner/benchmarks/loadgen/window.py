@@ -70,6 +70,11 @@ class Window:
         self._due_s = spec.duration_s
         """When the window ends or is extended, in seconds after the opening."""
 
+    def opens_at(self, begin_ns: int) -> None:
+        """Says when a replay's window will begin, before its first request is sent."""
+        if self._watch is not None:
+            self._watch.open_at(begin_ns)
+
     def ended(self, request: Request) -> None:
         """Counts a request that has ended."""
         self._ended_chunks += len(request.chunks)
@@ -105,7 +110,8 @@ class Window:
             ]
             begin = await self._wait_for_end()
             due_ns = self._opened_ns + round(self._due_s * 1e9)
-            self.end_ns = self.end_ns or (due_ns if on_schedule else monotonic_ns())
+            refuted = self._watch is not None and self._watch.failed  # which ends a replay before it is due
+            self.end_ns = self.end_ns or (due_ns if on_schedule and not refuted else monotonic_ns())
             self.cpu_cores = (process_time() - cpu) / (max(1, self.end_ns - self._opened_ns) / 1e9)
             for watcher in watchers:
                 watcher.cancel()

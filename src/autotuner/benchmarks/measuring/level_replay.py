@@ -8,7 +8,8 @@ from autotuner.benchmarks.loadgen.http.finish_reasons import MISSING
 from autotuner.benchmarks.loadgen.level_watch import SUCCESS
 from autotuner.benchmarks.measuring.records import Records
 from autotuner.capacity.backlog import Backlog
-from autotuner.capacity.level import Bound, LevelState, LevelTest
+from autotuner.capacity.level import Bound, LevelState
+from autotuner.capacity.level_kinds import level_test
 from autotuner.capacity.observation import Observation, ShareCount
 from autotuner.study.capacity.level_test import BoundFigures, LevelDecision, LevelPlan
 
@@ -27,7 +28,7 @@ def decide(records: Records, plan: LevelPlan, requests: Sequence[int]) -> LevelD
         ValueError: If the records hold fewer requests.
     """
     bounds = [Bound(bound.slo, bound.limit, bound.allowed) for bound in plan.bounds]
-    test = LevelTest(bounds, plan.certify, plan.refute, plan.dispersions)
+    test = level_test(bounds, plan.certify, plan.refute, plan.dispersions, replayed=plan.replayed)
     rows = arrivals(records)
     if len(requests) != len(bounds):
         raise ValueError(f"{len(requests)} counts of requests for {len(bounds)} bounds")

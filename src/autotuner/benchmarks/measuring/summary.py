@@ -61,8 +61,10 @@ def summarize(records: Records, *, name: str | None = None) -> Measurement:
     scalars = rates_of(population, output, requirements, info)
     check = _self_check(records, requirements.limits, distributions)
     steady, drift = _steadiness(population, requirements, info, output)
-    # Stages may exceed what the server takes for a while; their latencies do not depend on the window's length.
-    overload = None if isinstance(requirements.level, Stages) else _overload(population, window_s)
+    # Stages may exceed what the server takes for a while; their latencies do not depend on the window's length. Nor do
+    # those of a replay that is tested as a whole.
+    whole = requirements.test is not None and requirements.test.replayed is not None
+    overload = None if whole or isinstance(requirements.level, Stages) else _overload(population, window_s)
     spread = {} if info.untimed else _uncertainty(population, requirements, output, window_s)
     return Measurement(
         scenario=requirements.scenario,

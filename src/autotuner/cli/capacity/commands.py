@@ -41,6 +41,22 @@ class Unit(StrEnum):
 
     RATE = "rate"
     CONCURRENCY = "concurrency"
+    SPEED = "speed"
+
+
+_Scenarios = Annotated[
+    list[str] | None,
+    typer.Option("--scenario", "-s", help="D(in,out), N(..)/(..), U(..)/(..), dataset:FILE, trace:FILE, E(..), R(..)."),
+]
+_UnitOption = Annotated[
+    Unit | None,
+    typer.Option(
+        "--unit", help="Requests per second (Poisson; the default), in flight, or for a trace times its speed."
+    ),
+]
+_Confidence = Annotated[
+    str | None, typer.Option("--confidence", help="Confidence of the certificate, 95% by default; not for a trace.")
+]
 
 
 def capacity(
@@ -51,15 +67,12 @@ def capacity(
     out_dir: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for the certificate and its request records.")
     ] = Path("capacity"),
-    scenario: Annotated[
-        list[str] | None,
-        typer.Option("--scenario", "-s", help="D(in,out), N(..)/(..), U(..)/(..), dataset:FILE, E(..), R(..)."),
-    ] = None,
-    unit: Annotated[Unit, typer.Option("--unit", help="Requests per second (Poisson), or in flight.")] = Unit.RATE,
+    scenario: _Scenarios = None,
+    unit: _UnitOption = None,
     precision: Annotated[
         str, typer.Option("--precision", help="Largest distance of the refuted load from the certified one.")
     ] = "10%",
-    confidence: Annotated[str, typer.Option("--confidence", help="Confidence of the certificate.")] = "95%",
+    confidence: _Confidence = None,
     start: Annotated[float | None, typer.Option("--start", help="First load to try.")] = None,
     low: Annotated[float | None, typer.Option("--low", help="Lowest load to try.")] = None,
     high: Annotated[float | None, typer.Option("--high", help="Highest load to try.")] = None,
@@ -97,7 +110,7 @@ def capacity(
             "seed": seed,
             **({"tokenizer": str(tokenizer)} if tokenizer else {}),
         }
-        limits = {"start": start, "low": low, "high": high}
+        optional = {"confidence": confidence, "start": start, "low": low, "high": high}
         try:
             report = autotuner.measure_capacity(
                 url,
@@ -105,12 +118,11 @@ def capacity(
                 folder=out_dir,
                 workload=workload,
                 search={
-                    "unit": unit.value,
+                    **({"unit": unit.value} if unit else {}),
                     "precision": precision,
-                    "confidence": confidence,
                     "max_requests": max_requests,
                     "max_duration": max_duration,
-                    **{name: value for name, value in limits.items() if value is not None},
+                    **{name: value for name, value in optional.items() if value is not None},
                 },
                 model=model,
                 api_key_env=api_key_env,

@@ -74,8 +74,7 @@ def _answer(result: CapacityResult) -> list[str]:
     elif result.certified is None:
         lines.append(f"no load certified: {result.certified_missing}")
     else:
-        confidence = f"{result.confidence * 100:g}%"
-        lines.append(f"certified: {load_text(unit, result.certified)} with {confidence} confidence")
+        lines.append(f"certified: {load_text(unit, result.certified)}{_how_sure(result)}")
     if result.refuted is None:
         lines.append(f"no load refuted above it: {result.refuted_missing}")
     else:
@@ -87,6 +86,13 @@ def _answer(result: CapacityResult) -> list[str]:
         lines.append("a lower load was refuted: the curve is not monotone, see the levels")
     lines.append(f"{len(result.levels)} levels, {result.requests} requests")
     return lines
+
+
+def _how_sure(result: CapacityResult) -> str:
+    if result.confidence is not None:
+        return f" with {result.confidence * 100:g}% confidence"
+    trace = None if result.search is None else result.search.trace
+    return "" if trace is None else f", by one replay of {trace.requests} requests"
 
 
 def _server(levels: Sequence[CapacityLevel], unit: LoadUnit) -> list[str]:

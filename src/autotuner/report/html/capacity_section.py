@@ -15,7 +15,7 @@ from autotuner.study.workload import LoadUnit
 
 _FAR_OVER = 4.0
 """Multiple of an SLO's limit above which a level is not drawn, because it would flatten the others."""
-_UNITS = {LoadUnit.RATE: "requests/s", LoadUnit.CONCURRENCY: "requests in flight"}
+_UNITS = {LoadUnit.RATE: "requests/s", LoadUnit.CONCURRENCY: "requests in flight", LoadUnit.SPEED: "x speed"}
 _KINDS = {"certified": "best", "open": "ok", "refuted": "bad", "saturated": "bad"}
 _LEGEND = [("best", "certified"), ("ok", "open"), ("bad", "refuted or saturated")]
 _HEADS = (

@@ -28,9 +28,9 @@ class LevelPlan(FrozenModel):
     """How one level is tested."""
 
     bounds: tuple[CapacityBound, ...] = Field(min_length=1)
-    certify: float = Field(gt=0, lt=1)
-    """Largest chance that a level outside of the bounds is certified."""
-    refute: float = Field(gt=0, lt=1)
+    certify: float = Field(ge=0, lt=1)
+    """Largest chance that a level outside of the bounds is certified; 0 for a replay, which counts all its requests."""
+    refute: float = Field(ge=0, lt=1)
     """Largest chance that a level within the bounds is refuted."""
     dispersions: tuple[float, ...] = ()
     """Least dispersion of each bound's misses, from other levels."""
@@ -39,6 +39,8 @@ class LevelPlan(FrozenModel):
     likely: float | None = None
     """Log evidence at which an exploring level ends; None if the level is there to be decided."""
     checkpoint: int = 3_000
+    replayed: int | None = Field(default=None, ge=1)
+    """Requests of the replay that the level consists of; None for a load without an end."""
 
 
 class BoundFigures(FrozenModel):

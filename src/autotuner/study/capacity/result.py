@@ -6,23 +6,36 @@ from autotuner.study.base import FrozenModel, number_text
 from autotuner.study.capacity.level_test import CapacityBound, LevelDecision, LevelPlan
 from autotuner.study.measurement import Measurement
 from autotuner.study.text.forms import Duration, Share
-from autotuner.study.workload import Concurrency, LoadLevel, LoadUnit, RequestRate
+from autotuner.study.workload import Concurrency, LoadLevel, LoadUnit, RequestRate, TracePart, TraceSpeed
 
 
 class CapacitySettings(FrozenModel):
-    """How a capacity is searched for. Loads are requests per second, or requests in flight."""
+    """How a capacity is searched for. Loads are requests per second, requests in flight, or speeds of a trace."""
 
-    unit: LoadUnit = LoadUnit.RATE
+    unit: LoadUnit | None = None
+    """None: speeds for a trace, otherwise requests per second."""
     precision: Share = Field(default=0.1, gt=0, le=1)
     """Largest ratio of refuted to certified load, minus one."""
     confidence: Share = Field(default=0.95, ge=0.5, lt=1)
     start: float | None = Field(default=None, gt=0)
-    """First load; None: what a short closed loop answers, or 4 in flight."""
+    """First load; None: what a short closed loop answers, 4 in flight, or the recorded speed."""
     low: float | None = Field(default=None, gt=0)
     """Lowest load that is tried; None: without a limit."""
     high: float | None = Field(default=None, gt=0)
     max_requests: int = Field(default=20_000, ge=100)
     max_duration: Duration = Field(default=1_800.0, gt=0)
+
+
+class ReplayedTrace(FrozenModel):
+    """What every level of a search over speeds replays."""
+
+    part: TracePart
+    requests: int = Field(ge=1)
+    """Requests in the range, after sampling."""
+    span_s: float = Field(gt=0)
+    """Length of the range at the recorded speed."""
+    sha256: str
+    """Digest of their times, lengths and prefix blocks."""
 
 
 class SearchRange(FrozenModel):
@@ -37,13 +50,14 @@ class SearchRange(FrozenModel):
     max_requests: int
     required: float | None = None
     """Load that was tested first, and that had to be held."""
+    trace: ReplayedTrace | None = None
 
 
 class CapacityLevel(FrozenModel):
     """One level of a search."""
 
     load: float
-    """Requests per second, or in flight."""
+    """Requests per second, in flight, or times the recorded speed."""
     plan: LevelPlan
     decision: LevelDecision
     measurement: Measurement
@@ -58,7 +72,8 @@ class CapacityResult(FrozenModel):
     unit: LoadUnit
     precision: float
     """Largest ratio of the bracket's ends, minus one."""
-    confidence: float
+    confidence: float | None
+    """None for speeds: nothing is inferred from a sample."""
     certified: float | None = None
     """Highest load at which all SLOs were shown to hold."""
     refuted: float | None = None
@@ -131,11 +146,14 @@ class Verification(FrozenModel):
 
 def load_level(unit: LoadUnit, load: float) -> LoadLevel:
     """The load level of a load."""
+    if unit is LoadUnit.SPEED:
+        return TraceSpeed(speed=load)
     return RequestRate(rate=load) if unit is LoadUnit.RATE else Concurrency(in_flight=round(load))
 
 
 def load_text(unit: LoadUnit, load: float) -> str:
-    """``12.4 requests/s`` or ``32 in flight``."""
+    """``12.4 requests/s``, ``32 in flight`` or ``1.5x speed``."""
     if unit is LoadUnit.CONCURRENCY:
         return f"{load:.0f} in flight"
-    return f"{number_text(float(f'{load:.4g}'))} requests/s"
+    number = number_text(float(f"{load:.4g}"))
+    return f"{number}x speed" if unit is LoadUnit.SPEED else f"{number} requests/s"

@@ -359,6 +359,7 @@ _RATES = {
     Unit.REQUESTS_PER_SECOND: ("", "requests/s", "req/s"),
     Unit.DOCUMENTS_PER_SECOND: ("", "documents/s", "docs/s"),
     Unit.IN_FLIGHT: ("", "in flight"),
+    Unit.SPEED: ("", "x", "x speed"),
     Unit.JOULES_PER_TOKEN: ("", "J/token", "J"),
 }
 

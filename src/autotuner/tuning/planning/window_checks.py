@@ -1,13 +1,16 @@
 """Checks of whether windows can be long enough for the percentiles that the study uses."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 
+from autotuner.benchmarks.measuring.traces.trace_part import read_part
+from autotuner.errors import UsageError
 from autotuner.study.base import number_text
 from autotuner.study.check import Check
 from autotuner.study.metric import METRICS, fewest_samples
 from autotuner.study.objective import SLO, Objective, metric_text
 from autotuner.study.spec import StudySpec
-from autotuner.study.workload import CapacityLoad, LoadLevel, RequestRate, Stages, Workload
+from autotuner.study.workload import CapacityLoad, LoadLevel, LoadUnit, RequestRate, Stages, TracePart, Workload
 
 _GAPS = ("itl", "itl_token")
 """Pooled over the gaps of all answers, so that a few requests are enough."""
@@ -17,7 +20,8 @@ def window_checks(spec: StudySpec) -> list[Check]:
     """How long windows may become, and which percentiles they cannot support."""
     for level in spec.workload.levels:
         if isinstance(level, CapacityLoad):
-            return [Check.ok("capacity", _budget(level))]
+            replays = {scenario.trace for scenario in spec.workload.scenarios if scenario.trace}
+            return [Check.ok("capacity", _budget(level, replays))]
     found = [_bound(spec.workload)]
     for what, statistic, levels in _percentiles(spec):
         fewest = fewest_samples(statistic)
@@ -34,8 +38,16 @@ def window_checks(spec: StudySpec) -> list[Check]:
     return found
 
 
-def _budget(level: CapacityLoad) -> str:
-    ends = f"within {level.precision * 100:g}% at {level.confidence * 100:g}% confidence"
+def _budget(level: CapacityLoad, replays: Collection[TracePart]) -> str:
+    ends = f"within {level.precision * 100:g}%"
+    if level.unit is not LoadUnit.SPEED:
+        ends += f" at {level.confidence * 100:g}% confidence"
+    with suppress(UsageError):  # the preflight says what is wrong with the file
+        costs = [read_part(part) for part in replays]
+        most = max((found.requests for found in costs), default=0)
+        longest = max((found.span_s for found in costs), default=0.0)
+        if most:
+            ends += f", each level a replay of {most:,} requests in {longest:,.0f} s at the recorded speed"
     budget = f"at most {level.max_requests:,} requests and {number_text(level.max_duration_s)} s a launch"
     return f"{ends}, {budget}; a configuration that cannot hold the best load so far ends early"
 

@@ -58,3 +58,30 @@ def check_that_a_change_is_an_error(call: Call, folder: Path) -> None:
     done = call("verify", str(folder))
     assert done.code == 1
     assert "does not hold" in done.out
+
+
+def test_the_capacity_of_a_trace(call: Call, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.jsonl"
+    rows = [{"timestamp": 0.02 * number, "input_tokens": 4, "output_tokens": 2} for number in range(20)]
+    trace.write_text("\n".join(map(json.dumps, rows)))
+    folder = tmp_path / "capacity"
+    asked = ("--slo", "p50 ttft <= 20s", "-s", f"trace:{trace}", "--high", "2", "--out", str(folder))
+    with scripted_server(openai) as server:
+        done = call("capacity", server.url, *asked)
+        refused = call("capacity", server.url, *asked, "--confidence", "90%", "--max-duration", "0.01s")
+    assert refused.code == 2
+    assert "1x speed" in done.out
+    result = json.loads((folder / "capacity.json").read_text())["results"][0]
+    assert result["search"]["trace"]["requests"] == 20
+    # A busy machine limits the load generator, and such a level is measured again.
+    assert {level["load"] for level in result["levels"]} <= {1.0, 2.0}
+    assert {(level["decision"]["state"], *level["decision"]["requests"]) for level in result["levels"]} == {
+        ("certified", 20, 20)
+    }
+    checked = call("verify", str(folder), "--json")
+    assert (checked.code, checked.data["holds"]) == (0, True)
+    path = folder / result["levels"][0]["measurement"]["records"]
+    path.chmod(0o600)
+    with path.open("ab") as file:
+        file.write(b"x")
+    assert call("verify", str(folder)).code == 1

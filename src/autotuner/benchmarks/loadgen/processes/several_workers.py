@@ -37,6 +37,8 @@ SHARE_WORKER = "autotuner.benchmarks.loadgen.processes.share_worker"
 _START_DELAY_NS = 50_000_000
 """Delay before the load starts, so that every process has the order before its first arrival is due."""
 _POLL_S = 0.005
+_REPORTED_S = 1.0
+"""Longest wait for the reports of the last outcomes of a replay; one is due every 20 ms."""
 _LINE_LIMIT = 1 << 30
 _EVIDENCE_BYTES = 4096
 
@@ -293,6 +295,8 @@ class DividedWindow:
         for child in self._children:
             await child.said("ready")
         begin = monotonic_ns() + _START_DELAY_NS
+        if self._spec.replay is not None:
+            self._window.opens_at(begin + plan.opens_ns)
         await self._order("start", begin_ns=begin)
         return begin
 
@@ -309,7 +313,7 @@ class DividedWindow:
             limit = opens + round(spec.duration_s * 1e9)
             while self._ramping() and monotonic_ns() < limit:  # noqa: ASYNC110 - rare
                 await asyncio.sleep(_POLL_S)
-        elif spec.level is not None:
+        elif spec.level is not None and spec.replay is None:
             await turned_over(spec, self._load)
         await self._order("open")
         # The window counts what happens after its opening: until it is open, later reports wait.
@@ -336,10 +340,15 @@ class DividedWindow:
         settled = [asyncio.ensure_future(child.said("settled")) for child in self._children]
         stopped = self._spec.concurrency is not None
         while not all(one.done() for one in settled):
+            if not cut and self._watch is not None and self._watch.refuted_late():
+                cut = stopped = True
+                await self._order("cut")
             if not stopped and len(self._load.in_flight) > window.backlog_limit:
                 stopped = True
                 await self._order("stop")
             await asyncio.sleep(_POLL_S)
+        if self._watch is not None:
+            await self._watch.settle(_REPORTED_S)
         await self._order("leave")
 
     async def _order(self, order: str, **values: Any) -> None:

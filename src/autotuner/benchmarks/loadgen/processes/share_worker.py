@@ -63,13 +63,14 @@ class Orders:
         self._given: dict[str, dict[str, Any]] = {}
         self._news = asyncio.Condition()
         self.on_stop: Callable[[], None] = lambda: None
+        self.on_cut: Callable[[], None] = lambda: None
 
     async def read(self) -> None:
         """Reads until stdin ends. Raises :class:`ParentGoneError` then."""
         while line := await self._reader.readline():
             order = orjson.loads(line)
-            if order["order"] == "stop":
-                self.on_stop()
+            if order["order"] in ("stop", "cut"):
+                (self.on_stop if order["order"] == "stop" else self.on_cut)()
                 continue
             async with self._news:
                 self._given[order["order"]] = order
@@ -104,6 +105,7 @@ class ShareRun:
         self._cpu_s = 0.0
         self._handed_over = False
         orders.on_stop = self._load.stop
+        orders.on_cut = self._load.cut
 
     async def run(self) -> None:
         """From the first request built to the last record."""

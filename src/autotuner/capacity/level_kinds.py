@@ -1,0 +1,31 @@
+"""The kinds of level tests, made in one place for the load generator, the check of a certificate and simulations."""
+
+from collections.abc import Sequence
+
+from autotuner.capacity.level import Bound, LevelTest
+from autotuner.capacity.replay_test import ReplayTest
+
+AnyLevelTest = LevelTest | ReplayTest
+
+
+def level_test(
+    bounds: Sequence[Bound],
+    certify: float,
+    refute: float,
+    dispersions: Sequence[float] = (),
+    *,
+    replayed: int | None = None,
+) -> AnyLevelTest:
+    """The test of one level.
+
+    Args:
+        bounds: The SLOs, at least one.
+        certify: Largest chance that a bad level is certified.
+        refute: Largest chance that a good level is refuted.
+        dispersions: Least dispersion of each bound's misses.
+        replayed: Requests of the replay that the level consists of, to which error rates and dispersions do not apply;
+            None for a load without an end.
+    """
+    if replayed is not None:
+        return ReplayTest(bounds, replayed)
+    return LevelTest(bounds, certify, refute, dispersions)

@@ -1,0 +1,144 @@
+"""Choice of the speeds at which a trace is replayed: double or halve until the capacity is bracketed, then bisect.
+
+A replay costs all of its requests unless it is refuted early, and its verdict has no error rate. So there are no levels
+that only explore, and each one halves what is left of the bracket (in the logarithm), whichever way it comes out.
+"""
+
+from dataclasses import dataclass, field
+from math import sqrt
+
+from autotuner.capacity.level import LevelState, Patience
+from autotuner.capacity.level_result import LevelResult, failed
+from autotuner.capacity.search import Limits, Missing, Plan
+
+REPLAY_METHOD = 1
+"""Version of the rules below, as :data:`autotuner.capacity.search.METHOD` is of those for other loads."""
+_FIRST_UP = 2.0
+_UP = 4.0
+"""Factor between further speeds as long as none is refuted: one far above the capacity is refuted by few requests, and
+each one below it costs a whole replay."""
+_DOWN = 2.0
+"""The same as long as none is certified: half of the speed takes twice as long."""
+_DIGITS = 5
+
+
+@dataclass
+class ReplaySearch:
+    """The speeds of one server, chosen one at a time; :meth:`next_level` and :meth:`add` take turns.
+
+    Args:
+        limits: Precision, range and budget; error rates do not apply.
+        start: The first speed.
+        replayed: Requests of one replay.
+        required: A speed that the server must hold. It is tested first, and the search ends if it is refuted.
+    """
+
+    limits: Limits
+    start: float
+    replayed: int
+    required: float | None = None
+    results: list[LevelResult] = field(default_factory=list)
+    client_limited: bool = False
+
+    @property
+    def spent(self) -> int:
+        """Requests of all levels."""
+        return sum(result.requests for result in self.results)
+
+    @property
+    def _counted(self) -> list[LevelResult]:
+        """The levels without a first one that failed, once it has been repeated: a cold server fails at any speed."""
+        return self.results[1:] if len(self.results) > 1 and failed(self.results[0]) else self.results
+
+    @property
+    def _unsure(self) -> bool:
+        """Whether the only level so far may have failed because the server was cold."""
+        return len(self.results) == 1 and failed(self.results[0])
+
+    @property
+    def cut(self) -> bool:
+        """Whether the required speed was refuted, by a server that was warm."""
+        return not self._unsure and any(failed(one) and one.load == self.required for one in self._counted)
+
+    @property
+    def certified(self) -> float | None:
+        """The highest certified speed."""
+        return max((one.load for one in self._counted if one.state is LevelState.CERTIFIED), default=None)
+
+    @property
+    def refuted(self) -> float | None:
+        """The lowest refuted speed above the certified one."""
+        above = self.certified or 0.0
+        return min((one.load for one in self._counted if failed(one) and one.load > above), default=None)
+
+    @property
+    def monotone(self) -> bool:
+        """Whether every refuted speed is above every certified one."""
+        return not any(failed(one) and one.load < (self.certified or 0.0) for one in self._counted)
+
+    @property
+    def precise(self) -> bool:
+        """Whether the bracket is within the precision."""
+        low = self.certified
+        high = self.refuted
+        return low is not None and high is not None and self._close(low, high)
+
+    def next_level(self) -> Plan | None:
+        """The next speed, or None when the bracket is precise or nothing more can be learned."""
+        if self.cut or self.precise or self.client_limited or len(self.results) >= self.limits.max_levels:
+            return None
+        # Only a replay that can be completed: of a part, nothing would be known. The first one is run in any case.
+        if self.results and self.spent + self.replayed > self.limits.max_requests:
+            return None
+        speed = self._choose()
+        return None if speed is None else Plan(speed, Patience(self.replayed), certify=0.0, refute=0.0)
+
+    def add(self, result: LevelResult) -> None:
+        """Records a level."""
+        self.results.append(result)
+
+    def missing(self) -> tuple[Missing | None, Missing | None]:
+        """Why the certified and the refuted end are missing; None for an end that is there."""
+        if self.cut:
+            return Missing.CUT, None
+        reason = Missing.CLIENT_LIMITED if self.client_limited else Missing.BUDGET
+        low = high = None
+        if self.certified is None:
+            met_nowhere = any(failed(one) and one.load <= self.limits.low for one in self._counted)
+            low = Missing.NEVER_MET if met_nowhere and not self._unsure else reason
+        if self.refuted is None:
+            highest = self.certified is not None and self.certified >= self.limits.high
+            high = Missing.NEVER_SATURATED if highest else reason
+        return low, high
+
+    def _choose(self) -> float | None:
+        if not self.results:
+            return self._inside(self.start if self.required is None else self.required)
+        if self._unsure:
+            return self.results[0].load
+        low = self.certified
+        # A replay whose outcome is unknown bounds the next speed like a bad one, and proves nothing.
+        bad = [one.load for one in self._counted if one.state is not LevelState.CERTIFIED and one.load > (low or 0.0)]
+        if low is None:
+            lowest = min(bad)
+            return self._outside(lowest / _DOWN, lowest)
+        if not bad:
+            return self._outside(low * (_FIRST_UP if len(self._counted) == 1 else _UP), low)
+        high = min(bad)
+        return None if self._close(low, high) else _rounded(sqrt(low * high))
+
+    def _outside(self, speed: float, last: float) -> float | None:
+        inside = self._inside(speed)
+        return None if inside == last else inside
+
+    def _inside(self, speed: float) -> float:
+        return min(max(_rounded(speed), self.limits.low), self.limits.high)
+
+    def _close(self, low: float, high: float) -> bool:
+        # Rounding a speed may move the ends apart by a little more than the precision.
+        return high <= low * (1 + self.limits.precision) * (1 + 10.0 ** (1 - _DIGITS))
+
+
+def _rounded(speed: float) -> float:
+    """A speed that can be written down: five digits are far below any precision that two replays agree on."""
+    return float(f"{speed:.{_DIGITS}g}")
