@@ -39,10 +39,13 @@ def age_text(seconds: float) -> str:
 def headline(plan: Plan, *, stored: int = 0) -> str:
     """One line on what will run, and for about how long."""
     others = plan.trials - 1
-    all_of = plan.others is not None and others >= plan.others
-    space = "all" if all_of else "up to"
-    total = f" of {plan.others:,}" if plan.others is not None and not all_of else ""
-    tries = f"the default and {space} {others}{total} configurations" if others else "one configuration"
+    total = f" of {plan.others:,}" if plan.others is not None else ""
+    tries = f"the default and up to {others}{total} configurations"
+    if not others:
+        tries = "one configuration"
+    elif plan.others is not None and others >= plan.others:
+        alternatives = "1 other configuration" if others == 1 else f"all {others} other configurations"
+        tries = f"the default and {alternatives}"
     proof = f", then up to {plan.repeats} interleaved repeats" if plan.repeats else ""
     windows = f"{plan.windows} windows per launch; " if plan.windows > 1 else ""
     how = f"{plan.engine} on {plan.deploy}"
