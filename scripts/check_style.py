@@ -19,7 +19,7 @@ FOLDERS = ("benchmarks", "scripts", "src", "tests")
 FILE_LINES = 420
 FUNCTION_LINES = 60
 FOLDER_FILES = 20
-"""Python files directly in a folder of src."""
+"""Python files directly in a folder of src or tests."""
 
 LONG_FILES: dict[str, int] = {}
 """Files that may have more lines, up to this number. The list may shrink, not grow."""
@@ -111,8 +111,8 @@ def long_functions(tree: ast.AST, path: str) -> Iterator[Finding]:
 
 
 def wide_folders(root: Path) -> Iterator[str]:
-    """Folders of src with too many Python files."""
-    for folder in sorted({path.parent for path in root.glob("src/**/*.py")}):
+    """Folders of src and tests with too many Python files."""
+    for folder in sorted({path.parent for top in ("src", "tests") for path in root.glob(f"{top}/**/*.py")}):
         files = len(list(folder.glob("*.py")))
         if files > FOLDER_FILES:
             yield f"{folder.relative_to(root)}: has {files} files; group them (limit {FOLDER_FILES})"

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 
 from support.ome_standin.kube import ApiError, Object, key_of, log
-from support.ome_standin.merging import model_label
+from support.ome_standin.rules.merging import model_label
 from support.ome_standin.world import World
 
 DAEMON_SET = "ome-model-agent-daemonset"

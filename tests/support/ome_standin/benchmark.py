@@ -8,10 +8,10 @@ import copy
 import json
 from typing import Any
 
-from support.ome_standin.admission import Catalog
 from support.ome_standin.kube import Key, Object, log
-from support.ome_standin.merging import merge, model_label
-from support.ome_standin.status import is_ready, now
+from support.ome_standin.rules.admission import Catalog
+from support.ome_standin.rules.merging import merge, model_label
+from support.ome_standin.rules.status import is_ready, now
 from support.ome_standin.world import Worker, World
 
 FINALIZER = "benchmarkjob.finalizers"

@@ -6,11 +6,11 @@ As in OME, a reconcile that fails while objects are built only writes a log line
 import asyncio
 import json
 
-from support.ome_standin.admission import MODE
 from support.ome_standin.kube import Key, Object, log
-from support.ome_standin.matching import UnsuitableError, require, select
-from support.ome_standin.status import compute, is_ready, same, virtual
-from support.ome_standin.workloads import (
+from support.ome_standin.rules.admission import MODE
+from support.ome_standin.rules.matching import UnsuitableError, require, select
+from support.ome_standin.rules.status import compute, is_ready, same, virtual
+from support.ome_standin.rules.workloads import (
     SERVICE_LABEL,
     Resolved,
     budget,

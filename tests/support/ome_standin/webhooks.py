@@ -11,9 +11,15 @@ from typing import Any
 
 from aiohttp import web
 
-from support.ome_standin.admission import DeniedError, check_benchmark, check_runtime, check_service, default_service
 from support.ome_standin.kube import Kube, Object
-from support.ome_standin.workloads import SERVICE_LABEL
+from support.ome_standin.rules.admission import (
+    DeniedError,
+    check_benchmark,
+    check_runtime,
+    check_service,
+    default_service,
+)
+from support.ome_standin.rules.workloads import SERVICE_LABEL
 from support.ome_standin.world import World
 
 NAME = "ome-stand-in"

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
-from support.ome_standin.admission import Catalog
 from support.ome_standin.faults import Faults
 from support.ome_standin.kube import ApiError, Informer, Key, Kube, Object, log
-from support.ome_standin.status import now
+from support.ome_standin.rules.admission import Catalog
+from support.ome_standin.rules.status import now
 
 SOURCE = "v1beta1Controllers"
 _LONGEST_PAUSE_S = 15.0

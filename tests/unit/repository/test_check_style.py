@@ -61,14 +61,15 @@ def test_long_files_and_their_exceptions(style: ModuleType, monkeypatch: pytest.
     assert style.check_source(source, "src/x.py") == []
 
 
-def test_wide_folders(style: ModuleType, tmp_path: Path) -> None:
-    folder = tmp_path / "src/wide"
+@pytest.mark.parametrize("top", ["src", "tests"])
+def test_wide_folders(style: ModuleType, tmp_path: Path, top: str) -> None:
+    folder = tmp_path / top / "wide"
     folder.mkdir(parents=True)
     for number in range(style.FOLDER_FILES):
         (folder / f"m{number}.py").touch()
     assert list(style.wide_folders(tmp_path)) == []
     (folder / "one_more.py").touch()
-    assert [line.partition(":")[0] for line in style.wide_folders(tmp_path)] == ["src/wide"]
+    assert [line.partition(":")[0] for line in style.wide_folders(tmp_path)] == [f"{top}/wide"]
 
 
 def test_violations_are_printed_with_their_place_and_fail(style: ModuleType, tmp_path: Path) -> None:

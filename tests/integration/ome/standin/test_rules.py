@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from autotuner.testing.mock_openai import Behavior, Fault, mock_openai
 from support.ome_standin import fake_genai_bench
-from support.ome_standin.admission import (
+from support.ome_standin.agent import outcome, state_of
+from support.ome_standin.benchmark import arguments
+from support.ome_standin.kube import Object
+from support.ome_standin.rules.admission import (
     Catalog,
     DeniedError,
     check_benchmark,
@@ -20,14 +23,11 @@ from support.ome_standin.admission import (
     check_service,
     default_service,
 )
-from support.ome_standin.agent import outcome, state_of
-from support.ome_standin.benchmark import arguments
-from support.ome_standin.kube import Object
-from support.ome_standin.matching import UnsuitableError, require, select, size_of, size_text
-from support.ome_standin.merging import TemplateError, accelerated, component, inject_model, model_label, rendered
+from support.ome_standin.rules.matching import UnsuitableError, require, select, size_of, size_text
+from support.ome_standin.rules.merging import TemplateError, accelerated, component, inject_model, model_label, rendered
+from support.ome_standin.rules.status import compute, same
+from support.ome_standin.rules.workloads import NoSuchKindError, Resolved, label, mode, model_config, scaler, workload
 from support.ome_standin.sample_objects import model, runtime
-from support.ome_standin.status import compute, same
-from support.ome_standin.workloads import NoSuchKindError, Resolved, label, mode, model_config, scaler, workload
 
 META = {"name": "x", "namespace": "ns", "uid": "u", "labels": {"trial": "7"}}
 MODEL = model("/models/sim")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from autotuner.deployers.ome.resources import OmeResource
 from autotuner.deployers.ome.runtime_matching import why_not
-from support.ome_standin.matching import UnsuitableError, require
+from support.ome_standin.rules.matching import UnsuitableError, require
 from support.ome_standin.sample_objects import model as a_model
 from support.ome_standin.sample_objects import runtime as a_runtime
 

@@ -18,7 +18,7 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.launch import Labels, LaunchPlan
 from autotuner.study.spec import EngineSpec, Model
-from support.ome_standin.merging import TemplateError, component, rendered
+from support.ome_standin.rules.merging import TemplateError, component, rendered
 from support.ome_standin.sample_objects import MODEL, RUNTIME, model, runtime
 
 SGLANG = Sglang(Sglang.Settings())

@@ -5,9 +5,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from support.ome_standin.admission import AUTOSCALER, MODE
 from support.ome_standin.kube import Object
-from support.ome_standin.merging import accelerated, component, inject_model, parallelism, pod_fields, rendered
+from support.ome_standin.rules.admission import AUTOSCALER, MODE
+from support.ome_standin.rules.merging import accelerated, component, inject_model, parallelism, pod_fields, rendered
 
 SERVICE_LABEL = "ome.io/inferenceservice"
 PORT = 8080

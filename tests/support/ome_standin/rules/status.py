@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from support.ome_standin.kube import Object
-from support.ome_standin.workloads import PORT
+from support.ome_standin.rules.workloads import PORT
 
 _RUNNER = "ome-container"
 

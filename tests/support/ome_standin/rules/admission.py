@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from support.ome_standin.kube import Object
-from support.ome_standin.matching import UnsuitableError, select
+from support.ome_standin.rules.matching import UnsuitableError, select
 
 SERVICE_NAME = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _SERVICE_NAME = re.compile(SERVICE_NAME)
