@@ -6,6 +6,7 @@ whole command line with the study's flags in it.
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from pydantic import BaseModel
@@ -41,6 +42,13 @@ _REPLICAS = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name":
 """Owner of the pod once OME has created a Deployment for the service."""
 
 
+@dataclass(frozen=True)
+class RuntimeArguments(BaseArguments):
+    """Flags of a runtime, with the runtime and the model that they were read for."""
+
+    served: ServedModel = field(compare=False)
+
+
 class BoundOmeDeployer(ClusterTarget, BoundDeployer):
     """Starts each server as an InferenceService."""
 
@@ -49,18 +57,16 @@ class BoundOmeDeployer(ClusterTarget, BoundDeployer):
 
     settings: OmeSettings
 
-    def __init__(
-        self, settings: OmeSettings, engine: Engine, model: Model, base: Mapping[str, Value] | None = None
-    ) -> None:
+    def __init__(self, settings: OmeSettings, engine: Engine, model: Model, base: BaseArguments | None = None) -> None:
         """``base``: the runtime's flags that plans already include."""
         super().__init__(settings, INFERENCE_SERVICES)
         self._engine = engine
         self._model = model
-        self._base = base or {}
+        self._base: Mapping[str, Value] = base.args if base else {}
         self.platform_benchmark = BenchmarkJobs(settings)
         self._pods = PodDeployer(settings, INFERENCE_SERVICES, self._service)
-        self._first: ServedModel | None = None
-        """Runtime and model of the first trial, which all trials of a study must share."""
+        self._served = base.served if isinstance(base, RuntimeArguments) else None
+        """Runtime and model that all trials must share; None: those of the first trial."""
 
     def bind(self, engine: Engine, model: Model) -> "BoundOmeDeployer":
         """Binds the deployer to another engine or model."""
@@ -70,28 +76,27 @@ class BoundOmeDeployer(ClusterTarget, BoundDeployer):
         return await find_served(cluster, self.settings, self._model.path)
 
     async def _usable(self) -> ServedModel:
-        """Returns runtime and model of the first trial. Raises :class:`UnusableTargetError`."""
-        if self._first is None:
-            with must_answer(self.kind):
-                async with connected(self.settings.impatient()) as cluster:
-                    found = await self._find(cluster)
-                if problem := self._problem(found.runtime):
-                    raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, problem[0], remedy=problem[1])
-            self._first = found
-        return self._first
+        """Returns the runtime and the model of all trials. Raises :class:`UnusableTargetError`."""
+        if self._served is not None:
+            return self._served
+        with must_answer(self.kind):
+            async with connected(self.settings.impatient()) as cluster:
+                found = await self._find(cluster)
+            if problem := self._problem(found.runtime):
+                raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, problem[0], remedy=problem[1])
+        return found
 
-    async def base_arguments(self) -> BaseArguments:
+    async def base_arguments(self) -> RuntimeArguments:
         """Returns the runtime's own flags, with its uid and generation as their version."""
-        runtime = (await self._usable()).runtime
-        uid, generation = runtime.version
-        version = f"runtime {runtime.name}, generation {generation} ({uid})"
-        return BaseArguments(RuntimeLine.of(runner(runtime)).base_args(self._engine), version)
+        served = await self._usable()
+        uid, generation = served.runtime.version
+        version = f"runtime {served.runtime.name}, generation {generation} ({uid})"
+        args = RuntimeLine.of(runner(served.runtime)).base_args(self._engine)
+        return RuntimeArguments(args, version, served)
 
     def built_over(self, base: BaseArguments) -> "BoundOmeDeployer":
         """Returns a deployer for plans that include these flags: one that a plan lacks was removed on purpose."""
-        made = BoundOmeDeployer(self.settings, self._engine, self._model, base.args)
-        made._first = self._first
-        return made
+        return BoundOmeDeployer(self.settings, self._engine, self._model, base)
 
     async def facts(self, plan: LaunchPlan) -> Mapping[str, str]:
         """Returns the runtime's version and the model's source, whose URI names the revision of a Hub model."""
@@ -117,13 +122,14 @@ class BoundOmeDeployer(ClusterTarget, BoundDeployer):
     ) -> ServiceServer:
         """Returns the service. Raises ``TrialFailedError`` if runtime or model have changed since the first trial."""
         found = await self._find(cluster)
-        self._first = self._first or found
-        if found.runtime.version != self._first.runtime.version:
+        if self._served is None:
+            self._served = found
+        if found.runtime.version != self._served.runtime.version:
             why = f"runtime {found.runtime.name} was changed during the study"
             remedy = "rename the study to tune with the new runtime"
             raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, why, remedy=remedy)
-        if found.source != self._first.source:
-            why = f"the model was changed during the study, from {self._first.source} to {found.source}"
+        if found.source != self._served.source:
+            why = f"the model was changed during the study, from {self._served.source} to {found.source}"
             remedy = "rename the study to tune with the new model"
             raise TrialFailedError.because(FailureCause.NOT_ACCEPTED, why, remedy=remedy)
         return ServiceServer(cluster, self._launch(plan, context.labels, found), lease_s)
