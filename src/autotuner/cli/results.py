@@ -58,7 +58,7 @@ def list_(
     store: StoreUrl = None,
     json: Json = False,
 ) -> None:
-    """List stored studies with progress, recommended configuration, gain and age."""
+    """List stored studies with progress, best configuration and gain."""
     with reporting_errors(as_json=json):
         import time
 
@@ -91,7 +91,7 @@ def show_(
     store: StoreUrl = None,
     json: Json = False,
 ) -> None:
-    """Show the ranked trials of a study and its current answer, or one trial in detail."""
+    """Show the answer of a study and its ranked trials, or one trial."""
     with reporting_errors(as_json=json):
         import autotuner
 
@@ -161,7 +161,7 @@ def best(
     quantization: best_options.Quantization = None,
     size_range: best_options.SizeRange = None,
 ) -> None:
-    """Print the best configuration as the exact launch command or as a deployment manifest."""
+    """Print the best configuration as a launch command or manifest."""
     options: ManifestOptions = {
         "name": object_name,
         "namespace": namespace,
@@ -277,7 +277,7 @@ def delete(
     store: StoreUrl = None,
     json: Json = False,
 ) -> None:
-    """Delete a study and all its results; fails while the study is running."""
+    """Delete a study and all its results. Fails while it is running."""
     with reporting_errors(as_json=json):
         import autotuner
         from autotuner import UnreadableError

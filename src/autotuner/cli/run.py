@@ -111,7 +111,7 @@ def plan(
     verbose: Verbose = 0,
     log_file: LogFile = None,
 ) -> None:
-    """Show what a study would launch and how long it takes, without launching anything."""
+    """Show what a study would launch and how long it would take. Launches nothing."""
     with reporting_errors(as_json=json), logged(verbose, log_file):
         import autotuner
         from autotuner.cli.exit_codes import ExitCode
@@ -152,7 +152,7 @@ def doctor(
     verbose: Verbose = 0,
     log_file: LogFile = None,
 ) -> None:
-    """Check this machine and the deployment target, optionally for a study; each problem comes with a remedy."""
+    """Check this machine and the target, and say how to fix problems."""
     with reporting_errors(as_json=json), logged(verbose, log_file):
         import autotuner
         from autotuner.cli.exit_codes import ExitCode

@@ -9,7 +9,7 @@ from autotuner.cli.app import Json, out, program, reporting_errors, show
 
 
 def schema(json: Json = False) -> None:
-    """Print the JSON Schema of the study file, for editors; always JSON."""
+    """Print the JSON Schema of the study file, for editors."""
     with reporting_errors(as_json=json):
         import autotuner
 
@@ -20,7 +20,7 @@ def params(
     engine: Annotated[str, typer.Argument(metavar="ENGINE", help="Engine, e.g. llama_cpp.")],
     json: Json = False,
 ) -> None:
-    """List the parameters of an engine: type, range, default, description."""
+    """List the parameters of an engine with type, range and default."""
     with reporting_errors(as_json=json):
         import autotuner
         from autotuner.cli.texts import params_text

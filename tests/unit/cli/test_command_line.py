@@ -22,8 +22,8 @@ GOOD = {
     "objective": "max output_throughput",
 }
 COMMANDS = (
-    "run", "plan", "doctor", "show", "list", "watch", "logs", "best", "report", "export", "bench", "schema", "params",
-    "init", "stop", "reap", "version",
+    "run", "plan", "doctor", "watch", "stop", "reap", "list", "show", "logs", "best", "report", "export", "delete",
+    "bench", "capacity", "verify", "schema", "params", "init", "version",
 )  # fmt: skip
 
 
@@ -46,10 +46,13 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
         "heavy = {'pydantic', 'sqlalchemy', 'alembic', 'numpy', 'optuna', 'anyio', 'httpx', 'rich', 'ruamel'}\n"
         "print('LOADED', sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    environment = {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
     assert "LOADED []" in done.stdout
-    words = done.stdout.split()
-    assert all(command in words for command in COMMANDS)
+    _, _, listed = done.stdout.partition("\nCommands:\n")
+    summaries = dict(line.split(maxsplit=1) for line in listed.partition("\n\n")[0].splitlines())
+    assert tuple(summaries) == COMMANDS
+    assert [command for command, summary in summaries.items() if summary.endswith("...")] == [], "cut off"
 
 
 def test_version(cli: Cli) -> None:

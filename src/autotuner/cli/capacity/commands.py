@@ -95,7 +95,7 @@ def capacity(
     verbose: Verbose = 0,
     log_file: LogFile = None,
 ) -> None:
-    """Find the highest load that a running server takes within its SLOs, with a certificate."""
+    """Find the highest load that a server takes within its SLOs. The result comes with a certificate."""
     with reporting_errors(as_json=json), logged(verbose, log_file), sigterm_as_ctrl_c():
         import autotuner
         from autotuner import CapacityStoppedError
