@@ -61,8 +61,9 @@ def _slice_cells(m: Measurement) -> Iterator[tuple[str, ...]]:
     """A row for each kind of request in a mix."""
     for part in m.slices:
         share = (part.requests - part.failed) / part.requests if part.requests else None
+        tokens, requests = (_rate(part.scalars.get(name)) for name in ("output_throughput", "request_throughput"))
         latencies = (_pair(part, metric) for metric in ("ttft", "tpot", "e2e_latency"))
-        yield (f"  {part.label}", "", str(part.requests), _percent(share), "", "", "", "", *latencies)
+        yield (f"  {part.label}", "", str(part.requests), _percent(share), tokens, "", "", requests, *latencies)
 
 
 def _known(cell: Text) -> bool:

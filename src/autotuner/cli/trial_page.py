@@ -191,6 +191,7 @@ def _rates(measured: Measurement) -> tuple[str, ...]:
 def _slice(part: Slice) -> str:
     """One kind of request in a mix."""
     facts = [f"{part.requests} requests", *([f"{part.failed} failed"] if part.failed else [])]
+    facts += [with_unit(metric, part.scalars[metric]) for metric in _SLICED_RATES if metric in part.scalars]
     for metric, found in part.distributions.items():
         if metric in _SLICED:
             mark = "" if found.carries("p99") else UNSURE
@@ -198,6 +199,7 @@ def _slice(part: Slice) -> str:
     return f"  {part.label}: {', '.join(facts)}"
 
 
+_SLICED_RATES = ("output_throughput", "request_throughput")
 _SLICED = ("ttft", "tpot", "e2e_latency")
 
 

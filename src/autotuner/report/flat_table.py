@@ -134,6 +134,8 @@ def _slices(m: Measurement | None) -> str | None:
 
 
 def _slice_figures(part: Slice) -> Iterator[str]:
+    for metric, rate in part.scalars.items():
+        yield f"{metric}={rate:.6g}"
     for metric, found in part.distributions.items():
         for statistic in _STATISTICS:
             value = found.value(statistic)

@@ -80,17 +80,30 @@ class GpuUse(FrozenModel):
     """Sum over GPUs, within the window."""
 
 
+OF_SLICES = frozenset(
+    {
+        "output_throughput", "input_throughput", "total_throughput", "request_throughput", "goodput", "success_rate"
+    }
+)  # fmt: skip
+"""Metrics with one value per window that slices have too."""
+
+
 class Slice(FrozenModel):
     """Results of some of the requests of a window."""
 
     kind: Literal["part", "stage", "turn"] = "part"
     """What they have in common: the part of a mix, the stage of a load or the place in a conversation."""
+    name: str = ""
+    """``part 1``, ``stage 2``, ``first turns`` or ``later turns``; empty in measurements of earlier versions."""
     label: str
     """``0.7 D(128,48)``."""
     requests: int
     """Counted requests with a known outcome."""
     failed: int
     distributions: Mapping[str, Distribution] = Field(default_factory=dict)
+    scalars: Mapping[str, float] = Field(default_factory=dict)
+    """Metrics with one value. Rates are per second of the window; those of a stage are per second of the stage, and
+    count whatever the server did in that time."""
 
 
 class Measurement(FrozenModel):

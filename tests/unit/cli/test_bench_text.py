@@ -52,7 +52,13 @@ def test_overloaded_and_thin_windows_have_notes() -> None:
 
 
 def test_parts_of_a_mix_have_rows_of_their_own() -> None:
-    part = Slice(label="0.3 D(9,9)", requests=50, failed=1, distributions={"ttft": spread(0.2, 49)})
+    part = Slice(
+        label="0.3 D(9,9)",
+        requests=50,
+        failed=1,
+        distributions={"ttft": spread(0.2, 49)},
+        scalars={"output_throughput": 31.5},
+    )
     (line,) = [line for line in text(seen(slices=(part,))).splitlines() if "0.3 D(9,9)" in line]
-    assert {"50", "98", "200.0"} <= set(line.split())
+    assert {"50", "98", "200.0", "31.5"} <= set(line.split())
     assert "~" in line, "49 requests are too few for a p99"

@@ -14,7 +14,14 @@ from autotuner.testing.samples import SampleKind, sample_study
 from autotuner.testing.study_maker import spread
 
 SLICES = (
-    Slice(kind="stage", label="stage 1: 2/s:10s", requests=20, failed=1, distributions={"ttft": spread(0.2, 19)}),
+    Slice(
+        kind="stage",
+        label="stage 1: 2/s:10s",
+        requests=20,
+        failed=1,
+        distributions={"ttft": spread(0.2, 19)},
+        scalars={"output_throughput": 84.5, "request_throughput": 1.9},
+    ),
     Slice(kind="stage", label="stage 2: 0/s:5s", requests=0, failed=0),
 )
 
@@ -31,7 +38,7 @@ def test_the_page_of_a_trial_has_a_line_each() -> None:
     lines = [line for line in trial_text(found, found.trials[0], [], width=160).splitlines() if "stage " in line]
     windows = len(found.trials[0].measurements)
     assert len(lines) == 2 * windows
-    assert "20 requests, 1 failed" in lines[0]
+    assert "20 requests, 1 failed, 84.5 tokens/s, 1.9 requests/s" in lines[0]
     assert "p99 TTFT ~360 ms" in lines[0]
     assert lines[1].endswith("0 requests")
 
@@ -42,12 +49,15 @@ def test_the_report_has_a_row_each() -> None:
     (table,) = re.findall(r"<caption>Parts of every window</caption>.*?</table>", page, re.DOTALL)
     assert len(re.findall("<tr>", table)) == 1 + 2 * len(result().trials[0].measurements)
     assert "~360 ms" in table
+    assert "84.5" in table
     assert 'id="parts"' not in html_report(result(()))
 
 
 def test_csv_and_json_have_the_figures() -> None:
     first, second = next(csv.DictReader(io.StringIO(export_text(result(), "csv"))))["slices"].split("; ")
-    assert first.startswith("stage 1: 2/s:10s requests=20 failed=1 ttft:mean=0.212108 ")
+    assert first.startswith("stage 1: 2/s:10s requests=20 failed=1 output_throughput=84.5 ")
+    assert "ttft:mean=0.212108" in first
     assert second == "stage 2: 0/s:5s requests=0 failed=0"
     measured = json.loads(export_text(result(), "json"))["trials"][0]["measurements"][0]
+    assert measured["slices"][0]["scalars"]["request_throughput"] == 1.9
     assert [(part["kind"], part["label"]) for part in measured["slices"]] == [(s.kind, s.label) for s in SLICES]

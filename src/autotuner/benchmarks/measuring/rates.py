@@ -27,28 +27,37 @@ class Output:
         return self.unit == "tokens/s"
 
 
-def output_of(population: Population, info: RunInfo) -> Output:
-    """The output of a window: in tokens, or where these do not exist or are not known, in answers."""
+Span = tuple[float, float]
+"""Begin and end of a part of a window, in seconds."""
+
+
+def output_of(population: Population, info: RunInfo, span: Span | None = None) -> Output:
+    """The output of a window, or of a part of it: in tokens, or where these do not exist or are not known, in
+    answers."""
+    begin, end = span or (0.0, info.window_ns * NS)
     answered = [r for r in population.requests if r.row["error"] is None and r.row["first_ns"] is not None]
     unknown = any(r.ok and r.row["token_source"] == "unknown" for r in answered)  # noqa: S105 - not a secret
     tokens = info.answers != "documents" and not unknown
     chunks: list[tuple[Floats, float]] = []
     for request in answered:
         times = request.row["first_ns"] * NS + np.concatenate(([0.0], np.cumsum(request.gaps)))
-        inside = times[(times >= 0) & (times < info.window_ns * NS)]
+        inside = times[(times >= begin) & (times < end)]
         chunks.append((inside, request.tokens_per_chunk if tokens else 1.0))
     return Output(chunks, "tokens/s" if tokens else "answers/s")
 
 
-def rates_of(population: Population, output: Output, requirements: Requirements, info: RunInfo) -> dict[str, float]:
-    """The window's metrics with one value. What its requests cannot have is left out."""
-    window_s = info.window_ns * NS
+def rates_of(
+    population: Population, output: Output, requirements: Requirements, info: RunInfo, span: Span | None = None
+) -> dict[str, float]:
+    """The metrics with one value of a window, or of a part of it. What its requests cannot have is left out."""
+    begin, end = span or (0.0, info.window_ns * NS)
+    window_s = end - begin
     counted = population.counted
-    ended = [r for r in population.requests if r.ended]
+    ended = [r for r in population.requests if r.ended and begin <= r.row["end_ns"] * NS < end]
     prompt_tokens = 0
     for request in population.requests:
         row = request.row
-        if row["error"] is None and row["first_ns"] is not None and 0 <= row["first_ns"] < info.window_ns:
+        if row["error"] is None and row["first_ns"] is not None and begin <= row["first_ns"] * NS < end:
             prompt_tokens += row["asked_input"] if row["input_tokens"] is None else row["input_tokens"]
     found = {}
     if output.tokens:

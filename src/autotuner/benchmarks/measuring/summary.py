@@ -91,7 +91,7 @@ def summarize(records: Records, *, name: str | None = None) -> Measurement:
             *_warnings(records, population),
             *info.notes,
         ),
-        slices=window_slices(population, requirements, lambda part: _distributions(part, info)),
+        slices=window_slices(population, requirements, info, lambda part: _distributions(part, info)),
         decision=requirements.decision,
         records=name,
         started_at=info.begin_epoch_s,

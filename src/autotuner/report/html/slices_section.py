@@ -2,16 +2,17 @@
 
 from autotuner.report.html.markup import Child, Html, element
 from autotuner.report.html.tables import MOST_ROWS, cell, left_out_note, table
-from autotuner.report.numbers import UNSURE, with_unit
+from autotuner.report.numbers import UNSURE, plain, with_unit
 from autotuner.report.result import StudyResult
 from autotuner.study.measurement import Measurement, Slice
 from autotuner.study.simulated import MARK
 from autotuner.study.trial import Trial
 
+_RATES = ("output_throughput", "request_throughput")
 _METRICS = ("ttft", "tpot", "e2e_latency")
 _HEADS = (
-    "trial", "configuration", "load", "part", "requests", "failed", "TTFT p50 / p99", "TPOT p50 / p99",
-    "latency p50 / p99",
+    "trial", "configuration", "load", "part", "requests", "failed", "tokens/s", "requests/s", "TTFT p50 / p99",
+    "TPOT p50 / p99", "latency p50 / p99",
 )  # fmt: skip
 
 
@@ -34,9 +35,19 @@ def _row(trial: Trial, measured: Measurement, part: Slice) -> Html:
         element("td", part.label),
         [
             cell(text, number=True)
-            for text in (str(part.requests), str(part.failed), *(_pair(part, metric) for metric in _METRICS))
+            for text in (
+                str(part.requests),
+                str(part.failed),
+                *(_rate(part, metric) for metric in _RATES),
+                *(_pair(part, metric) for metric in _METRICS),
+            )
         ],
     )
+
+
+def _rate(part: Slice, metric: str) -> str:
+    value = part.scalars.get(metric)
+    return "-" if value is None else plain(value)
 
 
 def _pair(part: Slice, metric: str) -> str:

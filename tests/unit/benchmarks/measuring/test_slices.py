@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from autotuner.benchmarks.measuring.records import Records
 from autotuner.benchmarks.measuring.summary import summarize
-from autotuner.study.text.forms import parse_scenario
+from autotuner.study.text.forms import parse_level, parse_scenario
 from support.request_records import MS, S, failed, records, row
 
 MIX = parse_scenario("mix:0.7 D(16,5) + 0.3 D(64,5)")
@@ -38,6 +38,27 @@ def test_slices_add_up_to_the_window(kinds: list[tuple[int, int, bool]]) -> None
         assert (found.count if found else 0) == len(own)
         if found:
             assert found.mean == pytest.approx(sum(own) / len(own))
+
+    assert [part.name for part in seen.slices] == ["part 1", "part 2"]
+    for metric in ("output_throughput", "request_throughput", "input_throughput"):
+        assert sum(part.scalars[metric] for part in seen.slices) == pytest.approx(seen.scalars[metric])
+
+
+@given(st.lists(st.integers(0, 3_999), min_size=1, max_size=30))
+def test_rates_of_stages_count_what_happened_meanwhile(scheduled_ms: list[int]) -> None:
+    level = parse_level("stages=1/s:1s,5/s:3s")
+    rows = [
+        row(scheduled_ns=at * MS, sent_ns=at * MS, first_ns=(at + 50) * MS, end_ns=(at + 90) * MS)
+        for at in scheduled_ms
+    ]
+    found = records(rows)
+    info = replace(found.info, window_ns=4 * S)
+    seen = summarize(replace(found, info=info, where={**found.where, "level": level.model_dump()}))
+    first, second = seen.slices
+    for metric in ("output_throughput", "request_throughput"):
+        assert first.scalars[metric] + 3 * second.scalars[metric] == pytest.approx(4 * seen.scalars[metric])
+    assert first.scalars["request_throughput"] == sum(at + 90 < 1000 for at in scheduled_ms)
+    assert first.requests == sum(at < 1000 for at in scheduled_ms)
 
 
 def test_other_scenarios_have_none() -> None:
