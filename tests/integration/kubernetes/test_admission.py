@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -212,6 +213,16 @@ def test_study_in_a_restricted_namespace(
         ("/api/v1/persistentvolumes", {"metadata": {"name": volume}, "spec": spec}),
         ("/api/v1/namespaces/@NAMESPACE@/persistentvolumeclaims", {"metadata": {"name": "models"}, "spec": claim}),
     )
+    path = f"/api/v1/namespaces/{name}/persistentvolumeclaims/models"
+    number = count()
+
+    def bound() -> bool:
+        """Changes the claim, which triggers its controller; otherwise that only polls every 15 s."""
+        change = {"metadata": {"annotations": {"checked": str(next(number))}}}
+        patched = kube.cluster.api("PATCH", path, json=change, headers={"Content-Type": "application/merge-patch+json"})
+        return bool(patched.json()["status"]["phase"] == "Bound")
+
+    eventually(bound)
     deploy = kube.settings(namespace=name, pvc={"claim": "models"}, image=None, **RESTRICTED)
     result = autotuner.tune(
         {

@@ -60,6 +60,7 @@ def needed_rights(settings: OmeSettings) -> list[Right]:
         Right("get", "nodes", needed=False, cluster_wide=True),
     ]
     nodes.append(Right("patch", "jobs", "batch", needed=False, why="heartbeat"))
+    nodes.append(Right("list", "jobs", "batch", needed=False, why="heartbeats of dead runs"))
     names = [Right("list", kind, _GROUP, needed=False) for kind in ("servingruntimes", "basemodels", BENCHMARKS)]
     names += [Right("list", kind, _GROUP, needed=False, cluster_wide=True) for kind in shared]
     own = [

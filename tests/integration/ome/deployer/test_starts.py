@@ -9,8 +9,9 @@ import httpx
 import pytest
 from anyio.to_thread import run_sync
 
+from autotuner.deployers.kubernetes.trial_objects import lease_job
 from autotuner.study.failure import FailureCause, TrialFailedError
-from autotuner.study.launch import LaunchPlan
+from autotuner.study.launch import Labels, LaunchPlan
 from autotuner.study.trial import Phase
 from autotuner.testing.deployer_kit import LABELS, Recorder
 from autotuner.testing.fake_plans import fake_plan
@@ -40,6 +41,17 @@ async def test_invalid_flag_is_detected_at_the_first_exit(at: Any, recorder: Rec
     [(code, log, ready)] = recorder.ends
     assert (code, ready) == (2, False)
     assert "unrecognized arguments: --no-such-flag" in log
+
+
+async def test_lease_without_a_service_is_reaped(at: Any) -> None:
+    """A run may be killed between the two calls that create the lease Job and the service."""
+    job = lease_job(Labels(study="killed", trial=3, owner="dead"), "at-killed", 600.0)
+    at.lab.created({**job, "metadata": {**job["metadata"], "namespace": at.lab.namespace}})
+    assert await at.deployer().reap({"other"}.__contains__) == []
+    assert at.left() == ["Job at-killed"]
+    (line,) = await at.deployer().reap({"dead"}.__contains__)
+    assert [part for part in ("job at-killed", "study killed", "trial 3", "owner dead") if part not in line] == []
+    await run_sync(eventually, lambda: at.left() == [], "the Job is gone")
 
 
 async def test_labels_of_the_service_and_its_pod(at: Any, recorder: Recorder) -> None:

@@ -9,8 +9,10 @@ from autotuner.deployers.kubernetes.pods.removal import release_lease, remove_se
 from autotuner.deployers.kubernetes.pods.server_object import ObjectKind
 from autotuner.deployers.kubernetes.refused_object import refusal
 from autotuner.deployers.kubernetes.settings import ServerSettings
+from autotuner.deployers.kubernetes.trial_objects import LEASE
 from autotuner.deployers.shared import leftovers
 from autotuner.deployers.shared.leftovers import Held, IsDead, Leftover
+from autotuner.manifests.kubernetes import BATCH
 from autotuner.manifests.labels import MANAGED_BY, OWNER, ROLE, STUDY, TRIAL, label_value
 from autotuner.manifests.pod import SERVER
 from autotuner.study.failure import TrialFailedError
@@ -38,8 +40,12 @@ class PodLeftovers:
         """Removes the objects of dead owners, with everything that they own; nothing if the cluster is down."""
         with suppress(TrialFailedError, RefusedError):
             async with connected(self._settings.impatient()) as cluster:
+                leases = await self._leases(cluster)
                 found = await self._labeled(cluster, OWNER, self._remove)
-                return await leftovers.reap(found, is_dead, study)
+                served = {one.name for one in found}
+                return await leftovers.reap(
+                    [*found, *(one for one in leases if one.name not in served)], is_dead, study
+                )
         return []
 
     async def _labeled(
@@ -47,20 +53,17 @@ class PodLeftovers:
     ) -> list[Leftover]:
         labels = f"{MANAGED_BY}=autotuner,{ROLE}={SERVER},{selector}"
         found = (await cluster.get(self._kind.path(cluster), labelSelector=labels))["items"]
-        return [self._leftover(one, partial(remove, cluster, one)) for one in found]
+        return [_leftover(self._kind.singular, one, partial(remove, cluster, one)) for one in found]
 
-    def _leftover(self, made: Json, remove: Callable[[], Awaitable[None]]) -> Leftover:
-        metadata = made["metadata"]
-        # Labels may be shortened; the exact texts are in the annotations.
-        exact = metadata.get("annotations") or {}
-        return Leftover(
-            kind=self._kind.singular,
-            name=metadata["name"],
-            study=exact.get(STUDY, "?"),
-            trial=metadata["labels"].get(TRIAL, "?"),
-            owner=exact.get(OWNER, metadata["labels"][OWNER]),
-            remove=remove,
-        )
+    async def _leases(self, cluster: Cluster) -> list[Leftover]:
+        """Lists the lease Jobs: a run may have been killed before it created the object, or after that was deleted."""
+        if self._kind.has_lease_job:
+            labels = f"{MANAGED_BY}=autotuner,{ROLE}={LEASE},{OWNER}"
+            with suppress(RefusedError):  # without the permission to list them, they expire
+                found = (await cluster.get(cluster.path("jobs", group=BATCH), labelSelector=labels))["items"]
+                names = [(one, one["metadata"]["name"]) for one in found]
+                return [_leftover("job", one, partial(release_lease, cluster, self._kind, name)) for one, name in names]
+        return []
 
     async def _begin_removal(self, cluster: Cluster, left: Json) -> None:
         """Does not wait: the next server has another name, and the scheduler waits for free resources."""
@@ -71,3 +74,17 @@ class PodLeftovers:
     async def _remove(self, cluster: Cluster, left: Json) -> None:
         metadata = left["metadata"]
         await remove_server(cluster, self._kind, metadata["name"], metadata["uid"], self._settings.stop_grace)
+
+
+def _leftover(kind: str, made: Json, remove: Callable[[], Awaitable[None]]) -> Leftover:
+    metadata = made["metadata"]
+    # Labels may be shortened; the exact texts are in the annotations.
+    exact = metadata.get("annotations") or {}
+    return Leftover(
+        kind=kind,
+        name=metadata["name"],
+        study=exact.get(STUDY, "?"),
+        trial=metadata["labels"].get(TRIAL, "?"),
+        owner=exact.get(OWNER, metadata["labels"][OWNER]),
+        remove=remove,
+    )

@@ -2,7 +2,9 @@
 
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 import anyio
 
@@ -23,11 +25,24 @@ _LATECOMERS_S = 1.0
 """How long after the removal of an object its controllers may still create a pod."""
 
 
-async def remove(cluster: Cluster, path: str, uid: str | None, pods: ResourceWatch, limit_s: float) -> None:
-    """Deletes an object and returns once it and the watched pods are gone. Raises ``TrialFailedError``."""
+async def remove(
+    cluster: Cluster,
+    path: str,
+    uid: str | None,
+    pods: ResourceWatch,
+    limit_s: float,
+    *,
+    on_deleting: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Deletes an object and returns once it and the watched pods are gone. Raises ``TrialFailedError``.
+
+    Calls ``on_deleting`` once the API server has accepted the deletion.
+    """
     try:
         may_come = not pods.objects
         await cluster.delete(path, uid=uid)
+        if on_deleting is not None:
+            await on_deleting()
         until = time.monotonic() + limit_s
         await _without_pods(cluster, path, pods, until)
         while await cluster.find(path) is not None:
@@ -85,12 +100,15 @@ async def remove_server(cluster: Cluster, kind: ObjectKind, name: str, uid: str 
 
     Raises ``TrialFailedError`` for what cannot be removed; the object's lease is released in any case.
     """
+    # Before the wait: a run that is killed during it leaves no lease whose object is gone soon after.
+    release = partial(release_lease, cluster, kind, name)
+    limit_s = grace_s + _REMOVAL_S
     try:
         async with ResourceWatch(cluster, cluster.path("pods"), labels=f"{GROUP}={name}") as pods:
-            await remove(cluster, kind.path(cluster, name), uid, pods, grace_s + _REMOVAL_S)
+            await remove(cluster, kind.path(cluster, name), uid, pods, limit_s, on_deleting=release)
             logger.info("%s %s removed", kind.singular, name)
     finally:
-        await release_lease(cluster, kind, name)
+        await release()
 
 
 async def release_lease(cluster: Cluster, kind: ObjectKind, name: str) -> None:
