@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from autotuner.study.capacity.level_test import CapacityBound
 from autotuner.study.capacity.result import CapacityResult, ReplayedTrace
+from autotuner.study.capacity.units import LOAD_KINDS
 from autotuner.study.objective import SLO
 from autotuner.study.workload import CapacityLoad, LoadUnit
-
-_LOWEST = {LoadUnit.RATE: 0.0, LoadUnit.CONCURRENCY: 1.0, LoadUnit.SPEED: 0.0}
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def question_about(
         precision=load.precision,
         confidence=None if load.unit is LoadUnit.SPEED else load.confidence,
         start=start,
-        low=load.low or _LOWEST[load.unit],
+        low=load.low or LOAD_KINDS[load.unit].lowest,
         high=load.high or float("inf"),
         max_requests=load.max_requests,
         max_duration_s=load.max_duration_s,

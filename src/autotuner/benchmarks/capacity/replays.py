@@ -11,7 +11,8 @@ from autotuner.benchmarks.measuring.traces.trace_part import Part, read_part
 from autotuner.errors import Problem, UsageError
 from autotuner.study.base import number_text
 from autotuner.study.capacity.result import ReplayedTrace
-from autotuner.study.workload import CapacityLoad, TracePart
+from autotuner.study.capacity.units import LOAD_KINDS
+from autotuner.study.workload import CapacityLoad, LoadUnit, TracePart
 
 Row = Mapping[str, Any]
 Arrival = tuple[float, int, int]
@@ -30,7 +31,7 @@ def replayed_trace(part: TracePart) -> ReplayedTrace:
 
 def first_speed(load: CapacityLoad) -> float:
     """Where a search begins that knows nothing: at the recorded speed, if that is allowed."""
-    return min(max(1.0, load.low or 0.0), load.high or float("inf"))
+    return min(max(LOAD_KINDS[LoadUnit.SPEED].first, load.low or 0.0), load.high or float("inf"))
 
 
 def budget_problems(part: TracePart, load: CapacityLoad, where: str) -> Iterator[Problem]:

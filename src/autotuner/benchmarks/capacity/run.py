@@ -16,7 +16,8 @@ from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.plugins.server_metrics import MetricsSource
 from autotuner.study.capacity.level_test import LevelPlan
-from autotuner.study.capacity.result import CapacityLevel, CapacityResult, load_level
+from autotuner.study.capacity.result import CapacityLevel, CapacityResult
+from autotuner.study.capacity.units import load_level
 from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
 from autotuner.study.workload import Concurrency, LoadUnit, Scenario, Workload

@@ -11,12 +11,12 @@ from autotuner.capacity.replay_search import REPLAY_METHOD, ReplaySearch
 from autotuner.capacity.search import METHOD, CapacitySearch, Limits, Missing
 from autotuner.study.capacity.level_test import LevelPlan
 from autotuner.study.capacity.result import CapacityLevel, CapacityResult, SearchRange
+from autotuner.study.capacity.units import LOAD_KINDS
 from autotuner.study.workload import LoadUnit
 
 _LIMITED = 3
 """Levels in a row at which the load generator was the bottleneck, after which the search ends. One of them may only
 mean that another process took the processor for a moment; it says nothing about the server and is measured again."""
-_FIRST = {LoadUnit.RATE: 1.0, LoadUnit.CONCURRENCY: 4.0, LoadUnit.SPEED: 1.0}
 _ALONE = 0.2
 """Requests in flight on average below which requests hardly meet, so that an even lower load changes nothing."""
 _HIGHEST = 100_000.0
@@ -39,9 +39,9 @@ class SearchSteps:
             high=min(question.high, _HIGHEST),
             max_requests=question.max_requests,
             alpha=self._alpha,
-            whole=question.unit is LoadUnit.CONCURRENCY,
+            whole=LOAD_KINDS[question.unit].whole,
         )
-        self._start = question.start or _FIRST[question.unit]
+        self._start = question.start or LOAD_KINDS[question.unit].first
         self._replayed = None if question.trace is None else question.trace.requests
         self._search: CapacitySearch | ReplaySearch = CapacitySearch(limits, self._start, required=question.required)
         if self._replayed is not None:

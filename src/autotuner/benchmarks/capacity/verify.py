@@ -17,7 +17,8 @@ from autotuner.benchmarks.measuring.level_replay import arrivals, decide
 from autotuner.benchmarks.measuring.records import read_records
 from autotuner.benchmarks.measuring.summary import summarize
 from autotuner.study.capacity.level_test import CapacityBound, LevelPlan
-from autotuner.study.capacity.result import CapacityLevel, CapacityResult, LevelCheck, load_level, load_text
+from autotuner.study.capacity.result import CapacityLevel, CapacityResult, LevelCheck
+from autotuner.study.capacity.units import load_level, load_text
 from autotuner.study.workload import LoadUnit
 
 _TOLERANCE = 1e-9

@@ -11,7 +11,7 @@ from autotuner.cli.columns import Column, table_text
 from autotuner.plain_text import marked_line
 from autotuner.report.server_diagnosis import diagnosis, server_figures
 from autotuner.study.capacity.level_test import CapacityBound
-from autotuner.study.capacity.result import load_text
+from autotuner.study.capacity.units import load_text
 
 _COLUMNS = (
     Column("load", align="right"),

@@ -8,14 +8,13 @@ from autotuner.report.html.markup import Child, Html, element
 from autotuner.report.html.tables import MOST_ROWS, cell, left_out_note, table
 from autotuner.report.numbers import metric_name, plain
 from autotuner.report.result import StudyResult
-from autotuner.study.capacity.result import CapacityLevel, CapacityResult, load_text
+from autotuner.study.capacity.result import CapacityLevel, CapacityResult
+from autotuner.study.capacity.units import LOAD_KINDS, load_text
 from autotuner.study.simulated import MARK
 from autotuner.study.trial import Trial
-from autotuner.study.workload import LoadUnit
 
 _FAR_OVER = 4.0
 """Multiple of an SLO's limit above which a level is not drawn, because it would flatten the others."""
-_UNITS = {LoadUnit.RATE: "requests/s", LoadUnit.CONCURRENCY: "requests in flight", LoadUnit.SPEED: "x speed"}
 _KINDS = {"certified": "best", "open": "ok", "refuted": "bad", "saturated": "bad"}
 _LEGEND = [("best", "certified"), ("ok", "open"), ("bad", "refuted or saturated")]
 _HEADS = (
@@ -31,7 +30,7 @@ def capacity_section(result: StudyResult) -> list[Child]:
         return []
     parts: list[Child] = [*_curves(result)]
     rows = [_row(*one) for one in levels[:MOST_ROWS]]
-    unit = _UNITS[levels[0][1].unit]
+    unit = LOAD_KINDS[levels[0][1].unit].axis
     heads = [f"load ({unit})" if head == "load" else head for head in _HEADS]
     parts.append(table("Levels of every capacity search", heads, rows, numbers=[3, *range(5, len(heads))]))
     return [*parts, *left_out_note(len(levels), "levels")]
@@ -69,7 +68,7 @@ def _curve(found: CapacityResult, name: str, chart_id: str) -> Html | None:
         id=chart_id,
         title=title,
         description=f"{figure} by load; {ends}{far}.",
-        x_title=_UNITS[found.unit],
+        x_title=LOAD_KINDS[found.unit].axis,
         y_title=f"{figure} (ms)",
     )
     drawn = points_chart(chart, marks, lines=[Line(bound.limit * 1000, bound.slo, "slo")])

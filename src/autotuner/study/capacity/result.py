@@ -2,11 +2,11 @@
 
 from pydantic import Field
 
-from autotuner.study.base import FrozenModel, number_text
+from autotuner.study.base import FrozenModel
 from autotuner.study.capacity.level_test import CapacityBound, LevelDecision, LevelPlan
 from autotuner.study.measurement import Measurement
 from autotuner.study.text.forms import Duration, Share
-from autotuner.study.workload import Concurrency, LoadLevel, LoadUnit, RequestRate, TracePart, TraceSpeed
+from autotuner.study.workload import LoadUnit, TracePart
 
 
 class CapacitySettings(FrozenModel):
@@ -142,18 +142,3 @@ class Verification(FrozenModel):
 
     holds: bool
     levels: tuple[LevelCheck, ...]
-
-
-def load_level(unit: LoadUnit, load: float) -> LoadLevel:
-    """The load level of a load."""
-    if unit is LoadUnit.SPEED:
-        return TraceSpeed(speed=load)
-    return RequestRate(rate=load) if unit is LoadUnit.RATE else Concurrency(in_flight=round(load))
-
-
-def load_text(unit: LoadUnit, load: float) -> str:
-    """``12.4 requests/s``, ``32 in flight`` or ``1.5x speed``."""
-    if unit is LoadUnit.CONCURRENCY:
-        return f"{load:.0f} in flight"
-    number = number_text(float(f"{load:.4g}"))
-    return f"{number}x speed" if unit is LoadUnit.SPEED else f"{number} requests/s"

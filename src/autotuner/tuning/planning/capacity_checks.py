@@ -16,7 +16,7 @@ def capacity_problems(spec: StudySpec, benchmark: Benchmark) -> Iterator[Problem
     load = next((level for level in spec.workload.levels if isinstance(level, CapacityLoad)), None)
     if load is None:
         return
-    for part in {scenario.trace for scenario in spec.workload.scenarios if scenario.trace}:
+    for part in dict.fromkeys(scenario.trace for scenario in spec.workload.scenarios if scenario.trace):
         with suppress(UsageError):  # the preflight says what is wrong with the file
             yield from budget_problems(part, load, "workload")
     if not benchmark.tests_levels:

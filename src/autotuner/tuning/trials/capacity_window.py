@@ -9,7 +9,8 @@ from autotuner.benchmarks.capacity.run import CapacityRun, Place
 from autotuner.capacity.bounds import bounds_of, limits_of
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
-from autotuner.study.capacity.result import CapacityResult, load_text
+from autotuner.study.capacity.result import CapacityResult
+from autotuner.study.capacity.units import load_text
 from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import CAPACITY_METRICS, PER_GPU

@@ -60,6 +60,27 @@ def check_that_a_change_is_an_error(call: Call, folder: Path) -> None:
     assert "does not hold" in done.out
 
 
+@pytest.mark.parametrize(
+    ("lines", "options", "named"),
+    [
+        (['{"timestamp": 0, "input_tokens": 1, "output_tokens": 1}', '{"timestamp": 1}'], (), "trace.jsonl:2"),
+        ([""], (), "trace.jsonl"),
+        (['{"timestamp": 0, "input_tokens": 1, "output_tokens": 1}'], ("--unit", "rate"), "unit"),
+        (['{"timestamp": 0, "input_tokens": 1, "output_tokens": 1}'], ("--confidence", "90%"), "confidence"),
+        (['{"timestamp": 0, "input_tokens": 1, "output_tokens": 1}'] * 101, ("--max-requests", "100"), "101 requests"),
+    ],
+)
+def test_a_trace_that_cannot_be_searched_is_one_line(
+    call: Call, tmp_path: Path, lines: list[str], options: tuple[str, ...], named: str
+) -> None:
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text("\n".join(lines))
+    done = call("capacity", "http://127.0.0.1:9", "--slo", "p50 ttft <= 1s", "-s", f"trace:{trace}", *options)
+    assert done.code == 2
+    assert named in done.err
+    assert len(done.err.splitlines()) == 1
+
+
 def test_the_capacity_of_a_trace(call: Call, tmp_path: Path) -> None:
     trace = tmp_path / "trace.jsonl"
     rows = [{"timestamp": 0.02 * number, "input_tokens": 4, "output_tokens": 2} for number in range(20)]
@@ -68,8 +89,6 @@ def test_the_capacity_of_a_trace(call: Call, tmp_path: Path) -> None:
     asked = ("--slo", "p50 ttft <= 20s", "-s", f"trace:{trace}", "--high", "2", "--out", str(folder))
     with scripted_server(openai) as server:
         done = call("capacity", server.url, *asked)
-        refused = call("capacity", server.url, *asked, "--confidence", "90%", "--max-duration", "0.01s")
-    assert refused.code == 2
     assert "1x speed" in done.out
     result = json.loads((folder / "capacity.json").read_text())["results"][0]
     assert result["search"]["trace"]["requests"] == 20

@@ -82,6 +82,19 @@ def test_tokens_and_shares_of_a_gpu_are_values_too(objective: str, value: float)
     assert verdict_of(BRACKET, objective=objective, gpus=4).objectives == (value,)
 
 
+def test_the_capacity_of_a_trace_is_a_speed() -> None:
+    speeds = BRACKET.replaced(unit=LoadUnit.SPEED, confidence=None)
+    measured = at_capacity(speeds, CapacityLoad(unit=LoadUnit.SPEED), 4)
+    assert [measured.value(name, None) for name in ("capacity_speed", "capacity_speed_per_gpu", "capacity")] == [
+        20.0,
+        5.0,
+        None,
+    ]
+    cut = at_capacity(CUT.replaced(unit=LoadUnit.SPEED), CapacityLoad(unit=LoadUnit.SPEED), 0)
+    assert cut.bounds == {"capacity_speed": 20.0}
+    assert cut.undecided == "cannot hold 20x speed, which a better configuration holds"
+
+
 def test_a_search_that_was_cut_is_not_ranked_and_states_its_bound() -> None:
     verdict = verdict_of(CUT, "p99 ttft <= 500ms")
     assert (verdict.objectives, verdict.bounds, verdict.cut, verdict.rankable) == ((None,), (20.0,), True, False)
