@@ -51,8 +51,8 @@ def curve_lines(result: CapacityResult, width: int | None = None) -> list[str]:
 def level_line(level: CapacityLevel, unit: LoadUnit) -> str:
     """One line about a finished level."""
     decision = level.decision
-    text = f"{load_text(unit, level.load)}: {decision.state} after {level.measurement.arrived} requests"
-    if decision.state == "refuted" and decision.decided_by is not None:
+    text = f"{load_text(unit, level.load)}: {level.verdict} after {level.measurement.arrived} requests"
+    if level.verdict == "refuted" and decision.decided_by is not None:
         text += f" ({level.plan.bounds[decision.decided_by].slo})"
     return text
 
@@ -109,11 +109,15 @@ def _server(levels: Sequence[CapacityLevel], unit: LoadUnit) -> list[str]:
 
 def _row(level: CapacityLevel, unit: LoadUnit) -> list[Text]:
     measured = level.measurement
-    state = level.decision.state
+    verdict = level.verdict
     throughput = measured.value("output_throughput", None)
     cells = [Text(load_text(unit, level.load)), Text(str(measured.arrived))]
     cells += [Text(_pair(level, metric)) for metric in ("ttft", "tpot", "e2e_latency")]
-    return [*cells, Text("-" if throughput is None else f"{throughput:,.0f}"), Text(state, style=_STYLES[state])]
+    return [
+        *cells,
+        Text("-" if throughput is None else f"{throughput:,.0f}"),
+        Text(verdict, style=_STYLES.get(verdict, "dim")),
+    ]
 
 
 def _pair(level: CapacityLevel, metric: str) -> str:

@@ -56,8 +56,8 @@ def _curve(found: CapacityResult, name: str, chart_id: str) -> Html | None:
         if value is None or value > _FAR_OVER * bound.limit:
             left_out += 1
             continue
-        label = f"{load_text(found.unit, level.load)}: {level.decision.state}, {plain(value * 1000)} ms"
-        marks.append(Mark(level.load, value * 1000, _KINDS[level.decision.state], label))
+        label = f"{load_text(found.unit, level.load)}: {level.verdict}, {plain(value * 1000)} ms"
+        marks.append(Mark(level.load, value * 1000, _KINDS.get(level.verdict, "ok"), label))
     if not marks:
         return None
     title = f"Capacity of {name}, {found.scenario}"
@@ -91,7 +91,7 @@ def _row(trial: Trial, found: CapacityResult, level: CapacityLevel) -> Html:
         element("td", trial.configuration.text + (f" ({MARK})" if trial.simulated else ""), class_="set"),
         element("td", found.scenario),
         cell(plain(level.load), number=True),
-        element("td", level.decision.state),
+        element("td", level.verdict),
         cell(str(measured.arrived), number=True),
         cell(_pair(level, "ttft"), number=True),
         cell(_pair(level, "e2e_latency"), number=True),

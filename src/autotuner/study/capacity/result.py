@@ -64,6 +64,11 @@ class CapacityLevel(FrozenModel):
     sha256: str | None = None
     """Digest of the level's request records; None where none were kept."""
 
+    @property
+    def verdict(self) -> str:
+        """How it came out, or why that does not count: a busy load generator may have sent less than this load."""
+        return "not counted: client limited" if self.measurement.self_check.client_limited else self.decision.state
+
 
 class CapacityResult(FrozenModel):
     """The capacity of one server at one scenario, as a bracket, and the levels that it rests on."""
