@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import anyio
 from pydantic import ValidationError
 
-from autotuner.benchmarks.capacity.question import CapacityQuestion, question_about
+from autotuner.benchmarks.capacity.question import question_about
 from autotuner.benchmarks.capacity.replays import budget_problems
 from autotuner.benchmarks.capacity.run import CapacityRun, Place
 from autotuner.benchmarks.capacity.verify import check_result
@@ -23,12 +24,10 @@ from autotuner.invalid_value import InvalidValueError
 from autotuner.plugins.loading import metrics_sources
 from autotuner.store import files
 from autotuner.store.paths import trial_folder
-from autotuner.study.capacity.level_test import CapacityBound
 from autotuner.study.capacity.result import (
     CapacityLevel,
     CapacityReport,
     CapacityResult,
-    CapacitySettings,
     LevelCheck,
     Verification,
 )
@@ -45,8 +44,6 @@ from autotuner.study_file.loader import parse_workload
 from autotuner.tuning.running_server import RunningServer, shown_url
 
 CERTIFICATE = "capacity.json"
-_OF_SCENARIOS = ("unit", "confidence")
-"""Settings that not every scenario has."""
 _OWN = re.compile(r"(server-)?level-\d+-\d+\.parquet")
 
 
@@ -66,8 +63,8 @@ def capacity(
     on_level: Callable[[CapacityLevel, LoadUnit], None] | None = None,
 ) -> CapacityReport:
     """Measures the capacity of a running server; see :meth:`autotuner.api.client.Autotuner.capacity`."""
-    settings, load, goals = _asked(search, workload, slos)
-    question = _question(settings, load, bounds_of(goals, min_success_rate), goals)
+    load, level, goals = _asked(search, workload, slos)
+    question = question_about(level, bounds_of(goals, min_success_rate), goals, _start(search))
     target = server.target()
     of_benchmark = server.benchmark_settings()
     records = files.output_folder(folder)
@@ -183,31 +180,21 @@ def _remove_earlier(folder: Path) -> None:
 
 def _asked(
     search: Mapping[str, Any], workload: Mapping[str, Any], slos: Sequence[str]
-) -> tuple[CapacitySettings, Workload, tuple[SLO, ...]]:
-    """What is searched for, and what is sent."""
-    try:
-        settings = CapacitySettings.model_validate(search)
-    except ValidationError as error:
-        raise UsageError(problems_of(error, CapacitySettings, prefix="capacity")) from None
-    section = {**workload, "load": "capacity", **{key: search[key] for key in _OF_SCENARIOS if key in search}}
-    load, goals = parse_workload(section, slos=slos, source="capacity", folder=Path.cwd(), exists=files.exists)
-    return settings, load, goals
-
-
-def _question(
-    settings: CapacitySettings, workload: Workload, bounds: tuple[CapacityBound, ...], slos: Sequence[SLO]
-) -> CapacityQuestion:
-    unit = next(level.unit for level in workload.levels if isinstance(level, CapacityLoad))
-    load = CapacityLoad(
-        unit=unit,
-        precision=settings.precision,
-        confidence=settings.confidence,
-        low=settings.low,
-        high=settings.high,
-        max_requests=settings.max_requests,
-        max_duration_s=settings.max_duration,
-    )
-    for scenario in workload.scenarios:
+) -> tuple[Workload, CapacityLoad, tuple[SLO, ...]]:
+    """What is sent, what is searched for, and within which SLOs."""
+    settings = {key: value for key, value in search.items() if key != "start"}
+    section = {**workload, **settings, "load": "capacity"}
+    found, goals = parse_workload(section, slos=slos, source="capacity", folder=Path.cwd(), exists=files.exists)
+    load = next(level for level in found.levels if isinstance(level, CapacityLoad))
+    for scenario in found.scenarios:
         if scenario.trace and (problems := list(budget_problems(scenario.trace, load, "capacity"))):
             raise UsageError(problems)
-    return question_about(load, bounds, slos, settings.start)
+    return found, load, goals
+
+
+def _start(search: Mapping[str, Any]) -> float | None:
+    """The first load to try; None: chosen by the search."""
+    start = search.get("start")
+    if start is not None and not (isinstance(start, int | float) and 0 < start < math.inf):
+        raise UsageError.at("capacity.start", "must be a number above 0", value=str(start))
+    return start

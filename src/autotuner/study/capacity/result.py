@@ -5,25 +5,7 @@ from pydantic import Field
 from autotuner.study.base import FrozenModel
 from autotuner.study.capacity.level_test import CapacityBound, LevelDecision, LevelPlan
 from autotuner.study.measurement import Measurement
-from autotuner.study.text.forms import Duration, Share
 from autotuner.study.workload import LoadUnit, TracePart
-
-
-class CapacitySettings(FrozenModel):
-    """How a capacity is searched for. Loads are requests per second, requests in flight, or speeds of a trace."""
-
-    unit: LoadUnit | None = None
-    """None: speeds for a trace, otherwise requests per second."""
-    precision: Share = Field(default=0.1, gt=0, le=1)
-    """Largest ratio of refuted to certified load, minus one."""
-    confidence: Share = Field(default=0.95, ge=0.5, lt=1)
-    start: float | None = Field(default=None, gt=0)
-    """First load; None: what a short closed loop answers, 4 in flight, or the recorded speed."""
-    low: float | None = Field(default=None, gt=0)
-    """Lowest load that is tried; None: without a limit."""
-    high: float | None = Field(default=None, gt=0)
-    max_requests: int = Field(default=20_000, ge=100)
-    max_duration: Duration = Field(default=1_800.0, gt=0)
 
 
 class ReplayedTrace(FrozenModel):

@@ -1,10 +1,9 @@
-"""Capacity settings, and the load level and text of a load."""
+"""Levels of a capacity search: verdict, load and text."""
 
 import pytest
-from pydantic import ValidationError
 
 from autotuner.study.capacity.level_test import CapacityBound, LevelDecision, LevelPlan
-from autotuner.study.capacity.result import CapacityLevel, CapacitySettings
+from autotuner.study.capacity.result import CapacityLevel
 from autotuner.study.capacity.units import LOAD_KINDS, load_level, load_text
 from autotuner.study.measurement import Measurement, SelfCheck
 from autotuner.study.metric import CAPACITY_METRICS, METRICS, PER_GPU
@@ -39,14 +38,3 @@ def test_the_verdict_of_a_limited_load_generator_does_not_count() -> None:
     assert level.verdict == "certified"
     limited = measured.replaced(self_check=SelfCheck(client_limited=True, reasons=("loop lag",)))
     assert level.replaced(measurement=limited).verdict == "not counted: client limited"
-
-
-@pytest.mark.parametrize("settings", [{"precision": "0%"}, {"confidence": 1}, {"max_requests": 10}, {"low": 0}])
-def test_settings_out_of_range(settings: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
-        CapacitySettings.model_validate(settings)
-
-
-def test_shares_may_be_written_in_percent() -> None:
-    found = CapacitySettings.model_validate({"precision": "5%", "confidence": "99%"})
-    assert (found.precision, found.confidence) == (0.05, 0.99)
