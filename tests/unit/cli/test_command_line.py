@@ -6,11 +6,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import autotuner
+from autotuner.cli.app import ApiKind
+from autotuner.cli.capacity.commands import Unit
+from autotuner.cli.results import BestAs, ExportAs
+from autotuner.study.workload import Api, LoadUnit
 
 Cli = Callable[..., Any]
 GOOD = {
@@ -53,6 +57,14 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     summaries = dict(line.split(maxsplit=1) for line in listed.partition("\n\n")[0].splitlines())
     assert tuple(summaries) == COMMANDS
     assert [command for command, summary in summaries.items() if summary.endswith("...")] == [], "cut off"
+
+
+def test_choices_of_options_are_those_of_the_api() -> None:
+    """They are written twice, so that the help does not have to import the API."""
+    assert list(ApiKind) == list(Api)
+    assert list(Unit) == list(LoadUnit)
+    assert set(BestAs) - {BestAs.COMMAND, BestAs.JSON} == set(get_args(autotuner.ManifestForm))
+    assert tuple(ExportAs) == get_args(autotuner.ExportForm)
 
 
 def test_version(cli: Cli) -> None:

@@ -22,8 +22,6 @@ from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
 from autotuner.study.workload import Concurrency, LoadUnit, Scenario, Workload
 
-__all__ = ["CapacityQuestion", "CapacityRun", "Place"]
-
 _MORE_ARRIVALS = 1.25
 """Arrivals that are scheduled per request of a level: those of the drain, and chance."""
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from autotuner.benchmarks.capacity.run import CapacityQuestion, CapacityRun, Place
+from autotuner.benchmarks.capacity.question import CapacityQuestion
+from autotuner.benchmarks.capacity.run import CapacityRun, Place
 from autotuner.benchmarks.capacity.verify import level_problem
 from autotuner.benchmarks.measuring.level_replay import arrivals, decide
 from autotuner.benchmarks.measuring.records import read_records
