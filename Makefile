@@ -3,6 +3,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CACHE ?= .cache
 export AUTOTUNER_VENV := $(VENV)
+# Tests start hundreds of processes; without compiled modules each of them takes seconds of CPU time instead of tenths.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help quickstart test setup lock hooks dist setup-test docs lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-capacity bench-capacity-real bench-startup test-genai test-lowest test-cluster test-ome cluster-build cluster-up cluster-down clean
 

@@ -5,6 +5,7 @@ It is copied from what is installed here, so that no registry is needed.
 
 import json
 import os
+import py_compile
 import re
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ import sys
 import sysconfig
 import tarfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import autotuner
@@ -40,7 +43,8 @@ def write_root(path: Path, module: str, more: Iterable[Path] = ()) -> None:
         CalledProcessError: If the module fails to load.
     """
     with tarfile.open(path, "w") as tar:
-        for file in sorted(set(_files(module, more))):
+        files = set(_files(module, more))
+        for file in sorted(files | set(_compiled(files))):
             tar.add(file, arcname=str(file).lstrip("/"), recursive=False)
         tar.add(os.path.realpath(_ENV), arcname=_ENV.lstrip("/"))
         _link(tar, "/usr/local/bin/python3", os.path.realpath(sys.executable))
@@ -73,6 +77,19 @@ def _files(module: str, more: Iterable[Path]) -> Iterator[Path]:
     binaries = [Path(_ENV), *(file for file in found if file.suffix == ".so" or file.name.startswith("python"))]
     yield from found
     yield from _libraries(binaries)
+
+
+def _compiled(files: Iterable[Path]) -> Iterator[Path]:
+    """Yields the compiled modules, without which every container compiles them at its start."""
+    standard = Path(sysconfig.get_path("stdlib"))
+    for file in files:
+        if file.suffix == ".py":
+            with suppress(OSError):  # most of the standard library is never loaded, and its folder may be read-only
+                if not file.is_relative_to(standard):
+                    py_compile.compile(str(file), doraise=False, quiet=2)
+            compiled = Path(cache_from_source(file))
+            if compiled.exists():
+                yield compiled
 
 
 def _below(folder: Path) -> Iterator[Path]:
