@@ -101,9 +101,8 @@ class ContainerSettings(BaseModel):
     def _devices(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
             if not 1 <= len(text.split(":")) <= 3 or not text.startswith("/dev/"):
-                raise InvalidValueError(
-                    f"{text} is not a device", remedy="write /dev/NAME, /dev/NAME:/dev/INSIDE or with :rwm behind"
-                )
+                remedy = "write /dev/NAME or /dev/NAME:/dev/INSIDE, optionally followed by :rwm"
+                raise InvalidValueError(f"{text} is not a device", remedy=remedy)
         return value
 
     @field_validator("ulimits")

@@ -59,7 +59,7 @@ def _kv_cache(server: ServerMetrics) -> Iterator[str]:
         yield f"KV cache full{since}{counted}"
     elif preempted:
         seen = "" if server.kv_usage is None else f" (at most {server.kv_usage.max:.0%} in the samples)"
-        yield f"{_preemptions(preempted)}: the KV cache was full for moments{seen}"
+        yield f"{_preemptions(preempted)}: the KV cache was full at times{seen}"
 
 
 def _queue(server: ServerMetrics, window_s: float) -> Iterator[str]:

@@ -85,7 +85,7 @@ class Scenario(FrozenModel):
     """One kind of request.
 
     Written in genai-bench's grammar, ``D(i,o)``, ``N(mi,si)/(mo,so)`` or ``U(imin,imax)/(omin,omax)``, if need be with
-    options behind it, or as ``dataset:FILE`` or ``trace:FILE``; for embeddings and rankings as ``E(tokens)`` and
+    options after it, or as ``dataset:FILE`` or ``trace:FILE``; for embeddings and rankings as ``E(tokens)`` and
     ``R(document,query)``.
     """
 

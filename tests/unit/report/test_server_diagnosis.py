@@ -33,7 +33,7 @@ FULL: dict[str, Any] = {"kv_usage": gauge(0.97, 1.0), "kv_full_share": 0.6, "kv_
         ({**FULL, "kv_full_share": 0.01}, []),
         (
             {"kv_usage": gauge(0.7, 0.93), "kv_full_share": 0.0, "preemptions": 3},
-            ["3 preemptions: the KV cache was full for moments (at most 93% in the samples)"],
+            ["3 preemptions: the KV cache was full at times (at most 93% in the samples)"],
         ),
         (
             {**FULL, "running": gauge(39, 41), "waiting": gauge(20, 24), "running_limit": 256},

@@ -1,4 +1,4 @@
-"""Options behind a scenario: ``D(128,48) prefixes=50 prefix_tokens=1000``."""
+"""Options after a scenario: ``D(128,48) prefixes=50 prefix_tokens=1000``."""
 
 import re
 from collections.abc import Container, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""The text form of a load whose rate changes: ``2/s:10s,8/s:20s,2..10/s:30s``, with arrivals behind it."""
+"""The text form of a load whose rate changes: ``2/s:10s,8/s:20s,2..10/s:30s``, followed by its arrivals."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -68,8 +68,9 @@ def measured(result: StudyResult, *, model: str | None = None) -> list[str]:
 def test_every_sample(sampled: Sampled, kind: SampleKind, form: Form, manifest: Make) -> None:
     result = sampled(kind.value)
     if result.winner is None:
-        with pytest.raises(UsageError, match="no winner"):
+        with pytest.raises(UsageError) as refused:
             manifest(result, form)
+        assert [problem.where for problem in refused.value.problems] == [f"study {result.spec.name}"]
         return
     found = manifest(result, form, image="registry.example/engine:1")
     for version in ((1, 1), (1, 2)):
@@ -151,11 +152,11 @@ def test_differing_plan_is_rejected(won: Won, manifest: Make) -> None:
             "argument",
         ),
     ):
-        with pytest.raises(PlanDiffersError, match="cannot be started again as it was measured") as refused:
+        with pytest.raises(PlanDiffersError) as refused:
             manifest(won(argv=(*argv, "--host", "127.0.0.1", "--port", "1")), Form.KUBERNETES)
         assert how in str(refused.value)
         assert "\n" not in str(refused.value)
-    with pytest.raises(PlanDiffersError, match="it ran on 2 GPUs, and would use 1 now"):
+    with pytest.raises(PlanDiffersError, match=r"\b2 GPUs\b.* 1 "):
         manifest(won(gpus=2), Form.KUBERNETES)
 
 
@@ -167,8 +168,10 @@ def test_script_with_an_interpreter_is_the_same_program(before: tuple[str, ...],
 
 
 def test_external_server_has_no_manifest(won: Won, manifest: Make) -> None:
-    with pytest.raises(UsageError, match="not started by this program"):
-        manifest(won(argv=()), Form.COMPOSE)
+    result = won(argv=())
+    with pytest.raises(UsageError) as refused:
+        manifest(result, Form.COMPOSE)
+    assert [problem.where for problem in refused.value.problems] == [f"study {result.spec.name}"]
 
 
 def test_path_of_this_python_is_replaced(won: Won, manifest: Make) -> None:
@@ -209,8 +212,12 @@ def test_secrets_are_named_but_never_written(form: Form, stored: str, won: Won, 
 
 @pytest.mark.parametrize("form", Form)
 def test_secret_in_the_command_line_is_rejected(form: Form, won: Won, manifest: Make) -> None:
-    with pytest.raises(UsageError, match="contains a secret, which is not stored"):
-        manifest(won(args={"note": "***"}), form)
+    result = won(args={"note": "***"})
+    with pytest.raises(UsageError) as refused:
+        manifest(result, form)
+    (problem,) = refused.value.problems
+    assert problem.where.startswith("trial ")
+    assert "engine.env" in problem.remedy
 
 
 @pytest.mark.parametrize(

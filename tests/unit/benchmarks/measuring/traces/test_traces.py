@@ -151,7 +151,7 @@ def test_own_fields(tmp_path: Path) -> None:
     assert sorted(map(sorted, families(found, range(4), 8))) == [[0, 3], [1, 2]]
 
 
-def test_reading_stops_behind_the_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_stops_after_the_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traces, "MAX_REQUESTS", 20)
     path = written(tmp_path, own([(float(at * 100), 1, 1) for at in range(50)]))
     assert read_part(TracePart(file=path, begin_s=300.0, end_s=900.0)).requests == 6
@@ -159,7 +159,7 @@ def test_reading_stops_behind_the_range(tmp_path: Path, monkeypatch: pytest.Monk
         read_trace(path)
 
 
-def test_range_is_half_open_and_counts_from_its_begin(tmp_path: Path) -> None:
+def test_range_is_half_open_and_relative_to_the_first_request(tmp_path: Path) -> None:
     path = written(tmp_path, own([(float(at), 1 + at, 1) for at in range(10)]))
     part = read_part(TracePart(file=path, begin_s=3.0, end_s=6.0))
     assert part.span_s == 3.0
