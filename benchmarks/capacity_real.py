@@ -2,10 +2,13 @@
 
     python benchmarks/capacity_real.py [--repeats 3] [--requests 4000] [--minutes 3] [--servers TEXT]
 
-Prints the bracket of each repeat, whether those of one server overlap (no repeat certifies what another one refutes),
-whether each certificate verifies, and whether it still does after one number in a file of request records was changed.
-The exit code is 1 if anything is not as it must be. llama.cpp shares the processor with the load generator, so run it
-on a machine that does nothing else.
+Prints the bracket of each repeat, or why it has none; whether those of one server overlap (no repeat certifies what
+another one refutes); whether each certificate verifies, and whether it still does after one number in a file of request
+records was changed. llama.cpp shares the processor with the load generator, so run it on a machine that does nothing
+else.
+
+Exit codes: 0 if everything is as it must be; 1 if brackets disagree or a certificate is wrong; 3 if nothing is wrong,
+but a repeat has no bracket.
 """
 
 import argparse
@@ -13,6 +16,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,6 +41,14 @@ from autotuner.study.spec import EngineSpec, Model
 from autotuner.testing.deployer_kit import MemoryPorts
 
 PORTS = (27_400, 27_419)
+
+
+class Outcome(Enum):
+    """What the repeats on one server show, as an exit code."""
+
+    GOOD = 0
+    WRONG = 1
+    NO_BRACKET = 3
 
 
 @dataclass(frozen=True)
@@ -104,7 +116,10 @@ def measured(case: Case, url: str, folder: Path, options: argparse.Namespace, se
 
 def tampered(folder: Path) -> bool:
     """Whether the certificate holds although one time in the records of its last level is a nanosecond later."""
-    path = max(folder.glob("level-0-*.parquet"), key=lambda file: int(file.stem.rpartition("-")[2]))
+    files = sorted(folder.glob("level-0-*.parquet"), key=lambda file: int(file.stem.rpartition("-")[2]))
+    if not files:  # without a level there is nothing to change
+        return False
+    path = files[-1]
     records = read_records(path)
     ends = list(records.columns["end_ns"])
     ends[0] += 1
@@ -112,15 +127,44 @@ def tampered(folder: Path) -> bool:
     return autotuner.verify_capacity(folder).holds
 
 
-def overlapping(results: Sequence[CapacityResult]) -> bool:
-    """Whether no repeat certifies what another one refutes."""
-    certified = [one.certified for one in results if one.certified is not None]
-    refuted = [one.refuted for one in results if one.refuted is not None]
-    return bool(certified) and (not refuted or max(certified) < min(refuted))
+def disagreement(results: Sequence[CapacityResult]) -> str:
+    """Which repeat certifies what another one refutes; empty if none does."""
+    certified = [(one.certified, number) for number, one in enumerate(results, 1) if one.certified is not None]
+    refuted = [(one.refuted, number) for number, one in enumerate(results, 1) if one.refuted is not None]
+    if not certified or not refuted or max(certified)[0] < min(refuted)[0]:
+        return ""
+    (high, one), (low, other) = max(certified), min(refuted)
+    return f"repeat {one} certifies {high:.2f}, and repeat {other} refutes {low:.2f}"
 
 
-async def run(case: Case, folder: Path, options: argparse.Namespace) -> bool:
-    """All repeats on one server; whether everything is as it must be."""
+def missing_ends(results: Sequence[CapacityResult]) -> list[str]:
+    """Which repeats have no bracket, and why."""
+    return [
+        f"repeat {number} has no {end} load: {why or 'no reason was given'}"
+        for number, one in enumerate(results, 1)
+        for end, load, why in (
+            ("certified", one.certified, one.certified_missing),
+            ("refuted", one.refuted, one.refuted_missing),
+        )
+        if load is None
+    ]
+
+
+def judged(name: str, results: Sequence[CapacityResult]) -> Outcome:
+    """Prints how the brackets of one server compare."""
+    if differ := disagreement(results):
+        print(f"{name}: brackets DO NOT OVERLAP: {differ}")
+        return Outcome.WRONG
+    lines = missing_ends(results)
+    for line in lines:
+        print(f"{name}: {line}")
+    complete = sum(one.certified is not None and one.refuted is not None for one in results)
+    print(f"{name}: {complete} of {len(results)} repeats have a bracket; none certifies what another one refutes")
+    return Outcome.NO_BRACKET if lines else Outcome.GOOD
+
+
+async def run(case: Case, folder: Path, options: argparse.Namespace) -> Outcome:
+    """All repeats on one server."""
     results = []
     good = True
     async with served(case, folder) as endpoint:
@@ -138,9 +182,8 @@ async def run(case: Case, folder: Path, options: argparse.Namespace) -> bool:
                 flush=True,
             )
             results.append(result)
-    together = overlapping(results)
-    print(f"{case.name}: brackets {'overlap' if together else 'DO NOT OVERLAP'}")
-    return good and together
+    outcome = judged(case.name, results)
+    return outcome if good else Outcome.WRONG
 
 
 def main() -> None:
@@ -153,11 +196,11 @@ def main() -> None:
     options = parser.parse_args()
     print("server            repeat certified  refuted  levels  requests  verifies  after a change")
     chosen = [case for case in cases() if options.servers in case.name]
-    good = True
+    outcomes = []
     for case in chosen:
         with TemporaryDirectory() as folder:
-            good = anyio.run(run, case, Path(folder), options) and good
-    sys.exit(0 if good else 1)
+            outcomes.append(anyio.run(run, case, Path(folder), options))
+    sys.exit(next((one.value for one in (Outcome.WRONG, Outcome.NO_BRACKET) if one in outcomes), 0))
 
 
 if __name__ == "__main__":
