@@ -157,14 +157,15 @@ def slo_results(measurements: Sequence[Measurement], slos: Sequence[SLO]) -> tup
 
 
 def _slo_result(slo: SLO, measured: Measurement) -> SloResult:
-    enough = measured.carries(slo.metric, slo.statistic)
+    own = measured.of(slo.of)
+    enough = own.carries(slo.metric, slo.statistic)
     return SloResult(
         slo=slo.text,
         metric=slo.metric,
         scenario=measured.scenario,
         level=measured.level.text,
-        value=measured.value(slo.metric, slo.statistic),
+        value=own.value(slo.metric, slo.statistic),
         threshold=slo.threshold,
         met=not missed(slo, worst_value(slo, [measured])),
-        too_few=None if enough else measured.distributions[slo.metric].count,
+        too_few=None if enough else own.distributions[slo.metric].count,
     )

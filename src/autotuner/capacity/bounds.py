@@ -46,6 +46,9 @@ def _success(text: str, least: float) -> CapacityBound:
 
 
 def _bound(slo: SLO) -> CapacityBound | Problem:
+    if slo.of:
+        why = "a capacity search tests SLOs on all requests"
+        return Problem(where="slos", value=slo.text, why=why, remedy=f'remove "of {slo.of}", or measure fixed levels')
     if slo.metric == _SUCCESS and slo.comparison is Comparison.GE:
         return _success(slo.text, slo.threshold)
     if slo.metric in _LATENCIES and slo.comparison is Comparison.LE:

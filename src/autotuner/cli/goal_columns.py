@@ -9,6 +9,7 @@ from autotuner.report.numbers import plain, with_unit
 from autotuner.scoring.goals import Goal, goals
 from autotuner.scoring.slo import missed
 from autotuner.study.metric import METRICS, Unit
+from autotuner.study.objective import of_text
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import Workload
 
@@ -93,7 +94,7 @@ def figure_text(metric: str, value: float | None) -> str:
 
 def _figure(goal: Goal) -> str:
     name = _SHORT.get(goal.metric, goal.metric)
-    return f"{goal.statistic} {name}" if goal.statistic else name
+    return (f"{goal.statistic} {name}" if goal.statistic else name) + of_text(goal.of)
 
 
 def _level(goal: Goal, workload: Workload) -> str:

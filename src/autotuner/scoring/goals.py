@@ -19,23 +19,25 @@ class Goal:
     """Index into the study's objectives."""
     slo: int | None = None
     """Index into the study's SLOs."""
+    of: str | None = None
+    """Part of the load that it is about; None: all requests."""
 
 
 def goals(objectives: Sequence[Objective], slos: Sequence[SLO]) -> tuple[Goal, ...]:
     """Objectives in order, then SLOs. SLOs on single requests (no statistic) count in goodput and have no column."""
-    found: dict[tuple[str, str | None, str | None, str | None], Goal] = {}
+    found: dict[tuple[str, str | None, str | None, str | None, str | None], Goal] = {}
     for index, objective in enumerate(objectives):
         place = (objective.metric, objective.statistic, objective.at, objective.scenario)
-        found[place] = Goal(*place, objective=index)
+        found[(*place, None)] = Goal(*place, objective=index)
     for index, slo in enumerate(slos):
         if METRICS[slo.metric].distribution and slo.statistic is None:
             continue
         place = (slo.metric, slo.statistic, slo.at, slo.scenario)
-        known = found.get(place)
+        known = found.get((*place, slo.of))
         if known is None:
-            found[place] = Goal(*place, slo=index)
+            found[(*place, slo.of)] = Goal(*place, slo=index, of=slo.of)
         elif known.slo is None:
-            found[place] = Goal(*place, objective=known.objective, slo=index)
+            found[(*place, slo.of)] = Goal(*place, objective=known.objective, slo=index)
         else:  # a lower and an upper bound on the same figure
-            found[(*place[:3], f"{place[3]} #{index}")] = Goal(*place, slo=index)
+            found[(*place[:3], f"{place[3]} #{index}", slo.of)] = Goal(*place, slo=index, of=slo.of)
     return tuple(found.values())

@@ -16,7 +16,7 @@ from autotuner.scoring.slo import missed, worst_value
 from autotuner.scoring.values import metric_value, success_rate
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS, Direction
-from autotuner.study.objective import SLO, Objective, metric_text
+from autotuner.study.objective import SLO, Objective, metric_text, of_text
 from autotuner.study.verdict import Verdict, Violation
 from autotuner.study.workload import LoadLevel
 
@@ -188,9 +188,11 @@ def _unsure(measurements: Sequence[Measurement], goals: Sequence[Objective | SLO
     for goal in goals:
         for m in measurements:
             here = goal.at in (None, m.level.text) and goal.scenario in (None, m.scenario)
-            if here and not m.carries(goal.metric, goal.statistic):
-                count = m.distributions[goal.metric].count
-                yield f"{metric_text(goal.metric, goal.statistic)} of {count} requests"
+            of = goal.of if isinstance(goal, SLO) else None
+            own = m.of(of)
+            if here and not own.carries(goal.metric, goal.statistic):
+                count = own.distributions[goal.metric].count
+                yield f"{metric_text(goal.metric, goal.statistic)}{of_text(of)} of {count} requests"
 
 
 def _reasons(

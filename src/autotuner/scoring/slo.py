@@ -21,7 +21,7 @@ def worst_value(slo: SLO, windows: Sequence[Measurement]) -> float | None:
         None if one of them was not measured, or if the SLO is only met because a window was overloaded: its latencies
         grow with its length, so a sufficiently short window would meet any SLO.
     """
-    values = [metric_value(m, slo.metric, slo.statistic) for m in windows]
+    values = [metric_value(m.of(slo.of), slo.metric, slo.statistic) for m in windows]
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None

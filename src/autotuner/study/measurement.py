@@ -162,6 +162,17 @@ class Measurement(FrozenModel):
             return found.value(statistic) if found and statistic else None
         return self.scalars.get(metric)
 
+    def of(self, name: str | None) -> "Measurement":
+        """The results of a part of the load by the name of its slice, without any if there is none; None: all
+        requests."""
+        if name is None:
+            return self
+        nothing = Slice(label=name, requests=0, failed=0)
+        part = next((found for found in self.slices if found.name == name), nothing)
+        figures = ("requests", "failed", "distributions", "scalars")
+        own = {figure: getattr(part, figure) for figure in figures}
+        return self.model_copy(update={**own, "uncertainty": {}, "bounds": {}})
+
     def carries(self, metric: str, statistic: str | None) -> bool:
         """Whether the sample is large enough for this statistic. Always true for metrics with one value per window."""
         found = self.distributions.get(metric)

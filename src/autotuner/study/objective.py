@@ -48,6 +48,8 @@ class SLO(FrozenModel):
     comparison: Comparison = Comparison.LE
     threshold: float
     """The bound in the metric's unit (seconds, not milliseconds)."""
+    of: str | None = None
+    """Name of a part of the load, such as ``part 1`` or ``later turns``; None: all requests."""
     at: str | None = None
     scenario: str | None = None
     hard: bool = True
@@ -61,13 +63,18 @@ class SLO(FrozenModel):
         metric = METRICS[self.metric]
         bound = number_text(self.threshold, thousandfold=metric.unit.value == "s")
         unit = "ms" if metric.unit.value == "s" else ""
-        what = f"{metric_text(self.metric, self.statistic)} {self.comparison.value} {bound}{unit}"
+        what = f"{metric_text(self.metric, self.statistic)}{of_text(self.of)} {self.comparison.value} {bound}{unit}"
         return what + _place_text(self.at, self.scenario)
 
 
 def metric_text(metric: str, statistic: str | None) -> str:
     """``p99 ttft`` or ``output_throughput``."""
     return f"{statistic} {metric}" if statistic else metric
+
+
+def of_text(of: str | None) -> str:
+    """`` of part 1``; empty for all requests."""
+    return f" of {of}" if of else ""
 
 
 def _place_text(at: str | None, scenario: str | None) -> str:

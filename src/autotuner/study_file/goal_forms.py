@@ -17,6 +17,7 @@ from autotuner.study.text.forms import (
     parse_threshold,
     place,
 )
+from autotuner.study.text.slices import parse_slice
 from autotuner.study_file.form_fields import FileForm, mapped
 
 
@@ -56,6 +57,7 @@ class SloForm(FileForm):
     threshold: int | float | str | None = Field(default=None, description="Bound in the worse direction of the metric.")
     weight: float = Field(default=1.0, ge=0, le=10**9, description="Weight of a violation if the bound is soft.")
     hard: bool = Field(default=True, description="If false, a violation only lowers the rank.")
+    of: str | None = Field(default=None, description="A part of the load, e.g. part 1 or later turns; default: all.")
     at: str | None = Field(default=None, description="A single load level, e.g. concurrency=8; default: all.")
     scenario: str | None = Field(default=None, description="A single scenario; default: all.")
 
@@ -81,6 +83,7 @@ class SloForm(FileForm):
             statistic=self.statistic,
             comparison=comparison,
             threshold=parse_threshold(bound, metric),
+            of=parse_slice(self.of, metric) if self.of else None,
             at=at,
             scenario=scenario,
             hard=self.hard,
@@ -107,6 +110,7 @@ def long_slo(value: Any) -> Any:
         "metric": found.metric,
         "statistic": found.statistic,
         key: bound,
+        "of": found.of,
         "at": found.at,
         "scenario": found.scenario,
     }

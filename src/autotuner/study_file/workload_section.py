@@ -6,6 +6,7 @@ from typing import TypeVar
 from autotuner.study.endpoint_metrics import why_not_measured
 from autotuner.study.metric import CAPACITY_METRICS, PER_GPU
 from autotuner.study.objective import SLO, Objective
+from autotuner.study.text.slices import slice_names
 from autotuner.study.workload import (
     CapacityLoad,
     Concurrency,
@@ -145,6 +146,7 @@ def check_places(key: str, bounds: Sequence[Objective | SLO], workload: Workload
     """
     levels = [level.text for level in workload.levels]
     scenarios = [scenario.text for scenario in workload.scenarios]
+    places = [(scenario, level) for scenario in workload.scenarios for level in workload.levels]
     for index, bound in enumerate(bounds):
         path = (key, index) if isinstance(document.data.get(key), list) else (key,)
         if bound.at and bound.at not in levels:
@@ -153,3 +155,12 @@ def check_places(key: str, bounds: Sequence[Objective | SLO], workload: Workload
         if bound.scenario and bound.scenario not in scenarios:
             remedy = f"the workload has {', '.join(scenarios)}"
             document.fault(path, f"no scenario {bound.scenario}", value=bound.text, remedy=remedy)
+        if isinstance(bound, SLO) and bound.of:
+            for scenario, level in places:
+                here = bound.at in (None, level.text) and bound.scenario in (None, scenario.text)
+                names = slice_names(scenario, level)
+                if here and bound.of not in names:
+                    why = f"{scenario.text} at {level.text} has no {bound.of}"
+                    remedy = f"it has {', '.join(names)}" if names else f'remove "of {bound.of}"'
+                    document.fault(path, why, value=bound.text, remedy=remedy)
+                    break

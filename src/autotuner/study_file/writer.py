@@ -158,7 +158,14 @@ def _slo(slo: SLO) -> Any:
         return slo.text
     unit = "s" if METRICS[slo.metric].unit is Unit.SECONDS else ""
     bound = {"at_most" if slo.comparison is Comparison.LE else "at_least": number_text(slo.threshold) + unit}
-    parts = {"metric": slo.metric, "statistic": slo.statistic, **bound, "at": slo.at, "scenario": slo.scenario}
+    parts = {
+        "metric": slo.metric,
+        "statistic": slo.statistic,
+        **bound,
+        "of": slo.of,
+        "at": slo.at,
+        "scenario": slo.scenario,
+    }
     return {**{k: v for k, v in parts.items() if v is not None}, "hard": slo.hard, "weight": slo.weight}
 
 

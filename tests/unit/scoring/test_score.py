@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from autotuner.scoring import score
-from autotuner.study.measurement import Distribution, Measurement, SelfCheck
+from autotuner.study.measurement import Distribution, Measurement, SelfCheck, Slice
 from autotuner.study.metric import Direction
 from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.verdict import Verdict
@@ -49,6 +49,24 @@ def verdict(
     min_success_rate: float = 0.99,
 ) -> Verdict:
     return score(measurements, objectives, slos, min_success_rate=min_success_rate, expected=EXPECTED)
+
+
+def test_an_slo_of_a_part_is_judged_by_its_requests_alone() -> None:
+    slow = Slice(name="part 2", label="1 D(9,9)", requests=50, failed=2, distributions={"ttft": spread(0.3)})
+    calm = window(ONE).replaced(slices=(slow.replaced(name="part 1", distributions={"ttft": spread(0.1)}), slow))
+    other = window(EIGHT)
+
+    def missed(slo: SLO) -> list[tuple[str, float | None]]:
+        return [(v.where, v.value) for v in verdict([calm, other], [slo]).violations]
+
+    first = TTFT_SLO.replaced(of="part 1", at=ONE.text)
+    assert missed(first) == []
+    assert missed(first.replaced(of="part 2")) == [("D(8,8) concurrency=1", 0.3)]
+    assert missed(first.replaced(at=None)) == [("D(8,8) concurrency=8", None)], "what was not measured is not met"
+    share = SLO(metric="success_rate", comparison=Comparison.GE, threshold=0.99, of="part 2", at=ONE.text)
+    assert missed(share) == [("D(8,8) concurrency=1", 0.96)]
+    few = calm.replaced(slices=(slow.replaced(name="part 1", distributions={"ttft": spread(0.1).replaced(count=9)}),))
+    assert verdict([few, other], [first]).unsure == ("p99 ttft of part 1 of 9 requests",)
 
 
 def test_objective_over_levels_is_a_geometric_mean_or_the_worst_latency() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -10,6 +11,22 @@ from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Requirements
 from autotuner.study.metric import METRICS
 from autotuner.study.objective import Comparison
+
+Span = tuple[float, float]
+"""Begin and end of a part of a window, in seconds."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of a window's requests."""
+
+    kind: Literal["part", "stage", "turn"]
+    name: str
+    label: str
+    belongs: Callable[[Request], bool]
+    span: Span | None = None
+    """The time that it takes up in the window, within which rates count all requests; None: rates are those of its own
+    requests in the whole window."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +42,6 @@ class Output:
     def tokens(self) -> bool:
         """Whether the amount is a number of tokens."""
         return self.unit == "tokens/s"
-
-
-Span = tuple[float, float]
-"""Begin and end of a part of a window, in seconds."""
 
 
 def output_of(population: Population, info: RunInfo, span: Span | None = None) -> Output:
@@ -47,9 +60,17 @@ def output_of(population: Population, info: RunInfo, span: Span | None = None) -
 
 
 def rates_of(
-    population: Population, output: Output, requirements: Requirements, info: RunInfo, span: Span | None = None
+    population: Population, output: Output, meets: Callable[[Request], bool], info: RunInfo, span: Span | None = None
 ) -> dict[str, float]:
-    """The metrics with one value of a window, or of a part of it. What its requests cannot have is left out."""
+    """The metrics with one value of a window, or of a part of it. What its requests cannot have is left out.
+
+    Args:
+        population: Its requests.
+        output: Their output.
+        meets: Whether a request meets its SLOs; see :func:`slo_test`.
+        info: Facts about the window.
+        span: The part of the window; None for all of it.
+    """
     begin, end = span or (0.0, info.window_ns * NS)
     window_s = end - begin
     counted = population.counted
@@ -69,15 +90,21 @@ def rates_of(
     found["request_throughput"] = len(ended) / window_s
     if info.answers == "documents":
         found["document_throughput"] = sum(r.row["documents"] or 0 for r in ended) / window_s
-    found["goodput"] = sum(map(_slo_test(requirements), ended)) / window_s
+    found["goodput"] = sum(map(meets, ended)) / window_s
     if counted:
         found["success_rate"] = sum(r.ok for r in counted) / len(counted)
     return found
 
 
-def _slo_test(requirements: Requirements) -> Callable[[Request], bool]:
+def slo_test(requirements: Requirements, groups: Sequence[Group]) -> Callable[[Request], bool]:
     """A test whether a request meets every per-request SLO of the window. An SLO on a metric that the request does not
-    have (``tpot`` of a one-token answer) is met."""
+    have (``tpot`` of a one-token answer) is met, and so is one of a part of the load that it does not belong to.
+
+    Args:
+        requirements: What the window was measured for.
+        groups: The parts of its load.
+    """
+    belongs = {group.name: group.belongs for group in groups}
     bounds = [
         slo
         for slo in requirements.slos
@@ -89,6 +116,8 @@ def _slo_test(requirements: Requirements) -> Callable[[Request], bool]:
 
     def meets(request: Request) -> bool:
         for slo in bounds:
+            if slo.of is not None and not (slo.of in belongs and belongs[slo.of](request)):
+                continue
             value = request.values.get(slo.metric, request.values.get(slo.metric.removesuffix("_scheduled")))
             if value is None:
                 continue

@@ -1,11 +1,14 @@
 """Requirements of a window: the load, the figures it must provide, and the requests that these need."""
 
+import math
 from collections.abc import Iterator
 
 from autotuner.study.base import FrozenModel
 from autotuner.study.capacity.level_test import LevelDecision, LevelPlan
 from autotuner.study.metric import METRICS, fewest_samples
 from autotuner.study.objective import SLO, Objective
+from autotuner.study.text.forms import parse_scenario
+from autotuner.study.text.slices import part_name
 from autotuner.study.workload import LoadLevel
 
 _GAPS = ("itl", "itl_token")
@@ -53,6 +56,8 @@ def required_figures(
     goals: list[Objective | SLO] = [*objectives, *slos]
     for goal in goals:
         here = goal.at in (None, level) and goal.scenario in (None, scenario)
+        if isinstance(goal, SLO) and goal.of:
+            continue  # a figure of some requests, not of the window
         if here and (goal.statistic is not None or not METRICS[goal.metric].distribution):
             yield goal.metric, goal.statistic
 
@@ -60,4 +65,16 @@ def required_figures(
 def required_requests(objectives: tuple[Objective, ...], slos: tuple[SLO, ...], scenario: str, level: str) -> int:
     """Finished requests that the percentiles of objectives and SLOs need; 0 if there are none."""
     figures = required_figures(objectives, slos, scenario, level)
-    return max((fewest_samples(s) for metric, s in figures if s is not None and metric not in _GAPS), default=0)
+    needed = [fewest_samples(s) for metric, s in figures if s is not None and metric not in _GAPS]
+    for slo in slos:
+        here = slo.at in (None, level) and slo.scenario in (None, scenario)
+        if here and slo.of and slo.statistic is not None and slo.metric not in _GAPS:
+            needed.append(math.ceil(fewest_samples(slo.statistic) / _share(slo.of, scenario)))
+    return max(needed, default=0)
+
+
+def _share(of: str, scenario: str) -> float:
+    """Share of a window's requests that belong to a part of the load, as far as that is known in advance."""
+    mix = parse_scenario(scenario).mix
+    weights = {part_name(index): part.weight for index, part in enumerate(mix)}
+    return weights[of] / sum(weights.values()) if of in weights else 1.0

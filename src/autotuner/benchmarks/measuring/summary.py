@@ -23,10 +23,10 @@ from autotuner.benchmarks.measuring.population import (
     Request,
     classify,
 )
-from autotuner.benchmarks.measuring.rates import Output, output_of, rates_of
+from autotuner.benchmarks.measuring.rates import Output, output_of, rates_of, slo_test
 from autotuner.benchmarks.measuring.records import Records, RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits, Requirements
-from autotuner.benchmarks.measuring.slices import window_slices
+from autotuner.benchmarks.measuring.slices import window_groups, window_slices
 from autotuner.benchmarks.measuring.steadiness import check_steadiness, tokens_by_half
 from autotuner.benchmarks.measuring.unanswered_stats import expected_answer_s, first_messages
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck
@@ -58,7 +58,9 @@ def summarize(records: Records, *, name: str | None = None) -> Measurement:
     successes = population.successes
     distributions = _distributions(population, info)
     output = output_of(population, info)
-    scalars = rates_of(population, output, requirements, info)
+    groups = window_groups(population, requirements)
+    meets = slo_test(requirements, groups)
+    scalars = rates_of(population, output, meets, info)
     check = _self_check(records, requirements.limits, distributions)
     steady, drift = _steadiness(population, requirements, info, output)
     # Stages may exceed what the server takes for a while; their latencies do not depend on the window's length. Nor do
@@ -91,7 +93,7 @@ def summarize(records: Records, *, name: str | None = None) -> Measurement:
             *_warnings(records, population),
             *info.notes,
         ),
-        slices=window_slices(population, requirements, info, lambda part: _distributions(part, info)),
+        slices=window_slices(population, groups, meets, info, lambda part: _distributions(part, info)),
         decision=requirements.decision,
         records=name,
         started_at=info.begin_epoch_s,

@@ -61,7 +61,7 @@ def tradeoff_figure(result: StudyResult) -> Html | None:
                 marks.append(_mark(result, trial, x * 1000, y))
     if len(marks) < 2:
         return None
-    bounds = [s for s in result.spec.slos if s.hard and (s.metric, s.statistic) == ("ttft", "p99")]
+    bounds = [s for s in result.spec.slos if s.hard and s.of is None and (s.metric, s.statistic) == ("ttft", "p99")]
     bounds = [s for s in bounds if s.comparison is Comparison.LE and s.at in (None, place[1])]
     lines = [Line(s.threshold * 1000, s.text, "slo", vertical=True) for s in bounds if s.scenario in (None, place[0])]
     chart = Chart(

@@ -23,6 +23,7 @@ from autotuner.study.text import images as image_forms
 from autotuner.study.text import prefixes as prefix_forms
 from autotuner.study.text import stages as stage_forms
 from autotuner.study.text.options import path_text, split_options
+from autotuner.study.text.slices import parse_slice
 from autotuner.study.text.traces import PREFIX, long_form, made_part, split_trace, trace_text
 from autotuner.study.workload import (
     Arrivals,
@@ -297,7 +298,9 @@ _DIRECTIONS = {
 }
 _TAIL = r"(?:\s+at\s+(?P<at>.+?))?(?:\s+for\s+(?P<for>\S.*?))?"
 _OBJECTIVE = re.compile(rf"(?P<dir>\w+)\s+(?:(?P<stat>\S+)\s+)?(?P<metric>\w+){_TAIL}")
-_SLO = re.compile(rf"(?:(?P<stat>[^\s<>=]+)\s+)?(?P<metric>[\w-]+)\s*(?P<op>[<>=]+)\s*(?P<bound>.+?){_TAIL}")
+_SLO = re.compile(
+    rf"(?:(?P<stat>[^\s<>=]+)\s+)?(?P<metric>[\w-]+)(?:\s+of\s+(?P<of>[^<>=]+?))?\s*(?P<op>[<>=]+)\s*(?P<bound>.+?){_TAIL}"
+)
 
 
 def parse_objective(text: str) -> Objective:
@@ -318,7 +321,7 @@ def parse_objective(text: str) -> Objective:
 
 
 def parse_slo(text: str) -> SLO:
-    """An SLO: ``p99 ttft <= 200ms``, ``success_rate >= 99%``, ``ttft <= 300ms`` (of each request, for goodput)."""
+    """An SLO: ``p99 ttft <= 200ms``, ``p99 ttft of later turns <= 1s``, ``ttft <= 300ms`` (of each, for goodput)."""
     match = _SLO.fullmatch(text.strip())
     if match is None:
         raise InvalidValueError("not an SLO", remedy='write e.g. "p99 ttft <= 200ms"')
@@ -326,6 +329,7 @@ def parse_slo(text: str) -> SLO:
     check_statistic(metric, match["stat"])
     if match["op"] not in list(Comparison):
         raise InvalidValueError(f'"{match["op"]}" is not a comparison', remedy="write <= or >=")
+    of = parse_slice(match["of"], metric) if match["of"] else None
     at, scenario = place(match["at"], match["for"])
     comparison = Comparison(match["op"])
     check_comparison(metric, comparison)
@@ -334,6 +338,7 @@ def parse_slo(text: str) -> SLO:
         statistic=match["stat"],
         comparison=comparison,
         threshold=parse_threshold(match["bound"], metric),
+        of=of,
         at=at,
         scenario=scenario,
     )

@@ -8,7 +8,7 @@ from autotuner.errors import UsageError
 from autotuner.study.base import number_text
 from autotuner.study.check import Check
 from autotuner.study.metric import METRICS, fewest_samples
-from autotuner.study.objective import SLO, Objective, metric_text
+from autotuner.study.objective import SLO, Objective, metric_text, of_text
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import CapacityLoad, LoadLevel, LoadUnit, RequestRate, Stages, TracePart, Workload
 
@@ -78,10 +78,11 @@ def _percentiles(spec: StudySpec) -> Iterator[tuple[str, str, list[LoadLevel]]]:
         statistic = goal.statistic or ""
         if not statistic.startswith("p") or not METRICS[goal.metric].distribution or goal.metric in _GAPS:
             continue
-        if (goal.metric, statistic, goal.at) not in seen:
-            seen.add((goal.metric, statistic, goal.at))
+        what = metric_text(goal.metric, statistic) + of_text(goal.of if isinstance(goal, SLO) else None)
+        if (what, goal.at) not in seen:
+            seen.add((what, goal.at))
             levels = [level for level in spec.workload.levels if goal.at in (None, level.text)]
-            yield metric_text(goal.metric, statistic), statistic, levels
+            yield what, statistic, levels
 
 
 def _most_requests(workload: Workload, level: LoadLevel) -> int | None:

@@ -1,5 +1,6 @@
 """Results of each kind of request in a mix."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotuner.benchmarks.measuring.records import Records
+from autotuner.benchmarks.measuring.requirements import required_requests
 from autotuner.benchmarks.measuring.summary import summarize
-from autotuner.study.text.forms import parse_level, parse_scenario
+from autotuner.study.text.forms import parse_level, parse_scenario, parse_slo
 from support.request_records import MS, S, failed, records, row
 
 MIX = parse_scenario("mix:0.7 D(16,5) + 0.3 D(64,5)")
@@ -68,3 +70,20 @@ def test_other_scenarios_have_none() -> None:
 def test_a_part_without_requests_is_not_left_out() -> None:
     (first, second) = summarize(mixed([request(0, 0, 50)])).slices
     assert (first.requests, second.requests, dict(second.distributions)) == (1, 0, {})
+
+
+def test_a_bound_on_each_request_of_a_part_counts_in_goodput() -> None:
+    found = mixed([request(number, number % 2, 50 + 100 * number) for number in range(4)])
+    slo = parse_slo("ttft of part 2 <= 200ms")
+    seen = summarize(replace(found, where={**found.where, "slos": [slo.model_dump()]}))
+    rate = seen.scalars["request_throughput"]
+    assert seen.scalars["goodput"] == pytest.approx(rate * 3 / 4), "one of the second part is late"
+    first, second = seen.slices
+    assert first.scalars["goodput"] == first.scalars["request_throughput"]
+    assert second.scalars["goodput"] == pytest.approx(second.scalars["request_throughput"] / 2)
+
+
+def test_a_percentile_of_a_part_needs_requests_in_proportion_to_its_weight() -> None:
+    slos = (parse_slo("p90 ttft of part 2 <= 1s"), parse_slo("p50 ttft <= 1s"))
+    whole = required_requests((), (parse_slo("p90 ttft <= 1s"),), MIX.text, "concurrency=1")
+    assert required_requests((), slos, MIX.text, "concurrency=1") == math.ceil(whole / 0.3)
