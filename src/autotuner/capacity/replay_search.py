@@ -19,6 +19,8 @@ _UP = 4.0
 each one below it costs a whole replay."""
 _DOWN = 2.0
 """The same as long as none is certified: half of the speed takes twice as long."""
+_COLD = 300
+"""Requests that a server may need to warm up."""
 _DIGITS = 5
 
 
@@ -47,13 +49,17 @@ class ReplaySearch:
 
     @property
     def _counted(self) -> list[LevelResult]:
-        """The levels without a first one that failed, once it has been repeated: a cold server fails at any speed."""
-        return self.results[1:] if len(self.results) > 1 and failed(self.results[0]) else self.results
+        """The levels without a first one that failed at once and was repeated: a cold server fails at any speed."""
+        return self.results[1:] if len(self.results) > 1 and self._failed_at_once else self.results
 
     @property
     def _unsure(self) -> bool:
         """Whether the only level so far may have failed because the server was cold."""
-        return len(self.results) == 1 and failed(self.results[0])
+        return len(self.results) == 1 and self._failed_at_once
+
+    @property
+    def _failed_at_once(self) -> bool:
+        return bool(self.results) and failed(self.results[0]) and self.results[0].requests < _COLD
 
     @property
     def cut(self) -> bool:

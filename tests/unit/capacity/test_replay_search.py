@@ -55,11 +55,19 @@ def test_no_speed_is_outside_of_the_range(capacity: float, low: float, factor: f
     assert (missing[1] is Missing.NEVER_SATURATED) == (capacity >= low * factor)
 
 
-def test_a_required_speed_is_refuted_twice_before_the_search_is_cut() -> None:
+def test_a_required_speed_that_is_refuted_at_once_is_repeated_before_the_search_is_cut() -> None:
     search = searched(1.0, required=3.0)
     assert [one.load for one in search.results] == [3.0, 3.0]
     assert (search.cut, search.refuted, search.missing()) == (True, 3.0, (Missing.CUT, None))
     assert not searched(3.5, required=3.0, cold=True).cut
+
+
+def test_a_required_speed_that_many_requests_refute_is_not_repeated() -> None:
+    search = ReplaySearch(ENDLESS, 1.0, 1_000, required=3.0)
+    search.next_level()
+    search.add(result(3.0, good=False, requests=400))
+    assert search.next_level() is None
+    assert (search.cut, search.refuted) == (True, 3.0)
 
 
 @pytest.mark.parametrize("requests", [100, 250, 450])
