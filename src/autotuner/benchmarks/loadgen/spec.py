@@ -239,8 +239,13 @@ class WorkerSpec:
     workers: int = 1
     """Processes that send the load; :data:`AUTO` for as many as it needs and the machine has cores for."""
     share: Share = Share()
-    """What this process sends of the load. ``concurrency`` and ``rate`` are those of the whole load; ``rows`` and
-    ``replay`` hold only this process's requests."""
+    """What this process sends of the load. ``concurrency``, ``rate`` and ``users`` are those of the whole load, while
+    ``rows`` and ``replay`` hold only this process's requests."""
+
+    @property
+    def slots(self) -> int | None:
+        """Most requests in flight of a closed loop; None for an open one."""
+        return self.users if self.concurrency is None else self.concurrency
 
     def to_json(self) -> bytes:
         """One line of JSON."""

@@ -39,7 +39,7 @@ def main() -> int:
             runner.get_loop().set_exception_handler(lambda _, context: unhandled.append(_describe(context)))
             cores = available_cores()
             workers = workers_for(spec, cores)
-            check_descriptors(spec.concurrency or 1, workers)
+            check_descriptors(spec.slots or 1, workers)
             runner.run(run(spec, emit) if workers == 1 else run_divided(spec, workers, cores, emit))
         if unhandled:  # an exception in a callback spoils the measurement without ending the run
             sys.stderr.write("\n".join(unhandled))

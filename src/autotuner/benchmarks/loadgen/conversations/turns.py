@@ -106,10 +106,12 @@ class TurnFactory(RequestFactory):
 
     def _request_of(self, conversation: Conversation, asked_input: int, output: int) -> Request:
         """The request for an answer to the messages so far, which makes up a turn."""
+        spec = self._spec
         rank = conversation.prefix
         prefix = None if self.prefixes is None or rank is None else self.prefixes.prefix(rank)
         body = orjson.dumps(self._body(output, conversation.messages, self._transcript(conversation), prefix))
-        request = self._request(self._index, body, asked_input, output, reused=conversation.reused, keep_text=True)
+        index = spec.share.index_of(self._index)
+        request = self._request(index, body, asked_input, output, reused=conversation.reused, keep_text=True)
         self._index += 1
         request.user = conversation.user
         request.conversation = conversation.number

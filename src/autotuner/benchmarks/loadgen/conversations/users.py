@@ -14,7 +14,7 @@ class Users:
     """The users of a window.
 
     A user sends a turn, reads the answer, thinks, and sends the next one; after the last turn, a new conversation
-    begins. A failed turn ends its conversation.
+    begins. A failed turn ends its conversation. Of users in several processes, each process has every n-th one.
 
     Args:
         spec: The window.
@@ -25,33 +25,32 @@ class Users:
     def __init__(self, spec: WorkerSpec, load: Load, factory: TurnFactory) -> None:
         if spec.users is None or spec.conversations is None:
             raise ValueError("the spec has no users")
-        self._count: int = spec.users
+        self._users = range(spec.share.index, spec.users, spec.share.of)
         self._conversations: Conversations = spec.conversations
         self._warmup_s = spec.warmup_s
         self._load = load
         self._factory = factory
-        self._start = Random(f"{spec.seed}:users")
+        self._seed = spec.seed
         self._current: dict[int, Conversation] = {}
         self._first: dict[int, Request] = {}
 
     @property
     def all_answered(self) -> bool:
         """Whether every user has received an answer, or has failed to."""
-        return len(self._first) == self._count and all(request.end_ns for request in self._first.values())
+        return len(self._first) == len(self._users) and all(request.end_ns for request in self._first.values())
 
     def start(self) -> None:
         """Starts all users, out of step: after a random part of a pause, in a random turn of their conversation, and
         with a random share of the first answer's length."""
-        begins = [
-            min(pause_s(self._conversations.think, self._start), max(self._warmup_s, _SPREAD_S)) * self._start.random()
-            for _ in range(self._count)
-        ]
         self._load.start_users(self._ended)
-        for user, begin in enumerate(begins):
+        for user in self._users:
+            rng = Random(f"{self._seed}:user:{user}")  # of its own, so that it does not matter which process it is in
+            longest = max(self._warmup_s, _SPREAD_S)
+            begin = min(pause_s(self._conversations.think, rng), longest) * rng.random()
             conversation = self._factory.begin(user, 0)
-            conversation.turns = self._start.randint(1, conversation.turns)
+            conversation.turns = rng.randint(1, conversation.turns)
             self._current[user] = conversation
-            share = self._start.uniform(0.1, 1.0)
+            share = rng.uniform(0.1, 1.0)
             self._load.call_later(begin, lambda user=user, share=share: self._send(user, share))  # type: ignore[misc]
 
     def _send(self, user: int, share: float = 1.0) -> None:

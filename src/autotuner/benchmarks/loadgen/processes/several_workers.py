@@ -71,8 +71,8 @@ class Plan:
             opens = round(max(0.0, -at_s[0]) * 1e9)
             return cls([opens + round(at * 1e9) for at in at_s], opens, min(512, max(8, busiest_second(at_s))), 0)
         opens = round(spec.warmup_s * 1e9)
-        if spec.concurrency is not None:
-            return cls((), opens, spec.concurrency, 0)
+        if spec.slots is not None:
+            return cls((), opens, spec.slots, 0)
         warm, main = window_arrivals(spec)
         at_ns = [*(round(at * 1e9) for at in warm), *(opens + round(at * 1e9) for at in main)]
         rate = spec.rate or 1.0
@@ -309,7 +309,7 @@ class DividedWindow:
         if on_schedule:
             self._load.hold_ns = opens
         await _until(opens)
-        if spec.concurrency is not None:
+        if spec.slots is not None:
             limit = opens + round(spec.duration_s * 1e9)
             while self._ramping() and monotonic_ns() < limit:  # noqa: ASYNC110 - rare
                 await asyncio.sleep(_POLL_S)
@@ -324,7 +324,7 @@ class DividedWindow:
         await self._window.run(hold, on_schedule=on_schedule)
 
     def _ramping(self) -> bool:
-        return sum(request.ramp for request in self._load.ended) < (self._spec.concurrency or 0)
+        return sum(request.ramp for request in self._load.ended) < (self._spec.slots or 0)
 
     def _release(self) -> None:
         self._load.hold_ns = None
@@ -338,7 +338,7 @@ class DividedWindow:
         if cut:
             return
         settled = [asyncio.ensure_future(child.said("settled")) for child in self._children]
-        stopped = self._spec.concurrency is not None
+        stopped = self._spec.slots is not None
         while not all(one.done() for one in settled):
             if not cut and self._watch is not None and self._watch.refuted_late():
                 cut = stopped = True

@@ -20,6 +20,8 @@ from typing import Any
 import orjson
 import uvloop
 
+from autotuner.benchmarks.loadgen.conversations.turns import TurnFactory
+from autotuner.benchmarks.loadgen.conversations.users import Users
 from autotuner.benchmarks.loadgen.http.descriptors import raise_descriptor_limit
 from autotuner.benchmarks.loadgen.http.request import Request, fail_unfinished, gives_reasons
 from autotuner.benchmarks.loadgen.http.request_loop import Load
@@ -145,6 +147,12 @@ class ShareRun:
         schedule = order["at_ns"]
         if spec.concurrency is not None:
             await self._send_closed(spec.concurrency)
+            return
+        if isinstance(self._factory, TurnFactory):
+            users = Users(spec, self._load, self._factory)
+            begin = await self._begin()
+            await asyncio.sleep(max(0.0, (begin - monotonic_ns()) / 1e9))
+            users.start()
             return
         if isinstance(self._factory, ReplayFactory):
             ahead = Lookahead(self._factory.next, len(schedule))

@@ -1,7 +1,8 @@
 """Division of a window's load among processes: who sends which request. Pure.
 
 Request ``i`` belongs to process ``i mod n``, at the time and with the lengths and the prompt that it would have if one
-process sent all of them. In a closed loop, slot ``i`` of those in flight belongs to process ``i mod n``.
+process sent all of them. In a closed loop, slot ``i`` of those in flight belongs to process ``i mod n``. So does user
+``i`` with all of their conversations, since a turn carries the answers to the turns before it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +31,6 @@ def workers_for(spec: WorkerSpec, cores: int) -> int:
         spec: The window.
         cores: Cores of this machine that the load generator may use.
     """
-    if spec.users is not None:
-        return 1  # a user's next turn carries the answer to the last one
     wanted = min(_needed(spec), cores) if spec.workers == AUTO else spec.workers
     return max(1, min(wanted, _most(spec)))
 
@@ -62,8 +61,8 @@ def dealt(items: Sequence[T], share: Share) -> Sequence[T]:
 
 
 def _needed(spec: WorkerSpec) -> int:
-    if spec.concurrency is not None:
-        return ceil(spec.concurrency / _IN_FLIGHT)
+    if spec.slots is not None:
+        return ceil(spec.slots / _IN_FLIGHT)
     rate = max([spec.rate or 0.0, *(max(begin, end) for begin, end, _ in spec.stages)])
     return ceil(rate * (_output_tokens(spec) + _REQUEST_TOKENS) / _TOKENS_PER_S)
 
@@ -71,8 +70,8 @@ def _needed(spec: WorkerSpec) -> int:
 def _most(spec: WorkerSpec) -> int:
     """Every process needs a request of its own to send."""
     most = [len(part) for part in (spec.rows, spec.replay.at_s if spec.replay else None) if part is not None]
-    if spec.concurrency is not None:
-        most.append(spec.concurrency)
+    if spec.slots is not None:
+        most.append(spec.slots)
     return min(most, default=spec.workers or 1 << 16)
 
 

@@ -14,8 +14,9 @@ import orjson
 import psutil
 import pytest
 
+from autotuner.benchmarks.loadgen.processes.cores import available_cores
 from autotuner.benchmarks.loadgen.processes.several_workers import SHARE_WORKER
-from autotuner.benchmarks.loadgen.spec import Lengths, Prefixes, Replay, WorkerSpec
+from autotuner.benchmarks.loadgen.spec import Conversations, Lengths, Pauses, Prefixes, Replay, WorkerSpec
 from autotuner.benchmarks.measuring.level_replay import decide
 from autotuner.benchmarks.measuring.records import read_records
 from autotuner.benchmarks.measuring.requirements import Limits
@@ -123,6 +124,40 @@ async def test_several_processes_send_the_schedule_of_one(server: MockOpenAI, ar
         apart = row["scheduled_ns"] - alone[0]["scheduled_ns"]
         assert abs(other["scheduled_ns"] - divided[0]["scheduled_ns"] - apart) <= 2
     assert not Counter(texts[:due]) - Counter(divided_texts)
+
+
+async def test_users_are_divided_with_their_conversations(server: MockOpenAI) -> None:
+    rows = tuple(
+        {"turns": [{"messages": [said(f"{n} {turn}")], "max_tokens": 9} for turn in range(3)]} for n in range(400)
+    )
+    conversations = Conversations(None, Pauses("uniform", 0.0, 0.02))
+    found = []
+    for workers in (1, 3):
+        since = len(server.log)
+        spec = spec_for(
+            server, users=5, conversations=conversations, rows=rows, input=None, output=None, workers=workers
+        )
+        records, result = await run(spec)
+        assert result["workers"] == min(workers, available_cores())
+        assert len({r["index"] for r in records}) == len(records)
+        seats = {(r["user"], r["conversation"], r["turn"]) for r in records}
+        assert len(seats) == len(records)
+        assert {user for user, _, _ in seats} == set(range(5))
+        assert all(turn == 0 or (user, number, turn - 1) in seats for user, number, turn in seats)
+        assert sum(r["ramp"] for r in records) == 5
+        messages = [t.body["messages"] for t in server.log[since:]]
+        begun = [m[0]["content"] for m in messages if len(m) == 1]
+        assert len(set(begun)) == len(begun) <= result["rows_used"][0], "no row is sent twice"
+        for turns in messages:
+            assert [m["content"] for m in turns[::2]] == [
+                f"{turns[0]['content'].split()[0]} {n}" for n in range(len(turns[::2]))
+            ]
+        found.append({r["user"]: r["asked_output"] for r in records if r["ramp"]})
+    assert found[0] == found[1], "users start alike in however many processes"
+
+
+def said(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
 
 
 async def test_the_slots_of_a_closed_loop_are_divided(server: MockOpenAI, tmp_path: Path) -> None:

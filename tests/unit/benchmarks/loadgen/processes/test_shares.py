@@ -172,6 +172,8 @@ def test_auto_starts_as_many_as_the_load_needs_and_the_machine_has_cores(
 def test_no_process_is_without_a_request() -> None:
     assert workers_for(spec_of(workers=8), 2) == 8
     assert workers_for(spec_of(workers=8, rate=None, concurrency=3), 64) == 3
+    assert workers_for(spec_of(workers=8, rate=None, users=3), 64) == 3
+    assert workers_for(spec_of(workers=AUTO, rate=None, users=600), 64) == 3
     rows = tuple({"prompt": str(n)} for n in range(5))
     assert workers_for(spec_of(workers=8, rows=rows), 64) == 5
     assert workers_for(replace(spec_of(workers=8), rows=rows[:1]), 64) == 1
