@@ -1,16 +1,16 @@
 """Checks of whether windows can be long enough for the percentiles that the study uses."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from autotuner.benchmarks.measuring.traces.trace_part import read_part
+from autotuner.benchmarks.measuring.traces.trace_part import Part, read_part
 from autotuner.errors import UsageError
 from autotuner.study.base import number_text
 from autotuner.study.check import Check
 from autotuner.study.metric import METRICS, fewest_samples
 from autotuner.study.objective import SLO, Objective, metric_text, of_text
 from autotuner.study.spec import StudySpec
-from autotuner.study.workload import CapacityLoad, LoadLevel, LoadUnit, RequestRate, Stages, TracePart, Workload
+from autotuner.study.workload import CapacityLoad, LoadLevel, LoadUnit, RequestRate, Stages, Workload
 
 _GAPS = ("itl", "itl_token")
 """Pooled over the gaps of all answers, so that a few requests are enough."""
@@ -20,8 +20,8 @@ def window_checks(spec: StudySpec) -> list[Check]:
     """How long windows may become, and which percentiles they cannot support."""
     for level in spec.workload.levels:
         if isinstance(level, CapacityLoad):
-            replays = {scenario.trace for scenario in spec.workload.scenarios if scenario.trace}
-            return [Check.ok("capacity", _budget(level, replays))]
+            replays = list(_replays(spec.workload))
+            return [Check.ok("capacity", _budget(level, replays)), *_short_replays(spec, replays)]
     found = [_bound(spec.workload)]
     for what, statistic, levels in _percentiles(spec):
         fewest = fewest_samples(statistic)
@@ -38,16 +38,30 @@ def window_checks(spec: StudySpec) -> list[Check]:
     return found
 
 
-def _budget(level: CapacityLoad, replays: Collection[TracePart]) -> str:
+def _replays(workload: Workload) -> Iterator[Part]:
+    for scenario in workload.scenarios:
+        if scenario.trace:
+            with suppress(UsageError):  # the preflight says what is wrong with the file
+                yield read_part(scenario.trace)
+
+
+def _short_replays(spec: StudySpec, replays: Sequence[Part]) -> Iterator[Check]:
+    for what, statistic, _ in _percentiles(spec):
+        fewest = fewest_samples(statistic)
+        most = min((found.requests for found in replays), default=fewest)
+        if most < fewest:
+            detail = f"{what} of a replay of {most} requests is the slowest of them; {fewest:,} would show a tail"
+            yield Check.warn("capacity", detail, remedy="replay more of the trace")
+
+
+def _budget(level: CapacityLoad, replays: Sequence[Part]) -> str:
     ends = f"within {level.precision * 100:g}%"
     if level.unit is not LoadUnit.SPEED:
         ends += f" at {level.confidence * 100:g}% confidence"
-    with suppress(UsageError):  # the preflight says what is wrong with the file
-        costs = [read_part(part) for part in replays]
-        most = max((found.requests for found in costs), default=0)
-        longest = max((found.span_s for found in costs), default=0.0)
-        if most:
-            ends += f", each level a replay of {most:,} requests in {longest:,.0f} s at the recorded speed"
+    if replays:
+        most = max(found.requests for found in replays)
+        longest = max(found.span_s for found in replays)
+        ends += f", each level a replay of {most:,} requests in {longest:,.0f} s at the recorded speed"
     budget = f"at most {level.max_requests:,} requests and {number_text(level.max_duration_s)} s a launch"
     return f"{ends}, {budget}; a configuration that cannot hold the best load so far ends early"
 

@@ -1,13 +1,16 @@
 """Warnings about windows that are too short for their statistics."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
 from autotuner.study.check import CheckStatus
 from autotuner.study.metric import Direction
 from autotuner.study.objective import SLO, Objective
-from autotuner.study.workload import Concurrency, LoadLevel, RequestRate
+from autotuner.study.text.forms import parse_scenario
+from autotuner.study.workload import CapacityLoad, Concurrency, LoadLevel, LoadUnit, RequestRate
 from autotuner.testing.samples import sample_spec
 from autotuner.tuning.planning.window_checks import window_checks
 
@@ -44,6 +47,21 @@ def test_samples_of_a_closed_loop() -> None:
     assert not warned()
     spec = sample_spec(slos=(P99,))
     assert any("p99 ttft" in c.detail and 100 in numbers(c.detail) for c in window_checks(spec))
+
+
+@pytest.mark.parametrize(("part", "requests", "span_s"), [("", 61, 60), (" to=5s", 5, 5)])
+def test_the_capacity_of_a_trace_costs_replays_and_a_short_one_shows_no_tail(
+    tmp_path: Path, part: str, requests: int, span_s: int
+) -> None:
+    trace = tmp_path / "trace.jsonl"
+    row = {"input_tokens": 1, "output_tokens": 1}
+    trace.write_text("\n".join(json.dumps({"timestamp": n, **row}) for n in range(61)))
+    spec = sample_spec(slos=(P99,))
+    searched = {"levels": (CapacityLoad(unit=LoadUnit.SPEED),), "scenarios": (parse_scenario(f"trace:{trace}{part}"),)}
+    cost, short = window_checks(spec.model_copy(update={"workload": spec.workload.model_copy(update=searched)}))
+    assert {requests, span_s} <= numbers(cost.detail)
+    assert short.status is CheckStatus.WARN
+    assert {requests, 100} <= numbers(short.detail)
 
 
 def test_slo_at_another_level_is_ignored() -> None:
