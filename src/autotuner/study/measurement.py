@@ -94,7 +94,8 @@ class Slice(FrozenModel):
     kind: Literal["part", "stage", "turn"] = "part"
     """What they have in common: the part of a mix, the stage of a load or the place in a conversation."""
     name: str = ""
-    """``part 1``, ``stage 2``, ``first turns`` or ``later turns``; empty in measurements of earlier versions."""
+    """``part 1`` or its own name, ``stage 2``, ``first turns`` or ``later turns``; empty in measurements of earlier
+    versions."""
     label: str
     """``0.7 D(128,48)``."""
     requests: int

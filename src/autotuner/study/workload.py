@@ -123,11 +123,13 @@ class MixPart(FrozenModel):
     weight: float = Field(gt=0, le=1_000_000)
     """Its share of the requests, relative to the other weights."""
     scenario: Scenario
+    name: str | None = None
+    """What SLOs on it call it; None: by its place."""
 
     @property
     def text(self) -> str:
-        """``0.7 D(128,48)``."""
-        return f"{number_text(self.weight)} {self.scenario.text}"
+        """``0.7 D(128,48) name=chat``."""
+        return f"{number_text(self.weight)} {self.scenario.text}{f' name={self.name}' if self.name else ''}"
 
 
 class Users(FrozenModel):

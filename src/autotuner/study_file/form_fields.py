@@ -74,6 +74,7 @@ class MixPartForm(FileForm):
     scenario: str | LengthsForm | DatasetForm = Field(
         description="D(in,out), N(mean,std)/(mean,std) or U(..)/(..), with options; or dataset:FILE."
     )
+    name: str | None = Field(default=None, description="What SLOs on this part call it, e.g. chat.")
 
 
 class MixForm(FileForm):

@@ -8,7 +8,7 @@ from autotuner.study.capacity.level_test import LevelDecision, LevelPlan
 from autotuner.study.metric import METRICS, fewest_samples
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.text.forms import parse_scenario
-from autotuner.study.text.slices import part_name
+from autotuner.study.text.slices import part_names
 from autotuner.study.workload import LoadLevel
 
 _GAPS = ("itl", "itl_token")
@@ -76,5 +76,5 @@ def required_requests(objectives: tuple[Objective, ...], slos: tuple[SLO, ...], 
 def _share(of: str, scenario: str) -> float:
     """Share of a window's requests that belong to a part of the load, as far as that is known in advance."""
     mix = parse_scenario(scenario).mix
-    weights = {part_name(index): part.weight for index, part in enumerate(mix)}
+    weights = dict(zip(part_names(mix), (part.weight for part in mix), strict=True))
     return weights[of] / sum(weights.values()) if of in weights else 1.0

@@ -10,7 +10,7 @@ from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Requirements
 from autotuner.study.measurement import OF_SLICES, Distribution, Slice
 from autotuner.study.text.forms import parse_scenario
-from autotuner.study.text.slices import TURNS, part_name, stage_name
+from autotuner.study.text.slices import TURNS, part_names, stage_name
 from autotuner.study.workload import Stages
 
 Distributions = Callable[[Population], Mapping[str, Distribution]]
@@ -64,8 +64,9 @@ def window_slices(
 
 def _parts(population: Population, scenario: str) -> Iterator[Group]:
     if any(request.row["part"] is not None for request in population.requests):
-        for index, part in enumerate(parse_scenario(scenario).mix):
-            yield Group("part", part_name(index), part.text, lambda request, index=index: request.row["part"] == index)  # type: ignore[misc]
+        mix = parse_scenario(scenario).mix
+        for index, (name, part) in enumerate(zip(part_names(mix), mix, strict=True)):
+            yield Group("part", name, part.text, lambda request, index=index: request.row["part"] == index)  # type: ignore[misc]
 
 
 def _stages(requirements: Requirements) -> Iterator[Group]:

@@ -12,7 +12,11 @@ PREFIX = "mix:"
 KEY = "mix"
 _WEIGHT = re.compile(r"([0-9.eE]+\s*%?)\s+(?=\S)")
 _PLUS = re.compile(r"\s\+\s")
-_KEYS = ("weight", "scenario")
+_NAME = re.compile(r"\s+name\s*=\s*(\S+)")
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_RESERVED = ("part", "stage", "first", "later")
+"""Words that names of other parts of a load begin with."""
+_KEYS = ("weight", "scenario", "name")
 _REMEDY = "write e.g. mix: 70% D(128,48) + 30% D(2000,100)"
 _HEAVIEST = 1_000_000
 _MOST = 1000
@@ -53,10 +57,15 @@ def long_mix(value: Mapping[Any, Any], scenario: ParseScenario, weight: ParseWei
 
 
 def _part(term: str, scenario: ParseScenario, weight: ParseWeight) -> MixPart:
-    match = _WEIGHT.match(term)
+    names = _NAME.findall(term)
+    if len(names) > 1:
+        raise InvalidValueError("has name twice", remedy="remove one")
+    rest = _NAME.sub("", term)
+    name = names[0] if names else None
+    match = _WEIGHT.match(rest)
     if match is None:
-        return _made(1.0, scenario(term))
-    return _made(weight(match[1]), scenario(term[match.end() :]))
+        return _made(1.0, scenario(rest), name)
+    return _made(weight(match[1]), scenario(rest[match.end() :]), name)
 
 
 def _long_part(part: Any, scenario: ParseScenario, weight: ParseWeight) -> MixPart:
@@ -66,10 +75,18 @@ def _long_part(part: Any, scenario: ParseScenario, weight: ParseWeight) -> MixPa
         raise InvalidValueError("a part of a mix needs a scenario", remedy="write {weight: 7, scenario: D(128,48)}")
     if unknown := [str(key) for key in part if key not in _KEYS]:
         raise InvalidValueError(f'unknown key "{unknown[0]}"', remedy=did_you_mean(unknown[0], list(_KEYS)))
-    return _made(weight(part.get("weight", 1)), scenario(part["scenario"]))
+    return _made(weight(part.get("weight", 1)), scenario(part["scenario"]), part.get("name"))
 
 
-def _made(weight: float, scenario: Scenario) -> MixPart:
+def is_name(word: str) -> bool:
+    """Whether a part of a mix may be called so."""
+    return _WORD.fullmatch(word) is not None and word not in _RESERVED
+
+
+def _made(weight: float, scenario: Scenario, name: Any) -> MixPart:
+    if name is not None and not (isinstance(name, str) and is_name(name)):
+        remedy = "write a word of letters, digits, _ and -, e.g. name=chat"
+        raise InvalidValueError(f"{name} cannot be the name of a part", remedy=remedy)
     if not 0 < weight <= _HEAVIEST:
         raise InvalidValueError("a weight must be above 0 and at most 1000000", remedy=_REMEDY)
     if (scenario.input is None and scenario.dataset is None) or scenario.images or scenario.conversations:
@@ -77,7 +94,7 @@ def _made(weight: float, scenario: Scenario) -> MixPart:
         raise InvalidValueError(f"{scenario.text} cannot be part of a mix", remedy=remedy)
     if _PLUS.search(scenario.text):
         raise InvalidValueError(f'{scenario.text} has a " + ", which separates the parts', remedy="rename the file")
-    return MixPart(weight=weight, scenario=scenario)
+    return MixPart(weight=weight, scenario=scenario, name=name)
 
 
 def _mix(parts: list[MixPart]) -> Scenario:
@@ -87,4 +104,8 @@ def _mix(parts: list[MixPart]) -> Scenario:
     for text in texts:
         if texts.count(text) > 1:
             raise InvalidValueError(f"has {text} twice", remedy="add their weights")
+    names = [part.name for part in parts if part.name]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidValueError(f"has two parts with the name {name}", remedy="rename one")
     return Scenario(text=mix_text(parts), mix=tuple(parts))

@@ -67,6 +67,11 @@ def test_forms_are_the_same() -> None:
     prefixed = {"lengths": "D(9,4)", "prefixes": 2, "prefix_tokens": 16}
     assert parse_long_scenario({"mix": [{"weight": "200%", "scenario": "D(8,4)"}, {"scenario": prefixed}]}) == short
     assert parse_long_scenario({"mix": ["2 D(8,4)", {"scenario": prefixed}]}) == short
+    named = parse_scenario("mix:2 D(8,4) name = chat model=a + 1 D(9,4)")
+    assert named.text == "mix:2 D(8,4) model=a name=chat + 1 D(9,4)"
+    assert parse_scenario(named.text) == named
+    chat = {"weight": 2, "scenario": "D(8,4) model=a", "name": "chat"}
+    assert parse_long_scenario({"mix": [chat, "D(9,4)"]}) == named
     file = parse_scenario("mix:2 D(8,4) + 1 dataset:my file.jsonl")
     assert parse_scenario(file.text) == file
     assert [part.dataset for part in file.parts] == [None, "my file.jsonl"]
@@ -92,6 +97,10 @@ def test_in_an_objective_and_an_slo() -> None:
         ("mix:1 D(8,4) + 2", "scenario"),
         ("mix:1 dataset:x turns=all + 2 D(8,4)", "dataset:x turns=all cannot be part"),
         ("mix:1 dataset: + 2 D(8,4)", "names no file"),
+        ("mix:D(8,4) name=a + D(9,4) name=a", "two parts with the name a"),
+        ("mix:D(8,4) name=a name=b + D(9,4)", "twice"),
+        ("mix:D(8,4) name=stage + D(9,4)", "stage cannot be"),
+        ("mix:D(8,4) name=2 + D(9,4)", "name=chat"),
         ("mix:1 trace:x + 2 D(8,4)", "trace:x cannot be part"),
         ("mix:1 mix:D(8,4) + 2 D(9,4)", "2 to 1000 parts"),
         ("mix:1 D(8,4) + 2 D(9,4) modl=x", "model"),

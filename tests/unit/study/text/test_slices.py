@@ -17,7 +17,7 @@ from autotuner.study_file.loader import parse_study
 from autotuner.study_file.writer import render_study
 
 _NAMES = st.one_of(
-    st.sampled_from(["first turns", "later turns"]),
+    st.sampled_from(["first turns", "later turns", "chat", "long-documents"]),
     st.tuples(st.sampled_from(["part", "stage"]), st.integers(1, 9999)).map(lambda pair: f"{pair[0]} {pair[1]}"),
 )
 
@@ -42,7 +42,8 @@ def test_of_rates_and_shares() -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("p99 ttft of chat <= 1s", '"chat"'),
+        ("p99 ttft of my chat <= 1s", '"my chat"'),
+        ("p99 ttft of stage <= 1s", '"stage"'),
         ("p99 ttft of part 0 <= 1s", '"part 0"'),
         ("p99 ttft of part <= 1s", "stage 2"),
         ("p99 ttft of <= 1s", "SLO"),
@@ -64,6 +65,7 @@ def test_bad_parts_are_refused(text: str, named: str) -> None:
     [
         ("D(8,4)", "concurrency=1", ()),
         ("mix:D(8,4) + D(9,4)", "concurrency=1", ("part 1", "part 2")),
+        ("mix:D(8,4) name=chat + D(9,4)", "concurrency=1", ("chat", "part 2")),
         ("mix:D(8,4) + D(9,4)", "stages=1/s:9s,2/s:9s", ("part 1", "part 2", "stage 1", "stage 2")),
         ("dataset:d turns=all", "users=2", ("first turns", "later turns")),
     ],
@@ -81,8 +83,8 @@ def test_a_capacity_search_refuses_them() -> None:
 
 
 def test_the_long_form_names_a_bad_part() -> None:
-    form: dict[str, Any] = {"metric": "ttft", "statistic": "p99", "at_most": "1s", "of": "chat"}
-    with pytest.raises(ValueError, match="chat"):
+    form: dict[str, Any] = {"metric": "ttft", "statistic": "p99", "at_most": "1s", "of": "my chat"}
+    with pytest.raises(ValueError, match="my chat"):
         SloForm.model_validate(form)
 
 
