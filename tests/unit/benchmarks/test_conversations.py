@@ -78,6 +78,25 @@ async def test_answers_in_one_piece_are_part_of_the_next_turn(tmp_path: Path, sc
         assert set(answer.split()) == {"x"}, "the server's own answer"
 
 
+async def test_reasoning_is_not_sent_back(tmp_path: Path) -> None:
+    async with mock_openai(Behavior(ttft_s=0.001, itl_s=0.0, first="reasoning_content")) as server:
+        benchmark = NativeBenchmark(NativeSettings.model_validate({"limits": CALM_LIMITS}))
+        window = make_window(
+            tmp_path,
+            Users(count=2),
+            scenario=parse_scenario("D(32,20) turns=3 later=16"),
+            warmup_s=0.0,
+            requests=20,
+            duration_s=20.0,
+            min_requests=0,
+        )
+        seen = await benchmark.measure(UrlEndpoint(server.url), window)
+    assert seen.failed == 0
+    answers = {m["content"] for t in server.log for m in t.body["messages"] if m["role"] == "assistant"}
+    assert answers == {"x "}, "one token of content after the reasoning"
+    assert not [warning for warning in seen.warnings if "on average" in warning]
+
+
 async def test_shared_prefixes_are_sent_before_the_first_turn(tmp_path: Path) -> None:
     scenario = parse_scenario("D(32,40) prefixes=3 prefix_tokens=40 turns=2 later=16")
     async with mock_openai(Behavior(ttft_s=0.001, itl_s=0.0)) as server:

@@ -123,8 +123,11 @@ class TurnFactory(RequestFactory):
 
     def answered(self, conversation: Conversation, request: Request) -> None:
         """Takes a turn's answer into the conversation."""
-        conversation.messages.append({"role": "assistant", "content": "".join(request.texts or ())})
+        text = request.answer
+        conversation.messages.append({"role": "assistant", "content": text})
         answer = request.usage_tokens if request.usage_tokens is not None else len(request.chunks)
+        if request.thoughts:  # they are not sent back, and nothing says how many of the tokens they are
+            answer = round(answer * len(text) / max(1, sum(map(len, request.texts or ()))))
         prompt = request.usage_prompt_tokens or request.asked_input
         conversation.tokens = prompt + answer
 

@@ -41,6 +41,7 @@ class Request:
         "scheduled_ns",
         "sent_ns",
         "texts",
+        "thoughts",
         "turn",
         "user",
     )
@@ -57,6 +58,8 @@ class Request:
         """Time to open the connection, if this request is the first on it; not part of any latency."""
         self.chunks: list[int] = []
         self.texts: list[str] | None = [] if keep_text else None
+        self.thoughts: list[int] = []
+        """Places of ``texts`` that are not part of the answer itself: reasoning, and calls of tools."""
         self.prompt_tokens: int | None = None
         self.output_tokens: int | None = None
         """As reported by the server, plausible or not; see :attr:`usage_tokens`."""
@@ -113,8 +116,8 @@ class Request:
                 text = choice.get("text") if delta is None else delta.get("content") or other_text(delta)
                 if text:
                     self.chunks.append(now)
-                    if self.texts is not None:
-                        self.texts.append(text)
+                    if self.texts is not None:  # asked here, because most windows keep no text
+                        self.keep(text, said=delta is None or bool(delta.get("content")))
                 if choice.get("finish_reason"):
                     self.finished(choice["finish_reason"])
             usage = event.get("usage")
@@ -123,6 +126,21 @@ class Request:
                 self.prompt_tokens = count_or(usage.get("prompt_tokens"), self.prompt_tokens)
         except (orjson.JSONDecodeError, AttributeError, TypeError):
             self.fail("stream_error", "the stream contains an event that is not in OpenAI format")
+
+    def keep(self, text: str, *, said: bool) -> None:
+        """Keeps a part of the answer's text, if that is wanted; ``said``: whether it belongs to the answer itself."""
+        if self.texts is not None:
+            if not said:
+                self.thoughts.append(len(self.texts))
+            self.texts.append(text)
+
+    @property
+    def answer(self) -> str:
+        """The text of the answer, as a client adds it to a conversation; of one without any, all that was kept."""
+        texts = self.texts or []
+        thoughts = set(self.thoughts)
+        said = (text for index, text in enumerate(texts) if index not in thoughts)
+        return "".join(said) or "".join(texts)
 
     def fail(self, error: str, detail: str = "") -> None:
         """Records a failure, unless an earlier one is recorded."""

@@ -78,8 +78,7 @@ class WholeAnswer(Request):
             text = choice.get("text") if message is None else message.get("content") or other_text(message)
             if text:
                 self.chunks[:] = [self.end_ns]
-                if self.texts is not None:
-                    self.texts.append(text)
+                self.keep(text, said=message is None or bool(message.get("content")))
             if choice.get("finish_reason"):
                 self.finished(choice["finish_reason"])
 
