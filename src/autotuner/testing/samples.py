@@ -6,6 +6,7 @@ A sample contains what a store would contain, and is deterministic; see :mod:`au
 import math
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import cache
 from itertools import product
 from random import Random
 
@@ -77,7 +78,12 @@ _SLO = SLO(metric="ttft", statistic="p99", threshold=0.4)
 
 def sample_study(kind: SampleKind | str = SampleKind.WINNER) -> Sample:
     """The sample of that kind, equal in every call; raises ``ValueError`` for an unknown kind."""
-    return _MAKERS[SampleKind(kind)]()
+    return _made(SampleKind(kind))
+
+
+@cache
+def _made(kind: SampleKind) -> Sample:
+    return _MAKERS[kind]()
 
 
 def sample_spec(

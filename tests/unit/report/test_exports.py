@@ -17,6 +17,7 @@ from syrupy.assertion import SnapshotAssertion
 from autotuner.report.exports import best_json, command_line, csv_text, export_text, older_results, strict_json
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.study.trial import TrialRole, TrialState
+from autotuner.testing import samples
 from autotuner.testing.samples import Sample, SampleKind, StudyMaker, configuration, sample_spec, sample_study
 
 Sampled = Callable[[str], StudyResult]
@@ -196,5 +197,8 @@ def test_failures_have_message_and_log(sampled: Sampled) -> None:
 
 
 def test_samples_are_deterministic() -> None:
-    assert sample_study("several") == sample_study("several")
+    several = sample_study("several")
+    samples._made.cache_clear()
+    assert sample_study("several") is not several
+    assert sample_study("several") == several
     assert objective_value(sample_study("empty").trials[0]) is None
