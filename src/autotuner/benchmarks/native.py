@@ -132,7 +132,7 @@ class NativeBenchmark(Benchmark):
 
     async def preflight(self, workload: Workload) -> list[Check]:
         """Checks that tokenizer and dataset files are valid, and that the API key's variable is set."""
-        checks = await run_sync(input_checks, workload)
+        checks = await run_sync(input_checks, workload, self._rows)
         name = self._settings.api_key_env
         if name and not os.environ.get(name):
             remedy = f"export {name}=... or remove benchmark.api_key_env"

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autotuner.benchmarks.loadgen.tokens import available, counter
-from autotuner.benchmarks.measuring.datasets.datasets import ESTIMATED, read_dataset
+from autotuner.benchmarks.measuring.datasets.datasets import ESTIMATED
+from autotuner.benchmarks.measuring.datasets.row_supply import RowSupply
 from autotuner.benchmarks.measuring.traces.trace_replay import trace_check
 from autotuner.errors import Problem, UsageError
 from autotuner.store import files
@@ -44,15 +45,21 @@ def tokenizer_text(path: str, where: str = "workload.tokenizer", *, counted: boo
     return text
 
 
-def input_checks(workload: Workload) -> list[Check]:
-    """One check per file that the workload names."""
+def input_checks(workload: Workload, supply: RowSupply | None = None) -> list[Check]:
+    """One check per file that the workload names.
+
+    Args:
+        workload: The workload.
+        supply: Keeps the datasets for the windows that follow, so that each is indexed once.
+    """
+    supply = supply or RowSupply()
     checks = []
     if workload.tokenizer:
         checks.append(_check(f"tokenizer {workload.tokenizer}", workload.tokenizer, tokenizer_text))
     found = ((part.dataset, part.conversations is not None) for s in workload.scenarios for part in s.parts)
     for path, turns in dict.fromkeys(found):
         if path:
-            checks.append(_dataset_check(path, turns=turns, counted=workload.tokenizer is not None))
+            checks.append(_dataset_check(supply, path, turns=turns, counted=workload.tokenizer is not None))
     for part in dict.fromkeys(s.trace for s in workload.scenarios if s.trace):
         checks.append(_trace_check(part))  # noqa: PERF401
     return checks
@@ -66,10 +73,10 @@ def _check(name: str, path: str, read: Callable[[str], object]) -> Check:
     return Check.ok(name)
 
 
-def _dataset_check(path: str, *, turns: bool, counted: bool) -> Check:
+def _dataset_check(supply: RowSupply, path: str, *, turns: bool, counted: bool) -> Check:
     name = f"dataset {path}"
     try:
-        found = read_dataset(path, turns=turns)
+        found = supply.dataset(path, turns=turns)
     except UsageError as error:
         return _failed(name, error)
     if found.estimated and not counted:

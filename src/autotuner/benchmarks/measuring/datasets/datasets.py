@@ -8,11 +8,12 @@ all turns are sent.
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any, BinaryIO, overload
+from weakref import WeakValueDictionary
 
 import numpy as np
 import orjson
@@ -96,6 +97,12 @@ class Dataset:
     """Mean output tokens of the rows that have a length; 0 if none has."""
     estimated: bool = False
     """Whether output lengths are estimated from the text of the dataset's answers."""
+    key: tuple[object, ...] = ()
+    """Identifies the path, how its rows are read, and the version of the file."""
+
+
+_indexed_files: WeakValueDictionary[tuple[object, ...], Dataset] = WeakValueDictionary()
+"""Datasets in use by their keys: an index is freed with its last user, and a changed file is indexed anew."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,9 @@ def read_dataset(path: str, *, turns: bool = False) -> Dataset:
 
     Raises:
         UsageError: The file cannot be read, has another format, or contains an invalid row, which is named.
+
+    Returns:
+        The same object as before for an unchanged file whose dataset is still in use.
     """
     where = f"workload.scenarios dataset:{path}"
     try:
@@ -145,14 +155,12 @@ def read_dataset(path: str, *, turns: bool = False) -> Dataset:
     except (OSError, RuntimeError) as error:  # RuntimeError: ~NAME of an unknown user
         raise UsageError(Problem.refused(where, error)) from None
     if found is not None and S_ISREG(found.st_mode):
-        return _of_file(path, turns, found.st_ino, found.st_size, found.st_mtime_ns)
-    return _indexed(_Source(path, turns, data))
-
-
-@lru_cache(maxsize=4)
-def _of_file(path: str, turns: bool, _inode: int, _size: int, _changed_ns: int) -> Dataset:
-    """Cached, because every window of a study opens the dataset again; a changed file is indexed anew."""
-    return _indexed(_Source(path, turns))
+        key = (path, turns, found.st_ino, found.st_size, found.st_mtime_ns)
+        known = _indexed_files.get(key)
+        if known is None:
+            known = _indexed_files[key] = _indexed(_Source(path, turns), key)
+        return known
+    return _indexed(_Source(path, turns, data), (path, turns, sha256(data).hexdigest()))
 
 
 @dataclass
@@ -185,7 +193,7 @@ class _Index:
             self.unsent |= dict.fromkeys(row.unsent)
 
 
-def _indexed(source: _Source) -> Dataset:
+def _indexed(source: _Source, key: tuple[object, ...]) -> Dataset:
     index = _Index()
     with source.open() as file:
         _refuse_binary(file, source)
@@ -211,6 +219,7 @@ def _indexed(source: _Source) -> Dataset:
         unsent=tuple(index.unsent),
         mean_output=index.outputs / max(1, index.with_output),
         estimated=index.estimated > 0,
+        key=key,
     )
 
 

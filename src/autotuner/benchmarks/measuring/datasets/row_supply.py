@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -30,6 +31,8 @@ _FASTEST_ANSWER_S = 2e-3
 """No server answers faster than these two, which bounds the rows that a closed loop can use."""
 _TURN = 0.6180339887
 """Golden ratio: the fractional parts of its multiples are evenly spread."""
+_Key = tuple[object, ...]
+"""See :attr:`Dataset.key`."""
 
 
 @dataclass
@@ -66,9 +69,32 @@ class RowSupply:
 
     def __init__(self) -> None:
         self._run = secrets.token_hex(8)
-        self._pools: dict[tuple[int, str], tuple[Dataset, RowPool]] = {}
-        self._launched: WeakKeyDictionary[Endpoint, dict[str, ServerRows]] = WeakKeyDictionary()
-        self._found: dict[tuple[str, str], ServerRows] = {}
+        self._lock = Lock()
+        """Windows of trials that run at the same time share the datasets and pools."""
+        self._datasets: dict[tuple[str, bool], Dataset] = {}
+        """Kept for all windows of the run, by path and by whether all turns are sent."""
+        self._pools: dict[tuple[_Key, str], RowPool] = {}
+        self._launched: WeakKeyDictionary[Endpoint, dict[_Key, ServerRows]] = WeakKeyDictionary()
+        self._found: dict[tuple[_Key, str], ServerRows] = {}
+
+    def dataset(self, path: str, *, turns: bool = False) -> Dataset:
+        """Reads a dataset and keeps it until its file changes; arguments and errors as for :func:`read_dataset`."""
+        with self._lock:
+            found = read_dataset(path, turns=turns)
+            known = self._datasets.get((path, turns))
+            if known is not None and known.key == found.key:
+                return known
+            if known is not None:
+                self._forget(known.key)
+            self._datasets[path, turns] = found
+            return found
+
+    def _forget(self, key: _Key) -> None:
+        """Frees what belongs to a file that has changed since."""
+        self._pools = {name: pool for name, pool in self._pools.items() if name[0] != key}
+        self._found = {name: rows for name, rows in self._found.items() if name[0] != key}
+        for launched in self._launched.values():
+            launched.pop(key, None)
 
     def supplies(
         self, endpoint: Endpoint, window: Window, *, drain_s: float, tokenizer_json: str | None
@@ -104,9 +130,10 @@ class RowSupply:
         path = scenario.dataset
         workload = window.workload
         conversations = scenario.conversations
-        dataset = read_dataset(path, turns=conversations is not None)
-        pool = self._pool(dataset, endpoint, window)
-        server = self._server(endpoint, path)
+        dataset = self.dataset(path, turns=conversations is not None)
+        with self._lock:
+            pool = self._pool(dataset, endpoint, window)
+            server = self._server(endpoint, dataset.key)
         # The answers of other parts may be short.
         mean_output = (dataset.mean_output or DEFAULT_OUTPUT) if share == 1 else 1.0
         think = conversations.think if conversations else None
@@ -125,16 +152,16 @@ class RowSupply:
             # own. A study that is resumed keeps its order and begins elsewhere in it.
             seed = seed if endpoint.argv else f"{seed}:{self._run}"
             begin = window.labels.trial * _TURN % 1.0
-        known = self._pools.get((id(dataset), seed))
+        known = self._pools.get((dataset.key, seed))
         if known is None:
-            known = self._pools[id(dataset), seed] = (dataset, RowPool(dataset, seed, begin=begin))
-        return known[1]
+            known = self._pools[dataset.key, seed] = RowPool(dataset, seed, begin=begin)
+        return known
 
-    def _server(self, endpoint: Endpoint, path: str) -> ServerRows:
+    def _server(self, endpoint: Endpoint, key: _Key) -> ServerRows:
         """A launched server starts with an empty cache; a server at an address is the same one in all trials."""
         if endpoint.argv:
-            return self._launched.setdefault(endpoint, {}).setdefault(path, ServerRows())
-        return self._found.setdefault((endpoint.url, path), ServerRows())
+            return self._launched.setdefault(endpoint, {}).setdefault(key, ServerRows())
+        return self._found.setdefault((key, endpoint.url), ServerRows())
 
 
 def rows_wanted(

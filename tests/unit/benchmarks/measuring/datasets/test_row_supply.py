@@ -1,0 +1,70 @@
+"""Rows for the windows of a run: each is sent once, however many files there are."""
+
+import gc
+import json
+from collections import Counter
+from pathlib import Path
+
+from autotuner.benchmarks.measuring.datasets.row_pool import RowPool
+from autotuner.benchmarks.measuring.datasets.row_supply import RowSupply, settle
+from autotuner.plugins.benchmark import Window
+from autotuner.study.text.forms import parse_scenario
+from autotuner.study.workload import RequestRate
+from autotuner.testing.benchmark_kit import UrlEndpoint, make_window
+
+FILES = 5
+SENT = 10
+
+
+def write_rows(file: Path, count: int, text: str = "row") -> None:
+    rows = ({"prompt": f"{text} {number} of {file.stem}", "max_tokens": 4} for number in range(count))
+    file.write_text("\n".join(map(json.dumps, rows)))
+
+
+def mix_window(folder: Path, files: list[Path]) -> Window:
+    mix = parse_scenario("mix:" + " + ".join(f"1 dataset:{file}" for file in files))
+    return make_window(folder, RequestRate(rate=10.0), scenario=mix)
+
+
+def send(supply: RowSupply, endpoint: UrlEndpoint, window: Window) -> list[str]:
+    """The prompts of a window that sends the first rows of each part."""
+    supplies = supply.supplies(endpoint, window, drain_s=1.0, tokenizer_json=None)
+    settle(supplies, [SENT] * len(supplies))
+    return [row["prompt"] for part in supplies if part for row in part.rows[:SENT]]
+
+
+def live_pools() -> int:
+    gc.collect()
+    return sum(isinstance(found, RowPool) for found in gc.get_objects())
+
+
+def test_a_mix_of_many_files_sends_no_row_twice(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.jsonl" for number in range(FILES)]
+    for file in files:
+        write_rows(file, 3 * SENT)
+    others = live_pools()
+    supply = RowSupply()
+    endpoint = UrlEndpoint("http://server")
+    window = mix_window(tmp_path, files)
+    sent = Counter[str]()
+    for _ in range(3):
+        sent.update(send(supply, endpoint, window))
+        assert live_pools() == others + FILES
+    assert len(sent) == 3 * SENT * FILES
+    assert set(sent.values()) == {1}
+
+
+def test_the_rows_of_a_changed_file_replace_the_old_ones(tmp_path: Path) -> None:
+    files = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for file in files:
+        write_rows(file, SENT)
+    others = live_pools()
+    supply = RowSupply()
+    endpoint = UrlEndpoint("http://server")
+    window = mix_window(tmp_path, files)
+    before = send(supply, endpoint, window)
+    write_rows(files[0], 3 * SENT, "new row")
+    after = send(supply, endpoint, window)
+    assert live_pools() == others + 2, "the rows of the old file are freed"
+    assert sum(text.startswith("new row") for text in after) == SENT
+    assert set(after) & set(before) == {text for text in before if text.endswith("of b")}
