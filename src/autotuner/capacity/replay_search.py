@@ -1,4 +1,6 @@
-"""Choice of the speeds at which a trace is replayed: double or halve until the capacity is bracketed, then bisect.
+"""Choice of the speeds at which a trace is replayed: higher or lower until the capacity is bracketed, then bisect.
+
+The first step up doubles the speed, further ones multiply it by four, and each step down halves it.
 
 A replay costs all of its requests unless it is refuted early, and its verdict has no error rate. So there are no levels
 that only explore, and each one halves what is left of the bracket (in the logarithm), whichever way it comes out.
@@ -41,11 +43,13 @@ class ReplaySearch:
     required: float | None = None
     results: list[LevelResult] = field(default_factory=list)
     client_limited: bool = False
+    uncounted: int = 0
+    """Requests of replays that the load generator limited: they say nothing about the server, and were paid for."""
 
     @property
     def spent(self) -> int:
-        """Requests of all levels."""
-        return sum(result.requests for result in self.results)
+        """Requests of all replays."""
+        return self.uncounted + sum(result.requests for result in self.results)
 
     @property
     def _counted(self) -> list[LevelResult]:
@@ -94,7 +98,7 @@ class ReplaySearch:
         if self.cut or self.precise or self.client_limited or len(self.results) >= self.limits.max_levels:
             return None
         # Only a replay that can be completed: of a part, nothing would be known. The first one is run in any case.
-        if self.results and self.spent + self.replayed > self.limits.max_requests:
+        if self.spent and self.spent + self.replayed > self.limits.max_requests:
             return None
         speed = self._choose()
         return None if speed is None else Plan(speed, Patience(self.replayed), certify=0.0, refute=0.0)
@@ -107,7 +111,7 @@ class ReplaySearch:
         """Why the certified and the refuted end are missing; None for an end that is there."""
         if self.cut:
             return Missing.CUT, None
-        reason = Missing.CLIENT_LIMITED if self.client_limited else Missing.BUDGET
+        reason = self._reason
         low = high = None
         if self.certified is None:
             met_nowhere = any(failed(one) and one.load <= self.limits.low for one in self._counted)
@@ -117,9 +121,18 @@ class ReplaySearch:
             high = Missing.NEVER_SATURATED if highest else reason
         return low, high
 
+    @property
+    def _reason(self) -> Missing:
+        """Why the search ended, where no speed outside of its range would have been next."""
+        if self.client_limited:
+            return Missing.CLIENT_LIMITED
+        # Every speed that is left is ruled out by a replay whose outcome is unknown.
+        return Missing.UNDECIDED if self._choose() is None else Missing.BUDGET
+
     def _choose(self) -> float | None:
         if not self.results:
-            return self._inside(self.start if self.required is None else self.required)
+            # The required speed is not rounded: the search is cut only if exactly this one is refuted.
+            return self._inside(_rounded(self.start) if self.required is None else self.required)
         if self._unsure:
             return self.results[0].load
         low = self.certified
@@ -127,9 +140,9 @@ class ReplaySearch:
         bad = [one.load for one in self._counted if one.state is not LevelState.CERTIFIED and one.load > (low or 0.0)]
         if low is None:
             lowest = min(bad)
-            return self._outside(lowest / _DOWN, lowest)
+            return self._outside(_rounded(lowest / _DOWN), lowest)
         if not bad:
-            return self._outside(low * (_FIRST_UP if len(self._counted) == 1 else _UP), low)
+            return self._outside(_rounded(low * (_FIRST_UP if len(self._counted) == 1 else _UP)), low)
         high = min(bad)
         return None if self._close(low, high) else _rounded(sqrt(low * high))
 
@@ -138,7 +151,7 @@ class ReplaySearch:
         return None if inside == last else inside
 
     def _inside(self, speed: float) -> float:
-        return min(max(_rounded(speed), self.limits.low), self.limits.high)
+        return min(max(speed, self.limits.low), self.limits.high)
 
     def _close(self, low: float, high: float) -> bool:
         # Rounding a speed may move the ends apart by a little more than the precision.

@@ -67,6 +67,7 @@ class Missing(StrEnum):
     NEVER_SATURATED = "SLO still met at the highest load"
     CLIENT_LIMITED = "load generator at its limit"
     CUT = "a better configuration is known"
+    UNDECIDED = "replay not decided"
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,30 @@ def test_a_replay_whose_outcome_is_unknown_is_neither_end_of_the_bracket() -> No
         search.add(result(plan.load, good=True) if plan.load <= 1 else unknown)
     assert (search.certified, search.refuted, search.precise) == (1.0, None, False)
     assert search.next_level() is None
+    assert search.missing() == (None, Missing.UNDECIDED)
+
+
+def test_a_lowest_speed_whose_outcome_is_unknown_leaves_both_ends_undecided() -> None:
+    search = ReplaySearch(replace(ENDLESS, low=1.0), 1.0, REPLAYED)
+    search.add(LevelResult(load=1.0, state=LevelState.OPEN, requests=REPLAYED, observations=(), leaning=0.0))
+    assert search.next_level() is None
+    assert search.missing() == (Missing.UNDECIDED, Missing.UNDECIDED)
+
+
+@pytest.mark.parametrize("low", [0.0, 1.234567])
+def test_a_required_speed_with_many_digits_is_tested_as_it_is(low: float) -> None:
+    search = searched(1.0, replace(ENDLESS, low=low), required=1.234567)
+    assert [one.load for one in search.results] == [1.234567, 1.234567]
+    assert search.cut
+
+
+def test_replays_that_do_not_count_are_paid_for() -> None:
+    search = ReplaySearch(replace(ENDLESS, max_requests=3 * REPLAYED), 1.0, REPLAYED)
+    search.uncounted = 2 * REPLAYED
+    assert search.next_level() is not None
+    search.uncounted += 1
+    assert search.next_level() is None
+    assert search.missing() == (Missing.BUDGET, Missing.BUDGET)
 
 
 def test_a_limited_load_generator_ends_the_search() -> None:

@@ -71,6 +71,8 @@ class SearchSteps:
         if level.measurement.self_check.client_limited:
             self._limited += 1
             self._search.client_limited = self._limited >= _LIMITED
+            if isinstance(self._search, ReplaySearch):
+                self._search.uncounted += level.measurement.arrived
         else:
             self._limited = 0
             result = _result(level)

@@ -81,11 +81,16 @@ def _answer(result: CapacityResult) -> list[str]:
         lines.append(f"refuted:   {load_text(unit, result.refuted)}")
     if result.certified and result.refuted and not result.precise:
         ratio = result.refuted / result.certified - 1
-        lines.append(f"the ends are {ratio * 100:.0f}% apart, not {result.precision * 100:g}%: budget used")
+        lines.append(f"the ends are {ratio * 100:.0f}% apart, not {result.precision * 100:g}%: {_why_wide(result)}")
     if not result.monotone:
         lines.append("a lower load was refuted: the curve is not monotone, see the levels")
     lines.append(f"{len(result.levels)} levels, {result.requests} requests")
     return lines
+
+
+def _why_wide(result: CapacityResult) -> str:
+    """Why a search with both ends stopped before they were close enough."""
+    return "replay not decided" if result.undecided else "budget used"
 
 
 def _how_sure(result: CapacityResult) -> str:

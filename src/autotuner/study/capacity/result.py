@@ -7,6 +7,9 @@ from autotuner.study.capacity.level_test import CapacityBound, LevelDecision, Le
 from autotuner.study.measurement import Measurement
 from autotuner.study.workload import LoadUnit, TracePart
 
+_ROUNDED = 1e-4
+"""Relative rounding of a speed, by which the ends of a precise bracket may be further apart."""
+
 
 class ReplayedTrace(FrozenModel):
     """What every level of a search over speeds replays."""
@@ -93,6 +96,14 @@ class CapacityResult(FrozenModel):
     def requests(self) -> int:
         """Requests of the pilot and of all levels."""
         return self.pilot_requests + sum(level.measurement.arrived for level in self.levels)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether a replay without a verdict lies within the precision of the certified speed, which ends a search."""
+        if self.unit is not LoadUnit.SPEED or self.certified is None:
+            return False
+        highest = self.certified * (1 + self.precision) * (1 + _ROUNDED)
+        return any(one.verdict == "open" and self.certified < one.load <= highest for one in self.levels)
 
     @property
     def at_capacity(self) -> CapacityLevel | None:

@@ -16,8 +16,11 @@ from autotuner.benchmarks.capacity.run import CapacityRun, Place
 from autotuner.benchmarks.capacity.verify import digest
 from autotuner.benchmarks.measuring.records import Records, read_records, write_records
 from autotuner.capacity.bounds import bounds_of
+from autotuner.plugins.benchmark import Window
+from autotuner.plugins.deployer import Endpoint
 from autotuner.study.capacity.result import CapacityReport, CapacityResult
 from autotuner.study.launch import Labels
+from autotuner.study.measurement import Measurement, SelfCheck
 from autotuner.study.text.forms import parse_scenario, parse_slo
 from autotuner.study.workload import CapacityLoad, LoadUnit, TracePart, TraceSpeed
 from autotuner.testing.benchmark_kit import UrlEndpoint, make_window
@@ -40,7 +43,18 @@ def write_trace(file: Path, *, seed: int = 0, lengths: int = 200) -> None:
             at += random.expovariate(10.0)
 
 
-def searched(folder: Path, trace: Path, **question: Any) -> CapacityResult:
+class MostlyLimited(VirtualBenchmark):
+    """A load generator that is the bottleneck of all but every third replay."""
+
+    async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
+        found = await super().measure(endpoint, window)
+        number = int(window.records_name.removesuffix(".parquet").rpartition("-")[2])
+        return found if number % 3 == 2 else found.replaced(self_check=SelfCheck(client_limited=True))
+
+
+def searched(
+    folder: Path, trace: Path, kind: type[VirtualBenchmark] = VirtualBenchmark, **question: Any
+) -> CapacityResult:
     """A server with 8 slots of 100 ms, which completes 80 requests/s: eight times the trace's rate."""
     slos = [parse_slo(text) for text in SLOS]
     window = make_window(folder, TraceSpeed())
@@ -56,7 +70,7 @@ def searched(folder: Path, trace: Path, **question: Any) -> CapacityResult:
         }
     )
     place = Place(Labels(study="s", trial=0, owner="o"), folder, "level-0")
-    benchmark = VirtualBenchmark(VirtualSettings(slots=8))
+    benchmark = kind(VirtualSettings(slots=8))
     run = CapacityRun(benchmark, UrlEndpoint("http://x"), window.workload, scenario, asked, place)
     return anyio.run(run.measure)
 
@@ -228,6 +242,16 @@ def test_a_configuration_that_cannot_hold_the_required_speed_is_cut(tmp_path: Pa
     assert [level.load for level in found.levels] == [64.0, 64.0]
     assert (found.cut, found.certified, found.refuted) == (True, None, 64.0)
     assert found.requests < REQUESTS / 2
+
+
+def test_replays_that_the_load_generator_limited_use_the_budget(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.jsonl"
+    write_trace(trace)
+    found = searched(tmp_path, trace, MostlyLimited, max_requests=4 * REQUESTS)
+    limited = [level for level in found.levels if level.measurement.self_check.client_limited]
+    assert len(limited) >= 2
+    assert found.requests <= 4 * REQUESTS
+    assert found.refuted_missing == "budget used"
 
 
 @pytest.mark.parametrize(
