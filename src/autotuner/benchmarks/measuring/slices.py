@@ -48,6 +48,8 @@ def window_slices(
         counted = own.counted
         measured = own if group.span is None else population
         rates = rates_of(measured, output_of(measured, info, group.span), meets, info, group.span)
+        # The rates of a stage count all requests in its time; its success rate is that of its own requests, if any.
+        rates.pop("success_rate", None)
         success = {"success_rate": len(own.successes) / len(counted)} if counted else {}
         return Slice(
             kind=group.kind,

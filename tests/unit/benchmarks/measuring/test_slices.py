@@ -63,6 +63,16 @@ def test_rates_of_stages_count_what_happened_meanwhile(scheduled_ms: list[int]) 
     assert first.requests == sum(at < 1000 for at in scheduled_ms)
 
 
+def test_a_stage_without_requests_has_no_success_rate() -> None:
+    level = parse_level("stages=1/s:1s,5/s:3s")
+    found = records([row(scheduled_ns=100 * MS, sent_ns=100 * MS, first_ns=150 * MS, end_ns=190 * MS)])
+    info = replace(found.info, window_ns=4 * S)
+    first, second = summarize(replace(found, info=info, where={**found.where, "level": level.model_dump()})).slices
+    assert (first.requests, first.scalars["success_rate"]) == (1, 1.0)
+    assert second.requests == 0
+    assert "success_rate" not in second.scalars
+
+
 def test_other_scenarios_have_none() -> None:
     assert summarize(records([row()])).slices == ()
 
