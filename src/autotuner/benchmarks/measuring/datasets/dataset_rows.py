@@ -96,8 +96,9 @@ def _plain(found: Mapping[str, Any], others: frozenset[str] = frozenset()) -> Ro
     messages = found.get("messages")
     if not (isinstance(prompt, str) and prompt) and not (isinstance(messages, list) and messages):
         raise RowError('has neither "prompt" (text) nor "messages" (list)')
-    listed = messages if isinstance(messages, list) else [messages] if messages else []
-    if not all(isinstance(m, dict) and isinstance(m.get("role"), str) for m in listed):
+    if not isinstance(messages, list | None):
+        raise RowError('"messages" must be a list', 'write "messages": [{"role": "user", "content": "..."}]')
+    if not all(isinstance(m, dict) and isinstance(m.get("role"), str) for m in messages or ()):
         raise RowError('a message is not an object with a "role"', 'write {"role": "user", "content": "..."}')
     used = {name: found[name] for name in ("prompt", "messages") if name in found}
     length = length_of(found)

@@ -119,6 +119,7 @@ def test_anything_is_read_or_refused(found: object) -> None:
         ({"messages": [said("user", "")]}, "no content"),
         ({"messages": [said("user", 3)]}, "no content"),
         ({"messages": [{"role": "user"}]}, "no content"),
+        ({"prompt": "a", "messages": said("user", "b")}, "must be a list"),
         ({"messages": [said("user", "a"), said("tool", "b")]}, '"tool"'),
         ({"conversations": [human("a"), {"from": "tool", "value": "b"}, gpt("x")]}, '"tool"'),
         ({"conversations": [human("a"), gpt("x"), {"value": "b"}]}, "from"),

@@ -38,6 +38,8 @@ def _nested(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
         ('{"prompt": "x"}\n\n{"prompt": 1}', 3, "", "messages"),
         ('{"messages": ["x"]}', 1, "", "role"),
         ('{"prompt": "x", "messages": 1}', 1, "", "role"),
+        ('{"prompt": "x", "messages": {"role": "user", "content": "y"}}', 1, "", "must be a list"),
+        ('{"prompt": "x", "messages": {}}', 1, "", "must be a list"),
         ('[{"prompt": "x"},\n{"prompt": 1}]', " row 2", "", "messages"),
         ('[{"prompt": "x"}, 3]', " row 2", "", "max_tokens"),
         ('[{"prompt": "x"}, {"prompt": "y"', " row 2", "", "not closed"),
