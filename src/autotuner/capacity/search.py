@@ -13,7 +13,7 @@ from autotuner.capacity.observation import ShareCount
 
 __all__ = ["METHOD", "CapacitySearch", "LevelResult", "Limits", "Missing", "Plan"]
 
-METHOD = 1
+METHOD = 2
 """Version of the rules below; stored with a result, because a certificate is verified by repeating its search."""
 _LIKELY = 0.7
 """Log evidence at which an exploring level is left: about 130 requests without a miss at p99."""
@@ -46,6 +46,12 @@ curve may be wrong about the capacity, and with few requests left, one wrong gue
 _UNSEEN_DISPERSION = 3.0
 """Dispersion of short levels, as long as no lengthy one has shown it."""
 _MISSES = 20
+_FORGETS = 0.85
+"""Part of a level's load above which its clusters are those of a just acceptable load."""
+_FORGETTING = 6
+"""Power of the load with which clusters shrink below that. It is an envelope of the servers of
+``benchmarks/capacity.py``: their dispersion at the capacity, the share of misses allowed for, is 0.4 to 0.85 of that at
+1.2 times the capacity, and a third of that at 1.4 times."""
 _INNER = 0.3
 """Part of a bracket (in the logarithm) at either end in which no level is placed: a curve fitted to two levels knows
 little."""
@@ -187,14 +193,14 @@ class CapacitySearch:
 
     def _planned(self, load: float, left: int, *, deciding: bool) -> Plan:
         certify, refute = (_UNEXPECTED * part for part in (self._left[True], self._left[False]))
-        floors = self._dispersions()
+        floors = self._dispersions(load)
         if not deciding:
             far = len(self._counted) < 2 or self.capacity_estimate().width > _FAR
             patience = Patience(min(left, max(_EXPLORE, self.spent // _SPENT)), _LIKELY if far else _LIKELY_NEAR)
             return Plan(load, patience, certify, refute, floors)
         # What the server can certainly take is worth more than a narrow bracket: something is kept to certify it.
         reserve = self._reserve()
-        most = left if self.certified is not None or left < 2 * reserve else round(left - reserve)
+        most = left if self.certified is not None or left < 2 * reserve else round(min(left - reserve, left / 2))
         if load <= self.capacity_estimate().median:
             return Plan(load, Patience(most), _EXPECTED * self._left[True], refute, floors)
         return Plan(load, Patience(most), certify, _EXPECTED * self._left[False], floors)
@@ -202,7 +208,8 @@ class CapacitySearch:
     def _reserve(self) -> float:
         """Requests for which something can be certified, far enough below the capacity."""
         error = self.limits.alpha * self._left[True] * _EXPECTED
-        bounds = zip(self.results[0].observations, self._dispersions(), strict=True)
+        dispersions = self._dispersions(self.capacity_estimate().median / _CAUTIOUS[0][1])
+        bounds = zip(self.results[0].observations, dispersions, strict=True)
         found = [
             requests_to_decide(0.0, one.allowed, error, max(dispersion, _UNSEEN_DISPERSION))
             for one, dispersion in bounds
@@ -221,13 +228,14 @@ class CapacitySearch:
             return None
         return self._free(min(max(good), self.capacity_estimate().median / factor))
 
-    def _dispersions(self) -> tuple[float, ...]:
+    def _dispersions(self, load: float) -> tuple[float, ...]:
         """How the misses of each bound would cluster if a level without misses were a bad one, by the levels that had
-        misses: a dispersion grows with the root of the share of misses, and a cluster has half as many of them."""
+        misses: a dispersion grows with the root of the share of misses, and a cluster has half as many of them. Far
+        below such a level, the queue forgets faster."""
         count = len(self.results[0].observations) if self.results else 0
-        return tuple(self._dispersion(index) for index in range(count))
+        return tuple(self._dispersion(index, load) for index in range(count))
 
-    def _dispersion(self, index: int) -> float:
+    def _dispersion(self, index: int, load: float) -> float:
         found = []
         for result in self.results:
             one = result.observations[index]
@@ -235,7 +243,8 @@ class CapacitySearch:
                 dispersion = result.requests / one.requests
                 misses = one.misses * dispersion
                 if misses >= _MISSES and result.requests >= 200:
-                    found.append(dispersion * sqrt(min(1.0, one.allowed * result.requests / misses)))
+                    near = min(1.0, (load / (_FORGETS * result.load)) ** _FORGETTING)
+                    found.append(near * dispersion * sqrt(min(1.0, one.allowed * result.requests / misses)))
         return max(1.0, median(found)) if found else 1.0
 
     def add(self, result: LevelResult) -> None:

@@ -136,6 +136,26 @@ def test_clusters_at_bad_levels_are_held_against_good_ones() -> None:
     assert 2 < plan.dispersions[0] < 10
 
 
+def test_clusters_at_twice_the_load_say_little() -> None:
+    clustered = LevelResult(8, LevelState.REFUTED, 1_000, (ShareCount(8, 10, 0.8, 0.01),), -5.0)
+    search = CapacitySearch(Limits(high=4), 2.0, results=[result(2, LevelState.CERTIFIED), clustered])
+    plan = search.next_level()
+    assert plan is not None
+    assert plan.load <= 4
+    assert plan.dispersions[0] < 2
+
+
+def test_no_level_takes_more_than_half_while_nothing_is_certified() -> None:
+    bad = LevelResult(20, LevelState.REFUTED, 100, (ShareCount(20, 100, 60, 0.01),), -9.0)
+    levels = [result(load, LevelState.OPEN, 200) for load in (10.0, 9.0)] + [bad]
+    levels += [LevelResult(load, LevelState.OPEN, 300, (ShareCount(load, 300, 9, 0.01),), -1.0) for load in (10.5, 11)]
+    search = CapacitySearch(Limits(), 8.0, results=levels)
+    plan = search.next_level()
+    assert plan is not None
+    assert plan.patience.likely is None
+    assert plan.patience.requests <= (20_000 - search.spent) / 2
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.floats(0.5, 200), st.integers(0, 10_000), st.integers(3_000, 20_000))
 def test_the_error_rates_of_all_levels_add_up_to_no_more_than_the_whole(start: float, seed: int, budget: int) -> None:
