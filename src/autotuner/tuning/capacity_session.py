@@ -63,8 +63,9 @@ def capacity(
     on_level: Callable[[CapacityLevel, LoadUnit], None] | None = None,
 ) -> CapacityReport:
     """Measures the capacity of a running server; see :meth:`autotuner.api.client.Autotuner.capacity`."""
-    load, level, goals = _asked(search, workload, slos)
-    question = question_about(level, bounds_of(goals, min_success_rate), goals, _start(search))
+    start = _start(search)
+    load, level, goals = _asked(search, start, workload, slos)
+    question = question_about(level, bounds_of(goals, min_success_rate), goals, start)
     target = server.target()
     of_benchmark = server.benchmark_settings()
     records = files.output_folder(folder)
@@ -179,7 +180,7 @@ def _remove_earlier(folder: Path) -> None:
 
 
 def _asked(
-    search: Mapping[str, Any], workload: Mapping[str, Any], slos: Sequence[str]
+    search: Mapping[str, Any], start: float | None, workload: Mapping[str, Any], slos: Sequence[str]
 ) -> tuple[Workload, CapacityLoad, tuple[SLO, ...]]:
     """What is sent, what is searched for, and within which SLOs."""
     settings = {key: value for key, value in search.items() if key != "start"}
@@ -187,7 +188,7 @@ def _asked(
     found, goals = parse_workload(section, slos=slos, source="capacity", folder=Path.cwd(), exists=files.exists)
     load = next(level for level in found.levels if isinstance(level, CapacityLoad))
     for scenario in found.scenarios:
-        if scenario.trace and (problems := list(budget_problems(scenario.trace, load, "capacity"))):
+        if scenario.trace and (problems := list(budget_problems(scenario.trace, load, "capacity", start))):
             raise UsageError(problems)
     return found, load, goals
 

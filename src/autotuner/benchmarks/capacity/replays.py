@@ -21,6 +21,7 @@ Arrival = tuple[float, int, int]
 _CLOCK_NS = 2.0
 """Rounding of a scheduled time."""
 _ROUNDING = 1e-9
+_OTHER_TRACE = "the trace file, or its description in the certificate, does not match what was replayed"
 
 
 def replayed_trace(part: TracePart) -> ReplayedTrace:
@@ -29,18 +30,19 @@ def replayed_trace(part: TracePart) -> ReplayedTrace:
     return ReplayedTrace(part=part, requests=found.requests, span_s=found.span_s, sha256=_digest(found))
 
 
-def first_speed(load: CapacityLoad) -> float:
-    """Where a search begins that knows nothing: at the recorded speed, if that is allowed."""
-    return min(max(LOAD_KINDS[LoadUnit.SPEED].first, load.low or 0.0), load.high or float("inf"))
+def first_speed(load: CapacityLoad, start: float | None = None) -> float:
+    """Where a search begins: at ``start``, else at the recorded speed, or as close to it as is allowed."""
+    return min(max(start or LOAD_KINDS[LoadUnit.SPEED].first, load.low or 0.0), load.high or float("inf"))
 
 
-def budget_problems(part: TracePart, load: CapacityLoad, where: str) -> Iterator[Problem]:
+def budget_problems(part: TracePart, load: CapacityLoad, where: str, start: float | None = None) -> Iterator[Problem]:
     """Budgets that do not even allow one replay.
 
     Args:
         part: What is replayed.
         load: The search.
         where: Place of the budgets in the user's input.
+        start: The first speed, if the user gave one.
 
     Raises:
         UsageError: If the trace cannot be used.
@@ -50,10 +52,11 @@ def budget_problems(part: TracePart, load: CapacityLoad, where: str) -> Iterator
         why = f"one replay of the trace has {found.requests} requests"
         remedy = "raise it, or replay a shorter range or a sample of the trace"
         yield Problem(where=f"{where}.max_requests", value=str(load.max_requests), why=why, remedy=remedy)
-    speed = first_speed(load)
+    speed = first_speed(load, start)
     if found.span_s / speed > load.max_duration_s:
         why = f"one replay at {number_text(speed)}x takes {found.span_s / speed:.0f} s"
-        remedy = "raise it, replay a shorter range of the trace, or set low to begin at a higher speed"
+        setting = "low" if start is None else "start"
+        remedy = f"raise it, replay a shorter range of the trace, or raise {setting} to begin at a higher speed"
         value = f"{number_text(load.max_duration_s)}s"
         yield Problem(where=f"{where}.max_duration", value=value, why=why, remedy=remedy)
 
@@ -79,7 +82,7 @@ class ReplayCheck:
         except UsageError as error:
             self.state = f"{error.problems[0].why}; levels compared with one another"
         if self.state == "changed":
-            self.problem = "the trace, or what the certificate says of it, is not what was replayed"
+            self.problem = _OTHER_TRACE
         exact = self.state == "unchanged"
         self._requests = _of_trace(trace.part) if exact else _of_level(longest, speed)
         self._tolerance_ns = _CLOCK_NS if exact else _CLOCK_NS * (1 + speed)
@@ -95,6 +98,8 @@ class ReplayCheck:
         requests = self._trace.requests
         if len(rows) > requests or (whole and len(rows) < requests):
             return f"{len(rows)} requests are not a replay of {requests}"
+        if len(rows) > len(self._requests):
+            return "its requests cannot be compared: those of the longest level cannot be read"
         for number, (row, expected) in enumerate(zip(rows, self._requests, strict=False)):
             at_s, *lengths = expected
             due_ns = at_s / speed * 1e9

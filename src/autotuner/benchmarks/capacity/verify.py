@@ -25,6 +25,8 @@ _TOLERANCE = 1e-9
 """Relative difference between two computers' floating-point results."""
 _NOT_FROM_RECORDS = {"server", "gpu_use", "error_messages"}
 """Fields of a measurement that do not come from the request records, or not word for word."""
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError)
+"""What reading and repeating records raises that someone has edited."""
 _BRACKET = ("certified", "refuted", "certified_missing", "refuted_missing", "never_met", "cut", "precise", "monotone")
 
 
@@ -47,7 +49,9 @@ def check_result(result: CapacityResult, bounds: tuple[CapacityBound, ...], fold
         why = f"was found by method {result.search.method}, and this version repeats method {method}"
         return [LevelCheck(scenario=result.scenario, level="all", state="open", problem=why)]
     if (result.confidence is None) != (result.unit is LoadUnit.SPEED):
-        why = f"states {result.confidence} confidence, which only a sample has" if result.confidence else "has none"
+        why = "states no confidence"
+        if result.confidence is not None:
+            why = f"states {result.confidence} confidence, which only a sample has"
         return [LevelCheck(scenario=result.scenario, level="confidence", state="open", problem=why)]
     steps = SearchSteps(question)
     for level in result.levels:
@@ -73,9 +77,9 @@ def _replay_check(result: CapacityResult, folder: Path) -> ReplayCheck | None:
     longest = max(result.levels, key=lambda level: level.measurement.arrived)
     try:
         rows = arrivals(read_records(folder / Path(longest.measurement.records or "").name))
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
-        rows = []  # the check of that level says so
-    return ReplayCheck(trace, rows, longest.load)
+        return ReplayCheck(trace, rows, longest.load)
+    except _UNREADABLE:
+        return ReplayCheck(trace, [], longest.load)  # the check of that level says so
 
 
 def _check(result: CapacityResult, level: CapacityLevel, problem: str | None) -> LevelCheck:
@@ -95,7 +99,10 @@ def level_problem(level: CapacityLevel, folder: Path, replay: ReplayCheck | None
         records = read_records(path)
         measured = summarize(records, name=name)
         decision = decide(records, level.plan, level.decision.requests)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        other = None
+        if replay is not None:
+            other = replay.level_problem(arrivals(records), level.load, whole=decision.state == "certified")
+    except _UNREADABLE as error:
         return f"cannot read {name}: {error}"
     if not _same(level.decision.model_dump(), decision.model_dump()):
         return f"the requests in {name} show {decision.state}, and not by the same evidence"
@@ -104,9 +111,7 @@ def level_problem(level: CapacityLevel, folder: Path, replay: ReplayCheck | None
     different = [field for field in stored if not _same(stored[field], found[field])]
     if different:
         return f"{', '.join(different)} of the level differ from {name}"
-    if replay is None:
-        return None
-    return replay.level_problem(arrivals(records), level.load, whole=decision.state == "certified")
+    return other
 
 
 def digest(path: Path) -> str:

@@ -182,6 +182,22 @@ def test_changed_records_are_noticed_behind_a_new_digest(
     assert not verify(folder).holds
 
 
+def never_due(columns: dict[str, list[Any]]) -> None:
+    columns["scheduled_ns"][7] = None
+
+
+@pytest.mark.parametrize("with_trace", [True, False])
+@pytest.mark.parametrize("state", ["certified", "refuted"])
+def test_records_without_a_time_are_a_problem_of_their_level(folder: Path, state: str, *, with_trace: bool) -> None:
+    changed_level(folder, state, never_due)
+    if not with_trace:
+        report = report_in(folder)
+        report["results"][0]["search"]["trace"]["part"]["file"] = str(folder / "elsewhere.jsonl")
+        write(folder, report)
+    found = verify(folder)
+    assert {check.state for check in found.levels if check.problem} >= {state}
+
+
 def set_at(*path: str | int, to: Any) -> Callable[[Json], None]:
     def change(result: Json) -> None:
         place: Any = result
@@ -271,4 +287,18 @@ def test_budgets_below_one_replay_are_refused(tmp_path: Path, load: CapacityLoad
     trace = tmp_path / "trace.jsonl"
     write_trace(trace)
     problems = list(budget_problems(TracePart(file=str(trace)), load, "workload"))
+    assert [problem.where for problem in problems] == fields
+
+
+@pytest.mark.parametrize(
+    ("start", "low", "fields"),
+    [(4.0, None, []), (0.1, None, ["capacity.max_duration"]), (0.1, 4.0, []), (None, None, ["capacity.max_duration"])],
+)
+def test_the_time_of_one_replay_is_that_at_the_first_speed(
+    tmp_path: Path, start: float | None, low: float | None, fields: list[str]
+) -> None:
+    trace = tmp_path / "trace.jsonl"
+    write_trace(trace)
+    load = CapacityLoad(unit=LoadUnit.SPEED, max_duration_s=10.0, low=low)
+    problems = list(budget_problems(TracePart(file=str(trace)), load, "capacity", start))
     assert [problem.where for problem in problems] == fields
