@@ -51,7 +51,9 @@ _Scenarios = Annotated[
 _UnitOption = Annotated[
     Unit | None,
     typer.Option(
-        "--unit", help="Requests per second (Poisson; the default), in flight, or for a trace times its speed."
+        "--unit",
+        help="rate (requests/s, Poisson; default), concurrency (requests in flight), "
+        "or speed (multiple of a trace's recorded speed).",
     ),
 ]
 _Confidence = Annotated[

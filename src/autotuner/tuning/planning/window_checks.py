@@ -50,7 +50,7 @@ def _short_replays(spec: StudySpec, replays: Sequence[Part]) -> Iterator[Check]:
         fewest = fewest_samples(statistic)
         most = min((found.requests for found in replays), default=fewest)
         if most < fewest:
-            detail = f"{what} of a replay of {most} requests is the slowest of them; {fewest:,} would show a tail"
+            detail = f"a replay of {most:,} requests is too short for {what}; at least {fewest:,} are needed"
             yield Check.warn("capacity", detail, remedy="replay more of the trace")
 
 
