@@ -55,6 +55,7 @@ _FORGETTING = 6
 _INNER = 0.3
 """Part of a bracket (in the logarithm) at either end in which no level is placed: a curve fitted to two levels knows
 little."""
+_ROUNDING = 1e-9
 _SAME = 0.004
 """Relative distance of two loads below which they are one level."""
 _CLEAR = 1.02
@@ -170,7 +171,7 @@ class CapacitySearch:
         """Whether the bracket is within the precision."""
         low = self.certified
         high = self.refuted
-        return low is not None and high is not None and high <= self._above(low) * (1 + 1e-9)
+        return low is not None and high is not None and high <= self._above(low) * (1 + _ROUNDING)
 
     def next_level(self) -> Plan | None:
         """The next level, or None when the bracket is precise or nothing more can be learned."""
@@ -348,7 +349,7 @@ class CapacitySearch:
         return None
 
     def _above(self, low: float) -> float:
-        above = low * (1 + self.limits.precision)
+        above = low * (1 + self.limits.precision) * (1 + _ROUNDING)
         return max(low + 1, float(int(above))) if self.limits.whole else above
 
     def _below(self, high: float) -> float:

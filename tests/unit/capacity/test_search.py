@@ -186,3 +186,9 @@ def test_a_level_that_is_left_with_its_stake_has_used_nothing_of_the_error_rate(
     assert used(0.5, 0.3, decided=False) == 0
     assert used(0.5, -100.0, decided=False) == pytest.approx(0.5)
     assert used(0.5, 4.0, decided=True) == 0.5
+
+
+def test_a_bracket_of_exactly_the_precision_is_precise() -> None:
+    levels = [result(100, LevelState.CERTIFIED), result(115, LevelState.REFUTED, 800, 80)]
+    search = CapacitySearch(Limits(precision=0.15, whole=True), 1.0, results=levels)
+    assert search.precise

@@ -1,7 +1,7 @@
 """A search level by level, the same on the live server and when a certificate is verified."""
 
 from dataclasses import replace
-from math import inf
+from math import ceil, floor, inf
 
 from autotuner.benchmarks.capacity.question import CapacityQuestion
 from autotuner.capacity.level import LevelState
@@ -33,13 +33,15 @@ class SearchSteps:
     def __init__(self, question: CapacityQuestion) -> None:
         self._question = question
         self._alpha = 0.0 if question.confidence is None else 1 - question.confidence
+        whole = LOAD_KINDS[question.unit].whole
+        high = min(question.high, _HIGHEST)
         limits = Limits(
             precision=question.precision,
-            low=question.low,
-            high=min(question.high, _HIGHEST),
+            low=ceil(question.low) if whole else question.low,
+            high=floor(high) if whole else high,
             max_requests=question.max_requests,
             alpha=self._alpha,
-            whole=LOAD_KINDS[question.unit].whole,
+            whole=whole,
         )
         self._start = question.start or LOAD_KINDS[question.unit].first
         self._replayed = None if question.trace is None else question.trace.requests

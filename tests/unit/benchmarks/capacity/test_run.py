@@ -8,6 +8,7 @@ import pytest
 
 from autotuner.benchmarks.capacity.question import CapacityQuestion
 from autotuner.benchmarks.capacity.run import CapacityRun, Place
+from autotuner.benchmarks.capacity.steps import SearchSteps
 from autotuner.benchmarks.capacity.verify import level_problem
 from autotuner.benchmarks.measuring.level_replay import arrivals, decide
 from autotuner.benchmarks.measuring.records import read_records
@@ -173,3 +174,11 @@ async def test_a_search_that_meets_its_slo_nowhere_says_so(tmp_path: Path) -> No
     found = await virtual_search(tmp_path, VirtualSettings(), bounds=(SLOW,), start=20.0, low=15.0)
     assert (found.certified, found.certified_missing) == (None, "SLO not met at the lowest load")
     assert found.refuted == pytest.approx(15.0)
+
+
+@pytest.mark.parametrize(("start", "first"), [(1.0, 3.0), (5.0, 5.0), (9.0, 7.0)])
+def test_numbers_in_flight_stay_inside_a_range_with_fractions(start: float, first: float) -> None:
+    asked = CapacityQuestion(bounds=(FAST,), unit=LoadUnit.CONCURRENCY, start=start, low=2.5, high=7.5)
+    level = SearchSteps(asked).next_level()
+    assert level is not None
+    assert level[0] == first
