@@ -162,7 +162,7 @@ def _check_load(form: "WorkloadForm") -> None:
 def _check_unit(form: "WorkloadForm", *, traces: int) -> None:
     """The capacity of a trace is a speed, and nothing else is."""
     if 0 < traces < len(form.scenarios):
-        raise InvalidValueError("mixes a trace with other scenarios", remedy="measure them in a study of their own")
+        raise InvalidValueError("mixes a trace with other scenarios", remedy="measure them in a separate study")
     if traces and form.unit not in (None, LoadUnit.SPEED):
         why = f"a trace has its own arrivals, so its capacity is a speed, not a {form.unit.value}"
         raise InvalidValueError(why, remedy="remove unit")
@@ -181,7 +181,7 @@ def _check_kinds(form: "WorkloadForm") -> None:
     others = form.concurrency or form.rates or form.stages
     if traces:
         if len(traces) < len(form.scenarios):
-            raise InvalidValueError("mixes a trace with other scenarios", remedy="measure them in a study of their own")
+            raise InvalidValueError("mixes a trace with other scenarios", remedy="measure them in a separate study")
         if others or form.users:
             remedy = "use speeds instead of concurrency, rates, stages and users"
             raise InvalidValueError("a trace has its own arrivals", remedy=remedy)
@@ -192,7 +192,7 @@ def _check_kinds(form: "WorkloadForm") -> None:
     if conversations:
         if len(conversations) < len(form.scenarios):
             why = "mixes conversations with other scenarios"
-            raise InvalidValueError(why, remedy="measure them in a study of their own")
+            raise InvalidValueError(why, remedy="measure them in a separate study")
         if others:
             remedy = "use users instead of concurrency, rates and stages"
             raise InvalidValueError("users decide when the turns of a conversation are sent", remedy=remedy)

@@ -59,7 +59,9 @@ def recorded_conversations(options: Mapping[str, Any], duration: ParseDuration) 
         return None
     if options.get("turns") != ALL:
         why = (
-            "a conversation of a dataset has the turns of its row" if "turns" in options else "conversations need turns"
+            "a dataset conversation always sends all turns of its row"
+            if "turns" in options
+            else "conversations need turns"
         )
         raise InvalidValueError(why, remedy=f"write turns={ALL}")
     return Conversations(think=_pauses(options.get("think", 0), duration))

@@ -52,17 +52,19 @@ def long_dataset(value: Mapping[Any, Any], duration: ParseDuration) -> Scenario:
             raise InvalidValueError(f'unknown key "{key}"', remedy=remedy)
     file = value[KEY]
     if not isinstance(file, str):
-        raise InvalidValueError("names no file", remedy=f"write {{{KEY}: FILE}}")
+        raise InvalidValueError("has no file name", remedy=f"write {{{KEY}: FILE}}")
     options = {name: value[name] for name in known[1:] if value.get(name) is not None}
     return _made(file.removeprefix(PREFIX).strip(), options, duration)
 
 
 def _made(file: str, options: Mapping[str, Any], duration: ParseDuration) -> Scenario:
     if not file:
-        raise InvalidValueError("names no file", remedy=_REMEDY)
+        raise InvalidValueError("has no file name", remedy=_REMEDY)
     path_text(file)
     for name in options:
         if name in _OF_SYNTHETIC:
-            raise InvalidValueError(f"a dataset has no {name}: {_OF_SYNTHETIC[name]}", remedy=f"remove {name}")
+            raise InvalidValueError(
+                f"{name} does not apply to a dataset: {_OF_SYNTHETIC[name]}", remedy=f"remove {name}"
+            )
     conversations = recorded_conversations(options, duration)
     return Scenario(text=dataset_text(file, conversations), dataset=file, conversations=conversations)

@@ -45,7 +45,7 @@ def long_form(value: Mapping[Any, Any]) -> dict[str, Any]:
 def made_part(given: Mapping[str, Any], begin_s: float, end_s: float | None, sample: float) -> TracePart:
     """The part that the options describe, once they are numbers. Raises ``ValueError``."""
     if not given["file"]:
-        raise InvalidValueError("names no file", remedy=_REMEDY)
+        raise InvalidValueError("has no file name", remedy=_REMEDY)
     if begin_s < 0 or (end_s is not None and end_s <= begin_s):
         raise InvalidValueError("the range from .. to is empty", remedy="to must be later than from")
     if not 0 < sample <= 1:

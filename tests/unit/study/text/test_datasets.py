@@ -46,8 +46,8 @@ def test_forms_are_the_same() -> None:
 @pytest.mark.parametrize(
     ("value", "named"),
     [
-        ("dataset:", "names no file"),
-        ("dataset: turns=all", "names no file"),
+        ("dataset:", "has no file name"),
+        ("dataset: turns=all", "has no file name"),
         ("dataset:a turns=3", "turns=all"),
         ("dataset:a turns=U(2,3)", "turns=all"),
         ("dataset:a think=2s", "turns=all"),
@@ -56,7 +56,7 @@ def test_forms_are_the_same() -> None:
         ("dataset:a turns=all think=U(3s,2s)", "shortest"),
         ("dataset:a turns=all later=8", "later"),
         ("dataset:a turns=all prefixes=2 prefix_tokens=16", "prefix"),
-        ({"dataset": 7}, "names no file"),
+        ({"dataset": 7}, "has no file name"),
         ({"dataset": "a", "turns": 3}, "turns=all"),
         ({"dataset": "a", "turn": "all"}, "turns"),
         ({"dataset": "a", "turns": "all", "think": [1]}, "think"),

@@ -96,7 +96,7 @@ def test_in_an_objective_and_an_slo() -> None:
         ("mix:-1 D(8,4) + 2 D(9,4)", "scenario"),
         ("mix:1 D(8,4) + 2", "scenario"),
         ("mix:1 dataset:x turns=all + 2 D(8,4)", "dataset:x turns=all cannot be part"),
-        ("mix:1 dataset: + 2 D(8,4)", "names no file"),
+        ("mix:1 dataset: + 2 D(8,4)", "has no file name"),
         ("mix:D(8,4) name=a + D(9,4) name=a", "two parts with the name a"),
         ("mix:D(8,4) name=a name=b + D(9,4)", "twice"),
         ("mix:D(8,4) name=stage + D(9,4)", "stage cannot be"),
