@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from autotuner.benchmarks.loadgen.calibrate import words_for
+from autotuner.benchmarks.loadgen.conversations.message_text import transcript
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.http.tunnel import proxy_headers
 from autotuner.benchmarks.loadgen.http.whole_answer import WholeAnswer
@@ -287,7 +288,7 @@ def _cycled(rows: Sequence[Mapping[str, Any]], order: str) -> Iterator[tuple[Map
 
 def row_prompt(row: Any) -> str:
     """A row's prompt; the completions endpoint takes a conversation as one text."""
-    return row.get("prompt") or "\n".join(str(message.get("content", "")) for message in row.get("messages", ()))
+    return row.get("prompt") or transcript(row.get("messages") or ())
 
 
 def _head(spec: WorkerSpec, host: str) -> bytes:

@@ -59,7 +59,7 @@ def input_checks(workload: Workload, supply: RowSupply | None = None) -> list[Ch
     found = ((part.dataset, part.conversations is not None) for s in workload.scenarios for part in s.parts)
     for path, turns in dict.fromkeys(found):
         if path:
-            checks.append(_dataset_check(supply, path, turns=turns, counted=workload.tokenizer is not None))
+            checks.append(_dataset_check(supply, path, workload, turns=turns))
     for part in dict.fromkeys(s.trace for s in workload.scenarios if s.trace):
         checks.append(_trace_check(part))  # noqa: PERF401
     return checks
@@ -73,13 +73,14 @@ def _check(name: str, path: str, read: Callable[[str], object]) -> Check:
     return Check.ok(name)
 
 
-def _dataset_check(supply: RowSupply, path: str, *, turns: bool, counted: bool) -> Check:
+def _dataset_check(supply: RowSupply, path: str, workload: Workload, *, turns: bool) -> Check:
     name = f"dataset {path}"
     try:
         found = supply.dataset(path, turns=turns)
+        found.check_api(workload.api)
     except UsageError as error:
         return _failed(name, error)
-    if found.estimated and not counted:
+    if found.estimated and workload.tokenizer is None:
         return Check.warn(
             name, "; ".join([*found.notes, ESTIMATED]), remedy="set workload.tokenizer to count their tokens"
         )

@@ -127,6 +127,24 @@ def test_dataset_rows_are_sent_unchanged(api: str, key: str) -> None:
     assert any('say "hé"\n' in str(orjson.loads(orjson.dumps(m[key]))) or "hé" in str(m[key]) for m in made)
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("a", "a"),
+        ([{"type": "text", "text": "a"}], "a"),
+        ([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "a\nb"),
+        ([], ""),
+        (None, ""),
+    ],
+)
+def test_completions_have_the_text_of_messages(content: object, text: str) -> None:
+    messages = [{"role": "assistant", "content": content}, {"role": "user", "content": "end"}]
+    factory = RequestFactory(
+        spec(api="completions", rows=({"messages": messages},), input=None, output=None), Calibration(), "h"
+    )
+    assert body(factory.next())["prompt"] == f"{text}\nend"
+
+
 def test_rows_are_sent_in_order_and_repeated_in_other_orders() -> None:
     rows = tuple({"prompt": f"row {n}", "reused": n == 3} for n in range(10))
     factory = RequestFactory(spec(rows=rows, row_order="o", input=None), Calibration(), "h")

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from autotuner.benchmarks.loadgen.conversations.message_text import transcript
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.prefix_prompts import PrefixFactory
 from autotuner.benchmarks.loadgen.prompts import PromptText, RequestFactory, draw
@@ -109,7 +110,7 @@ class TurnFactory(RequestFactory):
         spec = self._spec
         rank = conversation.prefix
         prefix = None if self.prefixes is None or rank is None else self.prefixes.prefix(rank)
-        body = orjson.dumps(self._body(output, conversation.messages, self._transcript(conversation), prefix))
+        body = orjson.dumps(self._body(output, conversation.messages, transcript(conversation.messages), prefix))
         index = spec.share.index_of(self._index)
         request = self._request(index, body, asked_input, output, reused=conversation.reused, keep_text=True)
         self._index += 1
@@ -134,7 +135,3 @@ class TurnFactory(RequestFactory):
     def next(self, *, output_share: float = 1.0) -> Request:
         """Not possible: a turn needs its conversation."""
         raise NotImplementedError("turns follow from conversations")
-
-    def _transcript(self, conversation: Conversation) -> str:
-        """All turns as one text, for the completions API."""
-        return "\n".join(str(message["content"]) for message in conversation.messages)

@@ -19,11 +19,13 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from autotuner.benchmarks.loadgen.conversations.message_text import is_text
 from autotuner.benchmarks.measuring.datasets.conversation_rows import read_conversation
 from autotuner.benchmarks.measuring.datasets.dataset_rows import CHARACTERS_PER_TOKEN, FORMAT, Row, RowError, read_row
 from autotuner.benchmarks.measuring.datasets.json_rows import RawRow, RowFormError, is_array, raw_rows
 from autotuner.errors import Problem, UsageError
 from autotuner.store import files
+from autotuner.study.workload import Api
 
 _NAMED = 6
 """Unused fields that a note lists by name."""
@@ -97,8 +99,16 @@ class Dataset:
     """Mean output tokens of the rows that have a length; 0 if none has."""
     estimated: bool = False
     """Whether output lengths are estimated from the text of the dataset's answers."""
+    not_text: str = ""
+    """Place of the first row with an image or other media in its messages; empty if all are text."""
     key: tuple[object, ...] = ()
     """Identifies the path, how its rows are read, and the version of the file."""
+
+    def check_api(self, api: Api) -> None:
+        """Raises ``UsageError``, with the place of the row, if a row cannot be sent to an API."""
+        if self.not_text and api is Api.COMPLETIONS:
+            why = "a message has content that is not text, which the completions API does not take"
+            raise UsageError.at(self.not_text, why, remedy="set workload.api to chat, or remove the row")
 
 
 _indexed_files: WeakValueDictionary[tuple[object, ...], Dataset] = WeakValueDictionary()
@@ -174,6 +184,8 @@ class _Index:
     with_output: int = 0
     estimated: int = 0
     skipped: int = 0
+    not_text: int | None = None
+    """Number of the first row with messages that are not text."""
 
     def add(self, raw: RawRow, row: Row | None) -> None:
         if row is None:
@@ -189,6 +201,9 @@ class _Index:
         self.with_output += len(outputs)
         self.prints.append(hash(prompts[0]))
         self.estimated += row.estimated
+        messages = (message for turn in turns if not turn.get("prompt") for message in turn.get("messages") or ())
+        if self.not_text is None and not all(map(is_text, messages)):
+            self.not_text = raw.number
         if row.unsent:
             self.unsent |= dict.fromkeys(row.unsent)
 
@@ -219,6 +234,7 @@ def _indexed(source: _Source, key: tuple[object, ...]) -> Dataset:
         unsent=tuple(index.unsent),
         mean_output=index.outputs / max(1, index.with_output),
         estimated=index.estimated > 0,
+        not_text="" if index.not_text is None else where(index.not_text),
         key=key,
     )
 

@@ -20,7 +20,8 @@ from autotuner.benchmarks.measuring.datasets.dataset_rows import Row
 from autotuner.benchmarks.measuring.datasets.datasets import Dataset
 
 MOST_BYTES = 1 << 27
-"""Limit for the rows of one window, which are sent to the load generator and held in its memory."""
+"""Limit for the rows of one window, those of all parts of a mix together. They are sent to the load generator and held
+in its memory."""
 _STRATA = 64
 _COUNTED = 20_000
 """Answers per window whose tokens are counted; the length of the others is estimated from these."""
@@ -80,7 +81,15 @@ class RowPool:
     def __len__(self) -> int:
         return len(self._order)
 
-    def draw(self, server: ServerRows, wanted: int, *, reuse: bool = False, tokenizer_json: str | None = None) -> Draw:
+    def draw(
+        self,
+        server: ServerRows,
+        wanted: int,
+        *,
+        reuse: bool = False,
+        tokenizer_json: str | None = None,
+        most_bytes: int = MOST_BYTES,
+    ) -> Draw:
         """Up to ``wanted`` rows for one window, to be followed by :meth:`settle`.
 
         Args:
@@ -88,12 +97,13 @@ class RowPool:
             wanted: Number of rows.
             reuse: Draw the same rows every time, including duplicates.
             tokenizer_json: Tokenizer that counts the tokens of answers whose length is only estimated.
+            most_bytes: Limit for the rows in bytes; one row is always drawn.
         """
         indices: list[int] = []
         size = 0
         for index in self._order if reuse else self._unused(server):
             size += self._dataset.rows.size(index)
-            if indices and (len(indices) >= wanted or size > MOST_BYTES):
+            if indices and (len(indices) >= wanted or size > most_bytes):
                 break
             indices.append(index)
         if not reuse:

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from autotuner.benchmarks.loadgen.prompts import DEFAULT_OUTPUT
 from autotuner.benchmarks.measuring.datasets.datasets import ESTIMATED, Dataset, read_dataset
-from autotuner.benchmarks.measuring.datasets.row_pool import Draw, RowPool, ServerRows
+from autotuner.benchmarks.measuring.datasets.row_pool import MOST_BYTES, Draw, RowPool, ServerRows
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.study.workload import (
@@ -105,12 +105,14 @@ class RowSupply:
             UsageError: A file cannot be used.
         """
         mix = window.scenario.mix
+        files = sum(scenario.dataset is not None for scenario in window.scenario.parts)
         weights = [part.weight for part in mix] or [1.0]
         found: list[Supply | None] = []
         try:
             for scenario, weight in zip(window.scenario.parts, weights, strict=True):
                 share = weight / sum(weights)
-                found.append(self._supply(endpoint, window, scenario, share, drain_s, tokenizer_json))
+                most_bytes = MOST_BYTES // max(1, files)
+                found.append(self._supply(endpoint, window, scenario, share, most_bytes, drain_s, tokenizer_json))
         except BaseException:
             settle(found)
             raise
@@ -122,6 +124,7 @@ class RowSupply:
         window: Window,
         scenario: Scenario,
         share: float,
+        most_bytes: int,
         drain_s: float,
         tokenizer_json: str | None,
     ) -> Supply | None:
@@ -131,6 +134,7 @@ class RowSupply:
         workload = window.workload
         conversations = scenario.conversations
         dataset = self.dataset(path, turns=conversations is not None)
+        dataset.check_api(workload.api)
         with self._lock:
             pool = self._pool(dataset, endpoint, window)
             server = self._server(endpoint, dataset.key)
@@ -140,7 +144,9 @@ class RowSupply:
         wanted = rows_wanted(workload, window.level, drain_s, mean_output, think)
         if share < 1:
             wanted = min(wanted, FEWEST_ROWS + round(2 * share * wanted))
-        draw = pool.draw(server, wanted, reuse=workload.reuse_prompts, tokenizer_json=tokenizer_json)
+        draw = pool.draw(
+            server, wanted, reuse=workload.reuse_prompts, tokenizer_json=tokenizer_json, most_bytes=most_bytes
+        )
         guess = dataset.estimated and tokenizer_json is None
         return Supply(draw.rows, (*dataset.notes, *([ESTIMATED] if guess else ())), pool, draw, server)
 

@@ -80,6 +80,13 @@ def test_completions_have_one_prompt_that_grows() -> None:
     assert body(second)["prompt"] == f"{body(first)['prompt']}\nreal\na1"
 
 
+def test_completions_have_the_text_of_content_parts() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    rows = ({"turns": [{"messages": [{"role": "user", "content": parts}]}]},)
+    (only,) = held(made(api="completions", rows=rows))
+    assert body(only)["prompt"] == "a\nb"
+
+
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=9), st.text(max_size=5))
 def test_conversations_begin_in_the_order_of_the_rows_whoever_holds_them(users: list[int], answer: str) -> None:
     one = made()

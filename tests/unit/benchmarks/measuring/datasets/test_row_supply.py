@@ -3,17 +3,25 @@
 import gc
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from autotuner.benchmarks.measuring.datasets import row_supply
 from autotuner.benchmarks.measuring.datasets.row_pool import RowPool
 from autotuner.benchmarks.measuring.datasets.row_supply import RowSupply, settle
+from autotuner.benchmarks.measuring.inputs import input_checks
+from autotuner.errors import UsageError
 from autotuner.plugins.benchmark import Window
+from autotuner.study.check import CheckStatus
 from autotuner.study.text.forms import parse_scenario
-from autotuner.study.workload import RequestRate
+from autotuner.study.workload import Api, RequestRate
 from autotuner.testing.benchmark_kit import UrlEndpoint, make_window
 
 FILES = 5
 SENT = 10
+TEXT = {"type": "text", "text": "hi"}
 
 
 def write_rows(file: Path, count: int, text: str = "row") -> None:
@@ -68,3 +76,36 @@ def test_the_rows_of_a_changed_file_replace_the_old_ones(tmp_path: Path) -> None
     assert live_pools() == others + 2, "the rows of the old file are freed"
     assert sum(text.startswith("new row") for text in after) == SENT
     assert set(after) & set(before) == {text for text in before if text.endswith("of b")}
+
+
+def test_the_memory_limit_is_that_of_all_parts_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [tmp_path / f"{number}.jsonl" for number in range(FILES)]
+    for file in files:
+        write_rows(file, 3 * SENT)
+    limit = sum(file.stat().st_size for file in files) // 2
+    monkeypatch.setattr(row_supply, "MOST_BYTES", limit)
+    window = mix_window(tmp_path, files)
+    supplies = RowSupply().supplies(UrlEndpoint("http://server"), window, drain_s=1.0, tokenizer_json=None)
+    rows = [len(part.rows) for part in supplies if part]
+    assert len(rows) == FILES
+    assert all(0 < count <= 3 * SENT / 2 for count in rows)
+
+
+@pytest.mark.parametrize("turns", ["", " turns=all"])
+def test_media_in_a_message_is_refused_for_completions_only(tmp_path: Path, turns: str) -> None:
+    file = tmp_path / "rows.jsonl"
+    image = [{"type": "image_url", "image_url": {"url": "data:,"}}]
+    rows = [{"messages": [{"role": "user", "content": content}]} for content in ([TEXT], image)]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    window = make_window(tmp_path, RequestRate(rate=10.0), scenario=parse_scenario(f"dataset:{file}{turns}"))
+    supply = RowSupply()
+    (found,) = supply.supplies(UrlEndpoint("http://server"), window, drain_s=1.0, tokenizer_json=None)
+    assert found is not None
+    assert len(found.rows) == 2
+    workload = window.workload.model_copy(update={"api": Api.COMPLETIONS})
+    window = replace(window, workload=workload)
+    with pytest.raises(UsageError) as error:
+        supply.supplies(UrlEndpoint("http://server"), window, drain_s=1.0, tokenizer_json=None)
+    assert [problem.where for problem in error.value.problems] == [f"{file}:2"]
+    (check,) = input_checks(workload)
+    assert check.status is CheckStatus.FAIL
