@@ -1,5 +1,6 @@
 """What one level of a search has shown, and what it counts for the curve and the error rate."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import exp, inf
 
@@ -30,6 +31,21 @@ class LevelResult:
 
 def failed(result: LevelResult) -> bool:
     return result.state in (LevelState.REFUTED, LevelState.SATURATED)
+
+
+def highest_certified(results: Iterable[LevelResult]) -> float | None:
+    return max((one.load for one in results if one.state is LevelState.CERTIFIED), default=None)
+
+
+def lowest_refuted(results: Iterable[LevelResult], certified: float | None) -> float | None:
+    """The lowest refuted load above the certified one."""
+    above = certified or 0.0
+    return min((one.load for one in results if failed(one) and one.load > above), default=None)
+
+
+def is_monotone(results: Iterable[LevelResult], certified: float | None) -> bool:
+    """Whether every refuted load is above every certified one."""
+    return not any(failed(one) and one.load < (certified or 0.0) for one in results)
 
 
 def promising(result: LevelResult) -> bool:

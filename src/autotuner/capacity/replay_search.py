@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 
 from autotuner.capacity.level import LevelState, Patience
-from autotuner.capacity.level_result import LevelResult, failed
+from autotuner.capacity.level_result import LevelResult, failed, highest_certified, is_monotone, lowest_refuted
 from autotuner.capacity.search import Limits, Missing, Plan
 
 REPLAY_METHOD = 1
@@ -73,18 +73,17 @@ class ReplaySearch:
     @property
     def certified(self) -> float | None:
         """The highest certified speed."""
-        return max((one.load for one in self._counted if one.state is LevelState.CERTIFIED), default=None)
+        return highest_certified(self._counted)
 
     @property
     def refuted(self) -> float | None:
         """The lowest refuted speed above the certified one."""
-        above = self.certified or 0.0
-        return min((one.load for one in self._counted if failed(one) and one.load > above), default=None)
+        return lowest_refuted(self._counted, self.certified)
 
     @property
     def monotone(self) -> bool:
         """Whether every refuted speed is above every certified one."""
-        return not any(failed(one) and one.load < (self.certified or 0.0) for one in self._counted)
+        return is_monotone(self._counted, self.certified)
 
     @property
     def precise(self) -> bool:

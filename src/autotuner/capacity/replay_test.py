@@ -72,8 +72,8 @@ class BoundCount:
 class ReplayTest:
     """Tests all bounds of one replay: refuted as soon as too many requests have missed one, certified at the end only.
 
-    There is no test for a growing queue: the queue of a burst grows and drains again. The interface is that of
-    :class:`~autotuner.capacity.level.LevelTest`.
+    A growing queue does not end a replay, because the queue of a recorded burst may drain again. The interface is that
+    of :class:`~autotuner.capacity.level.LevelTest`.
 
     Args:
         bounds: The SLOs, at least one.

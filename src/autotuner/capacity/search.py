@@ -8,7 +8,18 @@ from statistics import median
 from autotuner.capacity.cost import requests_to_decide
 from autotuner.capacity.curve import Estimate, estimate
 from autotuner.capacity.level import LevelState, Patience
-from autotuner.capacity.level_result import LevelResult, dispersion_of, failed, promising, tempered, used, weighted
+from autotuner.capacity.level_result import (
+    LevelResult,
+    dispersion_of,
+    failed,
+    highest_certified,
+    is_monotone,
+    lowest_refuted,
+    promising,
+    tempered,
+    used,
+    weighted,
+)
 from autotuner.capacity.observation import ShareCount
 
 __all__ = ["METHOD", "CapacitySearch", "LevelResult", "Limits", "Missing", "Plan"]
@@ -144,15 +155,12 @@ class CapacitySearch:
     @property
     def certified(self) -> float | None:
         """The highest certified load."""
-        loads = [result.load for result in self.results if result.state is LevelState.CERTIFIED]
-        return max(loads, default=None)
+        return highest_certified(self.results)
 
     @property
     def refuted(self) -> float | None:
         """The lowest refuted load above the certified one."""
-        above = self.certified or 0.0
-        loads = [result.load for result in self._counted if failed(result) and result.load > above]
-        return min(loads, default=None)
+        return lowest_refuted(self._counted, self.certified)
 
     @property
     def _counted(self) -> list[LevelResult]:
@@ -164,7 +172,7 @@ class CapacitySearch:
     @property
     def monotone(self) -> bool:
         """Whether every refuted load is above every certified one."""
-        return not any(failed(result) and result.load < (self.certified or 0.0) for result in self._counted)
+        return is_monotone(self._counted, self.certified)
 
     @property
     def precise(self) -> bool:

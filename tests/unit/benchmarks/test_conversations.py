@@ -3,11 +3,13 @@
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from autotuner.benchmarks.measuring.records import read_records
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
+from autotuner.study.measurement import Measurement
 from autotuner.study.text.forms import parse_scenario
 from autotuner.study.workload import Users
 from autotuner.testing.benchmark_kit import UrlEndpoint, make_window
@@ -19,19 +21,16 @@ pytestmark = pytest.mark.anyio
 SCENARIO = parse_scenario("D(32,3) turns=U(2,4) think=U(5ms,20ms) later=16")
 
 
+async def measured(folder: Path, url: str, users: Users, **options: Any) -> Measurement:
+    """One window of conversations."""
+    benchmark = NativeBenchmark(NativeSettings.model_validate({"limits": CALM_LIMITS}))
+    window = make_window(folder, users, duration_s=20.0, min_requests=0, **options)
+    return await benchmark.measure(UrlEndpoint(url), window)
+
+
 async def test_users_take_turns(tmp_path: Path) -> None:
     async with mock_openai(Behavior(ttft_s=0.002, itl_s=0.001)) as server:
-        benchmark = NativeBenchmark(NativeSettings.model_validate({"limits": CALM_LIMITS}))
-        window = make_window(
-            tmp_path,
-            Users(count=3),
-            scenario=SCENARIO,
-            requests=60,
-            duration_s=20.0,
-            max_duration_s=20.0,
-            min_requests=0,
-        )
-        seen = await benchmark.measure(UrlEndpoint(server.url), window)
+        seen = await measured(tmp_path, server.url, Users(count=3), scenario=SCENARIO, requests=60, max_duration_s=20.0)
     first, later = seen.slices
     assert (first.kind, first.label, later.label) == ("turn", "first turns", "later turns")
     assert first.requests + later.requests == seen.requests >= 60
@@ -53,19 +52,16 @@ async def test_users_take_turns(tmp_path: Path) -> None:
 async def test_answers_in_one_piece_are_part_of_the_next_turn(tmp_path: Path, scenario: str) -> None:
     found = parse_scenario(scenario.format(chat_file(tmp_path, 30)))
     async with mock_openai(Behavior(ttft_s=0.001, itl_s=0.0)) as server:
-        benchmark = NativeBenchmark(NativeSettings.model_validate({"limits": CALM_LIMITS}))
-        window = make_window(
+        seen = await measured(
             tmp_path,
+            server.url,
             Users(count=2),
             scenario=found,
             api="completions",
             stream=False,
             warmup_s=0.0,
             requests=20,
-            duration_s=20.0,
-            min_requests=0,
         )
-        seen = await benchmark.measure(UrlEndpoint(server.url), window)
     assert seen.failed == 0
     assert [part.distributions.keys() for part in seen.slices] == [{"e2e_latency"}] * 2
     assert sum(part.requests for part in seen.slices) == seen.requests
@@ -80,17 +76,14 @@ async def test_answers_in_one_piece_are_part_of_the_next_turn(tmp_path: Path, sc
 
 async def test_reasoning_is_not_sent_back(tmp_path: Path) -> None:
     async with mock_openai(Behavior(ttft_s=0.001, itl_s=0.0, first="reasoning_content")) as server:
-        benchmark = NativeBenchmark(NativeSettings.model_validate({"limits": CALM_LIMITS}))
-        window = make_window(
+        seen = await measured(
             tmp_path,
+            server.url,
             Users(count=2),
             scenario=parse_scenario("D(32,20) turns=3 later=16"),
             warmup_s=0.0,
             requests=20,
-            duration_s=20.0,
-            min_requests=0,
         )
-        seen = await benchmark.measure(UrlEndpoint(server.url), window)
     assert seen.failed == 0
     answers = {m["content"] for t in server.log for m in t.body["messages"] if m["role"] == "assistant"}
     assert answers == {"x "}, "one token of content after the reasoning"
@@ -100,11 +93,7 @@ async def test_reasoning_is_not_sent_back(tmp_path: Path) -> None:
 async def test_shared_prefixes_are_sent_before_the_first_turn(tmp_path: Path) -> None:
     scenario = parse_scenario("D(32,40) prefixes=3 prefix_tokens=40 turns=2 later=16")
     async with mock_openai(Behavior(ttft_s=0.001, itl_s=0.0)) as server:
-        benchmark = NativeBenchmark(NativeSettings.model_validate({"limits": CALM_LIMITS}))
-        window = make_window(
-            tmp_path, Users(count=2), scenario=scenario, warmup_s=0.0, requests=20, duration_s=20.0, min_requests=0
-        )
-        seen = await benchmark.measure(UrlEndpoint(server.url), window)
+        seen = await measured(tmp_path, server.url, Users(count=2), scenario=scenario, warmup_s=0.0, requests=20)
     assert seen.failed == 0
     assert not any("shared prefixes" in warning for warning in seen.warnings)
     texts = [request.body["messages"][0]["content"] for request in server.log]
@@ -119,9 +108,7 @@ async def test_shared_prefixes_are_sent_before_the_first_turn(tmp_path: Path) ->
 async def test_a_failed_turn_ends_its_conversation(tmp_path: Path) -> None:
     behavior = Behavior(ttft_s=0.001, itl_s=0.0, fault=Fault.STATUS, fault_when=lambda number: number % 5 == 4)
     async with mock_openai(behavior) as server:
-        benchmark = NativeBenchmark(NativeSettings.model_validate({"limits": CALM_LIMITS}))
-        window = make_window(tmp_path, Users(count=2), scenario=SCENARIO, requests=40, duration_s=20.0, min_requests=0)
-        seen = await benchmark.measure(UrlEndpoint(server.url), window)
+        seen = await measured(tmp_path, server.url, Users(count=2), scenario=SCENARIO, requests=40)
     assert seen.failed > 0
     columns = read_records(tmp_path / "records.parquet").columns
     seats = {

@@ -218,7 +218,7 @@ async def test_source_of_the_model_changed_between_two_trials(at: Any, recorder:
     own["metadata"]["namespace"] = at.lab.namespace
     at.lab.created(own)
     deployer = at.deployer()
-    deployer = deployer.built_over(await deployer.base_arguments())  # as for every study
+    deployer = deployer.built_over(await deployer.base_arguments())  # a study does this before its first trial
     before = (await deployer.facts(fake_plan()))["model"]
     assert before.startswith(f"BaseModel {MODEL} from local:/")
     change = {"spec": {"storage": {"storageUri": "hf://org/m@v2"}}}

@@ -24,7 +24,8 @@ from autotuner.study.measurement import Measurement, SelfCheck
 from autotuner.study.text.forms import parse_scenario, parse_slo
 from autotuner.study.workload import CapacityLoad, LoadUnit, TracePart, TraceSpeed
 from autotuner.testing.benchmark_kit import UrlEndpoint, make_window
-from autotuner.tuning.capacity_session import CERTIFICATE, seal, verify
+from autotuner.tuning.capacity_session import CERTIFICATE, verify
+from support.capacity_certificates import write_certificate
 from support.virtual_levels import VirtualBenchmark, VirtualSettings
 
 SLOS = ("p90 ttft <= 150ms",)
@@ -75,19 +76,13 @@ def searched(
     return anyio.run(run.measure)
 
 
-def write(folder: Path, report: Json) -> None:
-    """Writes a certificate with its digest, as whoever changes it would."""
-    report["sha256"] = seal(json.dumps(report))
-    (folder / CERTIFICATE).write_text(json.dumps(report))
-
-
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("capacity")
     trace = folder / "trace.jsonl"
     write_trace(trace)
     report = CapacityReport(url="http://x", slos=SLOS, results=(searched(folder, trace),))
-    write(folder, json.loads(report.model_dump_json()))
+    write_certificate(folder, json.loads(report.model_dump_json()))
     return folder
 
 
@@ -128,7 +123,7 @@ def test_a_certificate_without_its_trace_is_checked_level_against_level(tmp_path
     trace = tmp_path / "trace.jsonl"
     write_trace(trace)
     report = CapacityReport(url="http://x", slos=SLOS, results=(searched(tmp_path, trace, start=4.0),))
-    write(tmp_path, json.loads(report.model_dump_json()))
+    write_certificate(tmp_path, json.loads(report.model_dump_json()))
     trace.rename(tmp_path / "elsewhere.jsonl")
     found = verify(tmp_path)
     assert found.holds, found.levels
@@ -151,7 +146,7 @@ def changed_level(folder: Path, state: str, change: Callable[[dict[str, list[Any
     change(columns)
     write_records(path, Records(**{**vars(records), "columns": columns}))
     level["sha256"] = digest(path)
-    write(folder, report)
+    write_certificate(folder, report)
 
 
 def later(columns: dict[str, list[Any]]) -> None:
@@ -193,7 +188,7 @@ def test_records_without_a_time_are_a_problem_of_their_level(folder: Path, state
     if not with_trace:
         report = report_in(folder)
         report["results"][0]["search"]["trace"]["part"]["file"] = str(folder / "elsewhere.jsonl")
-        write(folder, report)
+        write_certificate(folder, report)
     found = verify(folder)
     assert {check.state for check in found.levels if check.problem} >= {state}
 
@@ -247,7 +242,7 @@ CHANGES: dict[str, Callable[[Json], None]] = {
 def test_a_changed_certificate_does_not_hold(folder: Path, change: Callable[[Json], None]) -> None:
     report = report_in(folder)
     change(report["results"][0])
-    write(folder, report)
+    write_certificate(folder, report)
     assert not verify(folder).holds
 
 

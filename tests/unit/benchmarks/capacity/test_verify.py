@@ -20,7 +20,8 @@ from autotuner.study.launch import Labels
 from autotuner.study.text.forms import parse_slo
 from autotuner.study.workload import RequestRate
 from autotuner.testing.benchmark_kit import UrlEndpoint, make_window
-from autotuner.tuning.capacity_session import CERTIFICATE, seal, verify
+from autotuner.tuning.capacity_session import CERTIFICATE, verify
+from support.capacity_certificates import write_certificate
 from support.virtual_levels import VirtualBenchmark, VirtualSettings
 
 SLOS = ("p50 ttft <= 150ms",)
@@ -39,14 +40,8 @@ def found_in(folder: Path) -> CapacityReport:
     run = CapacityRun(benchmark, UrlEndpoint("http://x"), window.workload, window.scenario, question, place)
     result = anyio.run(run.measure)
     report = CapacityReport(url="http://x", slos=SLOS, results=(result,))
-    write(folder, json.loads(report.model_dump_json()))
+    write_certificate(folder, json.loads(report.model_dump_json()))
     return report
-
-
-def write(folder: Path, report: Json) -> None:
-    """Writes a certificate with its digest, as whoever changes it would."""
-    report["sha256"] = seal(json.dumps(report))
-    (folder / CERTIFICATE).write_text(json.dumps(report))
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +196,7 @@ CHANGES = {
 def test_a_changed_certificate_does_not_hold(folder: Path, change: Callable[[Json], None]) -> None:
     report = json.loads((folder / CERTIFICATE).read_text())
     change(report)
-    write(folder, report)
+    write_certificate(folder, report)
     assert not verify(folder).holds
 
 
@@ -213,7 +208,7 @@ def test_a_level_that_was_removed_without_a_trace_leaves_its_records(folder: Pat
     # The bracket of an interrupted search, in agreement with the levels that are left.
     end = "certified" if state == "certified" else "refuted"
     result_in(report).update({end: None, f"{end}_missing": "budget used", "precise": False})
-    write(folder, report)
+    write_certificate(folder, report)
     assert problems(verify(folder)) == ["belongs to no level: one was removed"]
     (folder / last["measurement"]["records"]).unlink()
     assert verify(folder).holds  # a search that was interrupted after the level before
@@ -246,7 +241,7 @@ def test_a_changed_number_is_noticed_behind_a_new_digest(folder: Path, column: s
     for states in (("certified",), FAILED):
         level = decided(report, *states)
         level["sha256"] = digest(change_a_record(folder, level, column, 7, by))
-    write(folder, report)
+    write_certificate(folder, report)
     assert not verify(folder).holds
 
 

@@ -36,4 +36,5 @@ class RecordedTurnFactory(TurnFactory):
         recorded = conversation.recorded[conversation.turn]
         conversation.messages.extend(recorded["messages"])
         output = max(1, round(recorded.get("max_tokens", DEFAULT_OUTPUT) * output_share))
-        return self._request_of(conversation, 0, output)  # nobody has counted the tokens of its prompt
+        # The prompt's tokens are not counted: they depend on the server's earlier answers.
+        return self._request_of(conversation, 0, output)

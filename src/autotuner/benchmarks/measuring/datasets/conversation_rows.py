@@ -118,5 +118,5 @@ def _lengths(holder: Mapping[str, Any]) -> list[int] | int | None:
     (name,) = lists
     found = [length_of({name: value}) for value in holder[name]]
     if None in found:
-        raise RowError(f'"{name}" must have a length for every turn', "")
+        raise RowError(f'"{name}" must give an output length for every turn', "")
     return [length for length in found if length is not None]

@@ -89,8 +89,8 @@ class Dataset:
     costs: NDArray[np.int64]
     """Rough cost of each row for a server, in bytes of prompt."""
     duplicate_of: NDArray[np.int64]
-    """For each row, the first row with the same prompt, which is the row itself if there is no other. The prompt of a
-    conversation is that of its first turn."""
+    """For each row, the index of the first row with the same prompt: its own index unless an earlier row has that
+    prompt. Conversations are compared by their first turn."""
     notes: tuple[str, ...] = ()
     """Remarks for readers of the measurement."""
     unsent: tuple[str, ...] = ()

@@ -38,7 +38,7 @@ class ApiServer:
 
 
 async def test_lease_is_released_before_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that is killed while it waits leaves no Job: nobody looks for one whose service is gone."""
+    """A run that is killed while it waits leaves no Job behind."""
     monkeypatch.setattr(removal, "_LATECOMERS_S", 0.0)
     monkeypatch.setattr(removal, "_POLL_S", 0.0)
     api = ApiServer(looks=3)
