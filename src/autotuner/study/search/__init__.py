@@ -1,0 +1,1 @@
+"""What a search knows of a configuration before it is launched."""
