@@ -46,12 +46,15 @@ def headline(plan: Plan, *, stored: int = 0) -> str:
     elif plan.others is not None and others >= plan.others:
         alternatives = "1 other configuration" if others == 1 else f"all {others} other configurations"
         tries = f"the default and {alternatives}"
-    proof = f", then up to {plan.repeats} interleaved repeats" if plan.repeats else ""
+    fewest = f"{plan.fewest_repeats} to " if 0 < plan.fewest_repeats < plan.repeats else "up to "
+    proof = f", then {fewest}{plan.repeats} interleaved repeats" if plan.repeats else ""
     windows = f"{plan.windows} windows per launch; " if plan.windows > 1 else ""
     how = f"{plan.engine} on {plan.deploy}"
     most = plan.trials + plan.repeats
     rest = max(0.0, 1 - stored / most)
-    about = f"about {duration_text(plan.estimated_s * rest)}{' remaining' if stored else ''}"
+    earliest = duration_text(plan.earliest_s)
+    early = f"{earliest} to " if not stored and 0 < plan.earliest_s < plan.estimated_s else ""
+    about = f"about {early}{duration_text(plan.estimated_s * rest)}{' remaining' if stored else ''}"
     if plan.longest_s > plan.estimated_s:
         about += f", or up to {duration_text(plan.longest_s * rest)} if all windows are extended"
     if stored:

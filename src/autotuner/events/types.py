@@ -84,7 +84,7 @@ class StudyStarted(BaseEvent):
     slos: tuple[str, ...] = ()
     """SLOs as the study file spells them."""
     repeats: int = 0
-    """Launches of each configuration in the proof (``confirm.repeats``)."""
+    """Most launches of each configuration in the proof (``confirm.at_most``, or ``confirm.repeats``)."""
     world: Mapping[str, Fact] = Field(default_factory=dict)
     """Facts that the numbers depend on besides the study file, by name."""
 

@@ -18,11 +18,12 @@ from autotuner.study.base import Value
 from autotuner.study.failure import Blame
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS, Direction
-from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.simulated import ALL
 from autotuner.study.trial import Trial, TrialRole
-from autotuner.tuning import confirmation
-from autotuner.tuning.ending import LEAST_REPEATS, Ending
+from autotuner.tuning.ending import Ending
+from autotuner.tuning.proof import records
+from autotuner.tuning.proof.decision import LEAST_REPEATS
+from autotuner.tuning.proof.noise import interference, interference_text, known_noise
 from autotuner.tuning.trials.cpu_noise import DISTURBED, FOREIGN_CPU_CORES
 
 FEW_TRIALS = 12
@@ -107,18 +108,15 @@ def usable_trials(result: StudyResult) -> list[tuple[Trial, float]]:
     found = []
     for trial in result.trials:
         value = objective_value(trial)
-        if trial.role is TrialRole.SEARCH and confirmation.usable(trial) and value is not None and value > 0:
+        if trial.role is TrialRole.SEARCH and records.usable(trial) and value is not None and value > 0:
             found.append((trial, value))
     return found
 
 
 def importance(result: StudyResult) -> tuple[Importance, ...]:
-    """Returns the importance of every parameter, the most important first and those with an unknown share last.
-
-    That of a conditional parameter is among the trials in which it was active.
-    """
+    """Returns the importance of every parameter, the most important first and those with an unknown share last."""
     points = usable_trials(result)
-    found = [_importance(result, p, points) for p in result.spec.parameters]
+    found = [_importance(result, p.name, points) for p in result.spec.parameters]
     return tuple(sorted(found, key=lambda i: -1.0 if i.share is None else i.share, reverse=True))
 
 
@@ -148,7 +146,7 @@ def comparison(result: StudyResult) -> tuple[Comparison, ...]:
     candidates = _runs(compared(result), result)
     defaults = _runs(result.default, result)
     places = list(dict.fromkeys((m.scenario, m.level.text) for t in (*defaults, *candidates) for m in t.measurements))
-    noise = confirmation.known_noise(result.trials)
+    noise = known_noise(result.trials)
     found = []
     for place in places:
         default = _at(defaults, place)
@@ -165,10 +163,8 @@ def caveats(result: StudyResult) -> tuple[str, ...]:
     return (*warned, *_proof_caveats(result), *_measurement_caveats(result))
 
 
-def _importance(result: StudyResult, parameter: Parameter, points: Sequence[tuple[Trial, float]]) -> Importance:
-    name = parameter.name
-    active = [(t.configuration.values, v) for t, v in points if not parameter.when or name in t.configuration.values]
-    pairs = [(values.get(name), math.log(v)) for values, v in active]
+def _importance(result: StudyResult, name: str, points: Sequence[tuple[Trial, float]]) -> Importance:
+    pairs = [(t.configuration.values.get(name), math.log(v)) for t, v in points]
     groups = value_groups([v for v, _ in pairs])
     members = [[y for i, (_, y) in enumerate(pairs) if groups[i] == g] for g in dict.fromkeys(groups)]
     sign = 1 if result.spec.objectives[0].direction is Direction.MAX else -1
@@ -228,7 +224,7 @@ def _squares(values: Sequence[float]) -> float:
 def _runs(trial: Trial | None, result: StudyResult) -> list[Trial]:
     if trial is None:
         return []
-    return confirmation.rankable_repeats(trial, result.trials) or [trial]
+    return records.rankable_repeats(trial, result.trials) or [trial]
 
 
 def _at(trials: Sequence[Trial], place: tuple[str, str]) -> list[Measurement]:
@@ -250,7 +246,7 @@ def _proof_caveats(result: StudyResult) -> Iterator[str]:
         return
     if result.default is None:
         yield "The default was not measured, so there is no gain to report."
-    elif not confirmation.launches(result.default, result.trials).held:
+    elif not records.launches(result.default, result.trials).held:
         failed = failed_launches(result.default, result)
         yield f"The default itself is unreliable: {failed}. The gain is still computed against it."
     if result.best.role is not TrialRole.DEFAULT and result.ending is not Ending.WINNER_DID_NOT_HOLD_UP:
@@ -267,10 +263,10 @@ def _proof_caveats(result: StudyResult) -> Iterator[str]:
 
 def _concurrency_caveats(result: StudyResult) -> Iterator[str]:
     default = result.default
-    concurrent = _numbers(t for t in result.trials if t.measurements and confirmation.in_company(t, result.trials))
-    share = confirmation.interference(result.trials, result.spec.objectives)
+    concurrent = _numbers(t for t in result.trials if t.measurements and records.in_company(t, result.trials))
+    share = interference(result.trials, result.spec.objectives)
     if share is not None:
-        text = confirmation.interference_text(share)
+        text = interference_text(share)
         yield f"{text[:1].upper()}{text[1:]}."
     elif concurrent and default is not None and default.number not in concurrent:
         yield (

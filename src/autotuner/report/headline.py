@@ -6,15 +6,16 @@ from autotuner import scoring
 from autotuner.plain_text import marked_line
 from autotuner.report.numbers import metric_name, percent, unsure_text, with_unit
 from autotuner.report.result import StudyResult, objective_value
-from autotuner.scoring import MARGIN, Effect, Gain
-from autotuner.study.metric import Direction
+from autotuner.scoring import Effect, Gain
+from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.objective import Objective
 from autotuner.study.trial import Trial, TrialRole, TrialState
-from autotuner.tuning import confirmation
-from autotuner.tuning.ending import LEAST_REPEATS, Ending
+from autotuner.tuning.ending import Ending
+from autotuner.tuning.proof import decision, records
+from autotuner.tuning.proof.decision import LEAST_REPEATS
 
-_CONFIDENCE_TEXT = "95% interval"
 _SHOWN = 8
+_NAMED_BOUNDS = 2
 
 
 def headline(result: StudyResult) -> str:
@@ -51,16 +52,29 @@ def tied_others(result: StudyResult) -> list[int]:
 
 def failed_launches(trial: Trial, result: StudyResult) -> str:
     """``1 of 4 launches failed (crash under load)``; empty if all launches met the SLOs."""
-    found = confirmation.launches(trial, result.trials)
+    found = records.launches(trial, result.trials)
     parts = []
     if found.died:
-        all_of = [trial, *confirmation.repeats_of(trial, result.trials)]
+        all_of = [trial, *records.repeats_of(trial, result.trials)]
         causes = dict.fromkeys(t.failure.cause.value.replace("_", " ") for t in all_of if t.failure)
         why = f" ({', '.join(causes)})" if causes else ""
         parts.append(f"{found.died} of {_launches(found.total)} failed{why}")
     if found.missed:
-        parts.append(f"{found.missed} of {_launches(found.total)} missed the SLOs")
+        parts.append(f"{found.missed} of {_launches(found.total)} missed the SLOs{_missed_bounds(trial, result)}")
     return ", ".join(parts)
+
+
+def _missed_bounds(trial: Trial, result: StudyResult) -> str:
+    """`` (p99 ttft <= 200ms by 12%)``: the hard SLOs that a launch missed, with the largest distance from each."""
+    worst: dict[str, float] = {}
+    for launch in (trial, *records.repeats_of(trial, result.trials)):
+        for missed in launch.verdict.violations if launch.verdict else ():
+            if missed.hard:
+                worst[missed.slo] = max(missed.relative, worst.get(missed.slo, 0.0))
+    shown = sorted(worst.items(), key=lambda item: -item[1])[:_NAMED_BOUNDS]
+    more = " and more" if len(worst) > _NAMED_BOUNDS else ""
+    bounds = ", ".join(f"{slo} by {percent(by, sign=False)}" for slo, by in shown)
+    return f" ({bounds}{more})" if bounds else ""
 
 
 def gains_text(result: StudyResult) -> tuple[str, str]:
@@ -75,12 +89,32 @@ def gains_text(result: StudyResult) -> tuple[str, str]:
     intervals = []
     for objective, gain in sorted(known, key=lambda pair: pair[1].relative, reverse=True):
         change, low, high = signed(objective, gain)
-        changes.append(f"{percent(change)} {objective_text(objective)}" + (f" ({effect(gain)})" if several else ""))
-        intervals.append(f"{percent(low)} to {percent(high)}")
+        shown = amount_text(objective, gain, change)
+        changes.append(f"{shown} {objective_text(objective)}" + (f" ({effect(gain)})" if several else ""))
+        intervals.append(interval_text(objective, gain, low, high))
     if _missed_soft(result):
         changes[-1] += ", including penalties for missed soft SLOs"
-    intervals_text = f"{_CONFIDENCE_TEXT}{'s' if len(intervals) > 1 else ''} " + "; ".join(intervals)
-    return ", ".join(changes), f"{intervals_text}, {result.repeats} interleaved repeats"
+    confirm = result.spec.confirm
+    level = f"{confirm.confidence * 100:g}% interval{'s' if len(intervals) > 1 else ''}"
+    unit = "blocks" if confirm.adaptive else "repeats"
+    return ", ".join(changes), f"{level} {'; '.join(intervals)}, {result.repeats} interleaved {unit}"
+
+
+def amount_text(objective: Objective, gain: Gain, amount: float) -> str:
+    """A change with its sign: ``+12%``, or ``+1.5 points`` of a share and ``-3 tokens/s`` where a value is not
+    positive, so that there is no ratio."""
+    if not gain.absolute:
+        return percent(amount)
+    if METRICS[objective.metric].unit is Unit.RATIO:
+        return f"{amount * 100:+.2g} points"
+    return f"{'-' if amount < 0 else '+'}{with_unit(objective.metric, abs(amount))}"
+
+
+def interval_text(objective: Objective, gain: Gain, low: float, high: float) -> str:
+    """``+9% to +15%``."""
+    if not gain.bounded:
+        return "still unbounded"
+    return f"{amount_text(objective, gain, low)} to {amount_text(objective, gain, high)}"
 
 
 def answer_word(result: StudyResult) -> str:
@@ -96,10 +130,14 @@ def change_text(result: StudyResult, trial: Trial) -> str:
     default = result.default
     if default is None or trial.role is not TrialRole.SEARCH or trial.state is not TrialState.DONE:
         return ""
+    objective = result.spec.objectives[0]
+    gain = decision.gain(trial, result.trials, result.spec.objectives, result.spec.confirm)
+    if gain is not None:
+        return amount_text(objective, gain, signed(objective, gain)[0])
     change = scoring.change(result.repeat_values(default), result.repeat_values(trial))
     if change is not None:
         return percent(change)
-    if confirmation.in_company(trial, result.trials) is not confirmation.in_company(default, result.trials):
+    if records.in_company(trial, result.trials) is not records.in_company(default, result.trials):
         return ""  # one ran alone and the other did not, so the difference would be that of the conditions
     base = objective_value(default)
     single = objective_value(trial)
@@ -110,7 +148,7 @@ def change_text(result: StudyResult, trial: Trial) -> str:
 def _missed_soft(result: StudyResult) -> bool:
     """Whether a missed soft SLO makes the gain differ from the change of the metric itself."""
     compared = [t for t in (result.best, result.default) if t is not None]
-    repeats = [r for t in compared for r in confirmation.rankable_repeats(t, result.trials)]
+    repeats = [r for t in compared for r in records.rankable_repeats(t, result.trials)]
     return any(r.verdict is not None and r.verdict.penalty > 0 for r in repeats)
 
 
@@ -157,7 +195,7 @@ def _no_default(result: StudyResult) -> str:
 
 def _as_good(result: StudyResult) -> str:
     change, interval = gains_text(result)
-    margin = f"equivalent within ±{MARGIN * 100:g}%"
+    margin = f"equivalent within ±{result.spec.confirm.zone * 100:g}%, no better and no worse"
     return f"keep the default: {_challenger(result)}, is {margin}: {change} ({interval})"
 
 
@@ -168,7 +206,16 @@ def _default_better(result: StudyResult) -> str:
 
 def _no_difference(result: StudyResult) -> str:
     change, interval = gains_text(result)
-    return f"no significant difference; keep the default: {_challenger(result)}: {change} ({interval})"
+    return f"{_undecided(result)}; keep the default: {_challenger(result)}: {change} ({interval})"
+
+
+def _undecided(result: StudyResult) -> str:
+    confirm = result.spec.confirm
+    if not confirm.adaptive:
+        return "no significant difference"
+    if result.repeats >= confirm.at_most:
+        return f"not decided within {confirm.at_most} blocks"
+    return f"not decided after {result.repeats} blocks, and {confirm.at_most} would hardly decide it at this noise"
 
 
 def _default_only(result: StudyResult) -> str:
@@ -213,7 +260,7 @@ def _not_decided(result: StudyResult) -> str:
     counts = []
     for trial in (best, default):
         if trial is not None:
-            usable = len(confirmation.values(trial, result.trials, result.spec.objectives[0]))
+            usable = len(records.values(trial, result.trials, result.spec.objectives[0]))
             name = "the default" if trial.role is TrialRole.DEFAULT else f"trial {trial.number}"
             counts.append(f"{usable} of {_required_repeats(result)} for {name}")
     how = ", ".join(counts)
@@ -319,16 +366,16 @@ def _value(result: StudyResult, trial: Trial | None) -> str:
     if trial is None:
         return "-"
     objective = result.spec.objectives[0]
-    value = confirmation.estimate(trial, result.trials)
+    value = records.estimate(trial, result.trials)
     return f"{with_unit(objective.metric, value)} {objective_text(objective)}"
 
 
 def _required_repeats(result: StudyResult) -> int:
-    return result.spec.confirm.repeats
+    return result.spec.confirm.blocks
 
 
 def _count(trial: Trial | None, result: StudyResult) -> int:
-    return confirmation.launches(trial, result.trials).total if trial else 0
+    return records.launches(trial, result.trials).total if trial else 0
 
 
 def _launches(count: int) -> str:

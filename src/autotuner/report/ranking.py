@@ -3,7 +3,7 @@
 from autotuner import scoring
 from autotuner.report.result import StudyResult
 from autotuner.study.trial import Trial, TrialRole
-from autotuner.tuning import confirmation
+from autotuner.tuning.proof import records
 
 
 def ranked(result: StudyResult) -> list[tuple[Trial, int | None]]:
@@ -15,7 +15,7 @@ def ranked(result: StudyResult) -> list[tuple[Trial, int | None]]:
     found: list[tuple[Trial, int | None]] = []
     rank = 0
     for trial in ordered:
-        usable = confirmation.usable(trial) and trial.number not in result.refuted
+        usable = records.usable(trial) and trial.number not in result.refuted
         rank += usable
         found.append((trial, rank if usable else None))
         found += [(repeat, None) for repeat in result.trials if repeat.repeat_of == trial.number]

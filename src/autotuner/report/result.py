@@ -17,8 +17,10 @@ from autotuner.study.objective import Objective
 from autotuner.study.simulated import simulated_trials
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
-from autotuner.tuning import confirmation
 from autotuner.tuning.ending import Ending, conclude
+from autotuner.tuning.proof import records
+from autotuner.tuning.proof.decision import Decision
+from autotuner.tuning.proof.noise import known_noise
 
 DEFAULT_NOISE = 0.03
 """Assumed relative difference of two measurements of one configuration without repeats: llama.cpp on an idle CPU shows
@@ -51,6 +53,9 @@ class StudyResult(FrozenModel):
     """Gain of ``best`` over the default in the first objective, from the interleaved repeats; None without repeats."""
     gains: tuple[Gain | None, ...] = ()
     """The gain in each objective, in order."""
+    decision: Decision | None = None
+    """The answer of the comparison with the default: better, equivalent, worse, undecided or refuted, with margin,
+    confidence and blocks. None if the ending does not rest on a comparison."""
     as_good: bool = False
     """Whether the default was shown to be as good as the best challenger (``ending`` is ``shown_as_good``)."""
     front: tuple[int, ...] = ()
@@ -148,7 +153,7 @@ class StudyResult(FrozenModel):
             >>> len(result.repeat_values(result.winner)) == result.repeats
             True
         """
-        return confirmation.values(trial, self.trials, self.spec.objectives[index], index)
+        return records.values(trial, self.trials, self.spec.objectives[index], index)
 
 
 def study_result(
@@ -193,6 +198,7 @@ def study_result(
         refuted=refuted,
         gain=found.gains[0] if found.gains else None,
         gains=found.gains,
+        decision=found.decision,
         as_good=found.ending is Ending.SHOWN_AS_GOOD,
         front=tuple(t.number for t in scoring.pareto(standing, spec.objectives)) if several else (),
         tied=tuple(t.number for t in scoring.ties(about, standing, spec.objectives, noise)) if about else (),
@@ -209,7 +215,7 @@ def objective_value(trial: Trial, index: int = 0) -> float | None:
 
 def _settled(trial: Trial, trials: Sequence[Trial], objectives: Sequence[Objective]) -> Trial:
     """Replaces the first measurement of a trial, which may have been lucky, by the means of its repeats."""
-    found = [confirmation.values(trial, trials, o, i) for i, o in enumerate(objectives)]
+    found = [records.values(trial, trials, o, i) for i, o in enumerate(objectives)]
     if trial.verdict is None or not all(found):
         return trial
     means = tuple(fmean(v) for v in found)
@@ -219,8 +225,8 @@ def _settled(trial: Trial, trials: Sequence[Trial], objectives: Sequence[Objecti
 def _noise(objective: Objective, trials: Sequence[Trial]) -> float:
     """Noise from repeats if any, otherwise :data:`DEFAULT_NOISE`; never less than the uncertainty within windows."""
     bases = [t for t in trials if t.role is not TrialRole.CONFIRM]
-    found = scoring.noise_of([confirmation.values(t, trials, objective) for t in bases])
-    least = 1.96 * math.sqrt(2) * confirmation.known_noise(trials)
+    found = scoring.noise_of([records.values(t, trials, objective) for t in bases])
+    least = 1.96 * math.sqrt(2) * known_noise(trials)
     return max(DEFAULT_NOISE if found is None else found, least)
 
 

@@ -4,7 +4,17 @@ A score must never reward what an operator would not want: errors, a skipped loa
 ``docs/explanation/search-and-scoring.md`` describes the rules.
 """
 
-from autotuner.scoring.gain import LAUNCH_NOISE, MARGIN, Effect, Gain, change, gain, noise_of, student_t
+from autotuner.scoring.gain import (
+    LAUNCH_NOISE,
+    MARGIN,
+    Effect,
+    Gain,
+    change,
+    gain,
+    noise_of,
+    paired_gain,
+    student_t,
+)
 from autotuner.scoring.ranking import costs, log_cost, pareto, rank, rank_key, ties, worsened
 from autotuner.scoring.score import score
 
@@ -18,6 +28,7 @@ __all__ = [
     "gain",
     "log_cost",
     "noise_of",
+    "paired_gain",
     "pareto",
     "rank",
     "rank_key",

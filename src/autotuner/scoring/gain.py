@@ -10,7 +10,11 @@ The bootstrap's variance is computed rather than sampled: over all resamples for
 has no sampling error and needs no seed, and by its first-order expansion (the delta method) for more values. The module
 is plain Python, so that commands that show results need not import numpy.
 
-It is the only estimator of a gain: every output that compares two configurations calls :func:`gain` or :func:`change`.
+That is the interval for a number of repeats that was fixed beforehand. A proof that looks after every block uses
+:func:`paired_gain`, whose interval (:mod:`autotuner.scoring.anytime`) holds at all numbers of blocks at once.
+
+These are the only estimators of a gain: every output that compares two configurations calls :func:`gain`,
+:func:`paired_gain` or :func:`change`.
 """
 
 import math
@@ -23,16 +27,19 @@ from itertools import combinations_with_replacement
 from operator import mul
 from statistics import NormalDist, fmean
 
+from autotuner.scoring.anytime import interval
 from autotuner.study.metric import Direction
 
 LAUNCH_NOISE = 0.005
 """Minimum relative standard deviation between launches of one configuration. Three repeats may agree to 0.1% by chance,
 but no server on real hardware is repeatable to better than about 0.5%."""
 MARGIN = 0.03
-"""Two configurations count as equally good if the interval of their difference lies within plus or minus this value."""
+"""Two configurations count as equally good if the interval of their difference lies within plus or minus this value,
+unless the study sets another one."""
 _ALL_RESAMPLES = 7
 """Largest number of values whose resamples are all enumerated (1716 for 7, ignoring order). For more values, the
 relative error of the first-order expansion is about the relative variance of the mean, which is then small."""
+_LARGEST_LOG = 700.0
 _REPEATABILITY = 1.96 * math.sqrt(2)
 """Difference, in standard deviations, that two single measurements do not exceed in 95% of cases (ISO 5725-6)."""
 
@@ -45,23 +52,31 @@ class Effect(StrEnum):
     WORSE = "worse"
     """The interval lies below zero."""
     AS_GOOD = "as_good"
-    """The interval includes zero and lies within plus or minus :data:`MARGIN` (an equivalence test)."""
+    """The interval includes zero and lies within plus or minus the margin (an equivalence test)."""
     UNDECIDED = "undecided"
     """The interval includes zero and extends beyond the margin."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """Gain of a configuration over the default, as a ratio; positive is better, whatever the metric's direction."""
+    """Gain of a configuration over the default; positive is better, whatever the metric's direction."""
 
     relative: float
-    """E.g. 0.12 for 12% more throughput or 12% less time."""
+    """E.g. 0.12 for 12% more throughput or 12% less time; a difference if ``absolute`` is set."""
     low: float
     high: float
     confidence: float
     repeats: int
-    """Repeats of the side that was measured less often."""
+    """Repeats of the side that was measured less often; blocks that measured both if they are compared in pairs."""
     effect: Effect
+    absolute: bool = False
+    """Whether the gain and its interval are differences in the metric's unit: of a share, or if a value is not
+    positive."""
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there were enough repeats for an interval."""
+        return self.repeats > 1 and math.isfinite(self.low) and math.isfinite(self.high)
 
 
 def change(default_values: Sequence[float], values: Sequence[float]) -> float | None:
@@ -78,6 +93,7 @@ def gain(
     *,
     noise: float = LAUNCH_NOISE,
     confidence: float = 0.95,
+    margin: float = MARGIN,
 ) -> Gain:
     """Estimates the relative gain of the mean of ``values`` over the default's.
 
@@ -88,6 +104,7 @@ def gain(
         noise: Known minimum of the relative standard deviation of a value; the interval is never narrower than that
             allows.
         confidence: Level of the interval.
+        margin: Relative difference within which both count as equally good.
 
     Returns:
         The gain with its interval, which is unbounded if a side has a single repeat.
@@ -112,16 +129,78 @@ def gain(
         high=high,
         confidence=confidence,
         repeats=min(len(default_values), len(values)),
-        effect=_effect(low, high),
+        effect=_effect(low, high, margin),
     )
 
 
-def _effect(low: float, high: float) -> Effect:
+def paired_gain(
+    pairs: Sequence[tuple[float, float]],
+    direction: Direction,
+    *,
+    alpha: float,
+    confidence: float,
+    noise: float = LAUNCH_NOISE,
+    margin: float = MARGIN,
+    share: bool = False,
+) -> Gain:
+    """Estimates the gain of a configuration over the default from blocks that measured both.
+
+    Ratios are compared, so that drift of the machine that affects both sides of a block alike cancels. Differences are
+    compared for a share, whose percentage points matter, and if a value is zero or negative.
+
+    Args:
+        pairs: Values of the objective for the default and for the other configuration, one pair per block.
+        direction: Whether larger or smaller values are better.
+        alpha: Probability that this interval ever misses, at any number of blocks.
+        confidence: Level of all intervals of the proof together, for display.
+        noise: Known minimum of the relative standard deviation of a value.
+        margin: Relative difference within which both count as equally good; for a share, an absolute difference.
+        share: Whether the metric is a share between 0 and 1.
+
+    Returns:
+        The gain with its interval, which is unbounded for too few blocks.
+
+    Raises:
+        ValueError: There is no pair, or a value is not finite.
+    """
+    if not pairs:
+        raise ValueError("no pairs")
+    if not all(math.isfinite(value) for pair in pairs for value in pair):
+        raise ValueError("values must be finite numbers")
+    sign = 1 if direction is Direction.MAX else -1
+    absolute = share or min(value for pair in pairs for value in pair) <= 0
+    if absolute:
+        sides = [abs(fmean(side)) for side in zip(*pairs, strict=True)]
+        size = max(sides)
+        found = interval([other - one for one, other in pairs], alpha, noise=math.sqrt(2) * noise * size)
+        center, low, high = (sign * edge for edge in (found.center, found.low, found.high))
+        margin = margin if share else margin * sides[0]
+    else:
+        found = interval([math.log(other / one) for one, other in pairs], alpha, noise=math.sqrt(2) * noise)
+        center, low, high = (sign * _expm1(edge) for edge in (found.center, found.low, found.high))
+    low, high = sorted((low, high))
+    return Gain(
+        relative=center,
+        low=low,
+        high=high,
+        confidence=confidence,
+        repeats=len(pairs),
+        effect=_effect(low, high, margin),
+        absolute=absolute,
+    )
+
+
+def _expm1(value: float) -> float:
+    """``exp(value) - 1``; infinite instead of an overflow, which a wide interval of few pairs may cause."""
+    return math.expm1(value) if value < _LARGEST_LOG else math.inf
+
+
+def _effect(low: float, high: float, margin: float) -> Effect:
     if low > 0:
         return Effect.BETTER
     if high < 0:
         return Effect.WORSE
-    return Effect.AS_GOOD if low >= -MARGIN and high <= MARGIN else Effect.UNDECIDED
+    return Effect.AS_GOOD if low >= -margin and high <= margin else Effect.UNDECIDED
 
 
 def noise_of(repeats: Sequence[Sequence[float]]) -> float | None:

@@ -83,6 +83,8 @@ def log_cost(verdict: Verdict | None, objectives: Sequence[Objective]) -> float 
 
 def worsened(value: float, direction: Direction, penalty: float) -> float:
     """The value of an objective, worsened by the factor ``1 + penalty`` for missed soft SLOs."""
+    if value < 0:  # the same factors, turned so that the value still becomes worse
+        return value / (1 + penalty) if direction is Direction.MIN else value * (1 + penalty)
     return value * (1 + penalty) if direction is Direction.MIN else value / (1 + penalty)
 
 

@@ -8,10 +8,9 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from autotuner.study.base import FrozenModel, Value
-from autotuner.study.configuration import Configuration
 from autotuner.study.metric import METRICS
 from autotuner.study.objective import SLO, Objective
-from autotuner.study.parameters.parameter import Parameter, as_flags
+from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.workload import CapacityLoad, Workload
 
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
@@ -75,13 +74,36 @@ class SearchSpec(PluginSpec):
 
 
 class ConfirmSpec(FrozenModel):
-    """The confirmation: the default and its best challengers are measured again, interleaved and alone."""
+    """The proof: the default and its best challengers are measured again in interleaved blocks, one at a time."""
 
-    repeats: int = Field(default=3, ge=0)
-    """Launches of each configuration. 0 skips the confirmation; fewer than 2 cannot prove anything."""
+    repeats: int | None = Field(default=None, ge=0)
+    """A fixed number of launches of each configuration, which nothing ends earlier. 0 skips the proof; fewer than 2
+    cannot prove anything. None: as many blocks as the decision takes, within ``at_most``."""
+    at_most: int = Field(default=12, ge=2)
+    """Most blocks of the proof; each launches every configuration once."""
+    margin: float | None = Field(default=None, gt=0, lt=1)
+    """Relative difference within which two configurations count as equally good; None: see :attr:`zone`."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Probability that all intervals of the proof hold, those of several challengers and objectives together."""
     challengers: int = Field(default=3, ge=1)
-    """Best configurations of the search that are measured again; one that falls clearly behind is dropped after a
-    round."""
+    """Best configurations of the search that are measured again; one that falls behind is dropped after a block."""
+
+    @property
+    def blocks(self) -> int:
+        """Most launches of each configuration."""
+        return self.at_most if self.repeats is None else self.repeats
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the proof ends as soon as it is decided."""
+        return self.repeats is None
+
+    @property
+    def zone(self) -> float:
+        """The indifference zone: :attr:`margin`, or 2%, or 3% for a fixed number of repeats as in earlier versions."""
+        if self.margin is not None:
+            return self.margin
+        return 0.02 if self.adaptive else 0.03
 
 
 class StudySpec(FrozenModel):
@@ -103,12 +125,6 @@ class StudySpec(FrozenModel):
     min_success_rate: float = Field(default=0.99, ge=0, le=1)
     search: SearchSpec = SearchSpec()
     confirm: ConfirmSpec = ConfirmSpec()
-
-    def as_flags(self, configuration: Configuration) -> Configuration:
-        """The configuration with named combinations replaced by the flags that they stand for."""
-        if not any(p.combinations for p in self.parameters):
-            return configuration
-        return Configuration(values=as_flags(self.parameters, configuration.values))
 
     @property
     def measured(self) -> dict[str, Any]:
@@ -139,12 +155,8 @@ class StudySpec(FrozenModel):
     def first_digest(self) -> str:
         """The hash in the form of earlier versions, which covers all but budgets and confirmation."""
         data = self.model_dump(mode="json", exclude={"search", "confirm"})
-        if not self.combinations:  # earlier versions do not have the field, nor these of parameters
+        if not self.combinations:  # earlier versions do not have the field
             del data["combinations"]
-        for parameter in data["parameters"]:
-            for name in ("when", "combinations"):
-                if not parameter[name]:
-                    del parameter[name]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 

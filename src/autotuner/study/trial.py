@@ -70,6 +70,9 @@ class Trial(FrozenModel):
     state: TrialState = TrialState.QUEUED
     repeat_of: int | None = None
     """Number of the trial that this one repeats, if it is a confirmation."""
+    block: int | None = None
+    """Block of the proof that it belongs to, from 1, if it is a confirmation. What is measured in one block is compared
+    as a pair. None in studies of earlier versions."""
     measurements: tuple[Measurement, ...] = ()
     capacities: tuple[CapacityResult, ...] = ()
     """Levels and bracket of each scenario's capacity search."""

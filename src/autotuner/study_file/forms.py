@@ -14,23 +14,24 @@ from autotuner.invalid_value import InvalidValueError
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.text.forms import (
     checked_speed,
-    parse_duration,
     parse_long_scenario,
-    parse_ratio,
     parse_scenario,
     parse_share,
     parse_stages,
 )
 from autotuner.study.text.options import path_text
 from autotuner.study.workload import Api, LoadUnit, RequestRate, Scenario, Stages
+from autotuner.study_file.confirm_form import ConfirmForm
 from autotuner.study_file.endpoints import check_endpoint_scenarios, check_endpoint_settings, check_token_ids
 from autotuner.study_file.form_fields import (
     DatasetForm,
+    Duration,
     FileForm,
     FileValue,
     LengthsForm,
     MixForm,
     ParameterForm,
+    Ratio,
     Setting,
     StageForm,
     StagesForm,
@@ -38,6 +39,7 @@ from autotuner.study_file.form_fields import (
     checked_variables,
     env_value,
     mapped,
+    parsed_by,
 )
 from autotuner.study_file.goal_forms import ObjectiveForm, SloForm, long_objective, long_slo
 
@@ -51,19 +53,6 @@ def _short(key: str) -> BeforeValidator:
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
-
-
-def _from(parse: Callable[[Any], Any], kind: type, schema: Any) -> BeforeValidator:
-    """Parses a text form; ``parse`` also rejects values that are not text."""
-
-    def read(value: Any) -> Any:
-        return value if isinstance(value, kind) else parse(value)
-
-    return BeforeValidator(read, json_schema_input_type=schema)
-
-
-Duration = Annotated[float, _from(parse_duration, type(None), float | str)]
-Ratio = Annotated[float, _from(parse_ratio, type(None), float | str)]
 
 
 class ModelForm(FileForm):
@@ -251,10 +240,10 @@ class WorkloadForm(FileForm):
         default=None,
         description="Of a capacity: rate (requests per second, Poisson; default), concurrency, or speed of a trace.",
     )
-    precision: Annotated[float, _from(parse_share, type(None), float | str)] = Field(
+    precision: Annotated[float, parsed_by(parse_share, type(None), float | str)] = Field(
         default=0.1, gt=0, le=1, description="Largest distance of the refuted load from the certified one."
     )
-    confidence: Annotated[float, _from(parse_share, type(None), float | str)] = Field(
+    confidence: Annotated[float, parsed_by(parse_share, type(None), float | str)] = Field(
         default=0.95, ge=0.5, lt=1, description="Confidence of each end of a capacity."
     )
     low: float | None = Field(default=None, gt=0, le=10**6, description="Lowest load that a capacity search tries.")
@@ -323,20 +312,6 @@ class SearchForm(FileForm):
     parallel: int = Field(default=1, ge=1, le=1000, description="Number of trials to run concurrently.")
     trial_timeout: Duration | None = Field(default=None, gt=0, description="Timeout of a single trial.")
     max_environment_faults: int = Field(default=3, ge=1, le=10**6, description="Stop after so many in a row.")
-
-
-class ConfirmForm(FileForm):
-    """The confirmation of the winner."""
-
-    repeats: int = Field(
-        default=3, ge=0, le=1000, description="Repeats of the default and of each challenger; 0 skips the proof."
-    )
-    challengers: int = Field(
-        default=3,
-        ge=1,
-        le=1000,
-        description="Number of best configurations to measure again alongside the default.",
-    )
 
 
 ListOf = BeforeValidator(_listed, json_schema_input_type=Any)

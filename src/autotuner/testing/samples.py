@@ -18,7 +18,7 @@ from autotuner.study.measurement import SelfCheck
 from autotuner.study.metric import Direction
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.parameters.parameter import Choices, Parameter
-from autotuner.study.spec import EngineSpec, Model, PluginSpec, StudySpec
+from autotuner.study.spec import ConfirmSpec, EngineSpec, Model, PluginSpec, StudySpec
 from autotuner.study.trial import Trial
 from autotuner.study.workload import Concurrency, Scenario, TokenLengths, Workload
 from autotuner.testing.study_maker import Sample, StudyMaker, number_in, sample_latency, sample_speed, spread
@@ -107,6 +107,7 @@ def sample_spec(
         workload=Workload(scenarios=(scenario,), levels=(Concurrency(in_flight=4), Concurrency(in_flight=16))),
         objectives=tuple(objectives),
         slos=tuple(slos),
+        confirm=ConfirmSpec(repeats=3),
     )
     return spec.model_copy(update={"search": spec.search.model_copy(update={"trials": trials})})
 

@@ -13,10 +13,8 @@ from autotuner import scoring
 from autotuner.scoring import Effect, Gain
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
-from autotuner.tuning import confirmation
-
-LEAST_REPEATS = 2
-"""Fewest usable repeats on each side for any claim."""
+from autotuner.tuning.proof import decision, records
+from autotuner.tuning.proof.decision import LEAST_REPEATS, Decision, Form
 
 
 class Ending(StrEnum):
@@ -84,11 +82,11 @@ _CONDITIONS = {
     "failed or missed the SLOs in at least one.",
     Ending.NO_DEFAULT: "The default could not run, so there is no baseline; the winner met the SLOs in every launch, "
     "including at least two repeats.",
-    Ending.SHOWN_AS_GOOD: "Equivalence test: the interval of the best challenger's gain includes 0 and is within ±3%. "
-    "Keep the default.",
+    Ending.SHOWN_AS_GOOD: "Equivalence test: the interval of the best challenger's gain includes 0 and is within "
+    "`confirm.margin` (±2%), so it is no worse and no better than that. Keep the default.",
     Ending.DEFAULT_BETTER: "The interval of the best challenger's gain is below 0. Keep the default.",
-    Ending.NO_SIGNIFICANT_DIFFERENCE: "The interval of the best challenger's gain includes 0 and extends beyond ±3%. "
-    "Keep the default.",
+    Ending.NO_SIGNIFICANT_DIFFERENCE: "Not decided within the blocks of the proof: the interval of the best "
+    "challenger's gain includes 0 and extends beyond `confirm.margin`. Keep the default.",
     Ending.DEFAULT_ONLY: "The default met the SLOs, and no other configuration did, or none could hold the load "
     "that the default holds.",
     Ending.NOTHING_TO_TUNE: "The study has no parameters or a budget of one trial; only the default was measured.",
@@ -105,6 +103,16 @@ _CONDITIONS = {
     Ending.INTERRUPTED: "Ctrl-C or a signal ended the study; results so far are shown without a claim.",
     Ending.ENVIRONMENT_FAULT: "The machine or the target prevented trials from running.",
     Ending.FAILED: "The run ended with an error.",
+}
+
+_FORMS = {
+    Ending.PROVEN_BETTER: Form.BETTER,
+    Ending.TRADE_OFF: Form.BETTER,
+    Ending.SHOWN_AS_GOOD: Form.EQUIVALENT,
+    Ending.DEFAULT_BETTER: Form.WORSE,
+    Ending.NO_SIGNIFICANT_DIFFERENCE: Form.UNDECIDED,
+    Ending.NOT_DECIDED: Form.UNDECIDED,
+    Ending.WINNER_DID_NOT_HOLD_UP: Form.REFUTED,
 }
 
 _BY_STATE = {
@@ -129,6 +137,8 @@ class Conclusion:
     """Gain of ``best`` over the default, one per objective; None without repeats of both."""
     refuted: tuple[Trial, ...] = ()
     """Challengers that died or missed the SLOs in a repeat, ordered by their first measurements."""
+    decision: Decision | None = None
+    """The answer of the comparison with the default; None if the ending does not rest on one."""
 
 
 def conclude(
@@ -173,9 +183,9 @@ class _Facts:
     def __init__(self, spec: StudySpec, trials: tuple[Trial, ...]) -> None:
         self.spec = spec
         self.trials = trials
-        self.default = confirmation.default_of(trials)
-        self.challengers = confirmation.challengers(trials, spec.objectives)
-        self.refuted = tuple(t for t in self.challengers if confirmation.refuted(t, trials))
+        self.default = records.default_of(trials)
+        self.challengers = records.challengers(trials, spec.objectives)
+        self.refuted = tuple(t for t in self.challengers if records.refuted(t, trials))
         lost = {t.number for t in self.refuted}
         self.holding = [t for t in self.challengers if t.number not in lost]
 
@@ -190,7 +200,7 @@ class _Facts:
         compared = self._compared()
         if compared is None and self.refuted:
             return self._did_not_hold_up(None)
-        if self.spec.confirm.repeats < LEAST_REPEATS:
+        if self.spec.confirm.blocks < LEAST_REPEATS:
             best = self.so_far()
             return self.conclusion(Ending.NOT_PROVEN, best, best)
         if compared is None or self._repeats(compared) < LEAST_REPEATS:
@@ -212,15 +222,15 @@ class _Facts:
 
     def conclusion(self, ending: Ending, best: Trial | None = None, winner: Trial | None = None) -> Conclusion:
         """The conclusion for an ending."""
-        gains = tuple(self._gain(best, i) for i in range(len(self.spec.objectives)))
-        return Conclusion(ending, self.default, best, winner, gains, self.refuted)
+        gains = self._gains(best)
+        return Conclusion(ending, self.default, best, winner, gains, self.refuted, self._decision(ending, gains))
 
     def _default_alone(self) -> Conclusion:
         if not self._default_holds():
             return self.conclusion(Ending.NOTHING_FEASIBLE)
         ending = Ending.DEFAULT_ONLY
         tried = [t for t in self.trials if t.role is TrialRole.SEARCH and not (t.verdict is not None and t.verdict.cut)]
-        if any(confirmation.launches(t, self.trials).unranked for t in tried):
+        if any(records.launches(t, self.trials).unranked for t in tried):
             ending = Ending.NOT_DECIDED  # it may be better, by an unknown amount
         if not any(t.role is TrialRole.SEARCH and t.state.finished for t in self.trials):
             # With a budget of one trial, only the default was requested: the run succeeded.
@@ -262,10 +272,10 @@ class _Facts:
         return [t for t in self.trials if t.state.finished]
 
     def _any_rankable(self) -> bool:
-        return any(confirmation.usable(t) for t in self._launched())
+        return any(records.usable(t) for t in self._launched())
 
     def _default_holds(self) -> bool:
-        return self.default is not None and confirmation.launches(self.default, self.trials).held
+        return self.default is not None and records.launches(self.default, self.trials).held
 
     def _compared(self) -> Trial | None:
         """The best challenger by its repeats."""
@@ -278,22 +288,29 @@ class _Facts:
         return sorted(repeated, key=lambda t: (self._repeats(t) < LEAST_REPEATS, self._standing(t) or 0.0, t.number))
 
     def _standing(self, trial: Trial) -> float | None:
-        return confirmation.standing(trial, self.trials, self.spec.objectives)
+        return decision.standing(trial, self.trials, self.spec.objectives, self.spec.confirm)
 
     def _repeats(self, trial: Trial) -> int:
         objectives = enumerate(self.spec.objectives)
-        return min(len(confirmation.values(trial, self.trials, o, i)) for i, o in objectives)
+        return min(len(records.values(trial, self.trials, o, i)) for i, o in objectives)
 
-    def _gain(self, trial: Trial | None, index: int) -> Gain | None:
-        if trial is None or self.default is None or trial.number == self.default.number or trial in self.refuted:
-            return None
-        objective = self.spec.objectives[index]
-        ours, theirs = (confirmation.values(t, self.trials, objective, index) for t in (trial, self.default))
-        if not ours or not theirs:
-            return None
-        noise = confirmation.known_noise(self.trials, index)
-        return scoring.gain(theirs, ours, objective.direction, noise=noise)
+    def _gains(self, trial: Trial | None) -> tuple[Gain | None, ...]:
+        if trial is None:
+            return (None,) * len(self.spec.objectives)
+        return decision.gains(trial, self.trials, self.spec.objectives, self.spec.confirm)
 
     def _effects(self, trial: Trial) -> set[Effect]:
-        found = (self._gain(trial, i) for i in range(len(self.spec.objectives)))
-        return {Effect.UNDECIDED if g is None or g.repeats < LEAST_REPEATS else g.effect for g in found}
+        return decision.effects(self._gains(trial))
+
+    def _decision(self, ending: Ending, gains: Sequence[Gain | None]) -> Decision | None:
+        form = _FORMS.get(ending)
+        confirm = self.spec.confirm
+        if form is None:
+            return None
+        return Decision(
+            form=form,
+            margin=confirm.zone,
+            confidence=confirm.confidence,
+            blocks=min((g.repeats for g in gains if g is not None), default=0),
+            at_most=confirm.blocks,
+        )

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from autotuner import scoring
 from autotuner.study.base import FrozenModel
+from autotuner.study.metric import Direction
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
-from autotuner.tuning import confirmation
 from autotuner.tuning.ending import Conclusion, Ending
+from autotuner.tuning.proof import records
 
 
 class Answer(FrozenModel):
@@ -31,12 +32,16 @@ def answer_of(spec: StudySpec, found: Conclusion, trials: Sequence[Trial]) -> An
     objective = spec.objectives[0]
     change = None
     if found.default is not None and winner.number != found.default.number:
-        default_values = confirmation.values(found.default, trials, objective, 0)
-        change = scoring.change(default_values, confirmation.values(winner, trials, objective, 0))
+        gain = found.gains[0] if found.gains and found.best is winner else None
+        if gain is not None and not gain.absolute:
+            change = -gain.relative if objective.direction is Direction.MIN else gain.relative
+        else:
+            default_values = records.values(found.default, trials, objective, 0)
+            change = scoring.change(default_values, records.values(winner, trials, objective, 0))
     return Answer(
         ending=found.ending,
         trial=winner.number,
         configuration=winner.configuration.text,
-        value=confirmation.estimate(winner, trials),
+        value=records.estimate(winner, trials),
         change=change,
     )

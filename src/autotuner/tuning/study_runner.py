@@ -16,7 +16,7 @@ from autotuner.study.trial import Trial, TrialState
 from autotuner.tuning.budget import SearchClock, searched_s
 from autotuner.tuning.environment_watch import EnvironmentWatch, environment_changed
 from autotuner.tuning.planning.prepared_study import Prepared
-from autotuner.tuning.proof_stage import ProofStage
+from autotuner.tuning.proof.stage import ProofStage
 from autotuner.tuning.retry_or_stop import Faults
 from autotuner.tuning.run_liveness import OwnerWatch
 from autotuner.tuning.search_stage import SearchStage
@@ -63,7 +63,7 @@ class StudyRunner:
         """All trials of the study, stored ones included. Raises ``StudyFaultError``."""
         self._trials = StudyTrials(await run_sync(self._store.trials.all, self._spec.name))
         await self._search()
-        if self._spec.confirm.repeats:
+        if self._spec.confirm.blocks:
             proof = ProofStage(self._spec, self._trials)
             await self._drain(proof)
             if text := proof.found_interference():
@@ -124,6 +124,7 @@ class StudyRunner:
             role=job.role,
             configuration=job.configuration,
             repeat_of=job.repeat_of,
+            block=job.block,
             created_at=time.time(),
         )
         trial = await run_sync(lambda: self._store.trials.add(wanted, owner_id=self._owner.id))

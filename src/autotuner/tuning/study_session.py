@@ -257,6 +257,6 @@ def _announcement(prepared: Prepared, environment: EnvironmentWatch) -> StudySta
         parameters=tuple(p.name for p in spec.parameters),
         objectives=tuple(o.text for o in spec.objectives),
         slos=tuple(s.text for s in spec.slos),
-        repeats=spec.confirm.repeats,
+        repeats=spec.confirm.blocks,
         world=environment.publish(),
     )

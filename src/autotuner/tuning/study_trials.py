@@ -18,6 +18,8 @@ class Job:
     configuration: Configuration
     repeat_of: int | None = None
     """For confirmations, the number of the trial whose configuration is launched again."""
+    block: int | None = None
+    """For confirmations, the block of the proof."""
 
 
 class Stage(Protocol):

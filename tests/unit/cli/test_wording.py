@@ -80,6 +80,7 @@ def plan(**changes: Any) -> Plan:
         {"others": 19, "repeats": 0},
         {"trials": 1, "repeats": 0, "launches": ()},
         {"longest_s": 7200},
+        {"repeats": 48, "fewest_repeats": 8, "earliest_s": 900},
     ],
 )
 def test_plan(changes: dict[str, Any], snapshot: SnapshotAssertion) -> None:

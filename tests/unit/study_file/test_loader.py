@@ -96,7 +96,7 @@ search: {strategy: grid, trials: 5, time: 10m, shuffle: true}
     assert spec.workload.warmup_s == 0.5
     assert [s.text for s in spec.slos] == ["p99 ttft <= 200ms", "success_rate >= 0.99", "ttft <= 1500ms"]
     assert (spec.search.kind, spec.search.time_s, spec.search.settings["shuffle"]) == ("grid", 600.0, True)
-    assert (spec.deploy.kind, spec.benchmark.kind, spec.confirm.repeats) == ("process", "native", 3)
+    assert (spec.deploy.kind, spec.benchmark.kind, spec.confirm.adaptive) == ("process", "native", True)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from autotuner.study.spec import ConfirmSpec, StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.verdict import Verdict, Violation
 from autotuner.testing.samples import LATENCY, THROUGHPUT, configuration, sample_spec
-from autotuner.tuning import confirmation
-from autotuner.tuning.ending import LEAST_REPEATS, Ending, conclude, environment_fault
+from autotuner.tuning.ending import Ending, conclude, environment_fault
+from autotuner.tuning.proof import records
+from autotuner.tuning.proof.decision import LEAST_REPEATS
 
 CRASH = Failure(cause=FailureCause.CRASH_UNDER_LOAD, message="it ended")
 FAULT = Failure(cause=FailureCause.PORT_UNAVAILABLE, message="taken")
@@ -213,7 +214,7 @@ def test_properties_of_all_histories(case: tuple[StudySpec, str, list[Trial]]) -
     winner = result.winner
     default = result.default
     if winner is not None:
-        held = confirmation.launches(winner, trials)
+        held = records.launches(winner, trials)
         assert held.held, "never a winner that died or missed the SLOs"
     if ending.proven or ending is Ending.NO_DEFAULT:
         assert state == "done"
@@ -222,7 +223,7 @@ def test_properties_of_all_histories(case: tuple[StudySpec, str, list[Trial]]) -
         assert len(result.repeat_values(winner)) >= LEAST_REPEATS
     if ending in {Ending.PROVEN_BETTER, Ending.TRADE_OFF}:
         assert default is not None
-        assert confirmation.launches(default, trials).held
+        assert records.launches(default, trials).held
         assert any(g is not None and g.low > 0 for g in result.gains)
     assert ("equivalent" in text) == (ending is Ending.SHOWN_AS_GOOD)
     if ending is Ending.SHOWN_AS_GOOD:
@@ -246,7 +247,7 @@ def test_outputs_agree_and_name_failed_repeats(case: tuple[StudySpec, str, list[
     assert (best["winner"] is None) == (result.winner is None) == (result.command == ())
     named = [t for t in result.refuted_trials if f"trial {t.number} " in headline(result)]
     for trial in named:
-        found = confirmation.launches(trial, trials)
+        found = records.launches(trial, trials)
         for count, what in ((found.died, "failed"), (found.missed, "missed the SLOs")):
             if count:
                 assert f"{count} of {found.total} launch" in headline(result)
@@ -269,7 +270,7 @@ def test_failed_repeat_never_improves_the_ending(
     case: tuple[StudySpec, str, list[Trial]], number: int, how: str
 ) -> None:
     study, _, trials = case
-    challengers = [t for t in trials if t.role is TrialRole.SEARCH and t.number == number and confirmation.usable(t)]
+    challengers = [t for t in trials if t.role is TrialRole.SEARCH and t.number == number and records.usable(t)]
     before = conclude(study, "done", trials).ending
     for trial in challengers:
         bad = launch(len(trials), TrialRole.CONFIRM, trial.number, trial.number, (how, 500.0), 2)

@@ -16,8 +16,8 @@ from autotuner.study.measurement import Measurement
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
-from autotuner.tuning.confirmation import interference_text
 from autotuner.tuning.ending import Ending
+from autotuner.tuning.proof.noise import interference_text
 from autotuner.tuning.study_session import Outcome
 from support.study_runs import GpuEngine, by_slots, run, slots
 

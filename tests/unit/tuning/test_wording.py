@@ -16,7 +16,6 @@ from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.workload import Concurrency, RequestRate
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.testing.samples import sample_spec
-from autotuner.tuning import confirmation
 from autotuner.tuning.budget import Budget, SearchClock, trials_used_up
 from autotuner.tuning.environment_watch import environment_changed
 from autotuner.tuning.planning.plan import budget_checks, make_plan
@@ -30,6 +29,7 @@ from autotuner.tuning.planning.resume_decision import (
     rewritten_note,
 )
 from autotuner.tuning.planning.window_checks import window_checks
+from autotuner.tuning.proof import noise
 from autotuner.tuning.retry_or_stop import CannotStartError, Faults, StudyFaultError
 from autotuner.tuning.search_stage import NO_PARAMETERS
 from autotuner.tuning.study_session import cut_off_notice
@@ -129,7 +129,7 @@ def test_faults(snapshot: SnapshotAssertion) -> None:
 
 @pytest.mark.anyio
 async def test_side_by_side(loop: Any, snapshot: SnapshotAssertion) -> None:
-    lines = [confirmation.interference_text(0.4)]
+    lines = [noise.interference_text(0.4)]
     for repeats in (0, 2):
         plan = await make_plan(loop.prepared(loop.spec(parallel=2, repeats=repeats)))
         lines += [f"{c.detail}; {c.remedy}" for c in plan.checks if c.name == "search.parallel"]

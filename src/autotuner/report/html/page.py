@@ -8,7 +8,7 @@ import time
 
 from autotuner.report.analysis import caveats, comparison, failure_groups
 from autotuner.report.exports import command_line
-from autotuner.report.headline import effect, objective_text, signed
+from autotuner.report.headline import amount_text, effect, interval_text, objective_text, signed
 from autotuner.report.html.capacity_section import capacity_section
 from autotuner.report.html.markup import Child, Html, element
 from autotuner.report.html.result_charts import progress_figure, repeats_figure, tradeoff_figure
@@ -23,7 +23,6 @@ from autotuner.report.html.sections import (
 from autotuner.report.html.server_section import server_section
 from autotuner.report.html.slices_section import slices_section
 from autotuner.report.html.style import POLICY, SCRIPT, STYLE
-from autotuner.report.numbers import percent
 from autotuner.report.result import StudyResult
 from autotuner.report.terminal import summary_text
 from autotuner.study.trial import TrialRole, TrialState
@@ -91,18 +90,19 @@ def _gains(result: StudyResult) -> Html | None:
     if result.state != "done":
         return None
     for objective, gain in zip(result.spec.objectives, result.gains, strict=False):
-        if gain is None or gain.repeats < 2:
+        if gain is None or not gain.bounded:
             continue
         change, low, high = signed(objective, gain)
         shown = effect(gain)
         items.append(
             element(
                 "li",
-                element("strong", percent(change)),
+                element("strong", amount_text(objective, gain, change)),
                 element("span", f"{objective_text(objective)}: {shown}"),
                 element(
                     "span",
-                    f"{gain.confidence:.0%} interval {percent(low)} to {percent(high)}, {gain.repeats} repeats",
+                    f"{gain.confidence * 100:g}% interval {interval_text(objective, gain, low, high)}, "
+                    f"{gain.repeats} {'blocks' if result.spec.confirm.adaptive else 'repeats'}",
                     class_="small",
                 ),
                 class_=shown if shown in ("better", "worse") else None,

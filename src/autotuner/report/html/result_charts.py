@@ -13,7 +13,7 @@ from autotuner.study.base import Value, value_text
 from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.objective import Comparison, Objective
 from autotuner.study.trial import Trial, TrialRole, TrialState
-from autotuner.tuning import confirmation
+from autotuner.tuning.proof import records
 
 LEGEND = {
     "default": "the default",
@@ -121,9 +121,6 @@ def parameter_figures(result: StudyResult) -> list[Html]:
 
 
 def _rows(result: StudyResult, name: str, trials: Sequence[Trial]) -> list[tuple[str, list[Mark]]]:
-    conditional = {p.name for p in result.spec.parameters if p.when}
-    inactive = [t for t in trials if name in conditional and name not in t.configuration.values]
-    trials = [t for t in trials if t not in inactive]
     values = [t.configuration.values.get(name) for t in trials]
     groups = value_groups(values)
     members: dict[object, list[int]] = {}
@@ -136,8 +133,6 @@ def _rows(result: StudyResult, name: str, trials: Sequence[Trial]) -> list[tuple
         last = value_text(values[indexes[-1]])
         marks = [_mark(result, trials[i], _value(objective, trials[i]), 0.0) for i in indexes]
         rows.append((first if first == last else f"{first} to {last}", marks))
-    if inactive:
-        rows.append(("inactive", [_mark(result, t, _value(objective, t), 0.0) for t in inactive]))
     return rows
 
 
@@ -152,7 +147,7 @@ def _shown(result: StudyResult) -> list[Trial]:
 
 
 def _mark(result: StudyResult, trial: Trial, x: float, y: float) -> Mark:
-    usable = confirmation.usable(trial)
+    usable = records.usable(trial)
     kind = "ok" if usable else "bad"
     if trial.state is TrialState.FAILED or not math.isfinite(y):
         kind = "failed"
@@ -170,7 +165,7 @@ def _best_so_far(objective: Objective, trials: Sequence[Trial]) -> list[tuple[fl
     points: list[tuple[float, float]] = []
     for trial in trials:
         value = _value(objective, trial)
-        if confirmation.usable(trial) and math.isfinite(value):
+        if records.usable(trial) and math.isfinite(value):
             better = max if objective.direction is Direction.MAX else min
             points.append((float(trial.number), better(value, points[-1][1]) if points else value))
     return [*points, (float(trials[-1].number), points[-1][1])] if points else []

@@ -121,8 +121,7 @@ def _importance_row(result: StudyResult, found: Importance) -> Html:
     used = "-"
     if result.best is not None:
         values = result.best.configuration.values
-        inactive = "inactive" if values else "the engine's default"
-        used = value_text(values[found.parameter]) if found.parameter in values else inactive
+        used = value_text(values[found.parameter]) if found.parameter in values else "the engine's default"
     return element(
         "tr",
         element("th", found.parameter, scope="row"),

@@ -40,8 +40,7 @@ def variable_of(name: str) -> str:
 
 def tuned_variables(parameters: Iterable[Parameter]) -> tuple[str, ...]:
     """Names of the environment variables among a study's parameters."""
-    names = (flag for p in parameters for flag in p.flags)
-    return tuple(dict.fromkeys(variable_of(name) for name in names if is_variable(name)))
+    return tuple(variable_of(p.name) for p in parameters if is_variable(p.name))
 
 
 def flags_in(values: Mapping[str, Value]) -> dict[str, Value]:

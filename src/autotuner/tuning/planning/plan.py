@@ -15,6 +15,7 @@ from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import CapacityLoad, Stages, TraceSpeed
 from autotuner.tuning.planning.prepared_study import Prepared
+from autotuner.tuning.planning.proof_plan import fewest_launches, proof_checks
 from autotuner.tuning.planning.resume_decision import Standing
 
 START_S = 2.0
@@ -48,10 +49,14 @@ class Plan(FrozenModel):
     """Launches of the search at most, the default included."""
     repeats: int
     """Launches of the proof at most; challengers that fall behind are dropped."""
+    fewest_repeats: int = 0
+    """Launches of the proof if it is decided as early as possible; equal to ``repeats`` if their number is fixed."""
     windows: int
     """Measured windows per launch."""
     estimated_s: float
     """Seconds at most if every window is steady after ``workload.duration``. Slow starts are extra."""
+    earliest_s: float = 0.0
+    """As ``estimated_s`` if the proof is decided as early as possible."""
     longest_s: float = 0.0
     """Seconds at most if every window is extended to ``workload.max_duration``. Slow starts are extra."""
     launches: tuple[PlannedLaunch, ...]
@@ -68,7 +73,11 @@ async def make_plan(
     """The plan of a prepared study, with the command lines of the default and of ``examples`` other configurations."""
     spec = prepared.spec
     size = prepared.size
-    checks = [*await prepared.preflight(), *_budgets(prepared, size.trials), *_side_by_side(spec)] if preflight else []
+    checks = []
+    if preflight:
+        own = [*_budgets(prepared, size.trials), *proof_checks(spec, size.trials), *_side_by_side(spec)]
+        checks = [*await prepared.preflight(), *own]
+    fewest = fewest_launches(spec, size.trials)
     points = [DEFAULT] if size.launchable is None else [DEFAULT, *_examples(prepared, examples)]
     made = Plan(
         study=spec.name,
@@ -79,8 +88,10 @@ async def make_plan(
         others=size.others,
         trials=size.trials,
         repeats=size.repeats,
+        fewest_repeats=fewest,
         windows=len(spec.workload.scenarios) * len(spec.workload.levels),
         estimated_s=estimate_s(spec, size.trials, size.repeats),
+        earliest_s=estimate_s(spec, size.trials, fewest),
         longest_s=estimate_s(spec, size.trials, size.repeats, extended=True),
         launches=tuple([await _launch(prepared, c) for c in points]) if prepared.deployer.launches else (),
         checks=tuple(checks),
@@ -100,7 +111,7 @@ def _side_by_side(spec: StudySpec) -> list[Check]:
             "search.parallel",
             f"{spec.search.parallel} trials run side by side and share CPU cores, memory bandwidth and disks, "
             "so their numbers are not comparable with the default's, which runs alone; "
-            + (proof if spec.confirm.repeats else "confirm.repeats is 0, so nothing is compared under one condition"),
+            + (proof if spec.confirm.blocks else "confirm.repeats is 0, so nothing is compared under one condition"),
             remedy="set search.parallel to 1, or give each trial GPUs and cores of its own",
         )
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from autotuner.study.configuration import Configuration
 from autotuner.study.parameters.space import Space
 from autotuner.study.spec import StudySpec
-from autotuner.tuning import confirmation
+from autotuner.tuning.proof.blocks import most_launches
 
 CHECKED_POINTS = 100_000
 """A space with at most this many points is searched for ones that can be launched."""
@@ -51,7 +51,7 @@ def study_size(
         return StudySize(launchable=None, others=None, trials=1, repeats=0)
     launchable, others = _counted(space, valid, identity, defaults, compare=compare)
     trials = spec.search.trials if others is None else min(spec.search.trials, others + 1)
-    repeats = confirmation.most_launches(spec.confirm, trials - 1)
+    repeats = most_launches(spec.confirm, trials - 1)
     return StudySize(launchable=launchable, others=others, trials=trials, repeats=repeats)
 
 

@@ -166,6 +166,18 @@ settings = st.dictionaries(names.map(lambda n: f"x-{n}"), values, max_size=2)
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=10)
 
 
+confirms = st.one_of(
+    st.builds(ConfirmSpec, repeats=st.integers(0, 9), challengers=st.integers(1, 9)),
+    st.builds(
+        ConfirmSpec,
+        at_most=st.integers(2, 99),
+        margin=st.none() | st.floats(0.005, 0.5),
+        confidence=st.floats(0.8, 0.999),
+        challengers=st.integers(1, 9),
+    ),
+)
+
+
 @st.composite
 def specs(draw: st.DrawFn) -> StudySpec:
     used = draw(st.lists(names, max_size=4, unique=True))
@@ -208,7 +220,7 @@ def specs(draw: st.DrawFn) -> StudySpec:
         ),
         min_success_rate=draw(st.floats(0, 1)),
         search=SearchSpec(kind=draw(texts), trials=draw(sizes), time_s=draw(st.none() | positive), **draw(settings)),
-        confirm=ConfirmSpec(repeats=draw(st.integers(0, 9))),
+        confirm=draw(confirms),
     )
 
 

@@ -14,8 +14,10 @@ from autotuner.study.objective import Objective
 from autotuner.study.spec import ConfirmSpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.verdict import Verdict
-from autotuner.tuning import confirmation
-from autotuner.tuning.confirmation import contenders, launches, most_launches, next_repeat
+from autotuner.tuning.proof import noise
+from autotuner.tuning.proof.blocks import most_launches, next_repeat
+from autotuner.tuning.proof.decision import contenders
+from autotuner.tuning.proof.records import launches
 
 OBJECTIVES = (Objective(metric="output_throughput", direction=Direction.MAX),)
 CRASH = Failure(cause=FailureCause.CRASH_UNDER_LOAD, message="it ended")
@@ -34,8 +36,8 @@ def trial(number: int, value: float | None, **changes: Any) -> Trial:
     return Trial(**{**fields, **changes})
 
 
-def repeat(number: int, of: int, value: float | None) -> Trial:
-    return trial(number, value, role=TrialRole.CONFIRM, repeat_of=of)
+def repeat(number: int, of: int, value: float | None, block: int | None = None) -> Trial:
+    return trial(number, value, role=TrialRole.CONFIRM, repeat_of=of, block=block)
 
 
 def crashed(number: int, of: int) -> Trial:
@@ -51,8 +53,10 @@ def launch_order(
     order: list[int] = []
     confirm = ConfirmSpec(repeats=repeats, challengers=most)
     while (found := next_repeat(trials, OBJECTIVES, confirm)) is not None:
-        order.append(found.number)
-        trials = [*trials, repeat(len(trials), found.number, values(found.number, order.count(found.number)))]
+        number = found.trial.number
+        order.append(number)
+        made = repeat(len(trials), number, values(number, order.count(number)), block=found.block)
+        trials = [*trials, made]
         assert len(order) <= most_launches(confirm)
     return order
 
@@ -122,7 +126,7 @@ def test_refuted_challenger_is_replaced_by_the_next_one() -> None:
     assert order.count(2) == 2, "within the announced launches"
     late = order[order.index(2) :]
     assert 0 in late, "the replacement is interleaved with the default"
-    assert [t.number for t in contenders([*trials, crashed(3, 1)], OBJECTIVES, 3)] == [2]
+    assert [t.number for t in contenders([*trials, crashed(3, 1)], OBJECTIVES, ConfirmSpec(repeats=3))] == [2]
 
 
 def test_resumed_proof_continues_the_order() -> None:
@@ -141,13 +145,18 @@ def limited(number: int, value: float, **changes: Any) -> Trial:
 
 
 def test_client_limited_trials_are_not_challengers() -> None:
-    assert [t.number for t in contenders([trial(0, 100.0), limited(1, 500.0), trial(2, 120.0)], OBJECTIVES, 3)] == [2]
+    assert [
+        t.number
+        for t in contenders([trial(0, 100.0), limited(1, 500.0), trial(2, 120.0)], OBJECTIVES, ConfirmSpec(repeats=3))
+    ] == [2]
 
 
 def test_trials_that_could_not_be_ranked_side_by_side_are_repeated_alone() -> None:
     crowd = {"started_at": 10.0, "finished_at": 20.0}
     trials = [trial(0, 100.0), limited(1, 50.0, **crowd), trial(2, 40.0, **crowd)]
-    assert [t.number for t in contenders(trials, OBJECTIVES, 3)] == [2, 1], "ranked trials come first"
+    assert [t.number for t in contenders(trials, OBJECTIVES, ConfirmSpec(repeats=3))] == [2, 1], (
+        "ranked trials come first"
+    )
 
 
 def test_trials_that_ran_side_by_side_are_compared_with_the_default_alone() -> None:
@@ -161,13 +170,13 @@ def test_trials_that_ran_side_by_side_are_compared_with_the_default_alone() -> N
 def test_interference_between_trials_side_by_side() -> None:
     crowd = {"started_at": 10.0, "finished_at": 20.0}
     slow = [trial(0, 160.0), trial(1, 60.0, **crowd), trial(2, 60.0, **crowd), repeat(3, 1, 240.0), repeat(4, 2, 238.0)]
-    share = confirmation.interference(slow, OBJECTIVES)
+    share = noise.interference(slow, OBJECTIVES)
     assert share == pytest.approx(0.75, abs=0.01)
-    assert " 75% " in confirmation.interference_text(share)
+    assert " 75% " in noise.interference_text(share)
     same = [trial(0, 160.0), trial(1, 237.0, **crowd), trial(2, 241.0, **crowd), *slow[3:]]
-    assert confirmation.interference(same, OBJECTIVES) is None
+    assert noise.interference(same, OBJECTIVES) is None
     alone = [t.model_copy(update={"started_at": None}) for t in slow]
-    assert confirmation.interference(alone, OBJECTIVES) is None, "no trial ran beside them, so it was chance"
+    assert noise.interference(alone, OBJECTIVES) is None, "no trial ran beside them, so it was chance"
 
 
 def test_outcomes_of_launches() -> None:
@@ -182,13 +191,13 @@ def test_proof_ends_within_the_announced_launches(seed: int) -> None:
     source = Random(seed)
     trials = [trial(0, 100.0), *(trial(n, source.uniform(80, 160)) for n in range(1, 8))]
     order = launch_order(trials, 3, lambda n, _: None if source.random() < 0.2 else 100 * source.gauss(1, 0.1))
-    assert len(order) <= most_launches(ConfirmSpec())
+    assert len(order) <= most_launches(ConfirmSpec(repeats=3))
 
 
 def test_first_measurements_side_by_side_are_not_noise() -> None:
     """Side by side both were half as fast; alone their repeats differ by 1%."""
     together = [trial(n, 75.0, started_at=10.0, finished_at=20.0) for n in (1, 2)]
     trials = [trial(0, 100.0, started_at=0.0, finished_at=9.0), *together, repeat(3, 1, 150.0), repeat(4, 1, 151.5)]
-    sd, freedom = confirmation.measured_noise(trials, OBJECTIVES)
+    sd, freedom = noise.measured_noise(trials, OBJECTIVES)
     assert freedom == 1
     assert sd < 0.01

@@ -1,13 +1,14 @@
-"""Proof of a study: repeats of the default and its best challengers, interleaved and one at a time."""
+"""The proof as a stage of a study: repeats of the default and its best challengers, one at a time."""
 
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole
-from autotuner.tuning import confirmation
+from autotuner.tuning.proof.blocks import next_repeat
+from autotuner.tuning.proof.noise import interference, interference_text
 from autotuner.tuning.study_trials import Job, StudyTrials
 
 
 class ProofStage:
-    """Proposes repeats until the proof is complete; see :mod:`autotuner.tuning.confirmation`."""
+    """Proposes repeats until the proof is complete; see :mod:`autotuner.tuning.proof.blocks`."""
 
     slots = 1
     """Repeats run alone, so that all are measured under one condition."""
@@ -19,8 +20,10 @@ class ProofStage:
 
     def next(self) -> Job | None:
         """The next repeat; None when the proof is complete."""
-        found = confirmation.next_repeat(list(self._trials), self._spec.objectives, self._spec.confirm)
-        return Job(TrialRole.CONFIRM, found.configuration, found.number) if found else None
+        found = next_repeat(list(self._trials), self._spec.objectives, self._spec.confirm)
+        if found is None:
+            return None
+        return Job(TrialRole.CONFIRM, found.trial.configuration, found.trial.number, found.block)
 
     def tell(self, trial: Trial) -> None:
         """Does nothing: the next repeat follows from the stored trials."""
@@ -32,7 +35,7 @@ class ProofStage:
     def found_interference(self) -> str:
         """The notice about interference that this proof has newly shown; empty if it has shown none."""
         share = self._interference()
-        return confirmation.interference_text(share) if self._known is None and share is not None else ""
+        return interference_text(share) if self._known is None and share is not None else ""
 
     def _interference(self) -> float | None:
-        return confirmation.interference(list(self._trials), self._spec.objectives)
+        return interference(list(self._trials), self._spec.objectives)

@@ -1,0 +1,45 @@
+"""Form of the section ``confirm``: how a winner is proven."""
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from autotuner.invalid_value import InvalidValueError
+from autotuner.scoring import LAUNCH_NOISE
+from autotuner.study_file.form_fields import FileForm, Ratio
+
+
+class ConfirmForm(FileForm):
+    """The proof of the winner."""
+
+    at_most: int = Field(
+        default=12, ge=2, le=1000, description="Most blocks; each launches the default and every challenger once."
+    )
+    margin: Ratio | None = Field(
+        default=None,
+        ge=LAUNCH_NOISE,
+        lt=1,
+        description="Difference within which two configurations count as equally good, at least 0.5%; 2% by default.",
+    )
+    confidence: Ratio = Field(
+        default=0.95, ge=0.8, le=0.9999, description="Confidence of all intervals of the proof together."
+    )
+    challengers: int = Field(
+        default=3,
+        ge=1,
+        le=1000,
+        description="Number of best configurations to measure again alongside the default.",
+    )
+    repeats: int | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="Fixed number of repeats instead of as many blocks as the decision takes; 0 skips the proof.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_of(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("repeats") is not None and "at_most" in data:
+            raise InvalidValueError("repeats fixes the number of launches", remedy="use at_most, or remove it")
+        return data

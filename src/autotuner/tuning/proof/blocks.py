@@ -1,0 +1,66 @@
+"""Order of the proof's launches: blocks of the default and its challengers, in reverse order in every second one.
+
+Interleaving makes drift of the machine affect all of them alike, and running alone gives all of them the same
+conditions. A challenger that died or missed a bound in a repeat is refuted, and the next one takes its place.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autotuner.study.objective import Objective
+from autotuner.study.spec import ConfirmSpec
+from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.tuning.proof.decision import contenders, decided
+from autotuner.tuning.proof.records import blocks_of, default_of, repeats_of
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """The next launch of a proof."""
+
+    trial: Trial
+    """The trial whose configuration is launched again."""
+    block: int
+
+
+def next_repeat(trials: Sequence[Trial], objectives: Sequence[Objective], confirm: ConfirmSpec) -> Repeat | None:
+    """The next launch; None when the proof is complete.
+
+    Blocks are counterbalanced (D A B, B A D, D A B). A challenger that replaces a refuted one is interleaved with
+    further launches of the default, within :func:`most_launches`. If the default cannot run, only challengers are
+    repeated.
+    """
+    made = sum(t.role is TrialRole.CONFIRM and t.state.finished for t in trials)
+    left = most_launches(confirm) - made
+    field = contenders(trials, objectives, confirm)
+    if left <= 0 or not field or decided(trials, objectives, confirm, field):
+        return None
+    default = default_of(trials)
+    compared = [default] if default is not None and default.state is TrialState.DONE else []
+    cells = {t.number: blocks_of(t, trials) for t in [*compared, *field]}
+    current = max((block for found in cells.values() for block in found), default=1)
+    for block in (current, current + 1):
+        unmeasured = [t for t in field if block not in cells[t.number] and len(cells[t.number]) < confirm.blocks]
+        begun = any(block in cells[t.number] for t in field)
+        missing = [t for t in compared if block not in cells[t.number] and (unmeasured or begun)]
+        order = [*missing, *unmeasured]
+        if not order:
+            continue
+        if left == 1 and not begun and missing:
+            return _last(unmeasured, trials, block, confirm)
+        return Repeat(order[0] if block % 2 else order[-1], block)
+    return None
+
+
+def _last(unmeasured: Sequence[Trial], trials: Sequence[Trial], block: int, confirm: ConfirmSpec) -> Repeat | None:
+    """The last launch that is left if it cannot complete a pair: of the challenger that was repeated least, if repeats
+    count by themselves."""
+    if confirm.adaptive:
+        return None
+    return Repeat(min(unmeasured, key=lambda t: len(repeats_of(t, trials))), block)
+
+
+def most_launches(confirm: ConfirmSpec, tried: int | None = None) -> int:
+    """Upper bound of the proof's launches if the search tries ``tried`` configurations besides the default."""
+    others = confirm.challengers if tried is None else min(confirm.challengers, tried)
+    return confirm.blocks * (1 + others) if others else 0

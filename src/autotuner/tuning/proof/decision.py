@@ -1,0 +1,281 @@
+"""What the repeats of a proof show: gains over the default, who may still win, and whether the answer is decided.
+
+:mod:`autotuner.tuning.ending` takes its claims from here, and :mod:`autotuner.tuning.proof.blocks` stops when
+:func:`decided` says so, so both judge by the same intervals.
+
+A proof with a fixed number of repeats estimates as earlier versions did. All others compare the values of each block as
+a pair (:func:`autotuner.scoring.paired_gain`). The error probability is shared among the challengers that may be
+compared and the objectives. Dropping a challenger, by whatever rule, does not affect the intervals of the others.
+"""
+
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+
+from autotuner import scoring
+from autotuner.scoring import Effect, Gain
+from autotuner.scoring.anytime import factor, fewest_pairs
+from autotuner.study.base import FrozenModel
+from autotuner.study.metric import METRICS, Unit
+from autotuner.study.objective import Objective
+from autotuner.study.spec import ConfirmSpec
+from autotuner.study.trial import Trial, TrialState
+from autotuner.tuning.proof.noise import known_noise, measured_noise
+from autotuner.tuning.proof.records import (
+    blocks_of,
+    challengers,
+    default_of,
+    is_rankable,
+    launches,
+    log_costs,
+    pairs,
+    rankable_repeats,
+    refuted,
+    repeats_of,
+    values,
+)
+
+LEAST_REPEATS = 2
+"""Fewest usable repeats on each side for any claim."""
+WITHOUT_DEFAULT = 3
+"""Launches of a challenger if the default cannot run or missed the SLOs: nothing is compared then, and what is claimed
+is that the winner met the SLOs in all of its launches."""
+
+_KEPT = ((5, 1), (3, 2))
+"""(blocks, contenders that are kept from then on)."""
+_UNRANKED = 3
+"""Repeats after which a challenger is given up if none of them could be ranked."""
+
+
+class Form(StrEnum):
+    """Forms of the answer of a comparison with the default."""
+
+    BETTER = "better"
+    """The interval of the gain lies above zero."""
+    EQUIVALENT = "equivalent"
+    """The whole interval lies within the margin: no worse and no better than that."""
+    WORSE = "worse"
+    """The interval lies below zero: the default is better."""
+    UNDECIDED = "undecided"
+    """Not decided within the blocks of the proof."""
+    REFUTED = "refuted"
+    """A challenger crashed or missed an SLO in a repeat, and no other one is proven better."""
+
+
+class Decision(FrozenModel):
+    """The answer of the comparison with the default."""
+
+    form: Form
+    margin: float
+    """Relative difference within which both count as equally good."""
+    confidence: float
+    """Probability that all intervals hold, those of several challengers and objectives together."""
+    blocks: int = 0
+    """Repeats on each side behind the intervals of the best challenger."""
+    at_most: int = 0
+    """Most blocks that the study allows."""
+
+
+def alpha(trials: Sequence[Trial], objectives: Sequence[Objective], confirm: ConfirmSpec) -> float:
+    """Error probability of a single interval."""
+    return shared_alpha(confirm, len(objectives), len(challengers(trials, objectives)))
+
+
+def shared_alpha(confirm: ConfirmSpec, objectives: int, others: int) -> float:
+    """Error probability of a single interval if ``others`` configurations may be compared with the default. A
+    challenger that replaces a refuted one takes over its share, because a refuted one is never claimed to be better."""
+    compared = max(1, min(confirm.challengers, others))
+    return (1 - confirm.confidence) / (compared * objectives)
+
+
+def fewest_blocks(confirm: ConfirmSpec, objectives: int, others: int) -> int:
+    """The smallest number of blocks that can decide anything."""
+    return fewest_pairs(shared_alpha(confirm, objectives, others))
+
+
+def gain(
+    trial: Trial, trials: Sequence[Trial], objectives: Sequence[Objective], confirm: ConfirmSpec, index: int = 0
+) -> Gain | None:
+    """Gain of a challenger over the default in one objective; None without repeats of both, or if a repeat refuted the
+    challenger."""
+    default = default_of(trials)
+    if default is None or trial.number == default.number or refuted(trial, trials):
+        return None
+    objective = objectives[index]
+    share = METRICS[objective.metric].unit is Unit.RATIO
+    both = [values(t, trials, objective, index) for t in (default, trial)]
+    noise = known_noise(trials, index)
+    if not confirm.adaptive and all(v > 0 for side in both for v in side):
+        if not all(both):
+            return None
+        return scoring.gain(
+            both[0],
+            both[1],
+            objective.direction,
+            noise=noise,
+            confidence=confirm.confidence,
+            margin=confirm.zone,
+        )
+    compared = pairs(default, trial, trials, objective, index)
+    if not compared:
+        return None
+    return scoring.paired_gain(
+        compared,
+        objective.direction,
+        alpha=alpha(trials, objectives, confirm),
+        confidence=confirm.confidence,
+        noise=noise,
+        margin=confirm.zone,
+        share=share,
+    )
+
+
+def gains(
+    trial: Trial, trials: Sequence[Trial], objectives: Sequence[Objective], confirm: ConfirmSpec
+) -> tuple[Gain | None, ...]:
+    """Gain of a challenger in every objective."""
+    return tuple(gain(trial, trials, objectives, confirm, index) for index in range(len(objectives)))
+
+
+def effects(found: Sequence[Gain | None]) -> set[Effect]:
+    """What the gains of one challenger show."""
+    return {Effect.UNDECIDED if g is None or g.repeats < LEAST_REPEATS else g.effect for g in found}
+
+
+def standing(
+    trial: Trial, trials: Sequence[Trial], objectives: Sequence[Objective], confirm: ConfirmSpec
+) -> float | None:
+    """The log cost of a trial by its rankable repeats (smaller is better); None without any.
+
+    Where blocks are compared, it is the default's mean plus the mean difference to it, so that a challenger is not
+    judged by the drift of the blocks that happened to measure it.
+    """
+    found = log_costs(rankable_repeats(trial, trials), objectives)
+    if not found:
+        return None
+    mean = math.fsum(found) / len(found)
+    default = default_of(trials)
+    if not confirm.adaptive or default is None or default.number == trial.number:
+        return mean
+    known = {block: scoring.log_cost(t.verdict, objectives) for block, t in _rankable(default, trials).items()}
+    differences = []
+    for block, repeat in _rankable(trial, trials).items():
+        own = scoring.log_cost(repeat.verdict, objectives)
+        base = known.get(block)
+        if own is not None and base is not None:
+            differences.append(own - base)
+    costs = [cost for cost in known.values() if cost is not None]
+    if not differences:
+        return mean
+    return math.fsum(costs) / len(costs) + math.fsum(differences) / len(differences)
+
+
+def _rankable(trial: Trial, trials: Sequence[Trial]) -> dict[int, Trial]:
+    return {block: repeat for block, repeat in blocks_of(trial, trials).items() if is_rankable(repeat)}
+
+
+def contenders(trials: Sequence[Trial], objectives: Sequence[Objective], confirm: ConfirmSpec) -> list[Trial]:
+    """The challengers that may still win, ordered by their first measurements: at most ``confirm.challengers`` that no
+    repeat refuted, without those whose repeats are clearly worse than the best one's (successive elimination).
+
+    An adaptive proof keeps the best two after three blocks, and the best one after five: those that cannot be
+    distinguished by then differ by less than what is worth a launch of each in every block.
+    """
+    field = [t for t in challengers(trials, objectives) if not refuted(t, trials)][: confirm.challengers]
+    found = {t.number: standing(t, trials, objectives, confirm) for t in field}
+    known = {number: place for number, place in found.items() if place is not None}
+    if not known:
+        return field
+    leader = min((t for t in field if t.number in known), key=lambda t: known[t.number])
+    counts = {t.number: len(rankable_repeats(t, trials)) for t in field}
+    sd, freedom = measured_noise(trials, objectives)
+    sd = max(sd, known_noise(trials))
+    wide = scoring.student_t(0.975, freedom) * sd if freedom else math.inf
+
+    def clearly_below(trial: Trial) -> bool:
+        if trial.number not in known:
+            return False
+        both = 1 / counts[trial.number] + 1 / counts[leader.number]
+        return known[trial.number] - known[leader.number] > wide * math.sqrt(both)
+
+    field = [t for t in field if not clearly_below(t)]
+    if confirm.adaptive:
+        most = max(counts.values())
+        kept = next((kept for blocks, kept in _KEPT if most >= blocks), len(field))
+        best = sorted(field, key=lambda t: known.get(t.number, -math.inf))[:kept]
+        field = [t for t in field if t in best]
+    return field
+
+
+def decided(
+    trials: Sequence[Trial],
+    objectives: Sequence[Objective],
+    confirm: ConfirmSpec,
+    field: Sequence[Trial] | None = None,
+) -> bool:
+    """Whether further blocks would not change the answer: the leader is better, or no contender can be better by more
+    than the margin, or the blocks that are left cannot decide it. A fixed number of repeats is never decided early.
+
+    Args:
+        trials: All trials of the study.
+        objectives: Its objectives.
+        confirm: Its rules of the proof.
+        field: The contenders, if they are known.
+    """
+    if not confirm.adaptive:
+        return False
+    field = contenders(trials, objectives, confirm) if field is None else field
+    default = default_of(trials)
+    if default is None or default.state is not TrialState.DONE or not launches(default, trials).held:
+        return all(len(repeats_of(t, trials)) >= min(WITHOUT_DEFAULT, confirm.at_most) for t in field)
+    places = {t.number: standing(t, trials, objectives, confirm) for t in field}
+    known = {number: place for number, place in places.items() if place is not None}
+    waiting = [t for t in field if t.number not in known and len(repeats_of(t, trials)) < _UNRANKED]
+    if waiting:
+        return False
+    found = {t.number: gains(t, trials, objectives, confirm) for t in field}
+    leader = min(known, key=lambda number: known[number], default=None)
+    shown = effects(found[leader]) if leader is not None else set()
+    if Effect.UNDECIDED not in shown and Effect.BETTER in shown:
+        return True
+    return all(_no_rival(t, found[t.number], trials, objectives, confirm) for t in field)
+
+
+def _no_rival(
+    trial: Trial,
+    found: Sequence[Gain | None],
+    trials: Sequence[Trial],
+    objectives: Sequence[Objective],
+    confirm: ConfirmSpec,
+) -> bool:
+    """Whether a contender is decided not to be better in any objective, or cannot be decided."""
+    shown = effects(found)
+    if Effect.UNDECIDED not in shown:
+        return Effect.BETTER not in shown
+    if all(g is None for g in found):
+        return True  # measured several times, never well enough
+    left = confirm.at_most - len(repeats_of(trial, trials))
+    level = alpha(trials, objectives, confirm)
+    open_ = [g for g in found if g is None or g.effect is Effect.UNDECIDED]
+    return all(g is not None and hopeless(g, left, level, confirm.zone) for g in open_)
+
+
+def hopeless(found: Gain, left: int, level: float, margin: float) -> bool:
+    """Whether ``left`` more blocks are very unlikely to decide an undecided gain.
+
+    The standard deviation of a pair's difference follows from the width of the interval. It is taken to be smaller than
+    estimated by the deviation of that estimate, and the mean to move away from zero by twice its own: if even then the
+    interval includes zero and extends beyond the margin, the launches are saved. Ending early by any rule is allowed,
+    because the interval holds at all numbers of blocks.
+    """
+    if not found.bounded or found.absolute:
+        return False
+    low = math.log1p(found.low)
+    high = math.log1p(found.high)
+    n = found.repeats
+    total = n + left
+    estimated = (high - low) / 2 / factor(n, level) * math.sqrt(n)
+    deviation = estimated * (1 - 1 / math.sqrt(2 * (n - 1)))
+    half = factor(total, level) * deviation / math.sqrt(total)
+    moved = abs(high + low) / 2 + 2 * deviation * math.sqrt(1 / n - 1 / total)
+    return moved < half and half > margin
