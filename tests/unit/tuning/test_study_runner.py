@@ -14,6 +14,7 @@ from autotuner.store import Store
 from autotuner.study.configuration import Configuration
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.measurement import Measurement, SelfCheck
+from autotuner.study.spec import ConfirmSpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import Behavior, FakeDeployer
@@ -72,6 +73,21 @@ async def test_proof_interleaves_repeats(loop: Any, store: Store) -> None:
     confirms = [t for t in outcome.trials if t.role is TrialRole.CONFIRM]
     made = [(t.repeat_of, slots(t)) for t in confirms]
     assert made == [(0, "default"), (2, 2), (3, 8), (1, 1), (2, 2), (0, "default")], "two were clearly worse"
+
+
+async def test_proof_continues_in_its_block_and_when_more_blocks_are_allowed(loop: Any, store: Store) -> None:
+    rates = {"default": 100.0, "1": 90.0, "2": 150.0, "8": 120.0}
+    deployer = FakeDeployer(behavior=Behaviors(None, None, None, None, None, FAULT))
+    spec = loop.spec().replaced(confirm=ConfirmSpec(at_most=2, challengers=1))
+    first = await run(loop.prepared(spec, deployer=deployer, script=by_slots(rates)), store)
+    made = [(t.repeat_of, t.block, t.state.value) for t in first.trials if t.role is TrialRole.CONFIRM]
+    assert made == [(0, 1, "done"), (2, 1, "void"), (2, 1, "done"), (2, 2, "done"), (0, 2, "done")]
+    assert first.ending is Ending.NO_SIGNIFICANT_DIFFERENCE, "two blocks decide nothing"
+    spec = spec.replaced(confirm=ConfirmSpec(challengers=1))
+    second = await run(loop.prepared(spec, script=by_slots(rates)), store)
+    made = [(t.repeat_of, t.block, t.state.value) for t in second.trials[len(first.trials) :]]
+    assert made == [(0, 3, "done"), (2, 3, "done")]
+    assert second.ending is Ending.PROVEN_BETTER
 
 
 async def test_failed_configuration_is_a_result(loop: Any, store: Store) -> None:

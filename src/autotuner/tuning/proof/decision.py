@@ -41,6 +41,8 @@ WITHOUT_DEFAULT = 3
 """Launches of a challenger if the default cannot run or missed the SLOs: nothing is compared then, and what is claimed
 is that the winner met the SLOs in all of its launches."""
 
+_LUCK = 1.28
+"""Standard deviations by which a mean moves to one side in one case of ten."""
 _KEPT = ((5, 1), (3, 2))
 """(blocks, contenders that are kept from then on)."""
 _UNRANKED = 3
@@ -264,9 +266,9 @@ def hopeless(found: Gain, left: int, level: float, margin: float) -> bool:
     """Whether ``left`` more blocks are very unlikely to decide an undecided gain.
 
     The standard deviation of a pair's difference follows from the width of the interval. It is taken to be smaller than
-    estimated by the deviation of that estimate, and the mean to move away from zero by twice its own: if even then the
-    interval includes zero and extends beyond the margin, the launches are saved. Ending early by any rule is allowed,
-    because the interval holds at all numbers of blocks.
+    estimated by half the deviation of that estimate, and the mean to move away from zero as it does in one case of ten:
+    if even then the interval includes zero and extends beyond the margin, the launches are saved. Any rule may end a
+    proof, because the interval holds at all numbers of blocks.
     """
     if not found.bounded or found.absolute:
         return False
@@ -275,7 +277,7 @@ def hopeless(found: Gain, left: int, level: float, margin: float) -> bool:
     n = found.repeats
     total = n + left
     estimated = (high - low) / 2 / factor(n, level) * math.sqrt(n)
-    deviation = estimated * (1 - 1 / math.sqrt(2 * (n - 1)))
+    deviation = estimated * (1 - 0.5 / math.sqrt(2 * (n - 1)))
     half = factor(total, level) * deviation / math.sqrt(total)
-    moved = abs(high + low) / 2 + 2 * deviation * math.sqrt(1 / n - 1 / total)
+    moved = abs(high + low) / 2 + _LUCK * deviation * math.sqrt(1 / n - 1 / total)
     return moved < half and half > margin

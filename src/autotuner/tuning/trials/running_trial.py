@@ -74,6 +74,7 @@ class TrialDraft:
             role=self.proposed.role,
             configuration=self.proposed.configuration,
             repeat_of=self.proposed.repeat_of,
+            block=self.proposed.block,
             created_at=self.proposed.created_at,
             state=outcome.state,
             measurements=outcome.measurements,
