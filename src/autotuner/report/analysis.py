@@ -18,6 +18,7 @@ from autotuner.study.base import Value
 from autotuner.study.failure import Blame
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS, Direction
+from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.simulated import ALL
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning.ending import Ending
@@ -114,9 +115,12 @@ def usable_trials(result: StudyResult) -> list[tuple[Trial, float]]:
 
 
 def importance(result: StudyResult) -> tuple[Importance, ...]:
-    """Returns the importance of every parameter, the most important first and those with an unknown share last."""
+    """Returns the importance of every parameter, the most important first and those with an unknown share last.
+
+    That of a conditional parameter is among the trials in which it was active.
+    """
     points = usable_trials(result)
-    found = [_importance(result, p.name, points) for p in result.spec.parameters]
+    found = [_importance(result, p, points) for p in result.spec.parameters]
     return tuple(sorted(found, key=lambda i: -1.0 if i.share is None else i.share, reverse=True))
 
 
@@ -163,8 +167,10 @@ def caveats(result: StudyResult) -> tuple[str, ...]:
     return (*warned, *_proof_caveats(result), *_measurement_caveats(result))
 
 
-def _importance(result: StudyResult, name: str, points: Sequence[tuple[Trial, float]]) -> Importance:
-    pairs = [(t.configuration.values.get(name), math.log(v)) for t, v in points]
+def _importance(result: StudyResult, parameter: Parameter, points: Sequence[tuple[Trial, float]]) -> Importance:
+    name = parameter.name
+    active = [(t.configuration.values, v) for t, v in points if not parameter.when or name in t.configuration.values]
+    pairs = [(values.get(name), math.log(v)) for values, v in active]
     groups = value_groups([v for v, _ in pairs])
     members = [[y for i, (_, y) in enumerate(pairs) if groups[i] == g] for g in dict.fromkeys(groups)]
     sign = 1 if result.spec.objectives[0].direction is Direction.MAX else -1

@@ -17,7 +17,7 @@ from autotuner.report.headline import headline
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.secrets import HIDDEN, clean, has_secret_form, looks_secret
 from autotuner.study.measurement import Distribution
-from autotuner.study.parameters.environment import variables_in
+from autotuner.study.parameters.environment import flags_in, variables_in
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.proof import records
 
@@ -85,7 +85,7 @@ def command_line(result: StudyResult) -> str:
     Secrets become references to variables."""
     if result.winner is not None and result.winner.command:
         return shlex.join(result.command)
-    tuned = variables_in(result.winner.configuration.values) if result.winner else {}
+    tuned = variables_in(result.spec.as_flags(result.winner.configuration).values) if result.winner else {}
     values = {**result.spec.engine.env, **{name: text for name, text in tuned.items() if text is not None}}
     env = [
         f'{key}="${key}"' if is_hidden(key, value) else f"{key}={shlex.quote(value)}" for key, value in values.items()
@@ -112,12 +112,14 @@ def best_json(result: StudyResult) -> dict[str, Any]:
     }
     if winner is None:
         return {**answer, "winner": None}
+    set_values = result.spec.as_flags(winner.configuration).values
     return {
         **answer,
         "winner": winner.number,
         "gpus": winner.gpus,
         "parameters": dict(winner.configuration.values),
-        "env": {name: text for name, text in variables_in(winner.configuration.values).items() if text is not None},
+        "flags": flags_in(set_values),
+        "env": {name: text for name, text in variables_in(set_values).items() if text is not None},
         "argv": list(result.command),
         "command": command_line(result),
         "default_is_as_good": result.as_good,
@@ -180,7 +182,7 @@ def _older_entry(result: StudyResult, trial: Trial) -> dict[str, Any]:
     return {
         "experiment_id": trial.number + 1,
         "simulated": trial.simulated,
-        "parameters": dict(trial.configuration.values),
+        "parameters": dict(result.spec.as_flags(trial.configuration).values),
         "status": "success" if usable else "failed",
         "metrics": _older_metrics(trial) if trial.measurements else None,
         "objective_score": score,

@@ -39,7 +39,7 @@ def table_columns(result: StudyResult) -> list[str]:
     """Returns the column titles; each parameter and each figure has a column."""
     return [
         *("trial", "role", "repeat_of", "state", "failure", "feasible", "scenario", "level"),
-        *(f"parameter:{p.name}" for p in result.spec.parameters),
+        *(f"parameter:{name}" for name in _names(result)),
         *(f"{metric}:{statistic}" if statistic else metric for metric, statistic in _FIGURES),
         *("requests", "failed", "client_limited", "steady", "records", "gpus"),
         *(f"gpu_{name}" for name in GpuUse.model_fields),
@@ -53,14 +53,15 @@ def table_columns(result: StudyResult) -> list[str]:
 
 def table_rows(result: StudyResult) -> Iterator[list[object]]:
     """Yields the rows; None where there is no value."""
-    names = [p.name for p in result.spec.parameters]
+    names = _names(result)
     for trial in result.trials:
+        values = {**trial.configuration.values, **result.spec.as_flags(trial.configuration).values}
         levels = [level.measurement for found in trial.capacities for level in found.levels]
         for m in (*trial.measurements, *levels) or (None,):
             yield [
                 *_head(trial),
                 *((m.scenario, m.level.text) if m else (None, None)),
-                *(trial.configuration.values.get(name) for name in names),
+                *(values.get(name) for name in names),
                 *(m.value(*figure) if m else None for figure in _FIGURES),
                 *_window(m),
                 trial.gpus,
@@ -73,6 +74,11 @@ def table_rows(result: StudyResult) -> Iterator[list[object]]:
                 _slices(m),
                 m.decision.state if m and m.decision else None,
             ]
+
+
+def _names(result: StudyResult) -> list[str]:
+    """The parameters, with the flags that named combinations stand for."""
+    return list(dict.fromkeys(name for p in result.spec.parameters for name in (p.name, *p.flags)))
 
 
 def data_frame(result: StudyResult, library: Library | None) -> Any:

@@ -69,6 +69,7 @@ class BayesianSearch(Search):
         assert isinstance(settings, BayesianSettings)  # noqa: S101 - checked by whoever loads plugins
         self._startup = settings.startup
         self._axes = Points(context.space).axes
+        self._conditional = frozenset(p.name for p in context.space.tree.conditional)
         self._proposals = shuffled(context)
         self._finished: dict[int, Trial] = {}
 
@@ -142,8 +143,7 @@ class BayesianSearch(Search):
     def _fit(
         self, trials: Sequence[Trial], values: surrogate.Array, variances: surrogate.Array | None = None
     ) -> surrogate.Surrogate:
-        columns = [i for i, axis in enumerate(self._axes) for _ in range(_width(axis))]
-        return surrogate.fit(self._features(trials), values, columns, variances)
+        return surrogate.fit(self._features(trials), values, self._columns(), variances)
 
     def _fitted(
         self, valued: Sequence[Trial], values: surrogate.Array, variances: surrogate.Array, bounded: Sequence[Trial]
@@ -156,7 +156,7 @@ class BayesianSearch(Search):
         return surrogate.fit_bounded(
             self._features([*valued, *bounded]),
             np.concatenate([values, np.maximum(bounds, lowest)]),
-            [i for i, axis in enumerate(self._axes) for _ in range(_width(axis))],
+            self._columns(),
             np.concatenate([variances, np.zeros(len(bounded))]),
             np.array([False] * len(valued) + [True] * len(bounded)),
         )
@@ -169,7 +169,7 @@ class BayesianSearch(Search):
         worst = max((t.verdict.total_violation for t in learned if t.verdict), default=0.0)
         trials = []
         for trial in learned:
-            position = self._position(spelled_out(self.context, trial))
+            position = self._full_position(spelled_out(self.context, trial))
             if position is None:
                 continue
             if _bounded(trial):
@@ -180,7 +180,7 @@ class BayesianSearch(Search):
                 violation = trial.verdict.total_violation if trial.verdict else worst + 1.0
                 trials.append(optuna_proposals.infeasible(position, space, violation))
         for trial in waiting:
-            position = self._position(spelled_out(self.context, trial))
+            position = self._full_position(spelled_out(self.context, trial))
             if position is not None:
                 trials.append(optuna_proposals.running(position, space))
         found = optuna_proposals.propose(space, trials, self.context.directions, count=_PROPOSED, seed=seed)
@@ -192,7 +192,8 @@ class BayesianSearch(Search):
     def _position(self, configuration: Configuration) -> Position | None:
         """Position of a configuration; None if it is outside of the space, as a default that is not listed may be."""
         position: dict[str, int | float] = {}
-        for axis in self._axes:
+        active = self.context.space.tree.active(configuration.values)
+        for axis in (a for a in self._axes if a.name in active):
             value = configuration.values.get(axis.name)
             at = axis.position(value) if axis.name in configuration.values else None
             if at is not None:
@@ -203,6 +204,15 @@ class BayesianSearch(Search):
                 return None
         return position
 
+    def _full_position(self, configuration: Configuration) -> Position | None:
+        """A position on every axis: Optuna's estimator needs one, so an inactive parameter has its first value."""
+        position = self._position(configuration)
+        if position is None or not self._conditional:
+            return position
+        return {
+            a.name: a.domain.low if isinstance(a.domain, FloatRange) and a.values is None else 0 for a in self._axes
+        } | dict(position)
+
     def _configuration(self, position: dict[str, Any]) -> Configuration:
         values: dict[str, Value] = {}
         for axis in self._axes:
@@ -210,14 +220,28 @@ class BayesianSearch(Search):
                 values[axis.name] = float(position[axis.name])
             else:
                 values[axis.name] = axis.values[int(position.get(axis.name, 0))]
-        return Configuration(values=values)
+        return self.context.space.pruned(values)
 
     def _features(self, trials: Sequence[Trial]) -> surrogate.Array:
         return np.array([self._feature(spelled_out(self.context, t)) for t in trials])
 
     def _feature(self, configuration: Configuration) -> list[float]:
         position = self._position(configuration) or {}
-        return [number for axis in self._axes for number in _features_of(axis, position[axis.name])]
+        return [number for axis in self._axes for number in self._numbers(axis, position.get(axis.name))]
+
+    def _numbers(self, axis: Axis, at: float | None) -> Iterator[float]:
+        """Features of one axis. For a conditional parameter, to be inactive is a value of its own."""
+        if axis.name in self._conditional:
+            yield 0.0 if at is not None else 1.0
+        if at is not None:
+            yield from _features_of(axis, at)
+        else:
+            ordered = axis.values is None or axis.ordered
+            yield from [0.5] if ordered else [0.0] * _width(axis)
+
+    def _columns(self) -> list[int]:
+        """The axis of each feature."""
+        return [i for i, a in enumerate(self._axes) for _ in range(_width(a) + (a.name in self._conditional))]
 
 
 def _features_of(axis: Axis, at: float) -> Iterator[float]:

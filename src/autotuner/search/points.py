@@ -3,7 +3,6 @@
 A point consists of one position per parameter. A continuous range has no positions; its values are drawn at random.
 """
 
-import math
 from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import pairwise
@@ -62,25 +61,18 @@ class Axis:
 
 
 class Points:
-    """All points of a space, by number, in the order of the parameters (the last one changes fastest)."""
+    """All points of a space, by number, in the order of the parameters (the last one changes fastest). Parameters that
+    depend on one another are next to each other in this order."""
 
     def __init__(self, space: Space) -> None:
         self.axes = tuple(Axis(p) for p in space.parameters)
-        self._listed = space.combinations
-        sizes = [0 if a.values is None else len(a.values) for a in self.axes]
-        self.size = len(self._listed) or (None if 0 in sizes else math.prod(sizes))
+        self._space = space
+        self.size = space.size
         """Number of points before constraints; None if a range is continuous."""
 
     def at(self, number: int) -> Configuration:
         """The point with this number, from 0; requires a known ``size``."""
-        if self._listed:
-            return Configuration(values=self._listed[number])
-        values: dict[str, Value] = {}
-        for axis in reversed(self.axes):
-            assert axis.values is not None  # noqa: S101 - size is known
-            number, position = divmod(number, len(axis.values))
-            values[axis.name] = axis.values[position]
-        return Configuration(values={a.name: values[a.name] for a in self.axes})
+        return self._space.at(number)
 
     def in_order(self) -> Iterator[Configuration]:
         """Every point once, in order."""
@@ -94,7 +86,7 @@ class Points:
 
     def _drawn(self, random: Random) -> Iterator[Configuration]:
         while True:
-            yield Configuration(values={a.name: a.draw(random) for a in self.axes})
+            yield self._space.pruned({a.name: a.draw(random) for a in self.axes})
 
 
 def permutation(size: int, seed: int) -> Iterator[int]:

@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from autotuner.study.base import FrozenModel, Value
+from autotuner.study.configuration import Configuration
 from autotuner.study.metric import METRICS
 from autotuner.study.objective import SLO, Objective
-from autotuner.study.parameters.parameter import Parameter
+from autotuner.study.parameters.parameter import Parameter, as_flags
 from autotuner.study.workload import CapacityLoad, Workload
 
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
@@ -126,6 +127,12 @@ class StudySpec(FrozenModel):
     search: SearchSpec = SearchSpec()
     confirm: ConfirmSpec = ConfirmSpec()
 
+    def as_flags(self, configuration: Configuration) -> Configuration:
+        """The configuration with named combinations replaced by the flags that they stand for."""
+        if not any(p.combinations for p in self.parameters):
+            return configuration
+        return Configuration(values=as_flags(self.parameters, configuration.values))
+
     @property
     def measured(self) -> dict[str, Any]:
         """The parts of the study that determine what is measured.
@@ -155,8 +162,12 @@ class StudySpec(FrozenModel):
     def first_digest(self) -> str:
         """The hash in the form of earlier versions, which covers all but budgets and confirmation."""
         data = self.model_dump(mode="json", exclude={"search", "confirm"})
-        if not self.combinations:  # earlier versions do not have the field
+        if not self.combinations:  # earlier versions do not have the field, nor these of parameters
             del data["combinations"]
+        for parameter in data["parameters"]:
+            for name in ("when", "combinations"):
+                if not parameter[name]:
+                    del parameter[name]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -5,10 +5,9 @@ from typing import Any
 
 from autotuner.invalid_value import InvalidValueError
 from autotuner.study.base import Value, same
-from autotuner.study_file.form_fields import ParameterForm, file_value
+from autotuner.study_file.form_fields import MAX_COMBINATIONS, ParameterForm, file_value
 from autotuner.study_file.located_document import Document
 
-MAX_COMBINATIONS = 1000
 Written = list[dict[str, Value]]
 
 

@@ -1,18 +1,23 @@
 """Parts of several sections of the study file: values, and domains of parameters."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from autotuner.invalid_value import InvalidValueError
+from autotuner.plain_text import shortened
 from autotuner.study.base import Value
+from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.environment import name_problem, variable_text
 from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange
 from autotuner.study.text.forms import parse_duration, parse_ratio
 
 MAX_GRID = 100_000
 """Maximum number of values of one parameter."""
+MAX_COMBINATIONS = 1000
+_COMBINATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 class FileForm(BaseModel):
@@ -139,14 +144,25 @@ FileValue = Annotated[Value, BeforeValidator(file_value, json_schema_input_type=
 """A value as written in the file; a list is one value of a flag that takes several arguments."""
 
 
+def _condition(text: str) -> str:
+    Constraint.parse(text)
+    return text
+
+
 class ParameterForm(FileForm):
-    """Domain of a parameter: a list of choices, or a range."""
+    """Domain of a parameter: a list of choices, a range, or named combinations of flags."""
 
     choices: list[FileValue] | None = Field(default=None, description="Values to try; null omits the flag.")
     low: int | float | None = Field(default=None, description="Smallest value; two integers define an integer range.")
     high: int | float | None = Field(default=None, description="Largest value, inclusive.")
     step: int | float | None = Field(default=None, gt=0, description="Step size, starting at low.")
     log: bool = Field(default=False, description="Integer range: low, doubling up to high. Else log-uniform.")
+    combinations: dict[str, dict[str, FileValue]] | None = Field(
+        default=None, description="Flags by the name of a combination; the parameter's values are these names."
+    )
+    when: Annotated[str, AfterValidator(_condition)] | None = Field(
+        default=None, description='Condition under which the parameter is set, e.g. "speculative-algorithm != none".'
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -161,10 +177,16 @@ class ParameterForm(FileForm):
 
     @model_validator(mode="after")
     def _consistent(self) -> "ParameterForm":
-        if self.choices is not None:
+        listed = "choices" if self.combinations is None else "combinations"
+        if self.choices is not None and self.combinations is not None:
+            raise InvalidValueError("has both choices and combinations", remedy="keep one of them")
+        if self.choices is not None or self.combinations is not None:
             if self.low is not None or self.high is not None or self.step is not None or self.log:
-                raise InvalidValueError("has both choices and a range", remedy="keep one of them")
-            _check_choices(self.choices)
+                raise InvalidValueError(f"has both {listed} and a range", remedy="keep one of them")
+            if self.choices is not None:
+                _check_choices(self.choices)
+            else:
+                _check_names(list(self.combinations or ()))
             return self
         if self.low is None or self.high is None:
             raise InvalidValueError("a range needs low and high", remedy="or write a list of values")
@@ -187,6 +209,8 @@ class ParameterForm(FileForm):
 
     def domain(self) -> Choices | IntRange | FloatRange:
         """The domain."""
+        if self.combinations is not None:
+            return Choices(values=tuple(self.combinations))
         if self.choices is not None:
             return Choices(values=tuple(self.choices))
         low = self.low or 0
@@ -209,6 +233,17 @@ def _check_choices(values: list[Value]) -> None:
             shown = list(value) if isinstance(value, tuple) else value
             raise InvalidValueError(f"{shown!r} is in the list twice", remedy="remove one")
         seen.add(exact)
+
+
+def _check_names(names: list[str]) -> None:
+    if not names:
+        raise InvalidValueError("has no combinations", remedy="write NAME: {flag: value} for each")
+    if len(names) > MAX_COMBINATIONS:
+        raise InvalidValueError(f"more than {MAX_COMBINATIONS} combinations", remedy="tune the flags one by one")
+    for name in names:
+        if not _COMBINATION.fullmatch(name):
+            remedy = "use letters, digits, dots, underscores and hyphens, at most 63"
+            raise InvalidValueError(f'"{shortened(name, 40)}" is not a name', remedy=remedy)
 
 
 def _shape(value: Any) -> str:

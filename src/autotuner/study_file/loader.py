@@ -20,6 +20,7 @@ from autotuner.study.problems import problems_of
 from autotuner.study.spec import ConfirmSpec, EngineSpec, Model, PluginSpec, SearchSpec, StudySpec
 from autotuner.study.workload import Workload
 from autotuner.study_file.combinations import forms_of, points_of
+from autotuner.study_file.conditions import ConditionReader
 from autotuner.study_file.default_name import default_name
 from autotuner.study_file.forms import SearchForm, StudyFile
 from autotuner.study_file.legacy.task import ENGINES, is_older, native_of
@@ -141,8 +142,10 @@ class _StudyReader:
         forms = valid.get("parameters") or {}
         if sections.combinations:
             forms = forms_of(sections.combinations, canonical, document)
-        parameters = [*reader.parameters(forms), *portable]
-        constraints = reader.constraints(valid.get("constraints") or ())
+        tuned = [*reader.parameters(forms), *portable]
+        conditions = ConditionReader(document, canonical, tuned, reader.written)
+        parameters = conditions.conditional()
+        constraints = conditions.constraints(valid.get("constraints") or ())
         combinations = points_of(sections.combinations, canonical, document)
         if portable and combinations:
             why = f"combinations cannot be tuned together with {file_path(portable[0].name)}"
@@ -160,7 +163,7 @@ class _StudyReader:
                 engine=engine.model_copy(update={"args": {**engine.args, **fixed}}),
                 deploy=PluginSpec.model_validate(valid["deploy"].model_dump()),
                 benchmark=PluginSpec.model_validate(valid["benchmark"].model_dump()),
-                parameters=tuple(parameters),
+                parameters=parameters,
                 combinations=combinations,
                 constraints=constraints,
                 workload=workload,

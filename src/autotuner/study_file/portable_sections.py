@@ -7,7 +7,7 @@ from autotuner.study.base import Value
 from autotuner.study.parameters.parameter import Choices, Domain, Parameter
 from autotuner.study.parameters.portable import PRESET, SECTIONS, file_path, is_portable, split, vocabulary_problem
 from autotuner.study_file.form_fields import ParameterForm
-from autotuner.study_file.located_document import Document
+from autotuner.study_file.located_document import Document, Path
 
 Written = Mapping[str, ParameterForm | Value]
 """A section's keys and values as written."""
@@ -27,10 +27,12 @@ def read_sections(
             name = f"{section}.{written.replace('_', '-')}"
             if (first := spelled.setdefault(name, written)) != written:
                 document.fault((section, written), f'the same key as "{first}"', remedy="remove one of the two")
+            elif isinstance(setting, ParameterForm) and setting.combinations is not None:
+                document.fault((section, written), "cannot be combinations", remedy="write them under parameters")
             elif isinstance(setting, ParameterForm):
                 domain = setting.domain()
                 if _sound(name, domain, (section, written), document):
-                    parameters.append(Parameter(name=name, domain=domain))
+                    parameters.append(Parameter(name=name, domain=domain, when=setting.when or ""))
             elif _known(name, setting, (section, written), document):
                 fixed[name] = setting
     return fixed, tuple(parameters)
@@ -57,7 +59,7 @@ def _known(name: str, value: Value, path: tuple[str | int, ...], document: Docum
     return problem is None
 
 
-def misplaced(names: Mapping[str, Any] | Sequence[str], path: tuple[str, ...], document: Document) -> None:
+def misplaced(names: Mapping[str, Any] | Sequence[str], path: Path, document: Document) -> None:
     """Adds a problem for each portable name among an engine's flags, since these have sections of their own."""
     for name in names:
         if is_portable(name):
@@ -67,11 +69,11 @@ def misplaced(names: Mapping[str, Any] | Sequence[str], path: tuple[str, ...], d
 
 
 def written_sections(
-    fixed: Mapping[str, Value], parameters: Sequence[Parameter], written: Callable[[Domain], Any]
+    fixed: Mapping[str, Value], parameters: Sequence[Parameter], written: Callable[[Parameter], Any]
 ) -> dict[str, Any]:
     """The sections for these values; the inverse of :func:`read_sections`."""
     found: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    for name, value in [*fixed.items(), *((p.name, written(p.domain)) for p in parameters)]:
+    for name, value in [*fixed.items(), *((p.name, written(p)) for p in parameters)]:
         if is_portable(name):
             section, key = split(file_path(name))
             found[section][key] = value

@@ -1,16 +1,16 @@
-"""``parameters`` and ``constraints`` of a study file, by the engine's names."""
+"""``parameters`` of a study file, by the engine's names."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from autotuner.invalid_value import InvalidValueError
 from autotuner.secrets import looks_secret
-from autotuner.study.parameters.constraint import Constraint
+from autotuner.study.base import Value
 from autotuner.study.parameters.environment import is_variable, tuned_name_problem, variable_of
 from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.spec import EngineSpec
 from autotuner.study_file.form_fields import ParameterForm
-from autotuner.study_file.located_document import Document
+from autotuner.study_file.located_document import Document, Path
+from autotuner.study_file.named_combinations import CombinationReader
 from autotuner.study_file.portable_sections import misplaced
 
 Canonical = Callable[[str], str]
@@ -31,34 +31,71 @@ class ParameterReader:
         self._document = document
         self._canonical = canonical
         self._engine = engine
+        self._combinations = CombinationReader(document, canonical, self._is_refused)
+        self._fixed: dict[str, str] = {}
+        self.written: dict[str, str] = {}
+        """The file's spelling of each parameter's name."""
 
     def parameters(self, forms: Mapping[str, ParameterForm]) -> list[Parameter]:
         """The parameters in the file's order. A parameter that is also fixed, or written twice, is a problem."""
-        fixed = self._fixed()
+        self._fixed = self._read_fixed()
         misplaced(forms, ("parameters",), self._document)
         found: dict[str, Parameter] = {}
-        written: dict[str, str] = {}
         for name, form in forms.items():
             path = ("parameters", name)
             if not _NAME.fullmatch(name):
                 remedy = "write it as the engine does: tp-size"
                 self._document.fault(path, "not a flag's name", value=name, remedy=remedy)
                 continue
-            proper = self._canonical(name)
-            if is_variable(proper) and self._is_refused_variable(proper, path, form):
+            parameter = self._parameter(name, form)
+            if parameter is None:
                 continue
-            why = ""
-            if proper in found:
-                why = f'the same parameter as "{written[proper]}"'
-            elif proper in fixed:
-                why = f"both tuned and fixed (engine.args.{fixed[proper]})"
-            if why:
+            if parameter.name in found:
+                why = f'the same parameter as "{self.written[parameter.name]}"'
                 self._document.fault(path, why, remedy="remove one of the two")
-            found[proper] = Parameter(name=proper, domain=form.domain())
-            written[proper] = name
+            found[parameter.name] = parameter
+            self.written[parameter.name] = name
+        self._combinations.check_setters(list(found.values()), self.written)
         return list(found.values())
 
-    def _fixed(self) -> dict[str, str]:
+    def _parameter(self, name: str, form: ParameterForm) -> Parameter | None:
+        """One parameter; None if it is an environment variable that cannot be tuned."""
+        path = ("parameters", name)
+        domain = form.domain()
+        if form.combinations is None:
+            proper = self._canonical(name)
+            if is_variable(proper) and self._is_refused_variable(proper, path, form.choices or ()):
+                return None
+            self._note_if_fixed(proper, path)
+            return Parameter(name=proper, domain=domain, when=form.when or "")
+        if is_variable(name):
+            why = "combinations are not a variable"
+            self._document.fault(path, why, remedy="choose another name; write env.NAME inside the combinations")
+        combinations = self._combinations.combinations(name, form)
+        return Parameter(
+            name=name.lstrip("-").replace("_", "-"), domain=domain, when=form.when or "", combinations=combinations
+        )
+
+    def _is_refused(self, name: str, path: Path, value: Value) -> bool:
+        """Whether a flag or variable cannot be part of a combination."""
+        before = len(self._document.problems)
+        misplaced([name], path[:-1], self._document)
+        proper = self._canonical(name)
+        if not _NAME.fullmatch(name):
+            remedy = "write it as the engine does: tp-size"
+            self._document.fault(path, "not a flag's name", value=name, remedy=remedy)
+        elif is_variable(proper):
+            self._is_refused_variable(proper, path, [value])
+        else:
+            self._note_if_fixed(proper, path)
+        return len(self._document.problems) > before
+
+    def _note_if_fixed(self, name: str, path: Path) -> None:
+        if name in self._fixed:
+            why = f"both tuned and fixed (engine.args.{self._fixed[name]})"
+            self._document.fault(path, why, remedy="remove one of the two")
+
+    def _read_fixed(self) -> dict[str, str]:
         """The engine's fixed arguments: their spelling in the file by canonical name."""
         args = self._engine.args if self._engine else {}
         misplaced(args, ("engine", "args"), self._document)
@@ -73,13 +110,13 @@ class ParameterReader:
                 self._document.fault(path, f'the same flag as "{first}"', remedy="remove one of the two")
         return spelled
 
-    def _is_refused_variable(self, name: str, path: tuple[str, str], form: ParameterForm) -> bool:
+    def _is_refused_variable(self, name: str, path: Path, values: Sequence[Value]) -> bool:
         """Whether an environment variable cannot be tuned as written."""
         variable = variable_of(name)
         problem = tuned_name_problem(variable)
         if problem is None and looks_secret(variable):
             problem = ("is a secret by its name, but tuned values are stored and shown", "set it under engine.env")
-        if problem is None and any(isinstance(value, tuple) for value in form.choices or ()):
+        if problem is None and any(isinstance(value, tuple) for value in values):
             problem = (
                 "an environment variable has one value",
                 "write the list as one string in the engine's format",
@@ -90,14 +127,3 @@ class ParameterReader:
             why, remedy = problem
             self._document.fault(path, why, remedy=remedy)
         return problem is not None
-
-    def constraints(self, constraints: Sequence[Constraint]) -> tuple[str, ...]:
-        """The constraints by canonical names. A renamed constraint may become longer than a constraint can be."""
-        found = []
-        for index, constraint in enumerate(constraints):
-            try:
-                found.append(constraint.renamed(self._canonical).text)
-            except InvalidValueError as error:
-                path = ("constraints", index)
-                self._document.fault(path, error.why, value=constraint.text, remedy=error.remedy)
-        return tuple(found)

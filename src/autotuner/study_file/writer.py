@@ -11,7 +11,7 @@ from typing import Any
 from autotuner.study.base import number_text
 from autotuner.study.metric import METRICS, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
-from autotuner.study.parameters.parameter import Choices, Domain
+from autotuner.study.parameters.parameter import Choices, Domain, Parameter
 from autotuner.study.parameters.portable import is_portable
 from autotuner.study.spec import ConfirmSpec, SearchSpec, StudySpec
 from autotuner.study.text.datasets import dataset_text
@@ -45,7 +45,7 @@ def render_study(spec: StudySpec) -> str:
         "deploy": _plugin({"kind": spec.deploy.kind, **spec.deploy.settings}),
         "benchmark": _plugin({"kind": spec.benchmark.kind, **spec.benchmark.settings}),
         "parameters": _parameters(spec),
-        **written_sections(spec.engine.args, spec.parameters, _domain),
+        **written_sections(spec.engine.args, spec.parameters, _parameter),
         "constraints": list(spec.constraints),
         "workload": _workload(spec.workload),
         "objective": _one_or_list([_objective(o) for o in spec.objectives]),
@@ -66,7 +66,7 @@ def _confirm(confirm: ConfirmSpec) -> dict[str, Any]:
 def _parameters(spec: StudySpec) -> Any:
     if spec.combinations:
         return [dict(point) for point in spec.combinations]
-    return {p.name: _domain(p.domain) for p in spec.parameters if not is_portable(p.name)}
+    return {p.name: _parameter(p) for p in spec.parameters if not is_portable(p.name)}
 
 
 def _engine(spec: StudySpec) -> dict[str, Any]:
@@ -81,6 +81,16 @@ def _plugin(parts: dict[str, Any]) -> Any:
 
 def _one_or_list(items: list[Any]) -> Any:
     return items[0] if len(items) == 1 else items
+
+
+def _parameter(parameter: Parameter) -> Any:
+    if parameter.combinations:
+        points = {name: dict(flags) for name, flags in parameter.combinations.items()}
+        return {"combinations": points, **({"when": parameter.when} if parameter.when else {})}
+    domain = _domain(parameter.domain)
+    if not parameter.when:
+        return domain
+    return {**(domain if isinstance(domain, dict) else {"choices": domain}), "when": parameter.when}
 
 
 def _domain(domain: Domain) -> Any:

@@ -37,6 +37,16 @@ def small_space() -> Space:
     return space_of(["threads <= 4 or level == 0"], threads=[1, 2, 8], odd=[True, 1, "1", None], level=[0, 1])
 
 
+def conditional_space(steps: Domain | Sequence[Value]) -> Space:
+    """A space with conditional parameters: (1 + 2n + n) * 2 - 1 allowed points, with n values of ``steps``."""
+    space = space_of(algorithm=["none", "EAGLE", "NGRAM"], steps=steps, topk=[1, 4], tp=[1, 2])
+    conditions = {"steps": "algorithm != 'none'", "topk": "algorithm == 'EAGLE'"}
+    parameters = (p.replaced(when=conditions.get(p.name, "")) for p in space.parameters)
+    return space.replaced(
+        parameters=tuple(parameters), constraints=(Constraint.parse("topk != 4 or tp != 2 or steps != 1"),)
+    )
+
+
 def context_of(space: Space, **changes: Any) -> SearchContext:
     """A context with one objective and seed 1."""
     facts: dict[str, Any] = {"directions": (Direction.MAX,), "seed": 1, "trials": 10_000}
@@ -204,6 +214,24 @@ class SearchConformance:
         search = strategy(context_of(space_of(a=whole, b=whole), trials=20))
         trials, _ = run(search, most=12)
         assert len({t.configuration.key for t in trials}) == 12
+
+    def test_inactive_parameters_are_absent(self, strategy: Callable[[SearchContext], Search]) -> None:
+        space = conditional_space([1, 3, None])
+        default = space.pruned({"algorithm": "none", "tp": 1})
+        search = strategy(context_of(space, default=default))
+        zero = made(0, Configuration(), role=TrialRole.DEFAULT)
+        search.tell(zero)
+        trials, stop = run(search, [zero])
+        assert isinstance(stop, Stop)
+        keys = [t.configuration.key for t in trials[1:]]
+        assert len(keys) == len(set(keys)) == 18
+        assert {*keys, default.key} == {c.key for c in space.grid()}
+
+    def test_a_tree_of_a_trillion_points(self, strategy: Callable[[SearchContext], Search]) -> None:
+        space = conditional_space(IntRange(low=1, high=10**12))
+        trials, _ = run(strategy(context_of(space, trials=20)), most=12)
+        assert len({t.configuration.key for t in trials}) == 12
+        assert all(space.contains(t.configuration) for t in trials)
 
     def test_an_empty_space_stops_at_once(self, strategy: Callable[[SearchContext], Search]) -> None:
         search = strategy(context_of(space_of(["a > 2"], a=[1, 2])))

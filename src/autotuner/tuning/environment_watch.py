@@ -18,7 +18,6 @@ from autotuner.study.configuration import DEFAULT
 from autotuner.study.environment_facts import Fact, Facts, differences
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import LaunchPlan
-from autotuner.study.parameters.parameter import Choices
 from autotuner.tuning.fingerprints import Fingerprints
 from autotuner.tuning.hub_models import cached_commit, hub_cache, hub_models
 from autotuner.tuning.planning.prepared_study import Prepared
@@ -119,8 +118,7 @@ class EnvironmentWatch:
         yield from _program(plan, deployer)
         values: list[tuple[str, Value]] = list(prepared.fixed.items())
         for parameter in prepared.spec.parameters:
-            if isinstance(parameter.domain, Choices):
-                values += [(parameter.name, value) for value in parameter.domain.values]
+            values += [(flag, value) for point in parameter.listed for flag, value in point.items()]
         for name, value in values:
             for part in parts_of(value):
                 if isinstance(part, str) and _is_path(part):

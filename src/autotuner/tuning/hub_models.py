@@ -9,7 +9,6 @@ from autotuner.errors import UsageError
 from autotuner.plugins.deployer import Deployer, HasHubCache
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.launch import LaunchPlan
-from autotuner.study.parameters.parameter import Choices
 from autotuner.tuning.planning.prepared_study import Prepared
 
 DEFAULT_REVISION = "main"
@@ -34,8 +33,7 @@ def hub_models(prepared: Prepared) -> list[HubModel]:
     """The models that a study's servers download: the default's, and those that listed values choose."""
     points = [DEFAULT]
     for parameter in prepared.spec.parameters:
-        if isinstance(parameter.domain, Choices):
-            points += [Configuration(values={parameter.name: value}) for value in parameter.domain.values]
+        points += [Configuration(values=point) for point in parameter.listed]
     return list(dict.fromkeys(model for point in points for model in _models_of(prepared, point)))
 
 

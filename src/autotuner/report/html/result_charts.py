@@ -121,6 +121,9 @@ def parameter_figures(result: StudyResult) -> list[Html]:
 
 
 def _rows(result: StudyResult, name: str, trials: Sequence[Trial]) -> list[tuple[str, list[Mark]]]:
+    conditional = {p.name for p in result.spec.parameters if p.when}
+    inactive = [t for t in trials if name in conditional and name not in t.configuration.values]
+    trials = [t for t in trials if t not in inactive]
     values = [t.configuration.values.get(name) for t in trials]
     groups = value_groups(values)
     members: dict[object, list[int]] = {}
@@ -133,6 +136,8 @@ def _rows(result: StudyResult, name: str, trials: Sequence[Trial]) -> list[tuple
         last = value_text(values[indexes[-1]])
         marks = [_mark(result, trials[i], _value(objective, trials[i]), 0.0) for i in indexes]
         rows.append((first if first == last else f"{first} to {last}", marks))
+    if inactive:
+        rows.append(("inactive", [_mark(result, t, _value(objective, t), 0.0) for t in inactive]))
     return rows
 
 

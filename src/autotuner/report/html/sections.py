@@ -121,7 +121,8 @@ def _importance_row(result: StudyResult, found: Importance) -> Html:
     used = "-"
     if result.best is not None:
         values = result.best.configuration.values
-        used = value_text(values[found.parameter]) if found.parameter in values else "the engine's default"
+        inactive = "inactive" if values else "the engine's default"
+        used = value_text(values[found.parameter]) if found.parameter in values else inactive
     return element(
         "tr",
         element("th", found.parameter, scope="row"),

@@ -28,6 +28,8 @@ _TOKEN = re.compile(
     r"|(?P<string>'[^'\n]*'|\"[^\"\n]*\")"
     r"|(?P<symbol>==|!=|<=|>=|//|[<>+\-*/%()\[\],])"
 )
+_VERSION = re.compile(r"\w+(?:-+\w+)*\.\d[\w.-]*")
+"""Text such as ``v0.11.0``, which begins like a name."""
 _MISTAKES = {
     "=": "write == for equality",
     "&": "write and",
@@ -93,6 +95,8 @@ def tokens(text: str) -> list[Token]:
         found.append(_token(match))
         if found[-1].kind == "number" and text[match.end() : match.end() + 1].isidentifier():
             fail(position, "a name cannot begin with a digit, nor a number contain letters", "")
+        if found[-1].kind == "name" and (version := _VERSION.match(text, position)):
+            fail(match.end(), 'unexpected "."', f"quote text that is not a name: '{version.group()}'")
         position = match.end()
     return [*found, Token("end", "end of the text", len(text), len(text))]
 

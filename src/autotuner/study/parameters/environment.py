@@ -40,7 +40,8 @@ def variable_of(name: str) -> str:
 
 def tuned_variables(parameters: Iterable[Parameter]) -> tuple[str, ...]:
     """Names of the environment variables among a study's parameters."""
-    return tuple(variable_of(p.name) for p in parameters if is_variable(p.name))
+    names = (flag for p in parameters for flag in p.flags)
+    return tuple(dict.fromkeys(variable_of(name) for name in names if is_variable(name)))
 
 
 def flags_in(values: Mapping[str, Value]) -> dict[str, Value]:

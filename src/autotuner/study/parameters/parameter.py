@@ -1,7 +1,7 @@
 """Parameters: names, and the values that they may take."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal, overload
 
 from pydantic import Field
@@ -107,6 +107,46 @@ class Parameter(FrozenModel):
 
     name: str
     domain: Domain
+    when: str = ""
+    """Condition on other parameters under which this one is active (a constraint's text); empty: always. A
+    configuration has no value for an inactive parameter."""
+    combinations: Mapping[str, Mapping[str, Value]] = Field(default_factory=dict)
+    """The flags that each value stands for, if the values are names of combinations; ``name`` is then not a flag."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Names of the flags and variables that this parameter sets."""
+        if not self.combinations:
+            return (self.name,)
+        return tuple(dict.fromkeys(flag for point in self.combinations.values() for flag in point))
+
+    @property
+    def listed(self) -> tuple[Mapping[str, Value], ...]:
+        """What each listed value sets; empty for a range."""
+        return tuple(map(self.set_by, self.domain.values)) if isinstance(self.domain, Choices) else ()
+
+    def set_by(self, value: Value) -> Mapping[str, Value]:
+        """The flags and variables that one value stands for."""
+        if not self.combinations:
+            return {self.name: value}
+        return self.combinations.get(value, {}) if isinstance(value, str) else {}
+
+    def default(self, defaults: Mapping[str, Value]) -> Value:
+        """The default, given those of flags: for combinations, the first one that sets no other value; None if it is
+        unknown."""
+        if not self.combinations:
+            return defaults.get(self.name)
+        own = (n for n, flags in self.combinations.items() if all(same(defaults.get(f), v) for f, v in flags.items()))
+        return next(own, None)
+
+
+def as_flags(parameters: Iterable[Parameter], values: Mapping[str, Value]) -> dict[str, Value]:
+    """Tuned values with named combinations replaced by the flags and variables that they stand for."""
+    combined = {p.name: p for p in parameters if p.combinations}
+    found: dict[str, Value] = {}
+    for name, value in values.items():
+        found |= combined[name].set_by(value) if name in combined else {name: value}
+    return found
 
 
 class ValueType(FrozenModel):

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from itertools import product
-from math import prod
 from random import Random
 
 from pydantic import Field
 
 from autotuner.study.base import FrozenModel, Value
 from autotuner.study.configuration import Configuration
+from autotuner.study.parameters.conditions import hyphenated, outcome, seen_by_constraints
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.parameter import FloatRange, IntRange, Parameter
+from autotuner.study.parameters.tree import ParameterTree
 
 
 class Space(FrozenModel):
@@ -24,25 +24,42 @@ class Space(FrozenModel):
     known: Mapping[str, Value] = Field(default_factory=dict)
     """Values of names that constraints may use but that are not tuned: fixed arguments, catalog defaults, hardware."""
 
+    @cached_property
+    def tree(self) -> ParameterTree:
+        """The parameters with their conditions."""
+        return ParameterTree(self.parameters, self.known)
+
     @property
     def size(self) -> int | None:
-        """Number of grid points without constraints; None if a range is continuous."""
-        if self.combinations:
-            return len(self.combinations)
-        grids = [p.domain.grid() for p in self.parameters]
-        return None if any(g is None for g in grids) else prod(len(g) for g in grids if g is not None)
+        """Number of points before constraints; None if a range is continuous."""
+        return len(self.combinations) or self.tree.size
+
+    def at(self, number: int) -> Configuration:
+        """The point with this number, from 0; requires a known :attr:`size`. It may violate constraints."""
+        return Configuration(values=self.combinations[number] if self.combinations else self.tree.at(number))
+
+    def pruned(self, values: Mapping[str, Value]) -> Configuration:
+        """The configuration with these values, without those of inactive parameters."""
+        return Configuration(values=self.tree.pruned(values))
 
     def allows(self, configuration: Configuration) -> bool:
         """Whether all constraints hold. A constraint with an unknown value counts as satisfied.
 
-        A parameter that is left to the engine equals ``null``, and also its default if that is known.
+        A parameter that is left to the engine equals ``null``, and also its default if that is known. The value of an
+        inactive parameter is unknown.
         """
-        given = {name: value for name, value in configuration.values.items() if value is not None}
-        left_out = frozenset(name.replace("_", "-") for name in configuration.values if name not in given)
-        names = {**configuration.values, **self.known, **given}
         if self.combinations and self._point(configuration).key not in self._listed:
             return False
-        return all(c.holds(names, left_out) is not False for c in self.constraints)
+        values = configuration.values
+        seen = seen_by_constraints(self.parameters, values)
+        absent = {hyphenated(n) for p in self.tree.conditional if p.name not in values for n in (p.name, *p.flags)}
+        known = {n: v for n, v in self._known_to_constraints.items() if n not in absent}
+        return all(outcome(c, seen, known) is not False for c in self.constraints)
+
+    @cached_property
+    def _known_to_constraints(self) -> dict[str, Value]:
+        names = frozenset[str]().union(*(c.names for c in self.constraints))
+        return {hyphenated(n): v for n, v in self.known.items() if hyphenated(n) in names}
 
     def _point(self, configuration: Configuration) -> Configuration:
         return Configuration(values={p.name: configuration.values.get(p.name) for p in self.parameters})
@@ -51,36 +68,33 @@ class Space(FrozenModel):
     def _listed(self) -> frozenset[str]:
         return frozenset(self._point(Configuration(values=point)).key for point in self.combinations)
 
+    def is_complete(self, configuration: Configuration) -> bool:
+        """Whether exactly the active parameters have a value."""
+        return set(configuration.values) == self.tree.active(configuration.values)
+
     def contains(self, configuration: Configuration) -> bool:
-        """Whether every parameter has a value in its domain and all constraints hold."""
+        """Whether exactly the active parameters have a value, in its domain, and all constraints hold."""
+        values = configuration.values
         return (
-            set(configuration.values) == {p.name for p in self.parameters}
-            and all(p.domain.contains(configuration.values[p.name]) for p in self.parameters)
+            self.is_complete(configuration)
+            and all(p.domain.contains(values[p.name]) for p in self.parameters if p.name in values)
             and self.allows(configuration)
         )
 
     def grid(self) -> Iterator[Configuration]:
-        """All allowed configurations in the order of the parameters. Raises ``ValueError`` for a continuous range."""
-        if self.combinations:
-            yield from filter(self.allows, (Configuration(values=point) for point in self.combinations))
-            return
-        grids = []
-        for parameter in self.parameters:
-            values = parameter.domain.grid()
-            if values is None:
-                raise ValueError(f"{parameter.name} is continuous")
-            grids.append(values)
-        names = [p.name for p in self.parameters]
-        for values in product(*grids):
-            configuration = Configuration(values=dict(zip(names, values, strict=True)))
-            if self.allows(configuration):
-                yield configuration
+        """All allowed configurations, each once: in the order of the parameters, those that depend on one another
+        together. Raises ``ValueError`` for a continuous range."""
+        size = self.size
+        if size is None:
+            name = next(p.name for p in self.parameters if p.domain.grid() is None)
+            raise ValueError(f"{name} is continuous")
+        yield from filter(self.allows, map(self.at, range(size)))
 
     def sample(self, random: Random) -> Configuration:
         """A random point, which may violate constraints."""
         if self.combinations:
             return Configuration(values=random.choice(self.combinations))
-        return Configuration(values={p.name: _draw(p, random) for p in self.parameters})
+        return self.pruned({p.name: _draw(p, random) for p in self.parameters})
 
 
 def _draw(parameter: Parameter, random: Random) -> Value:

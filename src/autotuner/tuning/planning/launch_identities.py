@@ -2,29 +2,31 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from autotuner.errors import Problem, UsageError
 from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value, value_text
 from autotuner.study.configuration import DEFAULT, Configuration
-from autotuner.study.parameters.parameter import Choices, Parameter
+from autotuner.study.parameters.parameter import Choices, Parameter, as_flags
 from autotuner.study.parameters.portable import is_portable
+from autotuner.study.parameters.space import Space
 from autotuner.study.spec import EngineSpec, Model
 
 
 class LaunchIdentities:
     """Compares the launches of a study's configurations."""
 
-    def __init__(self, engine: Engine, model: Model, engine_spec: EngineSpec, parameters: Sequence[Parameter]) -> None:
+    def __init__(self, engine: Engine, model: Model, engine_spec: EngineSpec, space: Space) -> None:
         self._engine = engine
         self._model = model
         self._spec = engine_spec
-        self._parameters = parameters
+        self._space = space
+        self._parameters = space.parameters
         self._launches: dict[str, str] = {}
         self._alike = frozenset(
             (parameter.name, type(value), value)
-            for parameter in parameters
+            for parameter in space.parameters
             for values in self._groups(parameter)
             for value in values
         )
@@ -66,13 +68,14 @@ class LaunchIdentities:
 
     def _may_coincide(self, configuration: Configuration) -> bool:
         values = configuration.values
-        if any(is_portable(name) for name in values) or len(values) != len(self._parameters):
+        if any(is_portable(name) for name in values) or not self._space.is_complete(configuration):
             return True
         return any((name, type(value), value) in self._alike for name, value in values.items())
 
     def _digest(self, configuration: Configuration) -> str:
         try:
-            plan = self._engine.launch(self._model, self._spec, configuration)
+            flags = Configuration(values=as_flags(self._parameters, configuration.values))
+            plan = self._engine.launch(self._model, self._spec, flags)
         except UsageError:  # it is never launched
             return configuration.key
         parts = [plan.argv(host="", port=0), sorted(plan.env.items()), plan.image, plan.gpus]

@@ -8,7 +8,7 @@ from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value, value_text
 from autotuner.study.check import Check
 from autotuner.study.launch import Hardware
-from autotuner.study.parameters.environment import is_variable
+from autotuner.study.parameters.environment import flags_in, is_variable
 from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.parameters.portable import is_portable
 
@@ -35,15 +35,23 @@ def needed_gpus(engine: Engine, fixed: Mapping[str, Value], parameters: Sequence
     smallest = dict(fixed)
     largest = dict(fixed)
     for parameter in parameters:
-        values = [v for v in (parameter.domain.grid() or ())[:_LOOKED_AT] if _sound(engine, parameter.name, v)]
-        counts = {i: _gpus(engine, {**fixed, parameter.name: value}) for i, value in enumerate(values)}
+        points = [point for _, point in _sound_points(engine, parameter)]
+        counts = {i: _gpus(engine, {**fixed, **point}) for i, point in enumerate(points)}
         usable = {i: count for i, count in counts.items() if count is not None}
         if len(set(usable.values())) > 1 or set(usable.values()) - {_gpus(engine, fixed)}:
-            smallest[parameter.name] = values[min(usable, key=usable.__getitem__)]
-            largest[parameter.name] = values[max(usable, key=usable.__getitem__)]
+            smallest |= points[min(usable, key=usable.__getitem__)]
+            largest |= points[max(usable, key=usable.__getitem__)]
     default = _gpus(engine, fixed) or 0
     least, most = (_gpus(engine, values) for values in (smallest, largest))
     return Needs(default, default if least is None else least, max(default, most or 0))
+
+
+def _sound_points(engine: Engine, parameter: Parameter) -> Iterator[tuple[Value, Mapping[str, Value]]]:
+    """The parameter's first values, each with the flags that it sets, if the engine accepts these."""
+    for value in (parameter.domain.grid() or ())[:_LOOKED_AT]:
+        point = flags_in(parameter.set_by(value))
+        if not is_variable(parameter.name) and all(_sound(engine, flag, v) for flag, v in point.items()):
+            yield value, point
 
 
 def _sound(engine: Engine, name: str, value: Value) -> bool:
@@ -85,8 +93,8 @@ def too_large(
 ) -> Iterator[Problem]:
     """Warnings about values of the engine's own flags that need too many GPUs, whatever else is tuned."""
     for parameter in (p for p in parameters if not is_portable(p.name)):
-        for value in (v for v in (parameter.domain.grid() or ())[:_LOOKED_AT] if _sound(engine, parameter.name, v)):
-            needed = _gpus(engine, {**fixed, parameter.name: value}) or 0
+        for value, point in _sound_points(engine, parameter):
+            needed = _gpus(engine, {**fixed, **point}) or 0
             if needed > gpus:
                 why = f"{parameter.name} {value_text(value)} needs {needed} GPUs; only {gpus} available: not launched"
                 yield Problem(where=f"parameters.{parameter.name}", why=why)

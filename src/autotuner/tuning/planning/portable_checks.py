@@ -15,7 +15,7 @@ MAX_CHECKED = 1000
 def portable_defaults(engine: Engine, parameters: Sequence[Parameter], fixed: Mapping[str, Value]) -> dict[str, Value]:
     """The defaults of portable names that are not fixed, except those that something else decides: a preset of the
     section, or a flag of the engine with the same meaning."""
-    own = {n for n in (*fixed, *(p.name for p in parameters)) if not is_portable(n)}
+    own = {n for n in (*fixed, *(flag for p in parameters for flag in p.flags)) if not is_portable(n)}
     domains = {p.name: p.domain for p in parameters}
     found: dict[str, Value] = {}
     for section, known in SECTIONS.items():
@@ -59,7 +59,7 @@ def _values(engine: Engine, parameters: Sequence[Parameter], fixed: Mapping[str,
 def _conflicts(
     engine: Engine, parameters: Sequence[Parameter], fixed: Mapping[str, Value], constraints: Sequence[Constraint]
 ) -> Iterable[Problem]:
-    tuned = [p.name for p in parameters]
+    tuned = [flag for p in parameters for flag in p.flags]
     setters = [(name, engine.portable_flags(name)) for name in (*fixed, *tuned) if is_portable(name)]
 
     def also_set_by(flag: str) -> str | None:

@@ -15,20 +15,20 @@ from autotuner.plugins.benchmark import Benchmark, NeedsDeployer
 from autotuner.plugins.deployer import BaseArguments, BoundDeployer, HasBaseArguments
 from autotuner.plugins.engine import Engine
 from autotuner.plugins.search import Search, SearchContext, Stop
-from autotuner.secrets import has_secret_form, looks_secret, remember
+from autotuner.secrets import remember
 from autotuner.store.paths import data_home
 from autotuner.study.base import Value
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.launch import Hardware, LaunchPlan
 from autotuner.study.parameters.constraint import Constraint
-from autotuner.study.parameters.environment import PREFIX, flags_in, is_variable, tuned_variables
-from autotuner.study.parameters.parameter import Choices
+from autotuner.study.parameters.environment import PREFIX, flags_in, tuned_variables
 from autotuner.study.parameters.portable import is_portable
 from autotuner.study.parameters.space import Space
 from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning.planning.capacity_checks import capacity_problems
+from autotuner.tuning.planning.condition_checks import check_conditions, check_names, compared_when_inactive
 from autotuner.tuning.planning.ineffective_values import idle_values, single_values
 from autotuner.tuning.planning.launch_identities import LaunchIdentities
 from autotuner.tuning.planning.missing_gpus import too_large, with_missing_gpus
@@ -39,9 +39,11 @@ from autotuner.tuning.planning.portable_checks import (
     portable_defaults,
     portable_problems,
 )
+from autotuner.tuning.planning.public_values import check_public
 from autotuner.tuning.planning.study_size import CHECKED_POINTS, StudySize, study_size
 from autotuner.tuning.planning.target_hardware import target_hardware
 from autotuner.tuning.planning.unmeasurable_goals import idle_bounds, unmeasurable
+from autotuner.tuning.planning.value_checks import check_values
 from autotuner.tuning.planning.window_checks import window_checks
 
 LEAST_FREE_BYTES = 100_000_000
@@ -96,11 +98,12 @@ class Prepared:
     def values(self, configuration: Configuration) -> dict[str, Value]:
         """Fixed arguments and tuned values together, as the engine's own flags by canonical name. Raises ``UsageError``
         if the engine has no such flags."""
-        return expanded(self.engine, {**self.fixed, **flags_in(configuration.values)})
+        return expanded(self.engine, {**self.fixed, **flags_in(self.spec.as_flags(configuration).values)})
 
     def launch(self, configuration: Configuration) -> LaunchPlan:
         """The launch of one configuration."""
-        return self.engine.launch(self.model, self.engine_spec, configuration, tuned_variables(self.spec.parameters))
+        flags = self.spec.as_flags(configuration)
+        return self.engine.launch(self.model, self.engine_spec, flags, tuned_variables(self.spec.parameters))
 
     def identity(self, configuration: Configuration) -> str:
         """Identity of the server that this configuration starts; see :meth:`LaunchIdentities.of`."""
@@ -108,7 +111,7 @@ class Prepared:
 
     @cached_property
     def _identities(self) -> LaunchIdentities:
-        return LaunchIdentities(self.engine, self.model, self.engine_spec, self.spec.parameters)
+        return LaunchIdentities(self.engine, self.model, self.engine_spec, self.space)
 
     @cached_property
     def size(self) -> StudySize:
@@ -130,13 +133,15 @@ class Prepared:
         names = {p.name for p in self.spec.parameters}
         if any(value is not None for name, value in configuration.values.items() if name not in names):
             return None  # it sets a parameter that is no longer tuned
-        given = {p.name: configuration.values.get(p.name) for p in self.spec.parameters}
-        spelled = Configuration(values=given)
+        spelled = self.space.pruned({p.name: configuration.values.get(p.name) for p in self.spec.parameters})
+        if any(value is not None for name, value in configuration.values.items() if name not in spelled.values):
+            return None  # it sets a parameter that is inactive by now
+        given = spelled.values
         if self.space.contains(spelled):
             return spelled if self.valid(spelled) else None
         defaults = self.default.values if self.default is not None else {}
         filled = {name: defaults.get(name) if value is None else value for name, value in given.items()}
-        return configuration if self.space.contains(Configuration(values=filled)) else None
+        return configuration if self.space.contains(self.space.pruned(filled)) else None
 
     def search(self) -> Search:
         """A new search over the space, which knows no trials yet."""
@@ -169,7 +174,7 @@ class Prepared:
         """Warnings: flags that the engine accepts but comments on, and values that the target is too small for."""
         first = {p.name: next(iter(p.domain.grid() or (None,))) for p in self.spec.parameters}
         try:
-            found = list(self.engine.notes(self.values(Configuration(values=first))))
+            found = list(self.engine.notes(self.values(self.space.pruned(first))))
         except UsageError:  # these values cannot be combined; others can
             found = []
         if self.deployer.launches:
@@ -178,6 +183,7 @@ class Prepared:
             found += idle_values(self.engine, self.spec.parameters, self.spec.workload)
         found += single_values(self.engine, self.spec.parameters)
         found += [*self._identities.notes(), *idle_bounds(self.spec)]
+        found += compared_when_inactive(self.space)
         if self.spec.parameters and self.spec.search.trials == 1:
             why = "only the default is launched, so nothing is tuned"
             remedy = "raise it to 2 or more"
@@ -214,13 +220,15 @@ async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
         hardware, missing = with_missing_gpus(engine, fixed, spec.parameters, hardware)
     known = {name: entry.default for name, entry in engine.catalog.items() if entry.default is not None}
     defaults = {**known, **portable_defaults(engine, spec.parameters, fixed)}
+    machine = engine.machine(hardware)
     space = Space(
         parameters=spec.parameters,
         combinations=spec.combinations,
         constraints=constraints,
-        known=_known(engine.machine(hardware), {**defaults, **fixed}, spec),
+        known=_known(machine, {**defaults, **fixed}, spec),
     )
-    _names_known(space)
+    check_names(space)
+    check_conditions(space, engine, fixed=fixed, hardware=_hardware_names(machine))
     model = await deployer.locate(spec.model)
     if isinstance(benchmark, NeedsDeployer):
         benchmark = benchmark.for_deployer(deployer)
@@ -246,8 +254,9 @@ def _check(prepared: Prepared) -> None:
     """Raises :class:`UsageError` for what needs all plugins to be checked."""
     _check_fixed(prepared)
     _check_metrics(prepared)
-    _check_values(prepared)
-    _check_public(prepared)
+    check_values(prepared.engine, prepared.spec.parameters)
+    if prepared.deployer.launches:
+        check_public(prepared.spec)
     _check_some_valid(prepared)
     _check_something_to_try(prepared)
 
@@ -273,7 +282,7 @@ async def _over_base(deployer: BoundDeployer) -> tuple[BoundDeployer, BaseArgume
 
 def _below(engine: Engine, spec: StudySpec, base: Mapping[str, Value]) -> dict[str, Value]:
     """Flags of the target's own command line that the study does not set, neither by name nor by a portable one."""
-    said = [*spec.engine.args, *(p.name for p in spec.parameters)]
+    said = [*spec.engine.args, *(flag for p in spec.parameters for flag in p.flags)]
     portable = {engine.canonical(flag) for name in said if is_portable(name) for flag in engine.portable_flags(name)}
     own = {engine.canonical(name) for name in spec.engine.args if not is_portable(name)}
     return {name: value for name, value in base.items() if name not in portable | own}
@@ -288,17 +297,6 @@ def _constraint(text: str, index: int) -> Constraint:
         return Constraint.parse(text)
     except ValueError as error:
         raise UsageError(Problem.refused(f"constraints[{index}]", error, value=text)) from None
-
-
-def _names_known(space: Space) -> None:
-    names = {name.replace("_", "-") for name in (*(p.name for p in space.parameters), *space.known)}
-    problems = []
-    for index, constraint in enumerate(space.constraints):
-        for unknown in sorted(constraint.names - names):
-            why = f'"{unknown}" is not a parameter, fixed argument, catalog default or hardware name'
-            problems.append(Problem(where=f"constraints[{index}]", value=constraint.text, why=why))
-    if problems:
-        raise UsageError(problems)
 
 
 def _check_metrics(prepared: Prepared) -> None:
@@ -319,49 +317,6 @@ def _check_fixed(prepared: Prepared) -> None:
     problems = [in_file(engine, fixed, p) for p in engine.check(values, prepared.hardware)]
     if problems:
         raise UsageError(problems)
-
-
-def _check_values(prepared: Prepared) -> None:
-    """Refuses values that are wrong whatever else is set. If all values of a parameter are wrong in the same way (its
-    name may be), that is one problem."""
-    problems = []
-    for parameter in (p for p in prepared.spec.parameters if not is_portable(p.name) and not is_variable(p.name)):
-        grid = parameter.domain.grid()
-        values = list(grid[:1000]) if grid else []
-        wrong = [(i, p) for i, v in enumerate(values) for p in prepared.engine.check_value(parameter.name, v)]
-        where = f"parameters.{parameter.name}"
-        if len(wrong) == len(values) > 1 and len({(p.why, p.remedy) for _, p in wrong}) == 1:
-            some = ", ".join(str(v) for v in values[:4]) + (", ..." if len(values) > 4 else "")
-            problems.append(wrong[0][1].model_copy(update={"where": where, "value": some}))
-        else:
-            problems += [p.model_copy(update={"where": f"{where}[{i}]"}) for i, p in wrong]
-    if problems:
-        raise UsageError(problems)
-
-
-_ENV = "set the variable that the server reads it from under engine.env, or export it"
-_OTHER_WAY = {"path": "leave user and password out of the address", "name": "choose another name"}
-
-
-def _check_public(prepared: Prepared) -> None:
-    """Refuses secrets on a command line, which every user of the machine can read, and in configurations, which are
-    stored and launched again."""
-    if not prepared.deployer.launches:
-        return
-    spec = prepared.spec
-    given: list[tuple[str, str, Value]] = [("model", "path", spec.model.path), ("model", "name", spec.model.name)]
-    given += [(f"engine.args.{name}", name, value) for name, value in spec.engine.args.items()]
-    for parameter in spec.parameters:
-        values = parameter.domain.grid() if isinstance(parameter.domain, Choices) else ()
-        given += [(f"parameters.{parameter.name}", parameter.name, value) for value in values or ()]
-    problems = {
-        where: Problem(where=where, why="is a secret, and a command line is public", remedy=_OTHER_WAY.get(name, _ENV))
-        for where, name, value in given
-        if (isinstance(value, str) and (looks_secret(name) or has_secret_form(value)))
-        or (isinstance(value, int | float) and not isinstance(value, bool) and looks_secret(name))
-    }
-    if problems:
-        raise UsageError(problems.values())
 
 
 def _check_some_valid(prepared: Prepared) -> None:
@@ -390,8 +345,7 @@ def _check_something_to_try(prepared: Prepared) -> None:
 
 
 def _spelled_out(space: Space, defaults: Mapping[str, Value]) -> Configuration | None:
-    values = {p.name: defaults.get(p.name) for p in space.parameters}
-    spelled = Configuration(values=values)
+    spelled = space.pruned({p.name: p.default(defaults) for p in space.parameters})
     return spelled if space.contains(spelled) else None
 
 

@@ -1,0 +1,49 @@
+"""Values written as bare words in constraints: ``speculative-algorithm == EAGLE``."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from autotuner.study.base import Value
+from autotuner.study.parameters.constraint_parser import Node, Token, parse, tokens
+
+ValuesOf = Callable[[str], Sequence[Value] | None]
+"""The listed values of a parameter, by any spelling of its name; None if no parameter has this name."""
+
+
+def with_values_quoted(text: str, values_of: ValuesOf) -> str:
+    """The constraint with quotes around every bare word that is a listed value of the parameter beside it.
+
+    The name of a parameter stays a name, also if the other parameter has a value of that name.
+
+    Args:
+        text: The constraint. Raises :class:`InvalidValueError` if it cannot be parsed.
+        values_of: What the parameters are.
+    """
+    words = {word.start: word for name, word in words_beside(text) if _is_value(text, name, word, values_of)}
+    for start in sorted(words, reverse=True):
+        end = words[start].end
+        text = f"{text[:start]}'{text[start:end]}'{text[end:]}"
+    return text
+
+
+def words_beside(text: str) -> Iterator[tuple[str, Token]]:
+    """Pairs of two names that are compared with ``==``, ``!=`` or ``in``, in both orders: a name, and the word beside
+    it."""
+    words = {token.start: token for token in tokens(text) if token.kind == "name"}
+    waiting = [parse(text)]
+    while waiting:
+        node = waiting.pop()
+        waiting += node.parts
+        if node.operator in ("==", "!=", "in"):
+            first, *others = node.parts
+            for one, other in [*((first, item) for item in others), *((item, first) for item in others)]:
+                if _is_name(one, words) and _is_name(other, words):
+                    yield str(one.literal), words[other.start]
+
+
+def _is_name(node: Node, words: dict[int, Token]) -> bool:
+    return node.operator == "name" and node.start in words
+
+
+def _is_value(text: str, name: str, word: Token, values_of: ValuesOf) -> bool:
+    values = values_of(name)
+    return values is not None and values_of(word.text) is None and text[word.start : word.end] in values
