@@ -79,6 +79,7 @@ from autotuner.tuning.capacity_session import CapacityStoppedError as CapacitySt
 from autotuner.tuning.ending import Ending as Ending
 from autotuner.tuning.planning.plan import Plan as Plan
 from autotuner.tuning.planning.plan import PlannedLaunch as PlannedLaunch
+from autotuner.tuning.planning.plan import PredictedLevel as PredictedLevel
 from autotuner.tuning.planning.resume_decision import Standing as Standing
 
 __version__: str
@@ -119,6 +120,7 @@ __all__ = [
     "PhaseEntered",
     "Plan",
     "PlannedLaunch",
+    "PredictedLevel",
     "PreflightError",
     "Problem",
     "ServerLog",

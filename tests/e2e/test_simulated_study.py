@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import autotuner
+from autotuner.study.check import CheckStatus
 from autotuner.study.failure import FailureCause
 from autotuner.study.trial import TrialRole, TrialState
 from autotuner.testing.relaxed_settings import CALM_BENCHMARK
@@ -26,7 +27,7 @@ def study(name: str) -> dict[str, Any]:
         "name": name,
         "model": "Qwen/Qwen3-8B",
         "engine": {"kind": "simulated", "gpu": "RTX-4090", "speed": 3, "args": {"context-length": 4096}},
-        "parameters": {"mem-fraction-static": [0.5, 0.92, 0.99]},
+        "parameters": {"mem-fraction-static": [0.5, 0.92, 0.955, 0.99]},
         "workload": {
             "scenarios": ["D(300,64)"],
             "concurrency": [40],
@@ -51,8 +52,24 @@ def test_study_finds_a_configuration_that_beats_the_default(
     done = [t for t in result.trials if t.state is TrialState.DONE]
     assert all(t.simulated and t.gpus == 0 for t in done)
     causes = {t.configuration.values.get("mem-fraction-static"): t.failure.cause for t in result.trials if t.failure}
-    assert causes[0.5] is FailureCause.KV_CACHE_TOO_SMALL
-    assert causes[0.99] is FailureCause.GPU_OUT_OF_MEMORY_RUNNING
+    assert causes == {0.955: FailureCause.GPU_OUT_OF_MEMORY_RUNNING}
+    launched = {t.configuration.values.get("mem-fraction-static") for t in result.trials}
+    assert launched == {None, 0.92, 0.955}, "neither the weights fit in 0.5 of the memory, nor the graphs beside 0.99"
+    assert leftovers() == []
+
+
+def test_a_default_that_cannot_fit_is_not_launched(study: dict[str, Any], leftovers: Callable[[], list[str]]) -> None:
+    study["engine"]["args"]["mem-fraction-static"] = 0.5
+    study["parameters"] = {"quantization": ["fp8"]}
+    plan = autotuner.plan_study(study)
+    assert any(c.status is CheckStatus.WARN and "default cannot fit" in c.detail for c in plan.checks)
+    result = autotuner.tune(study)
+    default = next(t for t in result.trials if t.role is TrialRole.DEFAULT)
+    assert default.failure is not None
+    assert default.failure.cause is FailureCause.KV_CACHE_TOO_SMALL
+    assert default.argv == ()
+    assert result.winner is not None
+    assert result.winner.configuration.values == {"quantization": "fp8"}
     assert leftovers() == []
 
 

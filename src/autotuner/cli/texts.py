@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from autotuner.cli.columns import PIPE_WIDTH, render
+from autotuner.report.numbers import metric_name, with_unit
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.parameters.parameter import CatalogEntry
 
 if TYPE_CHECKING:
-    from autotuner import Diagnosis, Plan, PlannedLaunch
+    from autotuner import Diagnosis, Plan, PlannedLaunch, PredictedLevel
 
 
 def duration_text(seconds: float) -> str:
@@ -78,7 +79,8 @@ def plan_text(plan: Plan) -> str:
         f"search space: {size}{runnable}",
         "example launches:",
     ]
-    lines += [f"  {launch.configuration.text}\n    {_command(launch)}" for launch in plan.launches]
+    for launch in plan.launches:
+        lines += [f"  {launch.configuration.text}", f"    {_command(launch)}", *map(_predicted, launch.predicted)]
     if not plan.launches:
         lines[-1] = "no launches: measures the running server"
     return "\n".join([*lines, "checks:", checks_text(plan.checks), "nothing was started"])
@@ -89,6 +91,15 @@ def _command(launch: PlannedLaunch) -> str:
     if launch.command:
         return shlex.join(launch.command)
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in launch.env.items()), shlex.join(launch.argv)])
+
+
+def _predicted(level: PredictedLevel) -> str:
+    """``predicted for D(512,128) at concurrency=8: mean TTFT 57.3 ms, ...``."""
+    values = []
+    for name, value in level.values.items():
+        statistic, _, metric = name.rpartition(" ")
+        values.append(f"{metric_name(metric, statistic)} {with_unit(metric, value)}")
+    return f"    predicted for {level.scenario} at {level.level}: {', '.join(values)}"
 
 
 def checks_text(checks: Sequence[Check]) -> str:

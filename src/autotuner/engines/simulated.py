@@ -28,6 +28,7 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import Hardware, LaunchPlan, Readiness
 from autotuner.study.parameters.parameter import CatalogEntry
+from autotuner.study.search.serving import Serving
 from autotuner.study.spec import EngineSpec, Model
 
 SERVER = "autotuner.simulator"
@@ -70,7 +71,8 @@ class SimulatedSettings(BaseModel):
     flavor: Literal["sglang", "vllm"] = "sglang"
     """The engine to simulate."""
     gpu: str = "H100"
-    """The simulated GPU: A100-40GB, A100-80GB, H100, H100-PCIe, H200, B200, L4, L40S, A10G or RTX-4090."""
+    """The simulated GPU: A100-40GB, A100-80GB, H100, H100-PCIe, H100-NVL, H200, H20, B200, B300, GB200, GB300, A30,
+    A40, A10, A10G, L4, L40S, RTX-6000-Ada, RTX-5090, RTX-4090 or RTX-3090."""
     gpu_count: int = Field(default=1, ge=1)
     """Number of GPUs in the simulated machine."""
     model: str = ""
@@ -235,6 +237,11 @@ class Simulated(Engine):
     def simulated_gpus(self, values: Mapping[str, Value]) -> int:
         """GPUs that a real server with these values would use."""
         return self._real.gpus(values)
+
+    def serving(self, values: Mapping[str, Value], hardware: Hardware) -> Serving | None:
+        """As the real engine, of the simulated model."""
+        found = self._real.serving(values, self.machine(hardware))
+        return None if found is None else found.replaced(shape=self.settings.model, simulated=True)
 
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
         """The cause from the simulator's own log lines, else as the real engine."""

@@ -17,6 +17,7 @@ from autotuner.study.launch import Hardware, LaunchPlan
 from autotuner.study.parameters.environment import flags_in, variables_in
 from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.parameters.portable import file_path, is_portable
+from autotuner.study.search.serving import Serving
 from autotuner.study.spec import EngineSpec, Model
 
 
@@ -189,6 +190,14 @@ class Engine(ABC):
     @abstractmethod
     def gpus(self, values: Mapping[str, Value]) -> int:
         """Number of GPUs that a server with these values uses."""
+
+    def serving(self, values: Mapping[str, Value], hardware: Hardware) -> Serving | None:
+        """What is known of a server with these values (fixed and tuned together) before it is launched.
+
+        Returns:
+            None if the flags decide over memory or speed in a way that the engine does not know; by default always.
+        """
+        return None
 
     @abstractmethod
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:

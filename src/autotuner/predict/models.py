@@ -5,6 +5,7 @@ published ones.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -174,6 +175,9 @@ MODELS: Mapping[str, ModelShape] = {
         _dense("DeepSeek-R1", "DeepseekV3", 61, 7168, 128, 128, 128, 18432, 129280, 163840).model_copy(
             update=_DEEPSEEK
         ),
+        _dense("Kimi-K2", "DeepseekV3", 61, 7168, 64, 64, 128, 18432, 163840, 131072).model_copy(
+            update={**_DEEPSEEK, "experts": 384, "dense_layers": 1}
+        ),
     )
 }
 
@@ -187,6 +191,49 @@ def shape_named(name: str) -> ModelShape:
     raise UsageError(
         Problem(where="model", value=name, why="unknown model shape", remedy=did_you_mean(name, list(MODELS)))
     )
+
+
+_PUBLISHERS = frozenset({"meta-llama", "qwen", "mistralai", "deepseek-ai"})
+_VARIANT = re.compile(r"(-(instruct|base|chat|it|hf|thinking|\d{4}|v0\.[23]))*(?P<fp8>-fp8)?")
+"""What follows a shape's name for checkpoints of the same shape; others are distilled or quantized."""
+_FULL_ATTENTION = frozenset(
+    f"{family}ForCausalLM"
+    for family in ("Llama", "Mistral", "Mixtral", "Qwen2", "Qwen3", "Qwen3Moe", "DeepseekV2", "DeepseekV3")
+)
+"""Architectures whose parameters and KV cache :class:`ModelShape` counts completely."""
+
+
+def checkpoint_named(hub_id: str) -> ModelShape | None:
+    """The shape of a published checkpoint by its Hub ID.
+
+    Returns:
+        None unless publisher and name leave no doubt about shape and format: a launch may be refused because of it.
+    """
+    publisher, _, bare = hub_id.lower().partition("/")
+    bare = bare.removeprefix("meta-")
+    for known in sorted(MODELS, key=len, reverse=True) if publisher in _PUBLISHERS else ():
+        rest = bare.removeprefix(known.lower())
+        if rest != bare and (variant := _VARIANT.fullmatch(rest)):
+            shape = MODELS[known]
+            return shape.replaced(native_bytes=1.0) if variant["fp8"] else shape
+    return None
+
+
+def checkpoint_from_config(name: str, config: Mapping[str, Any]) -> ModelShape | None:
+    """The shape of a checkpoint from its ``config.json``, as :func:`checkpoint_named`.
+
+    Returns:
+        None for architectures, attention windows and quantizations that a shape does not describe completely.
+    """
+    try:
+        shape = shape_from_config(name, config)
+    except UsageError:
+        return None
+    method = (config.get("quantization_config") or {}).get("quant_method", "fp8")
+    windowed = config.get("sliding_window") and config.get("use_sliding_window", True)
+    mixed = any(kind != "full_attention" for kind in config.get("layer_types") or ())
+    plain = shape.architecture in _FULL_ATTENTION and not windowed and not mixed and method == "fp8"
+    return shape if plain and not config.get("text_config") else None
 
 
 def shape_from_config(name: str, config: Mapping[str, Any]) -> ModelShape:

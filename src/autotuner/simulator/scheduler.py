@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
 
-from autotuner.predict.roofline import Work, prefill
+from autotuner.predict.roofline import StepTimes, Work, prefill
 from autotuner.simulator.config import EngineConfig, EngineExitError, Log
 from autotuner.simulator.pool import KvPool
 from autotuner.simulator.request import Request
@@ -61,6 +61,7 @@ class Scheduler(ABC):
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
         self.counters = Counters()
+        self._times = StepTimes(config.replica)
 
     def add(self, request: Request) -> None:
         """Queues a request."""
@@ -96,7 +97,6 @@ class Scheduler(ABC):
     def timed(self, step: Step) -> Step:
         """Sets the duration of a step."""
         config = self.config
-        replica = self.config.replica
         work = Work(0, 0)
         for request, new in step.prefill:
             work += prefill(new, request.kv)
@@ -105,7 +105,7 @@ class Scheduler(ABC):
         limit = config.prefill_graph_max if step.prefill else config.decode_graph_max
         step.graph = work.tokens <= limit
         step.running = len(self.running)
-        step.seconds = replica.step_s(work, graph=step.graph)
+        step.seconds = self._times.step_s(work, graph=step.graph)
         if not config.overlap:
             step.seconds += HOST_STEP_S + HOST_REQUEST_S * work.sequences
         self._fits(work)

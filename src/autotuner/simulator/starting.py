@@ -9,28 +9,29 @@ from pathlib import Path
 from typing import Any
 
 from autotuner.errors import UsageError
+from autotuner.predict import formats
 from autotuner.predict.gpus import GpuModel, gpu_named
 from autotuner.predict.models import ModelShape, shape_from_config, shape_named
-from autotuner.predict.roofline import BF16, FP4, FP8, INT4, INT8, Replica, WeightFormat
+from autotuner.predict.roofline import Replica, WeightFormat
 from autotuner.simulator.options import Simulation
 
-QUANTIZATIONS: Mapping[str, tuple[WeightFormat, int]] = {
-    "fp8": (FP8, 75),
-    "w8a8_fp8": (FP8, 89),
-    "modelopt_fp8": (FP8, 89),
-    "fbgemm_fp8": (FP8, 80),
-    "fp8_per_tensor": (FP8, 75),
-    "w8a8_int8": (INT8, 75),
-    "experts_int8": (INT8, 80),
-    "awq": (INT4, 75),
-    "awq_marlin": (INT4, 80),
-    "gptq": (INT4, 60),
-    "gptq_marlin": (INT4, 80),
-    "moe_wna16": (INT4, 70),
-    "mxfp4": (FP4, 80),
-    "modelopt_fp4": (FP4, 100),
+LEAST_CAPABILITY: Mapping[str, int] = {
+    "fp8": 75,
+    "w8a8_fp8": 89,
+    "modelopt_fp8": 89,
+    "fbgemm_fp8": 80,
+    "fp8_per_tensor": 75,
+    "w8a8_int8": 75,
+    "experts_int8": 80,
+    "awq": 75,
+    "awq_marlin": 80,
+    "gptq": 60,
+    "gptq_marlin": 80,
+    "moe_wna16": 70,
+    "mxfp4": 80,
+    "modelopt_fp4": 100,
 }
-"""Weight format and minimum compute capability of the modeled methods (``get_min_capability`` in the engines)."""
+"""Minimum compute capability of the modeled methods (``get_min_capability`` in the engines)."""
 FP8_KV_E5M2 = {"fp8_e5m2"}
 
 
@@ -64,15 +65,13 @@ def gpu_of(simulation: Simulation) -> GpuModel:
 
 def weight_format(method: str | None, shape: ModelShape, gpu: GpuModel) -> WeightFormat:
     """The storage format of the weights; raises the engines' error for a GPU that is too old."""
-    if not method or method not in QUANTIZATIONS:
-        return FP8 if shape.native_bytes == 1.0 else BF16
-    weights, least = QUANTIZATIONS[method]
+    least = LEAST_CAPABILITY.get(method or "", 0)
     if gpu.capability < least:
         raise RefusedError(
             f"ValueError: The quantization method {method} is not supported for the current GPU. Minimum capability: "
             f"{least}. Current capability: {gpu.capability}."
         )
-    return weights
+    return formats.weight_format(method or "", shape) or formats.published(shape)
 
 
 def kv_element_bytes(dtype: str, gpu: GpuModel) -> float:

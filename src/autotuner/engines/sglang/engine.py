@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from autotuner.engines.sglang.causes import LINES, MEMORY_REMEDIES
 from autotuner.engines.sglang.options import CATALOG, KNOWN
 from autotuner.engines.sglang.server_metrics import SERVER_METRICS
+from autotuner.engines.sglang.serving import serving
 from autotuner.engines.shared.gpu_capability import capability
 from autotuner.engines.shared.gpu_causes import explain
 from autotuner.engines.shared.gpu_engine import GpuEngine, GpuEngineSettings, problem, too_old
@@ -23,6 +24,7 @@ from autotuner.study.base import Value
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware
 from autotuner.study.parameters.parameter import CatalogEntry
+from autotuner.study.search.serving import Serving
 from autotuner.study.spec import Model
 
 _NODES = "leave it out: a server runs on one machine"
@@ -142,6 +144,13 @@ class Sglang(GpuEngine):
         """Data-parallel attention groups, from ``attn-dp-size`` or from the older ``enable-dp-attention``."""
         own = self.size(values, "attn-dp-size")
         return own if own > 1 or not values.get("enable-dp-attention") else self.size(values, "dp-size")
+
+    def serving(self, values: Mapping[str, Value], hardware: Hardware) -> Serving | None:
+        """See :func:`autotuner.engines.sglang.serving.serving`; None for a server without a GPU."""
+        if self.settings.device == "cpu":
+            return None
+        named = self.named(values)
+        return serving(named, self.defaults, lambda n: self.whole(self.value(named, n)), self.attention_groups(named))
 
     def relations(self, values: Mapping[str, Value], hardware: Hardware) -> Iterator[Problem]:
         """What SGLang asserts about its arguments (``validation_hook.py``, ``parallel_hook.py``)."""

@@ -122,6 +122,11 @@ class GpuEngine(PortableEngine):
         return {self.canonical(n): v for n, v in self.expand(named).items()}
 
     @property
+    def defaults(self) -> Mapping[str, Value]:
+        """Documented defaults by canonical name, of the flags that have one."""
+        return {name: entry.default for name, entry in self.known.items() if entry.default is not None}
+
+    @property
     def program(self) -> tuple[str, ...]:
         """The server's program with its leading arguments."""
         return tuple(shlex.split(self.settings.server))

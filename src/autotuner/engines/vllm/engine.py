@@ -17,6 +17,7 @@ from autotuner.engines.shared.gpu_engine import GpuEngine, GpuEngineSettings, pr
 from autotuner.engines.vllm.causes import explain
 from autotuner.engines.vllm.options import CATALOG, KNOWN
 from autotuner.engines.vllm.server_metrics import SERVER_METRICS
+from autotuner.engines.vllm.serving import serving
 from autotuner.errors import Problem
 from autotuner.plugins.engine import LoadLimit
 from autotuner.plugins.server_metrics import MetricsSource
@@ -24,6 +25,7 @@ from autotuner.study.base import Value
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware
 from autotuner.study.parameters.parameter import CatalogEntry
+from autotuner.study.search.serving import Serving
 from autotuner.study.spec import Model
 
 _NODES = "leave it out: a server runs on one machine"
@@ -177,6 +179,13 @@ class Vllm(GpuEngine):
         for name in names:
             count *= self.size(values, name)
         return count
+
+    def serving(self, values: Mapping[str, Value], hardware: Hardware) -> Serving | None:
+        """See :func:`autotuner.engines.vllm.serving.serving`; None for a server without a GPU."""
+        if self.settings.device == "cpu":
+            return None
+        named = self.named(values)
+        return serving(named, self.defaults, lambda name: self.whole(self.value(named, name)))
 
     def relations(self, values: Mapping[str, Value], hardware: Hardware) -> Iterator[Problem]:
         """What vLLM's configuration classes refuse (``config/scheduler.py``, ``config/parallel.py``)."""

@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from math import ceil
 from typing import Any
 
+from autotuner.predict.memory import MemoryUse, Shortage
 from autotuner.predict.roofline import GIB, Replica
+from autotuner.predict.sglang_memory import (
+    ATTENTION_BYTES,
+    SglangMemory,
+    decode_graph_bytes,
+    prefill_graph_bytes,
+)
 from autotuner.simulator.config import EngineConfig, EngineExitError, Log, cuda_out_of_memory
 from autotuner.simulator.options import Simulation
 from autotuner.simulator.starting import (
@@ -19,6 +26,7 @@ from autotuner.simulator.starting import (
     model_shape,
     without_secrets,
 )
+from autotuner.study.search.serving import Serving
 
 VERSION = "0.5.23"
 _NAMES = (
@@ -36,11 +44,7 @@ REFUSED = {
     "disaggregation_mode": "disaggregated prefill",
 }
 _DEFAULTS = {"tp_size": 1, "pp_size": 1, "dp_size": 1, "schedule_policy": "fcfs", "schedule_conservativeness": 1.0}
-_ATTENTION_GB = 0.5
-"""Workspace and metadata of the attention backend, for which the engine reserves 512 MB."""
-_GRAPH_MB = 2.0
-_PREFILL_GRAPH_MB = 8.0
-"""Memory that the engine reserves per captured batch size and per captured prompt length."""
+_MEMORY = SglangMemory()
 _CAPTURE_HELP = (
     "Possible solutions:\n"
     "1. set --mem-fraction-static to a smaller value (e.g., 0.8 or 0.7)\n"
@@ -92,14 +96,14 @@ class SGLangStart:
         gpu = gpu_of(self._simulation)
         shape = model_shape(given["model_path"], self._simulation)
         context = self._context(shape.context)
-        chunk = given.get("chunked_prefill_size") or self._chunk_default(gpu.memory_gb)
-        page = int(given.get("page_size") or 1)
+        serving = _MEMORY.settled(self.serving(), shape, gpu)
+        chunk = serving.chunk or -1
+        page = serving.page
         if chunk > 0 and chunk % page:
             raise RefusedError("AssertionError: chunked_prefill_size must be divisible by page_size")
-        decode_graphs, prefill_graphs = self._graphs(gpu.memory_gb, chunk)
-        fraction = given.get("mem_fraction_static")
-        if fraction is None:
-            fraction = self._fraction(gpu.memory_gb, chunk, decode_graphs, prefill_graphs, latent=bool(shape.kv_rank))
+        decode_graphs = serving.graph_max or 0
+        prefill_graphs = serving.graph_max_prefill or 0
+        fraction = serving.memory_fraction
         shown = without_secrets({**given, "mem_fraction_static": fraction})
         self._log(f"server_args=ServerArgs({', '.join(f'{k}={v!r}' for k, v in shown.items())})")
         self._log_unmodeled()
@@ -110,10 +114,12 @@ class SGLangStart:
         kv_dtype = str(given.get("kv_cache_dtype", "auto"))
         quantization = given.get("quantization")
         replica = make_replica(shape, gpu, self._tp, self._pp, quantization, kv_dtype)
-        free = self._load(replica)
-        tokens, free = self._cache(replica, float(fraction), free, page, kv_dtype)
-        free = self._capture(replica, free, decode_graphs, prefill_graphs)
-        running = self._running(tokens, context)
+        use = _MEMORY.use(replica, serving)
+        self._load(replica, use)
+        self._cache(replica, serving, use, kv_dtype)
+        free = self._capture(replica, use, decode_graphs, prefill_graphs)
+        tokens = use.kv_tokens
+        running = self._running(serving, tokens)
         max_prefill = int(given.get("max_prefill_tokens", 16384))
         self._log(
             f"max_total_num_tokens={tokens}, chunked_prefill_size={chunk}, max_prefill_tokens={max_prefill}, "
@@ -141,7 +147,7 @@ class SGLangStart:
             chunk=chunk if chunk > 0 else None,
             decode_graph_max=decode_graphs,
             prefill_graph_max=prefill_graphs,
-            room_bytes=free - _ATTENTION_GB * GIB,
+            room_bytes=free - ATTENTION_BYTES,
             resolved={**_DEFAULTS, **{k: v for k, v in given.items() if k not in SECRETS}, **decided},
         )
 
@@ -181,98 +187,97 @@ class SGLangStart:
             )
         return int(asked or derived)
 
-    def _chunk_default(self, memory_gb: float) -> int:
-        return 2048 if memory_gb < 20 else 4096 if memory_gb < 60 else 8192 if memory_gb < 160 else 16384
-
-    def _graphs(self, memory_gb: float, chunk: int) -> tuple[int, int]:
-        """Largest captured decode batch and largest captured prefill in tokens; 0 for none."""
+    def serving(self) -> Serving:
+        """What the flags say about memory and batches."""
         given = self._given
-        few = self._tp < 4
-        steps = ((20, 8), (35, 48 if few else 160), (60, 32 if few else 160), (160, 256 if few else 512))
-        decode = next((size for below, size in steps if memory_gb < below), 512)
-        if given.get("max_running_requests"):
-            decode = min(decode, given["max_running_requests"])
+        chunk = given.get("chunked_prefill_size") or None
+        requests = given.get("max_running_requests")
         sizes = [int(size) for size in given.get("cuda_graph_bs_decode") or ()]
-        decode = max(sizes) if sizes else given.get("cuda_graph_max_bs_decode") or decode
-        prefill = given.get("cuda_graph_max_bs_prefill") or (chunk if chunk > 0 else 8192)
         off = given.get("disable_cuda_graph", False)
-        if off or given.get("disable_decode_cuda_graph") or given.get("cuda_graph_backend_decode") == "disabled":
-            decode = 0
-        if off or given.get("disable_prefill_cuda_graph") or given.get("cuda_graph_backend_prefill") == "disabled":
-            prefill = 0
-        return decode, prefill
+        decode = not (
+            off or given.get("disable_decode_cuda_graph") or given.get("cuda_graph_backend_decode") == "disabled"
+        )
+        prefill = not (
+            off or given.get("disable_prefill_cuda_graph") or given.get("cuda_graph_backend_prefill") == "disabled"
+        )
+        return Serving(
+            engine="sglang",
+            simulated=True,
+            tp=self._tp,
+            pp=self._pp,
+            dp=self._dp,
+            weights=str(given.get("quantization") or ""),
+            kv=str(given.get("kv_cache_dtype", "auto")),
+            memory_fraction=given.get("mem_fraction_static"),
+            max_tokens=given.get("max_total_tokens") or None,
+            max_sequences=None if requests is None else max(1, requests),
+            max_batched_tokens=given.get("max_prefill_tokens") or None,
+            chunk=None if chunk is None else max(0, chunk),
+            context=given.get("context_length") or None,
+            page=int(given.get("page_size") or 1),
+            graphs=decode,
+            graph_max=max(sizes) if sizes else given.get("cuda_graph_max_bs_decode") or None,
+            graph_max_prefill=(given.get("cuda_graph_max_bs_prefill") or None) if prefill else 0,
+            prefix_cache=not given.get("disable_radix_cache", False),
+        )
 
-    def _fraction(self, memory_gb: float, chunk: int, decode: int, prefill: int, *, latent: bool) -> float:
-        total = memory_gb * 1024
-        tokens = max(chunk if chunk > 0 else int(self._given.get("max_prefill_tokens", 16384)), 2048)
-        reserve = 512 + tokens * 1.5 + self._tp * self._pp / 8 * 1024 + decode * _GRAPH_MB
-        if prefill:
-            reserve += 1536 if latent else _prefill_sizes(prefill) * _PREFILL_GRAPH_MB
-        if memory_gb > 60:
-            reserve = max(reserve, 10 * 1024)
-        return round((total - reserve) / total, 3)
-
-    def _load(self, replica: Replica) -> float:
-        """Loads the weights; returns the bytes that remain free."""
-        before = replica.gpu.memory_gb * GIB - replica.fixed_bytes
+    def _load(self, replica: Replica, use: MemoryUse) -> None:
+        """Loads the weights."""
+        before = replica.gpu.memory_gb * GIB - use.parts["fixed"]
         self._log(f"Load weight begin. avail mem={before / GIB:.2f} GB")
-        need = replica.weight_bytes
-        if need > before:
+        need = use.parts["weights"]
+        if use.shortage is Shortage.WEIGHTS:
             asked = replica.linear_bytes(replica.model.hidden * max(replica.model.ffn, 1) * 2) / self._tp
             raise RefusedError(cuda_out_of_memory(asked, replica.gpu.memory_gb, 0.3 * asked))
-        free = before - need
-        kind = replica.model.architecture
         self._log(
-            f"Load weight end. elapsed={self._simulation.start_s:.2f} s, type={kind}, avail mem={free / GIB:.2f} GB, "
-            f"mem usage={need / GIB:.2f} GB."
+            f"Load weight end. elapsed={self._simulation.start_s:.2f} s, type={replica.model.architecture}, "
+            f"avail mem={(before - need) / GIB:.2f} GB, mem usage={need / GIB:.2f} GB."
         )
-        return free
 
-    def _cache(self, replica: Replica, fraction: float, free: float, page: int, dtype: str) -> tuple[int, float]:
-        """Allocates the KV cache; returns its size in tokens and the bytes that remain free."""
-        before = replica.gpu.memory_gb * GIB - replica.fixed_bytes
-        rest = free - before * (1 - fraction)
-        if rest <= 0:
+    def _cache(self, replica: Replica, serving: Serving, use: MemoryUse, dtype: str) -> None:
+        """Allocates the KV cache."""
+        fraction = serving.memory_fraction
+        before = replica.gpu.memory_gb * GIB - use.parts["fixed"]
+        free = before - use.parts["weights"]
+        if use.budget <= 0:
             least = 1 - free / before
             raise RefusedError(
                 "ValueError: Loaded weights leave no GPU memory for the KV cache under --mem-fraction-static="
                 f"{fraction}. Raise --mem-fraction-static above {ceil(least * 1000) / 1000:.3f} (minimum viable = 1 - "
                 f"available/pre = {least:.4f}). If using speculative decoding, draft weights are now counted."
             )
-        tokens = int(rest // replica.kv_bytes_per_token)
-        limit = self._given.get("max_total_tokens")
-        if limit is not None and limit > tokens:
+        profiled = int(use.budget // replica.kv_bytes_per_token)
+        if serving.max_tokens is not None and serving.max_tokens > profiled:
             self._log(
-                f"max_total_tokens={limit} is larger than the profiled value {tokens}. Use the profiled value instead."
+                f"max_total_tokens={serving.max_tokens} is larger than the profiled value {profiled}. "
+                "Use the profiled value instead."
             )
-        tokens = min(tokens, limit or tokens) // page * page
-        if tokens <= 0:
+        if use.shortage is Shortage.CACHE:
             raise RefusedError(
                 "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static. "
                 f"Current value: mem_fraction_static={fraction}"
             )
-        size = tokens * replica.kv_bytes_per_token
-        free -= size
+        size = use.parts["kv"]
         kind = {"fp8_e5m2": "torch.float8_e5m2"}.get(dtype, "torch.float8_e4m3fn")
         kind = kind if dtype.startswith("fp8") else "torch.bfloat16"
         both = f"K size: {size / 2 / GIB:.2f} GB, V size: {size / 2 / GIB:.2f} GB"
         self._log(
-            f"KV Cache is allocated. dtype: {kind}, #tokens: {tokens}, "
+            f"KV Cache is allocated. dtype: {kind}, #tokens: {use.kv_tokens}, "
             + (f"KV size: {size / GIB:.2f} GB" if replica.model.kv_rank else both)
         )
-        self._log(f"Memory pool end. avail mem={free / GIB:.2f} GB")
-        return tokens, free
+        self._log(f"Memory pool end. avail mem={(free - size) / GIB:.2f} GB")
 
-    def _capture(self, replica: Replica, free: float, decode: int, prefill: int) -> float:
+    def _capture(self, replica: Replica, use: MemoryUse, decode: int, prefill: int) -> float:
         """Captures CUDA graphs; returns the bytes that remain free."""
+        free = use.free + use.parts["graphs"]
         for name, size, need in (
-            ("prefill", prefill, _prefill_sizes(prefill) * _PREFILL_GRAPH_MB * (1 << 20)),
-            ("decode", decode, decode * _GRAPH_MB * (1 << 20)),
+            ("prefill", prefill, prefill_graph_bytes(prefill)),
+            ("decode", decode, decode_graph_bytes(decode)),
         ):
             if not size:
                 continue
             self._log(f"Capture {name} CUDA graph begin. backend=full, avail mem={free / GIB:.2f} GB")
-            if need + _ATTENTION_GB * GIB > free:
+            if need + ATTENTION_BYTES > free:
                 error = cuda_out_of_memory(need, replica.gpu.memory_gb, free)
                 raise RefusedError(f"Exception: Capture cuda graph failed: {error}\n{_CAPTURE_HELP}")
             free -= need
@@ -282,20 +287,12 @@ class SGLangStart:
             )
         return free
 
-    def _running(self, tokens: int, context: int) -> int:
+    def _running(self, serving: Serving, tokens: int) -> int:
         asked = self._given.get("max_running_requests")
-        if asked is None:
-            return min(max(min(int(tokens / context * 512), 4096), 2048), max(1, tokens // 2))
-        got = min(max(1, int(asked)), max(1, tokens // 2))
-        if got < asked:
+        got = _MEMORY.sequences(serving, tokens)
+        if asked is not None and got < asked:
             self._log(
                 f"max_running_requests was reduced from the requested {asked} to {got} (per dp worker) due to the "
                 "available KV cache capacity."
             )
         return got
-
-
-def _prefill_sizes(limit: int) -> int:
-    """Number of prompt lengths that are captured up to a limit."""
-    ranges = ((4, 33, 4), (48, 257, 16), (288, 513, 32), (576, 1025, 64), (1280, 4097, 256), (4608, limit + 1, 512))
-    return sum(1 for r in ranges for size in range(*r) if size <= limit)

@@ -7,11 +7,13 @@ vLLM 0.32.0.
 from collections.abc import Mapping
 from typing import Any
 
-from autotuner.predict.gpus import GpuModel
+from autotuner.predict.memory import MemoryUse, Shortage
 from autotuner.predict.roofline import GIB, Replica
+from autotuner.predict.vllm_memory import PAGE, UTILIZATION, VllmMemory
 from autotuner.simulator.config import EngineConfig, EngineExitError, Log, cuda_out_of_memory
 from autotuner.simulator.options import Simulation
 from autotuner.simulator.starting import RefusedError, gpu_of, make_replica, model_shape, without_secrets
+from autotuner.study.search.serving import Serving
 
 VERSION = "0.32.0"
 _NAMES = (
@@ -28,8 +30,7 @@ REFUSED = {
     "kv_transfer_config": "disaggregated prefill",
     "headless": "a server without an API",
 }
-_CAPTURE_MB = 6.0
-"""Memory per captured batch size. Assumed value."""
+_MEMORY = VllmMemory()
 _HINT = "See https://docs.vllm.ai/en/latest/configuration/conserving_memory/ for more details."
 
 
@@ -73,20 +74,25 @@ class VllmStart:
         gpu = gpu_of(self._simulation)
         shape = model_shape(self._model, self._simulation)
         context = self._context(shape.context)
-        seqs, batched = self._batching(gpu)
+        serving = _MEMORY.settled(self.serving(), shape, gpu)
+        seqs = serving.max_sequences or 1
+        batched = serving.max_batched_tokens or 1
         chunked = bool(given.get("enable_chunked_prefill", True))
         self._check(shape.heads, seqs, batched, context, chunked=chunked)
         kv_dtype = str(given.get("kv_cache_dtype", "auto"))
         quantization = given.get("quantization")
         replica = make_replica(shape, gpu, self._tp, self._pp, quantization, kv_dtype)
-        graphs = self._graphs(gpu, seqs, batched)
-        block = int(given.get("block_size") or 16)
-        tokens = self._memory(replica, seqs, batched, graphs, context, block)
+        graphs = serving.graph_max or 0
+        block = serving.page
+        use = _MEMORY.use(replica, serving)
+        self._load(replica, use)
+        self._cache(replica, serving, use)
+        tokens = use.kv_tokens
         threshold = int(given.get("long_prefill_token_threshold") or 0)
         names = given.get("served_model_name")
         keys = given.get("api_key")
         resolved = {
-            "gpu_memory_utilization": given.get("gpu_memory_utilization", 0.92),
+            "gpu_memory_utilization": serving.memory_fraction,
             "block_size": block,
             "num_gpu_blocks": tokens // block,
             "cache_dtype": kv_dtype,
@@ -127,12 +133,32 @@ class VllmStart:
             )
         return int(asked)
 
-    def _batching(self, gpu: GpuModel) -> tuple[int, int]:
-        large = gpu.memory_gb >= 70 and "a100" not in gpu.device.lower()
-        seqs, batched = (1024, 16384) if gpu.memory_gb >= 160 else (1024, 8192) if large else (256, 2048)
-        batched = int(self._given.get("max_num_batched_tokens") or batched)
-        asked = self._given.get("max_num_seqs")
-        return int(asked) if asked else min(seqs, batched), batched
+    def serving(self) -> Serving:
+        """What the flags say about memory and batches."""
+        given = self._given
+        sizes = [int(size) for size in given.get("cudagraph_capture_sizes") or ()]
+        threshold = int(given.get("long_prefill_token_threshold") or 0)
+        context = given.get("max_model_len")
+        cache = given.get("kv_cache_memory_bytes")
+        return Serving(
+            engine="vllm",
+            simulated=True,
+            tp=self._tp,
+            pp=self._pp,
+            dp=self._dp,
+            weights=str(given.get("quantization") or ""),
+            kv=str(given.get("kv_cache_dtype", "auto")),
+            memory_fraction=given.get("gpu_memory_utilization"),
+            static_gb=float(cache) / GIB if cache else None,
+            max_sequences=given.get("max_num_seqs") or None,
+            max_batched_tokens=given.get("max_num_batched_tokens") or None,
+            chunk=(threshold or None) if given.get("enable_chunked_prefill", True) else 0,
+            context=None if context in (None, -1) else context,
+            page=int(given.get("block_size") or PAGE),
+            graphs=not given.get("enforce_eager", False),
+            graph_max=max(sizes) if sizes else given.get("max_cudagraph_capture_size") or None,
+            prefix_cache=bool(given.get("enable_prefix_caching", True)),
+        )
 
     def _check(self, heads: int, seqs: int, batched: int, context: int, *, chunked: bool) -> None:
         if self._tp * self._pp * self._dp > self._simulation.gpu_count:
@@ -158,74 +184,56 @@ class VllmStart:
                 f"({seqs})."
             )
 
-    def _graphs(self, gpu: GpuModel, seqs: int, batched: int) -> int:
-        given = self._given
-        if given.get("enforce_eager"):
-            return 0
-        sizes = [int(size) for size in given.get("cudagraph_capture_sizes") or ()]
-        default = min(seqs * 2, 1024 if gpu.capability // 10 == 10 else 512)
-        return min(batched, max(sizes) if sizes else int(given.get("max_cudagraph_capture_size") or default))
-
-    def _memory(self, replica: Replica, seqs: int, batched: int, graphs: int, context: int, block: int) -> int:
-        """Size of the KV cache in tokens."""
+    def _load(self, replica: Replica, use: MemoryUse) -> None:
+        """Loads the weights."""
         total = replica.gpu.memory_gb * GIB
-        asked = float(self._given.get("gpu_memory_utilization", 0.92))
-        free = total - replica.fixed_bytes
-        wanted = asked * total
-        if free < wanted:
+        free = total - use.parts["fixed"]
+        asked = float(self._given.get("gpu_memory_utilization", UTILIZATION))
+        if use.shortage is Shortage.UTILIZATION:
             raise RefusedError(
                 f"ValueError: Free memory on device cuda:0 ({free / GIB:.2f}/{total / GIB:.2f} GiB) on startup is less "
-                f"than desired GPU memory utilization ({asked}, {wanted / GIB:.2f} GiB). Decrease GPU memory "
+                f"than desired GPU memory utilization ({asked}, {asked * total / GIB:.2f} GiB). Decrease GPU memory "
                 "utilization or reduce GPU memory used by other processes."
             )
         self._log(f"Starting to load model {self._model}...")
-        if replica.weight_bytes > free:
+        if use.shortage is Shortage.WEIGHTS:
             part = replica.linear_bytes(replica.model.hidden * max(replica.model.ffn, 1) * 2) / self._tp
             raise RefusedError(cuda_out_of_memory(part, replica.gpu.memory_gb, 0.3 * part))
         self._log(
-            f"Model loading took {replica.weight_bytes / GIB:.2f} GiB memory and {self._simulation.start_s:.6f} seconds"
+            f"Model loading took {use.parts['weights'] / GIB:.2f} GiB memory and {self._simulation.start_s:.6f} seconds"
         )
-        captured = _CAPTURE_MB * (1 << 20) * (3 + graphs // 8 if graphs < 256 else 35 + (graphs - 256) // 16)
-        captured = captured if graphs else 0.0
-        peak = replica.activation_bytes(batched, min(seqs, batched))
-        left = wanted - replica.weight_bytes - replica.fixed_bytes - peak - captured
-        given = self._given.get("kv_cache_memory_bytes")
-        left = float(given) if given else left
-        self._log(f"Available KV cache memory: {left / GIB:.2f} GiB")
-        self._check_cache(replica, left, context)
-        tokens = int(left // (replica.kv_bytes_per_token * block)) * block
-        self._log(
-            f"GPU KV cache size: {tokens:,} tokens, Maximum concurrency for {context:,} tokens per request: "
-            f"{tokens / context:.2f}x"
-        )
-        self._warm_up(replica, seqs, total - wanted)
-        if graphs:
-            self._log(f"Graph capturing finished in 0 secs, took {captured / GIB:.2f} GiB")
-        self._log(f"init engine (profile, create kv cache, warmup model) took {self._simulation.start_s:.2f} s")
-        return tokens
 
-    def _check_cache(self, replica: Replica, left: float, context: int) -> None:
-        if left <= 0:
+    def _cache(self, replica: Replica, serving: Serving, use: MemoryUse) -> None:
+        """Allocates the KV cache and captures graphs."""
+        left = use.budget
+        context = serving.context or 1
+        self._log(f"Available KV cache memory: {left / GIB:.2f} GiB")
+        if use.shortage is Shortage.CACHE:
             raise RefusedError(
                 "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when "
                 "initializing the engine (this flag also controls CPU memory reservation on the CPU backend, despite "
                 f"its name). {_HINT}"
             )
-        need = context * replica.kv_bytes_per_token
-        if need > left:
+        if use.shortage is Shortage.CONTEXT:
             raise RefusedError(
                 f"ValueError: To serve at least one request with the model's max seq len ({context}), "
-                f"({need / GIB:.2f} GiB KV cache is needed, which is larger than the available KV cache memory "
-                f"({left / GIB:.2f} GiB). Based on the available memory, the estimated maximum model length is "
-                f"{int(left // replica.kv_bytes_per_token)}. Try increasing `gpu_memory_utilization` (which also "
-                "controls CPU memory on the CPU backend) or decreasing `max_model_len` when initializing the engine. "
-                + _HINT
+                f"({context * replica.kv_bytes_per_token / GIB:.2f} GiB KV cache is needed, which is larger than the "
+                f"available KV cache memory ({left / GIB:.2f} GiB). Based on the available memory, the estimated "
+                f"maximum model length is {int(left // replica.kv_bytes_per_token)}. Try increasing "
+                "`gpu_memory_utilization` (which also controls CPU memory on the CPU backend) or decreasing "
+                f"`max_model_len` when initializing the engine. {_HINT}"
             )
-
-    def _warm_up(self, replica: Replica, seqs: int, spare: float) -> None:
-        """The logits of all sequences need memory in addition to what was profiled."""
-        if 8.0 * seqs * replica.model.vocab > spare:
+        tokens = use.kv_tokens
+        self._log(
+            f"GPU KV cache size: {tokens:,} tokens, Maximum concurrency for {context:,} tokens per request: "
+            f"{tokens / context:.2f}x"
+        )
+        if use.shortage is Shortage.SAMPLER:
             raise RefusedError(
-                f"RuntimeError: CUDA out of memory occurred when warming up sampler with {seqs} dummy requests. Please "
-                "try lowering `max_num_seqs` or `gpu_memory_utilization` when initializing the engine."
+                "RuntimeError: CUDA out of memory occurred when warming up sampler with "
+                f"{serving.max_sequences} dummy requests. Please try lowering `max_num_seqs` or "
+                "`gpu_memory_utilization` when initializing the engine."
             )
+        if serving.graph_max:
+            self._log(f"Graph capturing finished in 0 secs, took {use.parts['graphs'] / GIB:.2f} GiB")
+        self._log(f"init engine (profile, create kv cache, warmup model) took {self._simulation.start_s:.2f} s")

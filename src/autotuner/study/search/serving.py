@@ -16,6 +16,10 @@ class Serving(FrozenModel):
 
     engine: str = ""
     """Kind of the engine."""
+    shape: str = ""
+    """Name of the model's shape, if the engine's settings determine it."""
+    simulated: bool = False
+    """Whether the server is the simulator, which follows the prediction exactly."""
     tp: int = Field(default=1, ge=1)
     pp: int = Field(default=1, ge=1)
     dp: int = Field(default=1, ge=1)
@@ -28,9 +32,9 @@ class Serving(FrozenModel):
     """Weight format, as the engine names it; empty: as published."""
     kv: str = ""
     """Format of the KV cache, as the engine names it; empty: that of the activations."""
-    memory_fraction: float | None = Field(default=None, gt=0, le=1)
+    memory_fraction: float | None = Field(default=None, ge=0)
     """Share of a GPU's memory that the engine plans with; what it covers is the engine's own rule."""
-    static_gb: float | None = Field(default=None, ge=0)
+    static_gb: float | None = Field(default=None, gt=0)
     """KV cache per GPU in GiB, if it is set directly."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Limit of the KV cache in tokens, if it is set directly."""
@@ -38,8 +42,8 @@ class Serving(FrozenModel):
     """Requests that one replica computes in one step."""
     max_batched_tokens: int | None = Field(default=None, ge=1)
     """Tokens that one replica computes in one step."""
-    chunk: int | None = Field(default=None, ge=1)
-    """Prompt tokens of one step; None: whole prompts."""
+    chunk: int | None = Field(default=None, ge=0)
+    """Prompt tokens that one request computes in one step; 0: whole prompts."""
     context: int | None = Field(default=None, ge=1)
     """Longest request in tokens; None: the model's own limit."""
     page: int = Field(default=1, ge=1)
@@ -47,9 +51,9 @@ class Serving(FrozenModel):
     graphs: bool = True
     """Whether decoding steps are replayed from CUDA graphs."""
     graph_max: int | None = Field(default=None, ge=0)
-    """Largest decoding batch that is captured."""
+    """Largest decoding batch that is captured; 0: none."""
     graph_max_prefill: int | None = Field(default=None, ge=0)
-    """Longest prefill in tokens that is captured."""
+    """Longest prefill in tokens that is captured; 0: none."""
     prefix_cache: bool = True
     speculative: str | None = None
     """Method of speculative decoding."""

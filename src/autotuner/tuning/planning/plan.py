@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from math import exp
 
 from pydantic import Field
 
@@ -12,6 +13,7 @@ from autotuner.secrets import clean_model, secrets_in
 from autotuner.study.base import FrozenModel
 from autotuner.study.check import Check
 from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.search.forecast import Forecast
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import CapacityLoad, Stages, TraceSpeed
 from autotuner.tuning.planning.prepared_study import Prepared
@@ -20,6 +22,15 @@ from autotuner.tuning.planning.resume_decision import Standing
 
 START_S = 2.0
 """Assumed seconds for starting and stopping a server, until a trial has been measured."""
+
+
+class PredictedLevel(FrozenModel):
+    """Predicted results of one scenario at one load level: assumptions of the right magnitude, not measurements."""
+
+    scenario: str
+    level: str
+    values: Mapping[str, float]
+    """By statistic and metric (``mean ttft``), in the metrics' units."""
 
 
 class PlannedLaunch(FrozenModel):
@@ -31,6 +42,8 @@ class PlannedLaunch(FrozenModel):
     """Environment variables that the study sets, with secrets hidden."""
     command: tuple[str, ...] = ()
     """Complete command that starts it (``docker run ...`` with image, mounts and GPUs); empty if that is ``argv``."""
+    predicted: tuple[PredictedLevel, ...] = ()
+    """What it should achieve; empty if model, GPU or flags are not known well enough."""
 
 
 class Plan(FrozenModel):
@@ -204,7 +217,24 @@ async def _launch(prepared: Prepared, configuration: Configuration) -> PlannedLa
     argv = (*plan.command, *(a for flag in plan.flags for a in flag.argv()))
     deployer = prepared.deployer
     command = await deployer.command(plan) if isinstance(deployer, ShowsCommand) else ()
-    return PlannedLaunch(configuration=configuration, argv=argv, env=dict(plan.env), command=command)
+    return PlannedLaunch(
+        configuration=configuration,
+        argv=argv,
+        env=dict(plan.env),
+        command=command,
+        predicted=_predicted(prepared.forecast(configuration)),
+    )
+
+
+def _predicted(forecast: Forecast | None) -> tuple[PredictedLevel, ...]:
+    return tuple(
+        PredictedLevel(
+            scenario=found.scenario,
+            level=found.level,
+            values={channel.text: exp(mean) for channel, mean in found.log_mean.items()},
+        )
+        for found in (forecast.levels if forecast is not None else ())
+    )
 
 
 def _simulated(spec: StudySpec) -> str:

@@ -25,6 +25,7 @@ from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.environment import PREFIX, flags_in, tuned_variables
 from autotuner.study.parameters.portable import is_portable
 from autotuner.study.parameters.space import Space
+from autotuner.study.search.forecast import Forecast
 from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning.planning.capacity_checks import capacity_problems
@@ -39,6 +40,8 @@ from autotuner.tuning.planning.portable_checks import (
     portable_defaults,
     portable_problems,
 )
+from autotuner.tuning.planning.prediction.misfits import Misfit, misfit, misfit_notes
+from autotuner.tuning.planning.prediction.predictions import Predictions
 from autotuner.tuning.planning.public_values import check_public
 from autotuner.tuning.planning.study_size import CHECKED_POINTS, StudySize, study_size
 from autotuner.tuning.planning.target_hardware import target_hardware
@@ -83,12 +86,31 @@ class Prepared:
 
     def valid(self, configuration: Configuration) -> bool:
         """Whether engine and hardware can run this configuration, as far as that is known before a launch."""
+        return self._accepted(configuration) and self.misfit(configuration) is None
+
+    def _accepted(self, configuration: Configuration) -> bool:
+        """Whether it is valid whatever memory it takes."""
         try:
             values = self.values(configuration)
         except UsageError:
             return False
         fits = not self.deployer.launches or self.engine.gpus(values) <= self.hardware.gpus
         return fits and not self.engine.check(values, self.hardware)
+
+    def misfit(self, configuration: Configuration) -> Misfit | None:
+        """Why a configuration that the engine accepts cannot fit in memory; None if it may fit."""
+        return misfit(self.predictions.too_large(self.values(configuration))) if self.deployer.launches else None
+
+    def forecast(self, configuration: Configuration) -> Forecast | None:
+        """Predicted results of a configuration that the engine accepts; None if there is no prediction."""
+        if not self.deployer.launches:
+            return None
+        return self.predictions.forecast(self.values(configuration), self.spec.workload, self.spec.slos)
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """What is predicted of the study's servers."""
+        return Predictions(self.engine, self.model, self.hardware, here=self.deployer.here)
 
     @property
     def fixed(self) -> dict[str, Value]:
@@ -119,7 +141,8 @@ class Prepared:
         return study_size(
             self.spec,
             self.space,
-            valid=self.valid,
+            accepted=self._accepted,
+            misfit=lambda c: found.why if (found := self.misfit(c)) else "",
             identity=self.identity,
             defaults=[c for c in (DEFAULT, self.default) if c is not None],
             compare=self._identities.differ_in_writing,
@@ -138,7 +161,7 @@ class Prepared:
             return None  # it sets a parameter that is inactive by now
         given = spelled.values
         if self.space.contains(spelled):
-            return spelled if self.valid(spelled) else None
+            return spelled if self._accepted(spelled) else None
         defaults = self.default.values if self.default is not None else {}
         filled = {name: defaults.get(name) if value is None else value for name, value in given.items()}
         return configuration if self.space.contains(self.space.pruned(filled)) else None
@@ -181,6 +204,7 @@ class Prepared:
             found += never_launched(self.engine, self.spec.parameters, self.fixed, self.hardware.gpus)
             found += too_large(self.engine, self.fixed, self.spec.parameters, self.hardware.gpus)
             found += idle_values(self.engine, self.spec.parameters, self.spec.workload)
+            found += misfit_notes(self.size, self.misfit(DEFAULT))
         found += single_values(self.engine, self.spec.parameters)
         found += [*self._identities.notes(), *idle_bounds(self.spec)]
         found += compared_when_inactive(self.space)
@@ -326,6 +350,8 @@ def _check_some_valid(prepared: Prepared) -> None:
     if any(prepared.valid(c) for c in prepared.space.grid()):
         return
     why = f"none of the {size} configurations satisfies the constraints and the engine's own limits"
+    if prepared.size.misfits:
+        why = f"none of the {size} configurations can be launched; {prepared.size.misfit}"
     raise UsageError(Problem(where="parameters", why=why, remedy="widen the values or relax a constraint"))
 
 

@@ -1,7 +1,7 @@
 """Size of a study: the points of its grid, and the launches it takes at most."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autotuner.study.configuration import Configuration
 from autotuner.study.parameters.space import Space
@@ -26,52 +26,69 @@ class StudySize:
     """Launches of the search at most, the default included."""
     repeats: int
     """Launches of the proof at most."""
+    misfits: int = 0
+    """Grid points that the engine accepts and that cannot fit in memory; not among ``launchable``."""
+    misfit: str = ""
+    """The first of these, with its reason."""
 
 
 def study_size(
     spec: StudySpec,
     space: Space,
     *,
-    valid: Callable[[Configuration], bool],
+    accepted: Callable[[Configuration], bool],
     identity: Callable[[Configuration], str],
     defaults: Collection[Configuration],
     compare: bool,
+    misfit: Callable[[Configuration], str] = lambda _: "",
 ) -> StudySize:
     """Counts the grid in one pass.
 
     Args:
         spec: The study.
         space: Its parameters and constraints.
-        valid: Whether a configuration can be launched, as far as that is known before a launch.
+        accepted: Whether a configuration can be launched if it fits, as far as that is known before a launch.
         identity: Equal for two configurations that start the same server.
         defaults: Ways to write the default.
         compare: Whether two points may start the same server, so that their launches have to be compared.
+        misfit: Why an accepted configuration cannot fit in memory; empty if it may.
     """
     if not spec.parameters:
         return StudySize(launchable=None, others=None, trials=1, repeats=0)
-    launchable, others = _counted(space, valid, identity, defaults, compare=compare)
-    trials = spec.search.trials if others is None else min(spec.search.trials, others + 1)
+    counted = _counted(space, accepted, identity, defaults, misfit, compare=compare)
+    trials = spec.search.trials if counted.others is None else min(spec.search.trials, counted.others + 1)
     repeats = most_launches(spec.confirm, trials - 1)
-    return StudySize(launchable=launchable, others=others, trials=trials, repeats=repeats)
+    return replace(counted, trials=trials, repeats=repeats)
 
 
 def _counted(
     space: Space,
-    valid: Callable[[Configuration], bool],
+    accepted: Callable[[Configuration], bool],
     identity: Callable[[Configuration], str],
     defaults: Collection[Configuration],
+    misfit: Callable[[Configuration], str],
     *,
     compare: bool,
-) -> tuple[int | None, int | None]:
-    """(points that can be launched, different servers besides the default's)."""
+) -> StudySize:
+    """The size without launches."""
     if space.size is None or space.size > CHECKED_POINTS:
-        return None, None
+        return StudySize(launchable=None, others=None, trials=0, repeats=0)
     comparable = not compare or space.size <= COMPARED_POINTS
     launchable = 0
     servers = set[str]()
-    for configuration in space.grid():
-        if valid(configuration):
-            launchable += 1
-            if comparable:
-                servers.add(identity(configuration))
-    return launchable, len(servers.difference(map(identity, defaults))) if comparable else None
+    misfits: list[str] = []
+    for configuration in filter(accepted, space.grid()):
+        if why := misfit(configuration):
+            misfits.append(f"{configuration.text}: {why}")
+            continue
+        launchable += 1
+        if comparable:
+            servers.add(identity(configuration))
+    return StudySize(
+        launchable=launchable,
+        others=len(servers.difference(map(identity, defaults))) if comparable else None,
+        trials=0,
+        repeats=0,
+        misfits=len(misfits),
+        misfit=next(iter(misfits), ""),
+    )

@@ -105,6 +105,8 @@ class TrialRunner:
         """Leases GPUs before the time limit starts, since the wait is not the configuration's fault."""
         deployer = self._prepared.deployer
         limit_s = self._spec.search.trial_timeout_s
+        if misfit := self._prepared.misfit(self._draft.proposed.configuration):
+            raise TrialFailedError(misfit.failure)
         plan = self._prepared.launch(self._draft.proposed.configuration)
         count = plan.gpus if deployer.launches else 0
         await run_sync(self._make_folder)

@@ -35,4 +35,4 @@ def test_a_channel_is_observed_in_a_window() -> None:
 def test_replicas_multiply_the_gpus_and_groups_of_attention_do_not() -> None:
     assert Serving(tp=8, pp=2, dp=2, attention_dp=8, ep=8).gpus == 32
     with pytest.raises(ValidationError):
-        Serving(memory_fraction=1.5)
+        Serving(tp=0)

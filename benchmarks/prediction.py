@@ -1,0 +1,150 @@
+"""Benchmark of the predictions: how far off they are on servers that were measured before.
+
+    python benchmarks/prediction.py measured.csv [--compare predicted]
+
+Each row of the table is one server (engine, release, formats, degrees of parallelism, GPUs) at one concurrency, with
+its mean TTFT and TPOT in milliseconds. Columns ``predicted_ttft_ms`` and ``predicted_tpot_ms``, if there are any, are
+another predictor's answers for the same rows. It prints the median of the absolute error in logs (0.69 is a factor of
+two), and the scatter: the standard deviation of the error within a landscape, which a search cannot correct by an
+offset. Nothing is launched, and nothing is fitted to the table.
+
+In tables that were derived from experts split ``moe_tp`` ways on ``moe_ep`` groups, some rows repeat, to the last
+digit, the measurement of a server with fewer GPUs: the same degree of parallelism was counted twice. ``as measured``
+reads such rows as the server that was measured.
+"""
+
+import argparse
+import csv
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from autotuner.predict.gpus import gpu_named
+from autotuner.predict.models import shape_named
+from autotuner.predict.performance import forecast
+from autotuner.predict.roofline import REAL, SIMULATED, Calibration
+from autotuner.study.search.forecast import TPOT, TTFT
+from autotuner.study.search.serving import Serving
+from autotuner.study.workload import Concurrency, Scenario, TokenLengths, Workload
+
+LANDSCAPE = ("model", "system", "isl", "osl")
+FEWEST = 12
+"""Rows of a landscape whose scatter is computed."""
+FORMATS = {"nvfp4": "modelopt_fp4", "fp8": "fp8", "fp8_block": "fp8", "bfloat16": "", "int4_wo": "awq"}
+ENGINES = {"trtllm": "vllm"}
+"""Engines that are modeled as another one: TensorRT-LLM also computes prompts and decodes in the same steps."""
+Row = Mapping[str, str]
+Errors = tuple[float, float]
+"""Logarithms of measured / predicted: TTFT, TPOT."""
+
+
+def serving(row: Row, *, as_measured: bool) -> Serving:
+    """The server of a row."""
+    groups = int(row["attention_dp"])
+    tp = int(row["tp"]) * groups
+    ep = int(row["moe_ep"])
+    if as_measured and twice(row):
+        groups = ep if groups > 1 else 1
+        tp = ep
+    return Serving(
+        engine=ENGINES.get(row["engine"], row["engine"]),
+        tp=tp,
+        pp=int(row["pp"]),
+        attention_dp=groups,
+        ep=ep,
+        weights=FORMATS[row["moe_quant"]],
+        kv="fp8",
+        prefix_cache=False,
+    )
+
+
+def twice(row: Row) -> bool:
+    """Whether the degrees of a row's experts multiply to the square of one degree."""
+    return row["moe_tp"] == row["moe_ep"] != "1"
+
+
+def errors(row: Row, calibration: Calibration, *, as_measured: bool) -> Errors | None:
+    """The errors of our prediction; None if there is none."""
+    lengths = [TokenLengths(kind="fixed", a=int(row[name])) for name in ("isl", "osl")]
+    scenario = Scenario(text="s", input=lengths[0], output=lengths[1])
+    workload = Workload(scenarios=(scenario,), levels=(Concurrency(in_flight=int(row["concurrency"])),))
+    found = forecast(
+        shape_named(row["model"]),
+        gpu_named(row["system"].partition("_")[0]),
+        serving(row, as_measured=as_measured),
+        workload,
+        calibration,
+        slopes=False,
+    )
+    if found is None:
+        return None
+    [level] = found.levels
+    measured = (math.log(float(row["ttft_ms"]) / 1e3), math.log(float(row["tpot_ms"]) / 1e3))
+    return measured[0] - level.log_mean[TTFT], measured[1] - level.log_mean[TPOT]
+
+
+def others(row: Row) -> Errors:
+    """The errors of the table's own predictions."""
+    found = [math.log(float(row[m]) / float(row[f"predicted_{m}"])) for m in ("ttft_ms", "tpot_ms")]
+    return found[0], found[1]
+
+
+def summary(rows: Sequence[Row], of: Callable[[Row], Errors | None]) -> str:
+    """One line of the table: median absolute error and scatter of both metrics."""
+    found = [(row, error) for row in rows if (error := of(row)) is not None]
+    landscapes = defaultdict(list)
+    for row, error in found:
+        landscapes[tuple(row[name] for name in LANDSCAPE)].append(error)
+    cells = [f"{len(found):5}"]
+    for metric in (0, 1):
+        median = statistics.median(abs(error[metric]) for _, error in found)
+        bias = statistics.median(error[metric] for _, error in found)
+        scatters = [statistics.stdev(e[metric] for e in s) for s in landscapes.values() if len(s) >= FEWEST]
+        scatter = f"{statistics.mean(scatters):7.2f}" if scatters else "      -"
+        cells.append(f"{median:7.2f} {bias:+7.2f} {scatter}")
+    return "   ".join(cells)
+
+
+HEAD = f"{'':34} {'rows':>5}   {'TTFT':>7} {'bias':>7} {'scatter':>7}   {'TPOT':>7} {'bias':>7} {'scatter':>7}"
+STAGES: Mapping[str, tuple[Calibration, bool]] = {
+    "roofline and queueing model": (SIMULATED, False),
+    "+ least time of kernels": (replace(SIMULATED, kernels_s=REAL.kernels_s), False),
+    "+ tiles of experts": (replace(SIMULATED, kernels_s=REAL.kernels_s, tile=REAL.tile), False),
+    "+ sampling, scheduling": (replace(REAL, request_s=0.0), False),
+    "+ HTTP and tokenizer": (REAL, False),
+    "+ rows read as measured": (REAL, True),
+}
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("table", type=Path)
+    with parser.parse_args().table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    compared = "predicted_ttft_ms" in rows[0]
+    print(f"{len(rows)} rows, {len({(r['ttft_ms'], r['tpot_ms']) for r in rows})} different measurements")
+    print(f"{sum(twice(row) for row in rows)} rows count one degree of parallelism twice\n")
+    print(HEAD)
+    for name, (calibration, as_measured) in STAGES.items():
+        print(f"{name:34} {summary(rows, lambda r, c=calibration, a=as_measured: errors(r, c, as_measured=a))}")
+    if compared:
+        print(f"{'the columns of the table':34} {summary(rows, others)}")
+    single = [row for row in rows if not twice(row)]
+    print(f"{'ours, without rows counted twice':34} {summary(single, lambda r: errors(r, REAL, as_measured=False))}")
+    if compared:
+        print(f"{'columns, without them':34} {summary(single, others)}")
+    for column in ("engine", "system", "concurrency"):
+        print()
+        for value in sorted({row[column] for row in rows}, key=lambda v: (len(v), v)):
+            some = [row for row in rows if row[column] == value]
+            print(f"ours    {column} {value:18.18} {summary(some, lambda r: errors(r, REAL, as_measured=True))}")
+            if compared:
+                print(f"columns {column} {value:18.18} {summary(some, others)}")
+
+
+if __name__ == "__main__":
+    main()

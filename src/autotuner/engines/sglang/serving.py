@@ -1,0 +1,58 @@
+"""What SGLang's flags say about a server before it is launched."""
+
+from collections.abc import Callable, Mapping
+
+from autotuner.engines.shared.serving import is_open, largest, number
+from autotuner.study.base import Value
+from autotuner.study.search.serving import Serving
+
+_OPEN = frozenset(
+    {"attn-cp-size", "dcp-size", "moe-dense-tp-size", "cuda-graph-config", "disaggregation-mode", "torchao-config"}
+)
+"""Flags whose effect on memory is not known here, unless they have their default."""
+
+
+def serving(
+    values: Mapping[str, Value], defaults: Mapping[str, Value], size: Callable[[str], int | None], groups: int
+) -> Serving | None:
+    """The server that these flags start; None if they decide what is not known here.
+
+    Args:
+        values: Given flags by canonical name.
+        defaults: Default by canonical name.
+        size: A whole number among the values or defaults, with suffixes resolved.
+        groups: Groups of data-parallel attention.
+    """
+    if is_open(values, defaults, _OPEN) or str(values.get("device") or "cuda") != "cuda":
+        return None
+    chunk = size("chunked-prefill-size") or None
+    speculative = values.get("speculative-algorithm")
+    return Serving(
+        engine="sglang",
+        tp=size("tp-size") or 1,
+        pp=size("pp-size") or 1,
+        dp=1 if groups > 1 else size("dp-size") or 1,
+        ep=size("ep-size") or 1,
+        attention_dp=groups,
+        weights=str(values.get("quantization") or ""),
+        kv=str(values.get("kv-cache-dtype") or "auto"),
+        memory_fraction=number(values.get("mem-fraction-static")),
+        max_tokens=size("max-total-tokens") or None,
+        max_sequences=size("max-running-requests") or None,
+        max_batched_tokens=size("max-prefill-tokens") or None,
+        chunk=None if chunk is None else max(0, chunk),
+        context=size("context-length") or None,
+        page=size("page-size") or 1,
+        graphs=not _off(values, "decode"),
+        graph_max=largest(values.get("cuda-graph-bs-decode")) or size("cuda-graph-max-bs-decode") or None,
+        graph_max_prefill=0 if _off(values, "prefill") else size("cuda-graph-max-bs-prefill") or None,
+        prefix_cache=not values.get("disable-radix-cache"),
+        speculative=None if speculative is None else str(speculative),
+        flags=dict(values),
+    )
+
+
+def _off(values: Mapping[str, Value], phase: str) -> bool:
+    """Whether the phase (``decode`` or ``prefill``) runs without CUDA graphs."""
+    switches = ("disable-cuda-graph", f"disable-{phase}-cuda-graph")
+    return any(values.get(s) for s in switches) or values.get(f"cuda-graph-backend-{phase}") == "disabled"

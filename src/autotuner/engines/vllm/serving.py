@@ -1,0 +1,60 @@
+"""What vLLM's flags say about a server before it is launched."""
+
+from collections.abc import Callable, Mapping
+
+from autotuner.engines.shared.serving import is_open, largest, number
+from autotuner.study.base import Value
+from autotuner.study.search.serving import Serving
+
+_OPEN = frozenset(
+    {
+        "prefill-context-parallel-size", "decode-context-parallel-size", "num-gpu-blocks-override",
+        "kv-transfer-config", "quantization-config", "compilation-config", "convert", "runner", "language-model-only",
+    }
+)  # fmt: skip
+"""Flags whose effect on memory is not known here, unless they have their default."""
+_PAGE = 16
+"""Default of ``block-size``."""
+
+
+def serving(
+    values: Mapping[str, Value], defaults: Mapping[str, Value], size: Callable[[str], int | None]
+) -> Serving | None:
+    """The server that these flags start; None if they decide what is not known here.
+
+    Args:
+        values: Given flags by canonical name.
+        defaults: Default by canonical name.
+        size: A whole number among the values or defaults, with suffixes resolved.
+    """
+    if is_open(values, defaults, _OPEN):
+        return None
+    tp = size("tensor-parallel-size") or 1
+    dp = size("data-parallel-size") or 1
+    context = size("max-model-len")
+    cache = size("kv-cache-memory-bytes")
+    if cache is None and values.get("kv-cache-memory-bytes") is not None:
+        return None
+    speculative = values.get("spec-method") or values.get("speculative-config")
+    return Serving(
+        engine="vllm",
+        tp=tp,
+        pp=size("pipeline-parallel-size") or 1,
+        dp=dp,
+        # The experts of all replicas form one group, whether whole or in slices.
+        ep=tp * dp if dp > 1 or values.get("enable-expert-parallel") else 1,
+        weights=str(values.get("quantization") or ""),
+        kv=str(values.get("kv-cache-dtype") or "auto"),
+        memory_fraction=number(values.get("gpu-memory-utilization")),
+        static_gb=cache / 2**30 if cache else None,
+        max_sequences=size("max-num-seqs") or None,
+        max_batched_tokens=size("max-num-batched-tokens") or None,
+        chunk=0 if values.get("enable-chunked-prefill") is False else size("long-prefill-token-threshold") or None,
+        context=context if context and context > 0 else None,
+        page=size("block-size") or _PAGE,
+        graphs=not values.get("enforce-eager"),
+        graph_max=largest(values.get("cudagraph-capture-sizes")) or size("max-cudagraph-capture-size") or None,
+        prefix_cache=values.get("enable-prefix-caching") is not False,
+        speculative=None if speculative is None else str(speculative),
+        flags=dict(values),
+    )

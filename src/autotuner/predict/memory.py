@@ -1,0 +1,142 @@
+"""What fits on a GPU: weights, KV cache, activations and graphs by the rules of each engine.
+
+The simulator starts by the same rules, so that it and a refusal before a launch cannot disagree.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from autotuner.predict.formats import kv_element_bytes, weight_format
+from autotuner.predict.gpus import GpuModel
+from autotuner.predict.models import ModelShape
+from autotuner.predict.roofline import GIB, Replica
+from autotuner.study.search.serving import Serving
+
+MARGIN = 0.05
+"""How much more memory a real GPU is credited with before a launch is refused.
+
+Parameter counts agree with the published ones within 1%, and the memory that drivers report varies by 1 to 2% between
+boards; the margin is about twice their sum. A refused configuration that would have started is a lost result, while a
+launch that fails costs minutes."""
+
+
+class Shortage(StrEnum):
+    """What the memory is too small for, in the order in which an engine finds out."""
+
+    UTILIZATION = "utilization"
+    """The share of the memory that the engine is to use, beside what the driver and the process occupy."""
+    WEIGHTS = "weights"
+    CACHE = "cache"
+    """Any KV cache."""
+    CONTEXT = "context"
+    """The KV cache of one request of the longest context."""
+    SAMPLER = "sampler"
+    """The logits of all sequences."""
+    GRAPHS = "graphs"
+    """CUDA graphs, and the workspace of attention beside them."""
+
+
+ESTIMATED = frozenset({Shortage.UTILIZATION, Shortage.SAMPLER, Shortage.GRAPHS})
+"""Shortages of parts that the shape of the model does not determine: their sizes are estimates."""
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Memory of the fullest GPU, in bytes."""
+
+    parts: Mapping[str, float]
+    """``weights``, ``kv``, ``activations``, ``graphs`` and ``fixed``; ``kv`` is 0 if not even the weights fit."""
+    budget: float
+    """Memory for the KV cache; negative if the weights alone exceed what the engine may use."""
+    free: float
+    """What is left when the server is ready."""
+    kv_tokens: int
+    """Capacity of the KV cache, 0 if there is none."""
+    shortage: Shortage | None = None
+    why: str = ""
+    """The reason for the shortage, in one line; empty if it fits."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the server would start."""
+        return self.shortage is None
+
+
+class MemoryRules(ABC):
+    """How one engine divides the memory of a GPU."""
+
+    engine: ClassVar[str]
+
+    @abstractmethod
+    def settled(self, serving: Serving, shape: ModelShape, gpu: GpuModel) -> Serving:
+        """``serving`` with the engine's own choice for each field that it computes at start."""
+
+    @abstractmethod
+    def use(self, replica: Replica, serving: Serving, *, estimates: bool = True) -> MemoryUse:
+        """The memory of a replica with settled values.
+
+        Args:
+            replica: Model, GPU and formats.
+            serving: From :meth:`settled`.
+            estimates: Whether activations, graphs and the memory of the process count. Without them the result is a
+                lower bound.
+        """
+
+    @abstractmethod
+    def sequences(self, serving: Serving, kv_tokens: int) -> int:
+        """Requests that a replica computes at a time, with settled values."""
+
+
+def replica_of(shape: ModelShape, gpu: GpuModel, serving: Serving) -> Replica | None:
+    """The replica that a server has; None if a format is unknown or the heads cannot be divided."""
+    weights = weight_format(serving.weights, shape)
+    kv = kv_element_bytes(serving.kv)
+    if weights is None or kv is None or shape.heads % serving.tp or serving.tp % serving.attention_dp:
+        return None
+    return Replica(
+        model=shape,
+        gpu=gpu,
+        tp=serving.tp,
+        pp=serving.pp,
+        ep=serving.ep,
+        attention_dp=serving.attention_dp,
+        weights=weights,
+        kv_bytes=kv,
+    )
+
+
+def fits(shape: ModelShape, gpu: GpuModel, serving: Serving, rules: MemoryRules) -> MemoryUse | None:
+    """The memory that a server takes by the engine's rules; None if a format is unknown."""
+    replica = replica_of(shape, gpu, serving)
+    return None if replica is None else rules.use(replica, rules.settled(serving, shape, gpu))
+
+
+def surely_too_large(shape: ModelShape, gpu: GpuModel, serving: Serving, rules: MemoryRules) -> MemoryUse | None:
+    """The memory of a server that cannot start; None if it may start.
+
+    For a real engine only weights and KV cache count, which follow from the model's shape, on a GPU that is credited
+    with :data:`MARGIN` more memory. The simulator starts by these very rules, so that they are exact for it.
+    """
+    if serving.simulated:
+        found = fits(shape, gpu, serving, rules)
+        return None if found is None or found.fits else found
+    replica = replica_of(shape, gpu, serving)
+    if replica is None:
+        return None
+    settled = rules.settled(serving, shape, gpu)
+    # An engine may derive a shorter context than the model's from its tokenizer, so only one that was set counts.
+    judged = settled if serving.context is not None else settled.replaced(context=1)
+    larger = gpu.replaced(memory_gb=gpu.memory_gb * (1 + MARGIN))
+    found = rules.use(replica.replaced(gpu=larger), judged, estimates=False)
+    if found.fits or found.shortage in ESTIMATED:
+        return None
+    exact = rules.use(replica, judged, estimates=False)
+    return found if exact.fits else exact
+
+
+def gib(count: float) -> str:
+    """``15.0 GiB``."""
+    return f"{count / GIB:.1f} GiB"

@@ -1,0 +1,254 @@
+"""How fast a configuration should be: TTFT, TPOT and throughput at each load level, and the capacity under bounds.
+
+A roofline model gives the duration of a step, a queueing model what a load makes of it. The figures are assumptions of
+the right magnitude; a search corrects them by what it measures, for which a forecast carries its slopes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import exp, log, sqrt
+
+from autotuner.predict.engines import MEMORY_RULES
+from autotuner.predict.gpus import GpuModel
+from autotuner.predict.memory import replica_of
+from autotuner.predict.models import ModelShape
+from autotuner.predict.queueing import Batching, Lengths, Steady, closed_loop, open_loop, peak
+from autotuner.predict.roofline import REAL, SIMULATED, Calibration, Replica, StepTimes, Work, decode
+from autotuner.study.metric import CAPACITY_METRICS
+from autotuner.study.search.forecast import OUTPUT_THROUGHPUT, TPOT, TTFT, Channel, Forecast, LevelForecast
+from autotuner.study.search.serving import Serving
+from autotuner.study.workload import (
+    CapacityLoad,
+    Concurrency,
+    LoadLevel,
+    LoadUnit,
+    RequestRate,
+    Scenario,
+    TokenLengths,
+    Workload,
+)
+
+SOURCE = "roofline"
+VERSION = "1"
+"""Changes whenever the same configuration gets another forecast."""
+PARAMETERS = ("compute", "memory", "link", "step", "queue")
+"""Calibration parameters that a forecast has slopes for."""
+CAPACITY_TOKENS = Channel("capacity_tokens")
+_BISECTIONS = 20
+_MOST_SLOTS = 4.0
+"""Requests in flight beyond which a capacity is not looked for, relative to the slots of a replica."""
+_LEAST_SHARE = 1e4
+"""The highest rate, relative to the lowest that a capacity is looked for at."""
+_CHANGE = 0.05
+"""Step of the finite differences, in logs."""
+_MIXED = frozenset({"vllm"})
+"""Engines that compute prompts and decode in the same steps."""
+
+
+def calibration_of(serving: Serving) -> Calibration:
+    """The calibration that a server's forecast begins with."""
+    return SIMULATED if serving.simulated else REAL
+
+
+def forecast(
+    shape: ModelShape,
+    gpu: GpuModel,
+    serving: Serving,
+    workload: Workload,
+    calibration: Calibration | None = None,
+    *,
+    bounds: Mapping[Channel, float] | None = None,
+    slopes: bool = True,
+) -> Forecast | None:
+    """Predicted results of one configuration.
+
+    Args:
+        shape: The model.
+        gpu: Its GPUs.
+        serving: The server.
+        workload: Scenarios and levels. Levels other than a concurrency, a rate or a capacity in one of these, and
+            scenarios without known lengths, are left out.
+        calibration: What is known of this hardware; None: the assumptions.
+        bounds: Upper bounds of TTFT and TPOT in seconds, which a capacity is the highest load of; without any, it is
+            the highest load that the server can take.
+        slopes: Whether to compute them, which takes six times as long.
+
+    Returns:
+        None if nothing can be predicted: an engine, a format or a method that is not modeled, or a server that does
+        not fit.
+    """
+    base = calibration or calibration_of(serving)
+    made = _Server.of(shape, gpu, serving)
+    if made is None:
+        return None
+    levels = []
+    for scenario in workload.scenarios:
+        lengths = lengths_of(scenario, workload, serving)
+        for level in workload.levels if lengths is not None else ():
+            asked = _Asked(lengths, level, workload.duration_s, bounds or {}) if lengths else None
+            means = made.log_means(asked, base) if asked else {}
+            if asked and means:
+                rises = made.slopes(asked, means, base) if slopes else {}
+                levels.append(LevelForecast(scenario.text, level.text, means, rises))
+    return Forecast(tuple(levels), SOURCE, VERSION) if levels else None
+
+
+def lengths_of(scenario: Scenario, workload: Workload, serving: Serving) -> Lengths | None:
+    """Lengths of a scenario's requests; None if the study does not say them (datasets, traces, mixes, turns)."""
+    if scenario.input is None or scenario.output is None:
+        return None
+    if scenario.mix or scenario.images or scenario.conversations or scenario.documents:
+        return None
+    shared = workload.prefix_tokens + (scenario.prefixes.tokens if scenario.prefixes else 0)
+    cached = shared if serving.prefix_cache else 0
+    return Lengths(
+        prompt=max(1.0, _mean(scenario.input) + shared - cached),
+        output=max(1.0, _mean(scenario.output)),
+        spread=_deviation(scenario.output),
+        cached=cached,
+    )
+
+
+def _mean(lengths: TokenLengths) -> float:
+    return (lengths.a + lengths.b) / 2 if lengths.kind == "uniform" else float(lengths.a)
+
+
+def _deviation(lengths: TokenLengths) -> float:
+    if lengths.kind == "uniform":
+        return (lengths.b - lengths.a) / sqrt(12)
+    return float(lengths.b) if lengths.kind == "normal" else 0.0
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A load, and what is asked of it."""
+
+    lengths: Lengths
+    level: LoadLevel
+    window_s: float
+    bounds: Mapping[Channel, float]
+
+
+@dataclass(frozen=True)
+class _Server:
+    """One server with settled values."""
+
+    replica: Replica
+    serving: Serving
+    sequences: int
+    kv_tokens: int
+
+    @classmethod
+    def of(cls, shape: ModelShape, gpu: GpuModel, serving: Serving) -> "_Server | None":
+        """None if the server is not modeled, or does not fit."""
+        rules = MEMORY_RULES.get(serving.engine)
+        replica = replica_of(shape, gpu, serving)
+        if rules is None or replica is None or serving.speculative is not None:
+            return None
+        settled = rules.settled(serving, shape, gpu)
+        use = rules.use(replica, settled)
+        if use.kv_tokens <= 0:
+            return None
+        # Each group of data-parallel attention has a cache of its own.
+        tokens = use.kv_tokens * serving.attention_dp
+        return cls(replica, settled, rules.sequences(settled, tokens), tokens)
+
+    def batching(self, lengths: Lengths, calibration: Calibration) -> Batching:
+        """How a replica batches requests of these lengths."""
+        serving = self.serving
+        context = lengths.cached + lengths.prompt + lengths.output / 2
+        mixed = serving.engine in _MIXED or bool(serving.flags.get("enable-mixed-chunk"))
+        budget = float(serving.max_batched_tokens or lengths.prompt)
+        if not mixed and serving.chunk:
+            budget = min(budget, serving.chunk)
+        graphs = serving.graph_max or 0
+        longest = serving.graph_max_prefill or 0
+        times = StepTimes(self.replica, calibration)
+
+        def step_s(requests: float, prompt: float) -> float:
+            work = decode(requests, context) if requests else Work(0, 0)
+            if prompt:
+                number = max(1.0, prompt / lengths.prompt)
+                earlier = lengths.cached + max(0.0, lengths.prompt - prompt) / 2
+                pairs = prompt * (earlier + prompt / number / 2)
+                work += Work(prompt, number if prompt >= lengths.prompt else 0, prompt + number * earlier, pairs)
+            graph = work.tokens <= (longest if prompt else graphs)
+            return times.step_s(work, graph=graph)
+
+        return Batching(
+            step_s=step_s,
+            slots=max(1.0, min(self.sequences, self.kv_tokens / (lengths.cached + lengths.prompt + lengths.output))),
+            budget=max(1.0, budget),
+            mixed=mixed,
+            queue=calibration.queue,
+        )
+
+    def log_means(self, asked: _Asked, calibration: Calibration) -> dict[Channel, float]:
+        """Logarithm of each channel; empty for levels that are not modeled, and for a capacity that is 0."""
+        replicas = float(self.serving.dp)
+        lengths = asked.lengths
+        level = asked.level
+        batching = self.batching(lengths, calibration)
+        if isinstance(level, Concurrency):
+            used = min(replicas, level.in_flight)
+            return _logs(closed_loop(batching, lengths, level.in_flight / used), used, lengths, calibration)
+        if isinstance(level, RequestRate):
+            state = open_loop(batching, lengths, level.rate / replicas, asked.window_s)
+            return _logs(state, replicas, lengths, calibration)
+        if isinstance(level, CapacityLoad) and level.unit is not LoadUnit.SPEED:
+            return self._capacity(asked, batching, level.unit, calibration)
+        return {}
+
+    def _capacity(
+        self, asked: _Asked, batching: Batching, unit: LoadUnit, calibration: Calibration
+    ) -> dict[Channel, float]:
+        """The highest load of all replicas at which every bound holds, by bisection: latencies rise with the load."""
+        lengths = asked.lengths
+        replicas = float(self.serving.dp)
+        closed = unit is LoadUnit.CONCURRENCY
+
+        def logs(load: float) -> dict[Channel, float]:
+            state = (
+                closed_loop(batching, lengths, load) if closed else open_loop(batching, lengths, load, asked.window_s)
+            )
+            return _logs(state, replicas, lengths, calibration)
+
+        def holds(load: float) -> bool:
+            found = logs(load)
+            return all(found.get(channel, 0.0) <= log(bound) for channel, bound in asked.bounds.items())
+
+        high = log(_MOST_SLOTS * batching.slots if closed else peak(batching, lengths))
+        low = 0.0 if closed else high - log(_LEAST_SHARE)
+        if not holds(exp(low)):
+            return {}
+        if not holds(exp(high)):
+            for _ in range(_BISECTIONS):
+                middle = (low + high) / 2
+                low, high = (middle, high) if holds(exp(middle)) else (low, middle)
+            high = low
+        most = exp(high)
+        channel = Channel(CAPACITY_METRICS[unit])
+        return {channel: log(most * replicas), CAPACITY_TOKENS: logs(most)[OUTPUT_THROUGHPUT]}
+
+    def slopes(
+        self, asked: _Asked, means: Mapping[Channel, float], calibration: Calibration
+    ) -> dict[Channel, Mapping[str, float]]:
+        """Derivative of each channel with respect to the logarithm of each parameter, by differences from ``means``."""
+        found: dict[Channel, dict[str, float]] = {}
+        for name in PARAMETERS:
+            moved = replace(calibration, **{name: getattr(calibration, name) * (1 + _CHANGE)})
+            above = self.log_means(asked, moved)
+            for channel in above.keys() & means.keys():
+                slope = (above[channel] - means[channel]) / log(1 + _CHANGE)
+                if abs(slope) > 1e-6:
+                    found.setdefault(channel, {})[name] = slope
+        return dict(found)
+
+
+def _logs(state: Steady, replicas: float, lengths: Lengths, calibration: Calibration) -> dict[Channel, float]:
+    """Logarithm of each channel of a number of replicas in the same state."""
+    means = {TTFT: log(state.ttft_s + calibration.request_s)}
+    if lengths.output > 1:
+        means[TPOT] = log(state.tpot_s)
+    means[OUTPUT_THROUGHPUT] = log(state.requests_s * replicas * lengths.output)
+    return means

@@ -1,0 +1,142 @@
+"""What is predicted of a study's servers before a launch, as far as model, GPU and flags are known."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import exp
+from pathlib import Path
+from statistics import NormalDist
+from typing import NamedTuple
+
+from autotuner.errors import UsageError
+from autotuner.plugins.engine import Engine
+from autotuner.predict.engines import MEMORY_RULES
+from autotuner.predict.gpus import GpuModel, gpu_of_device
+from autotuner.predict.memory import MemoryUse, surely_too_large
+from autotuner.predict.models import (
+    ModelShape,
+    checkpoint_from_config,
+    checkpoint_named,
+    shape_from_config,
+    shape_named,
+)
+from autotuner.predict.performance import forecast
+from autotuner.study.base import Value
+from autotuner.study.launch import Hardware
+from autotuner.study.objective import SLO
+from autotuner.study.search.forecast import TPOT, TTFT, Channel, Forecast
+from autotuner.study.search.serving import Serving
+from autotuner.study.spec import Model
+from autotuner.study.workload import Workload
+
+_MOST_BYTES = 10_000_000
+_SPREAD = {TTFT: 0.43, TPOT: 0.12}
+"""Standard deviations of the logarithms of TTFT and TPOT among the requests of a window: their p99 is then 2.3 and 1.3
+times their mean. Assumed values."""
+
+
+class Known(NamedTuple):
+    """A server of which everything that a prediction needs is known."""
+
+    shape: ModelShape
+    gpu: GpuModel
+    serving: Serving
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions for the servers of one study."""
+
+    engine: Engine
+    model: Model
+    hardware: Hardware
+    here: bool
+    """Whether the target's files are this machine's."""
+
+    def known(self, values: Mapping[str, Value]) -> Known | None:
+        """The server that these values (fixed and tuned together) start; None if any part of it is not known."""
+        serving = self.engine.serving(values, self.hardware)
+        if serving is None or serving.engine not in MEMORY_RULES:
+            return None
+        seen = self.engine.machine(self.hardware)
+        gpu = gpu_of_device(seen.gpu_name, 0.0 if serving.simulated else seen.gpu_memory_gb)
+        shape = _shape(self.model, serving.shape, serving.simulated, self.here)
+        return None if gpu is None or shape is None else Known(shape, gpu, serving)
+
+    def too_large(self, values: Mapping[str, Value]) -> MemoryUse | None:
+        """The memory of a server that cannot start for lack of it; None if it may start."""
+        found = self.known(values)
+        if found is None:
+            return None
+        return surely_too_large(found.shape, found.gpu, found.serving, MEMORY_RULES[found.serving.engine])
+
+    def forecast(self, values: Mapping[str, Value], workload: Workload, slos: Sequence[SLO] = ()) -> Forecast | None:
+        """The predicted results of a server; None if there is no prediction.
+
+        Args:
+            values: Fixed and tuned together, by canonical name.
+            workload: Scenarios and levels.
+            slos: The hard ones bound a capacity.
+        """
+        found = self.known(values)
+        if found is None or not workload.streams:
+            return None
+        return forecast(found.shape, found.gpu, found.serving, workload, bounds=_bounds(slos))
+
+
+def _bounds(slos: Sequence[SLO]) -> dict[Channel, float]:
+    """Upper bounds of mean TTFT and TPOT that correspond to the hard SLOs, for log-normal latencies."""
+    found: dict[Channel, float] = {}
+    for channel, spread in _SPREAD.items():
+        for slo in slos:
+            if slo.hard and (slo.metric, slo.of) == (channel.metric, None):
+                bound = slo.threshold / exp(_above_mean(slo.statistic, spread))
+                found[channel] = min(bound, found.get(channel, bound))
+    return found
+
+
+def _above_mean(statistic: str | None, spread: float) -> float:
+    """Logarithm of a percentile relative to the mean; 0 for other statistics."""
+    if statistic is None or not statistic.startswith("p"):
+        return 0.0
+    return NormalDist().inv_cdf(float(statistic[1:]) / 100) * spread - spread**2 / 2
+
+
+@lru_cache(maxsize=16)
+def _shape(model: Model, shape: str, simulated: bool, here: bool) -> ModelShape | None:
+    """Read once, since every configuration of a study has the same model."""
+    return model_shape(model, Serving(shape=shape, simulated=simulated), here=here)
+
+
+def model_shape(model: Model, serving: Serving, *, here: bool) -> ModelShape | None:
+    """The shape that a server would load; None if it is not known for certain.
+
+    Args:
+        model: The model as the target finds it.
+        serving: The server. A simulated one chooses its shape as leniently as the simulator does.
+        here: Whether the target's files are this machine's.
+    """
+    config = _config(Path(model.path).expanduser()) if model.local and here else None
+    if not serving.simulated:
+        if config is not None:
+            return checkpoint_from_config(model.path, config)
+        return None if model.local else checkpoint_named(model.path)
+    try:
+        if serving.shape:
+            return shape_named(serving.shape)
+        return shape_named(model.path) if config is None else shape_from_config(model.path, config)
+    except UsageError:
+        return None
+
+
+def _config(folder: Path) -> dict[str, object] | None:
+    """The parsed ``config.json`` of a model's folder; None if there is none that can be read."""
+    file = folder / "config.json"
+    try:
+        if not file.is_file() or file.stat().st_size > _MOST_BYTES:
+            return None
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
