@@ -111,7 +111,7 @@ def change_text(view: StudyView, row: Row, spec: StudySpec) -> str:
     default = next((r for r in reversed(view.finished()) if r.role is TrialRole.DEFAULT), None)
     if default is None or row.state != "done" or row.role is not TrialRole.SEARCH:
         return ""
-    change = scoring.change(_repeats(view, default), _repeats(view, row))
+    change = scoring.change(*_compared(view, default, row, paired=spec.confirm.adaptive))
     if change is not None:
         return percent(change)
     if _ran_concurrently(view, row) is not _ran_concurrently(view, default):
@@ -128,9 +128,22 @@ def _ran_concurrently(view: StudyView, row: Row) -> bool:
     return any((o.started_at or 0.0) < end and start < (o.finished_at or math.inf) for o in others)
 
 
-def _repeats(view: StudyView, row: Row) -> list[float]:
-    repeats = [r for r in view.finished() if r.repeat_of == row.number and r.rankable]
-    return [r.objective for r in repeats if r.objective]
+def _compared(view: StudyView, default: Row, row: Row, *, paired: bool) -> tuple[list[float], list[float]]:
+    """The first objective in the repeats of both; of the blocks that measured both if blocks are compared."""
+    ours, theirs = (_repeats(view, side) for side in (default, row))
+    if paired:
+        common = sorted(ours.keys() & theirs.keys())
+        return [ours[block] for block in common], [theirs[block] for block in common]
+    return list(ours.values()), list(theirs.values())
+
+
+def _repeats(view: StudyView, row: Row) -> dict[int, float]:
+    """The first objective of the repeats by block; without a stored block, the n-th repeat belongs to block n."""
+    found = {}
+    for nth, repeat in enumerate((r for r in view.finished() if r.repeat_of == row.number), start=1):
+        if repeat.rankable and repeat.objective is not None:
+            found[nth if repeat.block is None else repeat.block] = repeat.objective
+    return found
 
 
 def _fitting(view: StudyView, best: Row | None, room: int, height: dict[int, int]) -> list[Row]:

@@ -109,7 +109,8 @@ def _head(result: StudyResult, trial: Trial) -> list[str]:
         f"  configuration  {marked_line(trial.configuration.text)}",
     ]
     if trial.repeat_of is not None:
-        lines.append(f"  repeat of      trial {trial.repeat_of}")
+        block = f", block {trial.block} of the proof" if trial.block is not None else ""
+        lines.append(f"  repeat of      trial {trial.repeat_of}{block}")
     repeats = [str(t.number) for t in result.trials if t.repeat_of == trial.number]
     if repeats:
         lines.append(f"  repeats        trials {', '.join(repeats)}")

@@ -108,6 +108,8 @@ class TrialProposed(BaseEvent):
     """Tuned values by parameter; empty for the engine's default."""
     repeat_of: int | None = None
     """For confirmations, the number of the trial whose configuration is launched again."""
+    block: int | None = None
+    """For confirmations, the block of the proof, from 1; null in studies of earlier versions."""
     left: Remaining | None = None
     """Launches that remain after this one, at most."""
 

@@ -30,6 +30,7 @@ class Row:
     role: TrialRole
     configuration: Configuration
     repeat_of: int | None = None
+    block: int | None = None
     phase: str = "queued"
     where: str = ""
     elapsed_s: float = 0.0
@@ -154,6 +155,7 @@ class StudyView:
             role=event.role,
             configuration=event.configuration,
             repeat_of=event.repeat_of,
+            block=event.block,
             started_at=event.at,
         )
         self._see_left(event.left)

@@ -23,7 +23,7 @@ from autotuner.study.simulated import ALL
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning.ending import Ending
 from autotuner.tuning.proof import records
-from autotuner.tuning.proof.decision import LEAST_REPEATS
+from autotuner.tuning.proof.decision import LEAST_REPEATS, alpha
 from autotuner.tuning.proof.noise import interference, interference_text, known_noise
 from autotuner.tuning.trials.cpu_noise import DISTURBED, FOREIGN_CPU_CORES
 
@@ -78,6 +78,8 @@ class Figure:
     candidate: tuple[float, ...]
     noise: float = scoring.LAUNCH_NOISE
     """Minimum relative standard deviation of one value."""
+    paired_alpha: float | None = None
+    """If the values of both sides are those of the same blocks, the error probability of their interval."""
 
     @property
     def change(self) -> float | None:
@@ -91,7 +93,13 @@ class Figure:
         values = (*self.default, *self.candidate)
         if min(len(self.default), len(self.candidate)) < LEAST_REPEATS or min(values) <= 0:
             return ""
-        found = scoring.gain(self.default, self.candidate, METRICS[self.metric].better, noise=self.noise).effect
+        better = METRICS[self.metric].better
+        if self.paired_alpha is not None and len(self.default) == len(self.candidate):
+            pairs = list(zip(self.default, self.candidate, strict=True))
+            level = 1 - self.paired_alpha
+            gain = scoring.paired_gain(pairs, better, alpha=self.paired_alpha, confidence=level, noise=self.noise)
+            return gain.effect.value if gain.effect in {Effect.BETTER, Effect.WORSE} else ""
+        found = scoring.gain(self.default, self.candidate, better, noise=self.noise).effect
         return found.value if found in {Effect.BETTER, Effect.WORSE} else ""
 
 
@@ -147,15 +155,22 @@ def compared(result: StudyResult) -> Trial | None:
 
 def comparison(result: StudyResult) -> tuple[Comparison, ...]:
     """Compares the default with :func:`compared` at every scenario and level, using their repeats if any."""
-    candidates = _runs(compared(result), result)
+    other = compared(result)
+    candidates = _runs(other, result)
     defaults = _runs(result.default, result)
+    level = None
+    if result.spec.confirm.adaptive and other is not None and result.default is not None:
+        sides = records.paired_repeats(result.default, other, result.trials)
+        if all(sides):
+            defaults, candidates = sides
+            level = alpha(result.trials, result.spec.objectives, result.spec.confirm)
     places = list(dict.fromkeys((m.scenario, m.level.text) for t in (*defaults, *candidates) for m in t.measurements))
     noise = known_noise(result.trials)
     found = []
     for place in places:
         default = _at(defaults, place)
         candidate = _at(candidates, place)
-        figures = [Figure(m, s, _values(default, m, s), _values(candidate, m, s), noise) for m, s in FIGURES]
+        figures = [Figure(m, s, _values(default, m, s), _values(candidate, m, s), noise, level) for m, s in FIGURES]
         found.append(Comparison(*place, tuple(f for f in figures if f.default or f.candidate)))
     return tuple(found)
 

@@ -145,6 +145,7 @@ def paired_gain(
 ) -> Gain:
     """Estimates the gain of a configuration over the default from blocks that measured both.
 
+    The gain is that of the means, as in :func:`change`; its interval is that of the mean log ratio of the blocks.
     Ratios are compared, so that drift of the machine that affects both sides of a block alike cancels. Differences are
     compared for a share, whose percentage points matter, and if a value is zero or negative.
 
@@ -177,7 +178,8 @@ def paired_gain(
         margin = margin if share else margin * sides[0]
     else:
         found = interval([math.log(other / one) for one, other in pairs], alpha, noise=math.sqrt(2) * noise)
-        center, low, high = (sign * _expm1(edge) for edge in (found.center, found.low, found.high))
+        center = sign * (change(*zip(*pairs, strict=True)) or 0.0)
+        low, high = (sign * _expm1(edge) for edge in (found.low, found.high))
     low, high = sorted((low, high))
     return Gain(
         relative=center,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from autotuner.invalid_value import InvalidValueError
 from autotuner.scoring import LAUNCH_NOISE
@@ -17,7 +17,6 @@ class ConfirmForm(FileForm):
     )
     margin: Ratio | None = Field(
         default=None,
-        ge=LAUNCH_NOISE,
         lt=1,
         description="Difference within which two configurations count as equally good, at least 0.5%; 2% by default.",
     )
@@ -36,6 +35,14 @@ class ConfirmForm(FileForm):
         le=1000,
         description="Fixed number of repeats instead of as many blocks as the decision takes; 0 skips the proof.",
     )
+
+    @field_validator("margin")
+    @classmethod
+    def _above_noise(cls, margin: float | None) -> float | None:
+        if margin is not None and margin < LAUNCH_NOISE:
+            why = "launches of one server differ by more than that"
+            raise InvalidValueError(why, remedy=f"write at least {LAUNCH_NOISE * 100:g}%")
+        return margin
 
     @model_validator(mode="before")
     @classmethod

@@ -136,6 +136,7 @@ class StudyRunner:
                 role=trial.role,
                 values=trial.configuration.values,
                 repeat_of=trial.repeat_of,
+                block=trial.block,
                 left=self._trials.remaining(trial, self._prepared.size),
             )
         )

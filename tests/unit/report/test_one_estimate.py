@@ -17,6 +17,7 @@ from autotuner.report.html.page import html_report
 from autotuner.report.numbers import percent
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.terminal import result_text
+from autotuner.study.spec import ConfirmSpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.workload import Concurrency
 from autotuner.testing.samples import THROUGHPUT, StudyMaker, configuration, sample_spec
@@ -26,11 +27,13 @@ from autotuner.tuning.stored_summary import answer_of
 FIRST = 1
 SECOND = 2
 """The winner, and a challenger that is repeated as often."""
+FIXED = ConfirmSpec(repeats=3)
+ADAPTIVE = ConfirmSpec()
 
 
-def made(noise: float = 0.05) -> StudyResult:
+def made(noise: float = 0.05, confirm: ConfirmSpec = FIXED) -> StudyResult:
     """One level, so that the objective is the metric itself; noisy enough for means and medians to differ."""
-    spec = sample_spec(slos=(), objectives=(THROUGHPUT,))
+    spec = sample_spec(slos=(), objectives=(THROUGHPUT,)).replaced(confirm=confirm)
     spec = spec.model_copy(
         update={"workload": spec.workload.model_copy(update={"levels": (Concurrency(in_flight=16),)})}
     )
@@ -39,7 +42,10 @@ def made(noise: float = 0.05) -> StudyResult:
     maker.measured()
     maker.measured(configuration(parallel=8))
     maker.measured(configuration(parallel=7))
-    for numbers in ((0, FIRST, SECOND), (SECOND, FIRST, 0), (0, FIRST, SECOND)):
+    blocks = [(0, FIRST, SECOND), (SECOND, FIRST, 0), (0, FIRST, SECOND)]
+    if confirm.adaptive:
+        blocks += [(FIRST, 0), (0,)]  # the last block has not measured the winner
+    for numbers in blocks:
         for number in numbers:
             maker.measured(maker.trials[number].configuration, repeat_of=number)
     sample = maker.sample()
@@ -96,8 +102,9 @@ def changes(result: StudyResult) -> dict[str, list[str]]:
     }
 
 
-def test_all_outputs_show_the_same_gain() -> None:
-    result = made()
+@pytest.mark.parametrize(("noise", "confirm"), [(0.05, FIXED), (0.03, ADAPTIVE)])
+def test_all_outputs_show_the_same_gain(noise: float, confirm: ConfirmSpec) -> None:
+    result = made(noise, confirm)
     expected = percent(result.gain.relative) if result.gain else ""
     for output, found in changes(result).items():
         assert found, f"{output} shows no change"

@@ -110,7 +110,7 @@ SECTIONS: list[tuple[dict[str, Any], str, str, Facts]] = [
     ({"search": {"time": "10x"}}, "search.time", "10x", ("500ms", "2s", "5m", "1h")),
     ({"confirm": {"repeat": 3}}, "confirm.repeat", "", ("repeats",)),
     ({"confirm": {"repeats": 3, "at_most": 12}}, "confirm", "{repeats, at_most}", ("at_most", "repeats")),
-    ({"confirm": {"margin": "0.1%"}}, "confirm.margin", "0.1%", ("0.005",)),
+    ({"confirm": {"margin": "0.1%"}}, "confirm.margin", "0.1%", ("0.5%",)),
     ({"confirm": {"at_most": 1}}, "confirm.at_most", "1", ("2",)),
     ({"confirm": {"confidence": "100%"}}, "confirm.confidence", "1.0", ("0.9999",)),
     ({"quantization": 3}, "quantization", "3", ()),

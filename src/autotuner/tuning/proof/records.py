@@ -69,15 +69,24 @@ def blocks_of(trial: Trial, trials: Sequence[Trial]) -> dict[int, Trial]:
     return {nth if repeat.block is None else repeat.block: repeat for nth, repeat in found}
 
 
+def paired_repeats(default: Trial, other: Trial, trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
+    """The rankable confirmations of the default and of another trial in the blocks that measured both, in order."""
+    sides = [
+        {block: repeat for block, repeat in blocks_of(trial, trials).items() if is_rankable(repeat)}
+        for trial in (default, other)
+    ]
+    common = sorted(sides[0].keys() & sides[1].keys())
+    return [sides[0][block] for block in common], [sides[1][block] for block in common]
+
+
 def pairs(
     default: Trial, other: Trial, trials: Sequence[Trial], objective: Objective, index: int = 0
 ) -> list[tuple[float, float]]:
     """One objective of the default and of another configuration in the blocks that measured both, in order, worsened
     by the penalties for missed soft SLOs."""
-    sides = [blocks_of(trial, trials) for trial in (default, other)]
     found = []
-    for block in sorted(sides[0].keys() & sides[1].keys()):
-        one, two = (_value(side[block], objective, index) for side in sides)
+    for repeats in zip(*paired_repeats(default, other, trials), strict=True):
+        one, two = (_value(repeat, objective, index) for repeat in repeats)
         if one is not None and two is not None:
             found.append((one, two))
     return found
