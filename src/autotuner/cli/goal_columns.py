@@ -40,6 +40,8 @@ _SHORT = {
     "capacity_tokens_per_gpu": "tokens/s/GPU",
     "success_rate": "success",
     "energy_per_token": "J/token",
+    "cost_per_million_output_tokens": "USD/1M tokens",
+    "cost_per_request": "USD/request",
 }
 _UNIT_IN_TITLE = set(Unit) - {Unit.SECONDS, Unit.RATIO}
 

@@ -234,6 +234,10 @@ class Simulated(Engine):
         """0, unless the settings ask to lease as many GPUs as are simulated."""
         return self.simulated_gpus(values) if self.settings.lease_gpus else 0
 
+    def priced_gpus(self, values: Mapping[str, Value]) -> int:
+        """The simulated GPUs."""
+        return self.simulated_gpus(values)
+
     def simulated_gpus(self, values: Mapping[str, Value]) -> int:
         """GPUs that a real server with these values would use."""
         return self._real.gpus(values)

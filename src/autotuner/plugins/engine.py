@@ -191,6 +191,10 @@ class Engine(ABC):
     def gpus(self, values: Mapping[str, Value]) -> int:
         """Number of GPUs that a server with these values uses."""
 
+    def priced_gpus(self, values: Mapping[str, Value]) -> int:
+        """Number of GPUs that a server with these values is paid for. Default: those that it uses."""
+        return self.gpus(values)
+
     def serving(self, values: Mapping[str, Value], hardware: Hardware) -> Serving | None:
         """What is known of a server with these values (fixed and tuned together) before it is launched.
 

@@ -38,6 +38,8 @@ FIGURES: tuple[tuple[str, str | None], ...] = (
     ("request_throughput", None),
     *((m, s) for m in ("ttft", "tpot", "e2e_latency") for s in ("p50", "p90", "p99")),
     ("energy_per_token", None),
+    ("cost_per_million_output_tokens", None),
+    ("cost_per_request", None),
     ("success_rate", None),
 )
 """Metrics of the comparison, with their statistics."""

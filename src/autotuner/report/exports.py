@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from autotuner.report.flat_table import table_columns, table_rows
 from autotuner.report.headline import headline
 from autotuner.report.result import StudyResult, objective_value
+from autotuner.report.study_cost import study_cost
 from autotuner.secrets import HIDDEN, clean, has_secret_form, looks_secret
 from autotuner.study.measurement import Distribution
 from autotuner.study.parameters.environment import flags_in, variables_in
@@ -58,7 +59,8 @@ def _marked_result(result: StudyResult) -> dict[str, Any]:
     for name in ("default", "best", "winner", "nearest"):
         if (found := getattr(result, name)) is not None:
             data[name]["simulated"] = found.simulated
-    return {**data, "headline": headline(result), "simulated": result.simulated or None}
+    cost = plain_data(study_cost(result))
+    return {**data, "headline": headline(result), "simulated": result.simulated or None, "cost": cost}
 
 
 def export_text(result: StudyResult, form: str) -> str:
@@ -109,6 +111,7 @@ def best_json(result: StudyResult) -> dict[str, Any]:
         "simulated": result.simulated or None,
         "refuted": list(result.refuted),
         "decision": plain_data(result.decision),
+        "cost": plain_data(study_cost(result)),
     }
     if winner is None:
         return {**answer, "winner": None}

@@ -48,6 +48,7 @@ def table_columns(result: StudyResult) -> list[str]:
         *_SERVER_COLUMNS,
         "slices",
         "decision",
+        "usd_per_hour",
     ]
 
 
@@ -73,6 +74,7 @@ def table_rows(result: StudyResult) -> Iterator[list[object]]:
                 *_server(m),
                 _slices(m),
                 m.decision.state if m and m.decision else None,
+                trial.usd_per_hour,
             ]
 
 

@@ -6,6 +6,7 @@ from autotuner import scoring
 from autotuner.plain_text import marked_line
 from autotuner.report.numbers import metric_name, percent, unsure_text, with_unit
 from autotuner.report.result import StudyResult, objective_value
+from autotuner.report.study_cost import cost_text
 from autotuner.scoring import Effect, Gain
 from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.objective import Objective
@@ -24,7 +25,7 @@ def headline(result: StudyResult) -> str:
 
 
 def summary_lines(result: StudyResult) -> list[str]:
-    """Returns the headline, then challengers that did not hold up, the Pareto front, and trials within noise."""
+    """Returns the headline, then challengers that did not hold up, the Pareto front, trials within noise, and costs."""
     lines = [headline(result)]
     named = result.ending in {Ending.WINNER_DID_NOT_HOLD_UP, Ending.NOTHING_FEASIBLE}
     others = result.refuted_trials[1 if named else 0 :]
@@ -39,6 +40,8 @@ def summary_lines(result: StudyResult) -> list[str]:
         many = ", ".join(map(str, tied[:_SHOWN])) + (" and more" if len(tied) > _SHOWN else "")
         trials = f"trial{'s' if len(tied) > 1 else ''} {many}"
         lines.append(f"Within noise ({percent(result.noise, sign=False)}) of the best: {trials}.")
+    if cost := cost_text(result):
+        lines.append(cost)
     return lines
 
 

@@ -1,5 +1,6 @@
 """Numbers and metric names for people: milliseconds, percent, no false precision."""
 
+from autotuner.study.base import number_text
 from autotuner.study.metric import METRICS, Unit, fewest_samples
 
 _UNITS = {
@@ -11,6 +12,8 @@ _UNITS = {
     Unit.SPEED: "x speed",
     Unit.RATIO: "",
     Unit.JOULES_PER_TOKEN: "J/token",
+    Unit.USD_PER_MILLION_TOKENS: "per 1M tokens",
+    Unit.USD_PER_REQUEST: "per request",
 }
 
 
@@ -33,6 +36,13 @@ def unsure_text(what: str) -> str:
     return f"{UNSURE} {what}: too few; a {statistic} needs at least {fewest_samples(statistic):,}"
 
 
+def usd(value: float) -> str:
+    """``$7.72``, ``$1,234``; three significant digits below a cent."""
+    if value == 0 or value >= 0.1:
+        return f"${value:,.0f}" if value >= 1000 else f"${value:.2f}"
+    return f"${number_text(float(f'{value:.3g}'))}"
+
+
 def with_unit(metric: str, value: float | None) -> str:
     """``1,234 tokens/s``, ``56.7 ms``; a dash if there is no value."""
     if value is None:
@@ -40,6 +50,8 @@ def with_unit(metric: str, value: float | None) -> str:
     unit = METRICS[metric].unit
     if unit is Unit.RATIO:
         return f"{value * 100:.4g}%"
+    if unit in (Unit.USD_PER_MILLION_TOKENS, Unit.USD_PER_REQUEST):
+        return f"{usd(value)} {_UNITS[unit]}"
     shown = value * 1000 if unit is Unit.SECONDS else value
     return f"{plain(shown)}{'' if unit is Unit.SPEED else ' '}{_UNITS[unit]}"
 
@@ -55,6 +67,7 @@ _PROSE = {
     "ttft_later_turns": "later-turn TTFT",
     "e2e_latency_scheduled": "scheduled E2E latency",
     "output_throughput_per_gpu": "output throughput per GPU",
+    "cost_per_million_output_tokens": "cost per million output tokens",
     "capacity_in_flight": "capacity",
     "capacity_speed": "capacity",
     "capacity_tokens": "output throughput at capacity",

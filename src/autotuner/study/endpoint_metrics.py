@@ -5,8 +5,11 @@ from autotuner.study.workload import Workload
 _OF_TURNS = frozenset({"ttft_first_turn", "ttft_later_turns"})
 _OF_STREAMS = frozenset({"ttft", "ttft_scheduled", "tpot", "itl", "itl_token"}) | _OF_TURNS
 _OF_OUTPUT = frozenset(
-    {"output_throughput", "output_throughput_per_gpu", "total_throughput", "energy_per_token", "capacity_tokens"}
-)
+    {
+        "output_throughput", "output_throughput_per_gpu", "total_throughput", "energy_per_token", "capacity_tokens",
+        "cost_per_million_output_tokens",
+    }
+)  # fmt: skip
 _OF_DOCUMENTS = frozenset({"document_throughput"})
 
 

@@ -30,6 +30,8 @@ class Unit(StrEnum):
     IN_FLIGHT = "in flight"
     SPEED = "x speed"
     JOULES_PER_TOKEN = "J/token"  # noqa: S105 - not a secret
+    USD_PER_MILLION_TOKENS = "USD/1M tokens"
+    USD_PER_REQUEST = "USD/request"
 
 
 class Metric(FrozenModel):
@@ -81,6 +83,8 @@ GPU_METRICS = frozenset(
     {"output_throughput_per_gpu", "energy_per_token", *(name for name in OF_CAPACITY if name.endswith(PER_GPU))}
 )
 """Metrics that are only measured if the trial's GPUs are known."""
+COST_METRICS = frozenset({"cost_per_million_output_tokens", "cost_per_request"})
+"""Metrics that follow from prices."""
 METRICS = {
     m.name: m
     for m in (
@@ -133,6 +137,20 @@ METRICS = {
             better=Direction.MIN,
             distribution=False,
             meaning="energy of the trial's GPUs inside the window / output tokens inside the window",
+        ),
+        Metric(
+            name="cost_per_million_output_tokens",
+            unit=Unit.USD_PER_MILLION_TOKENS,
+            better=Direction.MIN,
+            distribution=False,
+            meaning="price of the trial's GPUs (without GPUs: of the host) / output_throughput, for a million tokens",
+        ),
+        Metric(
+            name="cost_per_request",
+            unit=Unit.USD_PER_REQUEST,
+            better=Direction.MIN,
+            distribution=False,
+            meaning="price of the trial's GPUs (without GPUs: of the host) / request_throughput",
         ),
     )
 }

@@ -126,6 +126,8 @@ class StudySpec(FrozenModel):
     min_success_rate: float = Field(default=0.99, ge=0, le=1)
     search: SearchSpec = SearchSpec()
     confirm: ConfirmSpec = ConfirmSpec()
+    prices: Mapping[str, float] = Field(default_factory=dict)
+    """USD per GPU-hour by kind of GPU, ``*`` for others; ``host``: USD per hour of a server without GPUs."""
 
     def as_flags(self, configuration: Configuration) -> Configuration:
         """The configuration with named combinations replaced by the flags that they stand for."""
@@ -161,7 +163,7 @@ class StudySpec(FrozenModel):
     @property
     def first_digest(self) -> str:
         """The hash in the form of earlier versions, which covers all but budgets and confirmation."""
-        data = self.model_dump(mode="json", exclude={"search", "confirm"})
+        data = self.model_dump(mode="json", exclude={"search", "confirm", "prices"})
         if not self.combinations:  # earlier versions do not have the field, nor these of parameters
             del data["combinations"]
         for parameter in data["parameters"]:

@@ -96,6 +96,8 @@ class Trial(FrozenModel):
     started_at: float | None = None
     finished_at: float | None = None
     gpus: int = 0
+    usd_per_hour: float | None = None
+    """Price of the trial's GPUs, or of the host of a server without GPUs; None if the study has none for them."""
 
     @property
     def start_command(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Parts of several sections of the study file: values, and domains of parameters."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
@@ -8,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 
 from autotuner.invalid_value import InvalidValueError
 from autotuner.plain_text import shortened
+from autotuner.scoring.cost import ANY
 from autotuner.study.base import Value
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.environment import name_problem, variable_text
@@ -252,6 +254,21 @@ def _shape(value: Any) -> str:
 
 Setting = Annotated[Annotated[ParameterForm, Tag("tuned")] | Annotated[FileValue, Tag("fixed")], Discriminator(_shape)]
 """A portable setting: fixed if it is a single value, tuned if it is a list or a range."""
+
+
+def price(value: Any) -> float:
+    """A price. Raises ``ValueError``."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise InvalidValueError("must be USD per GPU-hour, a number above 0", remedy="write e.g. 2.49")
+    return float(value)
+
+
+def checked_kinds(prices: dict[str, float]) -> dict[str, float]:
+    """Raises ``ValueError`` for a key that names no kind of GPU."""
+    for kind in prices:
+        if kind != ANY and not any(character.isalnum() for character in kind):
+            raise InvalidValueError(f'"{shortened(kind, 40)}" names no GPU', remedy='write e.g. H100, "*" or host')
+    return prices
 
 
 def env_value(value: Any) -> Any:

@@ -36,10 +36,12 @@ from autotuner.study_file.form_fields import (
     StageForm,
     StagesForm,
     TraceForm,
+    checked_kinds,
     checked_variables,
     env_value,
     mapped,
     parsed_by,
+    price,
 )
 from autotuner.study_file.goal_forms import ObjectiveForm, SloForm, long_objective, long_slo
 
@@ -369,4 +371,11 @@ class StudyFile(FileForm):
     )
     confirm: ConfirmForm = Field(
         default=ConfirmForm(), description="How the default and its best challengers are measured again, interleaved."
+    )
+    prices: Annotated[
+        dict[str, Annotated[float, BeforeValidator(price, json_schema_input_type=float)]],
+        AfterValidator(checked_kinds),
+    ] = Field(
+        default_factory=dict,
+        description='USD per GPU-hour by kind of GPU ("*": any other), or per hour of the host, e.g. {H100: 2.49}.',
     )

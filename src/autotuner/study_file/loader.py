@@ -172,6 +172,7 @@ class _StudyReader:
                 min_success_rate=valid["min_success_rate"],
                 search=_search(valid["search"]),
                 confirm=ConfirmSpec(**valid["confirm"].model_dump()),
+                prices=valid["prices"],
             )
         except ValidationError as error:
             raise UsageError(problems_of(error, StudySpec, prefix=document.source)) from None

@@ -1,4 +1,4 @@
-"""Settings of a machine: defaults for deployers and benchmarks of every study that runs on it.
+"""Settings of a machine: defaults for deployers, benchmarks and prices of every study that runs on it.
 
 Model folders, a Docker engine's address or limits that a host rejects do not belong in a study file, and an older task
 JSON cannot hold them.
@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autotuner.errors import UsageError, did_you_mean
+from autotuner.invalid_value import InvalidValueError
 from autotuner.study.spec import PluginSpec, StudySpec
+from autotuner.study_file.form_fields import checked_kinds, price
 from autotuner.study_file.located_document import Document, read_text
 
-Site = Mapping[str, Mapping[str, Mapping[str, Any]]]
+Site = Mapping[str, Mapping[str, Any]]
 """Settings by section of a study file and kind: ``{"deploy": {"docker": {..}}}``."""
+_PRICES = "prices"
 _SECTIONS = {"deploy": "docker: {..}", "benchmark": "genai_bench: {..}"}
 """Sections of a site file, each with an example."""
 
@@ -27,11 +30,13 @@ def parse_site(text: str, source: str) -> Site:
     for section, found in data.items():
         if section in _SECTIONS:
             _check(document, section, found)
+        elif section == _PRICES:
+            _check_prices(document, found)
         else:
-            document.fault((section,), "unknown key", remedy=did_you_mean(section, list(_SECTIONS)))
+            document.fault((section,), "unknown key", remedy=did_you_mean(section, [*_SECTIONS, _PRICES]))
     if document.problems:
         raise UsageError(document.problems)
-    return {section: {kind: dict(settings) for kind, settings in found.items()} for section, found in data.items()}
+    return {section: dict(found) for section, found in data.items()}
 
 
 def _check(document: Document, section: str, found: Any) -> None:
@@ -44,6 +49,17 @@ def _check(document: Document, section: str, found: Any) -> None:
             document.fault((section, kind), "must be a mapping of settings", value=settings)
         elif "kind" in settings:
             document.fault((section, kind, "kind"), "is given by the key above", remedy="remove it")
+
+
+def _check_prices(document: Document, found: Any) -> None:
+    if not isinstance(found, dict):
+        document.fault((_PRICES,), "must be a mapping", value=found, remedy="write prices: {H100: 2.49}")
+        return
+    for kind, written in found.items():
+        try:
+            checked_kinds({kind: price(written)})
+        except InvalidValueError as error:
+            document.fault((_PRICES, kind), error.why, value=written, remedy=error.remedy)
 
 
 def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
@@ -63,11 +79,15 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
 
 def with_site(spec: StudySpec, site: Site, source: str) -> tuple[StudySpec, list[str]]:
     """The study with the site's settings as defaults, and one note per section about which were used."""
-    changes = dict[str, PluginSpec]()
+    changes = dict[str, Any]()
     notes = list[str]()
     for section, given in (("deploy", spec.deploy), ("benchmark", spec.benchmark)):
         defaults = site.get(section, {}).get(given.kind, {})
         if added := [name for name in defaults if name not in given.settings]:
             changes[section] = PluginSpec.model_validate({**defaults, **given.settings, "kind": given.kind})
             notes.append(f"{section}: {', '.join(added)} from {source}")
+    prices = site.get(_PRICES, {})
+    if added := [kind for kind in prices if kind not in spec.prices]:
+        changes[_PRICES] = {**prices, **spec.prices}
+        notes.append(f"{_PRICES}: {', '.join(added)} from {source}")
     return spec.model_copy(update=changes) if changes else spec, notes

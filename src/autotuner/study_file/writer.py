@@ -53,6 +53,7 @@ def render_study(spec: StudySpec) -> str:
         "min_success_rate": spec.min_success_rate,
         "search": _search(spec.search),
         "confirm": _confirm(spec.confirm),
+        "prices": dict(spec.prices),
     }
     return "".join(_section(key, value) for key, value in sections.items() if value not in ({}, []))
 

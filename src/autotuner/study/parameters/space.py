@@ -84,11 +84,11 @@ class Space(FrozenModel):
     def grid(self) -> Iterator[Configuration]:
         """All allowed configurations, each once: in the order of the parameters, those that depend on one another
         together. Raises ``ValueError`` for a continuous range."""
-        size = self.size
-        if size is None:
+        if self.size is None:
             name = next(p.name for p in self.parameters if p.domain.grid() is None)
             raise ValueError(f"{name} is continuous")
-        yield from filter(self.allows, map(self.at, range(size)))
+        points = self.combinations or self.tree.points()
+        yield from filter(self.allows, (Configuration(values=point) for point in points))
 
     def sample(self, random: Random) -> Configuration:
         """A random point, which may violate constraints."""

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 from autotuner.study.base import Value
 from autotuner.study.parameters.conditions import (
@@ -41,11 +42,14 @@ class ParameterTree:
         """The parameters, each after those that its condition names."""
         self.conditional = tuple(p for p in self._parameters if p.when)
         """The parameters that may be inactive."""
+        self._names = frozenset(p.name for p in self._parameters)
         owners = owners_of(self._parameters)
         self._conditions = {p.name: _Condition(p.when, owners, known) for p in self.conditional}
 
     def active(self, values: Mapping[str, Value]) -> frozenset[str]:
         """Names of the parameters that must have a value, given the values of those that decide."""
+        if not self.conditional:
+            return self._names
         found: dict[str, Value] = {}
         names = set[str]()
         for parameter in self.order:
@@ -81,6 +85,15 @@ class ParameterTree:
             number, position = divmod(number, group.size)
             group.put(position, found)
         return {p.name: found[p.name] for p in self._parameters if p.name in found}
+
+    def points(self) -> Iterator[dict[str, Value]]:
+        """All points in the order of their numbers; requires a known :attr:`size`."""
+        if self.conditional:
+            yield from map(self.at, range(self.size or 0))
+            return
+        names = [p.name for p in self._parameters]
+        for values in product(*(p.domain.grid() or () for p in self._parameters)):
+            yield dict(zip(names, values, strict=True))
 
     def never_active(self) -> tuple[str, ...]:
         """Names of the parameters whose conditions hold at no point; requires a known :attr:`size`."""

@@ -366,6 +366,8 @@ _RATES = {
     Unit.IN_FLIGHT: ("", "in flight"),
     Unit.SPEED: ("", "x", "x speed"),
     Unit.JOULES_PER_TOKEN: ("", "J/token", "J"),
+    Unit.USD_PER_MILLION_TOKENS: ("", "USD"),
+    Unit.USD_PER_REQUEST: ("", "USD"),
 }
 
 

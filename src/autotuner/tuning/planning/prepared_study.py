@@ -15,6 +15,7 @@ from autotuner.plugins.benchmark import Benchmark, NeedsDeployer
 from autotuner.plugins.deployer import BaseArguments, BoundDeployer, HasBaseArguments
 from autotuner.plugins.engine import Engine
 from autotuner.plugins.search import Search, SearchContext, Stop
+from autotuner.scoring.cost import usd_per_hour
 from autotuner.secrets import remember
 from autotuner.store.paths import data_home
 from autotuner.study.base import Value
@@ -45,7 +46,7 @@ from autotuner.tuning.planning.prediction.predictions import Predictions
 from autotuner.tuning.planning.public_values import check_public
 from autotuner.tuning.planning.study_size import CHECKED_POINTS, StudySize, study_size
 from autotuner.tuning.planning.target_hardware import target_hardware
-from autotuner.tuning.planning.unmeasurable_goals import idle_bounds, unmeasurable
+from autotuner.tuning.planning.unmeasurable_goals import idle_bounds, unmeasurable, unpriced
 from autotuner.tuning.planning.value_checks import check_values
 from autotuner.tuning.planning.window_checks import window_checks
 
@@ -126,6 +127,13 @@ class Prepared:
         """The launch of one configuration."""
         flags = self.spec.as_flags(configuration)
         return self.engine.launch(self.model, self.engine_spec, flags, tuned_variables(self.spec.parameters))
+
+    def usd_per_hour(self, configuration: Configuration) -> float | None:
+        """What a server with this configuration costs; None if the study has no price for it."""
+        if not self.spec.prices:
+            return None
+        gpus = self.engine.priced_gpus(self.values(configuration)) if self.deployer.launches else 0
+        return usd_per_hour(self.spec.prices, self.engine.machine(self.hardware).gpu_name, gpus)
 
     def identity(self, configuration: Configuration) -> str:
         """Identity of the server that this configuration starts; see :meth:`LaunchIdentities.of`."""
@@ -326,7 +334,9 @@ def _constraint(text: str, index: int) -> Constraint:
 def _check_metrics(prepared: Prepared) -> None:
     """Refuses goals that no trial could measure: the study would end without a result."""
     gpus = prepared.engine.gpus(prepared.values(DEFAULT)) if prepared.hardware.gpus else 0
+    priced = prepared.engine.priced_gpus(prepared.values(DEFAULT)) if prepared.deployer.launches else 0
     problems = unmeasurable(prepared.spec, prepared.deployer, gpus)
+    problems += unpriced(prepared.spec, prepared.engine.machine(prepared.hardware).gpu_name, priced)
     if problems := [*problems, *capacity_problems(prepared.spec, prepared.benchmark)]:
         raise UsageError(problems)
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from autotuner import scoring
 from autotuner.errors import Problem, UsageError
 from autotuner.events.types import TrialFinished
+from autotuner.scoring.cost import with_costs
 from autotuner.secrets import HIDDEN, clean, secrets_in
 from autotuner.store import Store, StudyRecord
 from autotuner.study.base import FrozenModel
@@ -171,7 +172,8 @@ def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial
     may have left the space or returned to it."""
     spec = prepared.spec
     goals = ("objectives", "slos", "min_success_rate")
-    other_goals = any(getattr(record.spec, key) != getattr(spec, key) for key in goals)
+    other_prices = record.spec.prices != spec.prices
+    other_goals = other_prices or any(getattr(record.spec, key) != getattr(spec, key) for key in goals)
     inside = {t.number: prepared.known_as(t.configuration) for t in trials if t.role is not TrialRole.CONFIRM}
     found = []
     for trial in trials:
@@ -179,6 +181,8 @@ def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial
             continue
         configuration = inside.get(trial.number if trial.repeat_of is None else trial.repeat_of)
         changed = _kept(trial, configuration)
+        if other_prices and configuration is not None:
+            changed = _priced(prepared, changed)
         if other_goals and changed.verdict is not None:
             changed = changed.replaced(verdict=_verdict(spec, changed))
         if changed != trial:
@@ -194,6 +198,12 @@ def _kept(trial: Trial, configuration: Configuration | None) -> Trial:
         state = TrialState.DONE if trial.verdict is not None else TrialState.FAILED
     same = configuration if configuration.key != trial.configuration.key else trial.configuration
     return trial.replaced(state=state, set_aside="", configuration=same)
+
+
+def _priced(prepared: Prepared, trial: Trial) -> Trial:
+    hourly = prepared.usd_per_hour(trial.configuration)
+    measurements = tuple(with_costs(m, hourly) for m in trial.measurements)
+    return trial.replaced(measurements=measurements, usd_per_hour=hourly)
 
 
 def _verdict(spec: StudySpec, trial: Trial) -> object:

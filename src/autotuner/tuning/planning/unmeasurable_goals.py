@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from autotuner.errors import Problem
 from autotuner.plugins.deployer import Deployer, ReadsGpuSensors
+from autotuner.scoring.cost import ANY, HOST, usd_per_hour
 from autotuner.study.endpoint_metrics import why_not_measured
-from autotuner.study.metric import CAPACITY_METRICS, GPU_METRICS, METRICS, OF_CAPACITY, PER_GPU
+from autotuner.study.metric import CAPACITY_METRICS, COST_METRICS, GPU_METRICS, METRICS, OF_CAPACITY, PER_GPU
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import CapacityLoad, Concurrency, LoadLevel, Scenario, TokenLengths, Workload
@@ -131,6 +132,33 @@ def _on_gpus(goal: _Goal, deployer: Deployer, gpus: int) -> Problem | None:
         why = f"{deployer.kind} cannot read the sensors of the GPUs"
         return goal.problem(why, "use output_throughput_per_gpu, or deploy with process or docker")
     return None
+
+
+def unpriced(spec: StudySpec, gpu_name: str, gpus: int) -> list[Problem]:
+    """One problem for each goal on a cost that the prices do not give.
+
+    Args:
+        spec: The study.
+        gpu_name: Name of the target's GPUs; empty if they are of several kinds.
+        gpus: GPUs of the default.
+    """
+    if usd_per_hour(spec.prices, gpu_name, gpus) is not None:
+        return []
+    kind = _short_name(gpu_name) if gpus else HOST
+    what = (gpu_name or "GPUs of several kinds") if gpus else "the host"
+    key = f'"{ANY}"' if kind == ANY else kind
+    goals = [*_goals("objective", spec.objectives, spec.workload), *_goals("slo", spec.slos, spec.workload)]
+    return [
+        goal.problem(f"needs a price for {what}", f"add prices: {{{key}: ...}}")
+        for goal in goals
+        if goal.asked.metric in COST_METRICS
+    ]
+
+
+def _short_name(gpu_name: str) -> str:
+    """What tells a GPU apart in a driver's name: ``H100`` of ``NVIDIA H100 80GB HBM3``."""
+    words = [w for w in gpu_name.split() if any(c.isdigit() for c in w) and any(c.isalpha() for c in w)]
+    return next(iter(words), gpu_name.removeprefix("NVIDIA ") or ANY)
 
 
 def _longest(length: TokenLengths) -> int | None:

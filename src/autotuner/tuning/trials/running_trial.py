@@ -43,6 +43,8 @@ class TrialDraft:
     """The trial as stored before its launch."""
     gpus: int = 0
     """Number of GPUs that the trial holds."""
+    usd_per_hour: float | None = None
+    """Price of what the trial holds, if it is known."""
     argv: tuple[str, ...] = ()
     address_flags: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
@@ -90,4 +92,5 @@ class TrialDraft:
             started_at=started_at,
             finished_at=finished_at,
             gpus=self.gpus,
+            usd_per_hour=self.usd_per_hour,
         )

@@ -15,6 +15,7 @@ from anyio.to_thread import run_sync
 from autotuner import scoring
 from autotuner.net.info import get_json, get_text
 from autotuner.plugins.deployer import DeployContext, Endpoint
+from autotuner.scoring.cost import with_costs
 from autotuner.store import files
 from autotuner.store.paths import data_home
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
@@ -105,9 +106,11 @@ class TrialRunner:
         """Leases GPUs before the time limit starts, since the wait is not the configuration's fault."""
         deployer = self._prepared.deployer
         limit_s = self._spec.search.trial_timeout_s
-        if misfit := self._prepared.misfit(self._draft.proposed.configuration):
+        configuration = self._draft.proposed.configuration
+        if misfit := self._prepared.misfit(configuration):
             raise TrialFailedError(misfit.failure)
-        plan = self._prepared.launch(self._draft.proposed.configuration)
+        plan = self._prepared.launch(configuration)
+        self._draft.usd_per_hour = self._prepared.usd_per_hour(configuration)
         count = plan.gpus if deployer.launches else 0
         await run_sync(self._make_folder)
         async with (
@@ -175,7 +178,8 @@ class TrialRunner:
             resolved=draft.resolved,
             start=self._start(draft.gpus),
         )
-        measurements = await windows.measure()
+        measured = await windows.measure()
+        measurements = tuple(with_costs(m, draft.usd_per_hour) for m in measured)
         self._progress.enter(Phase.SCORING)
         return replace(self._scored(measurements), capacities=tuple(windows.capacities))
 

@@ -1,0 +1,127 @@
+"""Prices of a study: what each trial costs, goals without a price, and other prices on resume."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+from autotuner.errors import UsageError
+from autotuner.store import Store
+from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.parameters.parameter import Choices, Parameter
+from autotuner.study.spec import StudySpec
+from autotuner.study.text.forms import parse_objective
+from autotuner.study_file.loader import parse_study
+from autotuner.study_file.machine_settings import parse_site, with_site
+from autotuner.study_file.writer import render_study
+from autotuner.tuning.planning.prepared_study import prepare
+from autotuner.tuning.planning.resume_decision import judged_again
+from autotuner.tuning.planning.unmeasurable_goals import unpriced
+
+pytestmark = pytest.mark.anyio
+
+COST = parse_objective("min cost_per_million_output_tokens")
+FILE: dict[str, Any] = {
+    "name": "s",
+    "model": "Qwen/Qwen3-8B",
+    "engine": {"kind": "simulated", "gpu": "H100", "gpu_count": 8},
+    "parameters": {"tp-size": [1, 2, 4]},
+    "workload": {"scenarios": "D(8,8)", "concurrency": 1},
+    "objective": ["min cost_per_million_output_tokens"],
+    "slo": "cost_per_request <= 0.01",
+}
+
+
+def read(**changes: Any) -> StudySpec:
+    return parse_study({**FILE, **changes}, source="s.yaml", folder=Path("/")).spec
+
+
+async def test_every_configuration_costs_its_own_gpus() -> None:
+    prepared = await prepare(read(prices={"H100": 2.5, "*": 1.0}), planning=True)
+    costs = [prepared.usd_per_hour(Configuration(values={"tp-size": n})) for n in (1, 2, 4)]
+    assert costs == [2.5, 5.0, 10.0]
+    assert prepared.usd_per_hour(DEFAULT) == 2.5
+
+
+@pytest.mark.parametrize("prices", [{}, {"H200": 3.0}, {"host": 0.4}])
+async def test_a_goal_without_its_price_is_refused(prices: dict[str, float]) -> None:
+    with pytest.raises(UsageError) as caught:
+        await prepare(read(prices=prices), planning=True)
+    assert [p.where for p in caught.value.problems] == ["objective", "slo"]
+    assert all("NVIDIA H100" in p.why and "{H100: ...}" in p.remedy for p in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("gpu_name", "gpus"), [("NVIDIA H200", 1), ("NVIDIA GeForce RTX 4090", 2), ("", 2), ("NVIDIA H100", 0)]
+)
+def test_missing_prices_are_named(gpu_name: str, gpus: int, snapshot: SnapshotAssertion) -> None:
+    [objective, _] = unpriced(read(), gpu_name, gpus)
+    assert str(objective) == snapshot
+    key = objective.remedy.partition("{")[2].partition(":")[0].strip('"')
+    assert unpriced(read(prices={key: 1.0}), gpu_name, gpus) == [], "the remedy is enough"
+
+
+def test_prices_survive_the_file_and_do_not_pin_results() -> None:
+    spec = read(prices={"H100": 2.5, "*": 1})
+    assert parse_study(render_study(spec), source="s.yaml", folder=Path("/")).spec == spec
+    assert StudySpec.model_validate_json(spec.model_dump_json()) == spec
+    assert spec.digest == read().digest
+    assert spec.first_digest == read().first_digest
+
+
+@pytest.mark.parametrize("prices", [{"H100": 0}, {"H100": "2 USD"}, {"H100": -1.5}, {"": 1}, {"H100": True}, 2.5])
+def test_wrong_prices(prices: Any, snapshot: SnapshotAssertion) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(prices=prices)
+    [problem] = caught.value.problems
+    assert str(problem) == snapshot
+    if isinstance(prices, dict):
+        with pytest.raises(UsageError) as caught:
+            parse_site(f"prices: {prices}".replace("True", "true"), "site.yaml")
+        [again] = caught.value.problems
+        assert again.why == problem.why
+
+
+def test_the_study_overrides_prices_of_the_machine() -> None:
+    site = parse_site("prices: {H100: 3.5, host: 0.2}", "site.yaml")
+    found, notes = with_site(read(prices={"H100": 2.5}), site, "site.yaml")
+    assert found.prices == {"H100": 2.5, "host": 0.2}
+    assert notes == ["prices: host from site.yaml"]
+    assert with_site(read(), site, "site.yaml")[0].prices == {"H100": 3.5, "host": 0.2}
+
+
+def spec_of(loop: Any, **changes: Any) -> StudySpec:
+    tp = Parameter(name="tp", domain=Choices(values=(1, 2)))
+    made: StudySpec = loop.spec().model_copy(update={"parameters": (tp,), "objectives": (COST,), **changes})
+    return made
+
+
+async def test_trials_on_several_gpus_cost_all_of_them(loop: Any) -> None:
+    prepared = loop.prepared(spec_of(loop, prices={"H100": 2.5, "host": 0.1}), gpus=4)
+    prepared = replace(prepared, hardware=prepared.hardware.replaced(gpu_name="NVIDIA H100 80GB HBM3"))
+    for number, (gpus, hourly) in enumerate([(0, 0.1), (1, 2.5), (2, 5.0)]):
+        trial = await loop.trial(prepared, Configuration(values={"tp": gpus}), number=number)
+        assert (trial.gpus, trial.usd_per_hour) == (gpus, hourly)
+        [window] = trial.measurements
+        rate = window.value("output_throughput", None)
+        assert rate
+        assert trial.verdict is not None
+        assert trial.verdict.objectives == (pytest.approx(hourly / 3600 / rate * 1e6),)
+
+
+async def test_other_prices_judge_stored_trials_again(loop: Any, store: Store) -> None:
+    before = loop.prepared(spec_of(loop, prices={"host": 0.4}))
+    trial = await loop.trial(before, Configuration(values={"tp": 0}))
+    store.studies.create(before.spec, source="t", digest=before.spec.digest, now=1.0)
+    record = store.studies.get("s")
+    assert record is not None
+    after = loop.prepared(
+        spec_of(loop, prices={"host": 0.8}, parameters=(Parameter(name="tp", domain=Choices(values=(0, 1))),))
+    )
+    [changed] = judged_again(after, record, [trial])
+    assert changed.usd_per_hour == 0.8
+    assert trial.verdict is not None
+    assert changed.verdict is not None
+    assert changed.verdict.objectives == (pytest.approx(2 * (trial.verdict.objectives[0] or 0)),)
