@@ -242,7 +242,8 @@ class _Facts:
         if self.refuted and self._default_holds():
             return self._did_not_hold_up(best)
         best = best or self.so_far()
-        return self.conclusion(Ending.NOT_DECIDED, best, best)
+        keep = self._default_holds() and self.so_far() == self.default  # by what is known, the challenger is worse
+        return self.conclusion(Ending.NOT_DECIDED, best, self.default if keep else best)
 
     def _did_not_hold_up(self, best: Trial | None) -> Conclusion:
         """``best`` is the best challenger that held up; None if there is none."""

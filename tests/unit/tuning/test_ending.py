@@ -186,6 +186,16 @@ def test_unranked_challengers_leave_the_study_undecided() -> None:
     assert f"({trials[1].verdict.reasons[0]})" in headline(result)
 
 
+def test_challenger_that_measured_worse_is_not_recommended_without_a_decision() -> None:
+    """The repeats of the default could not be ranked, so only the first measurements can be compared."""
+    trials = history([("ok", 200.0), GOOD], [(0, ("limited", 200.0)), (1, GOOD), (1, GOOD), (0, ("limited", 200.0))])
+    found = conclude(spec(), "done", trials)
+    assert (found.ending, found.best, found.winner) == (Ending.NOT_DECIDED, trials[1], trials[0])
+    text = headline(study_result(spec(), "done", trials))
+    assert "the default" in text.partition(";")[0]
+    assert "not decided" in text
+
+
 kinds = st.tuples(
     st.sampled_from(["ok", "ok", "ok", "ok", "limited", "missed", "crashed", "void"]),
     st.one_of(st.sampled_from([100.0, 150.0]), st.floats(50, 200)),

@@ -46,7 +46,7 @@ _LUCK = 1.28
 _KEPT = ((5, 1), (3, 2))
 """(blocks, contenders that are kept from then on)."""
 _UNRANKED = 3
-"""Repeats after which a challenger is given up if none of them could be ranked."""
+"""Repeats after which a challenger is given up if no block has measured both it and the default well enough."""
 
 
 class Form(StrEnum):
@@ -255,7 +255,7 @@ def _no_rival(
     if Effect.UNDECIDED not in shown:
         return Effect.BETTER not in shown
     if all(g is None for g in found):
-        return True  # measured several times, never well enough
+        return len(repeats_of(trial, trials)) >= _UNRANKED  # never measured well enough beside the default
     left = confirm.at_most - len(repeats_of(trial, trials))
     level = alpha(trials, objectives, confirm)
     open_ = [g for g in found if g is None or g.effect is Effect.UNDECIDED]
