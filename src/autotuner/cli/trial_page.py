@@ -186,7 +186,13 @@ def _window(measured: Measurement, width: int) -> list[str]:
 
 def _rates(measured: Measurement) -> tuple[str, ...]:
     output = ("input_throughput", "document_throughput") if "document_throughput" in measured.scalars else ()
-    return ("output_throughput", *output, "request_throughput", "success_rate")
+    return ("output_throughput", *output, "request_throughput", "success_rate", *_costs(measured))
+
+
+def _costs(measured: Measurement) -> tuple[str, ...]:
+    """The cost of tokens, or of requests whose answers have none."""
+    costs = ("cost_per_million_output_tokens", "cost_per_request")
+    return tuple(metric for metric in costs if metric in measured.scalars)[:1]
 
 
 def _slice(part: Slice) -> str:

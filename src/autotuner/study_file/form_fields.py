@@ -256,6 +256,10 @@ Setting = Annotated[Annotated[ParameterForm, Tag("tuned")] | Annotated[FileValue
 """A portable setting: fixed if it is a single value, tuned if it is a list or a range."""
 
 
+Price = Annotated[float, Field(gt=0)]
+"""A price in USD per hour, for editors."""
+
+
 def price(value: Any) -> float:
     """A price. Raises ``ValueError``."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:

@@ -31,6 +31,7 @@ from autotuner.study_file.form_fields import (
     LengthsForm,
     MixForm,
     ParameterForm,
+    Price,
     Ratio,
     Setting,
     StageForm,
@@ -373,7 +374,7 @@ class StudyFile(FileForm):
         default=ConfirmForm(), description="How the default and its best challengers are measured again, interleaved."
     )
     prices: Annotated[
-        dict[str, Annotated[float, BeforeValidator(price, json_schema_input_type=float)]],
+        dict[str, Annotated[float, BeforeValidator(price, json_schema_input_type=Price)]],
         AfterValidator(checked_kinds),
     ] = Field(
         default_factory=dict,

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import re
 from statistics import fmean
 
 import pytest
 
 from autotuner import scoring
+from autotuner.cli.trial_page import trial_text
 from autotuner.report.exports import best_json, export_text
 from autotuner.report.html.page import html_report
 from autotuner.report.result import StudyResult, study_result
@@ -127,6 +129,7 @@ def test_every_output_has_the_cost() -> None:
     text = cost_text(found)
     assert summary_text(found).endswith(text)
     assert "the winner saves" in html_report(found)
+    assert re.search(r"\$[0-9.]+ per 1M tokens", trial_text(found, found.trials[1], []))
     for data in (json.loads(export_text(found, "json")), best_json(found)):
         assert data["cost"]["metric"] == "cost_per_million_output_tokens"
     [first, *_] = csv.DictReader(io.StringIO(export_text(found, "csv")))

@@ -24,9 +24,13 @@ class Space(FrozenModel):
     known: Mapping[str, Value] = Field(default_factory=dict)
     """Values of names that constraints may use but that are not tuned: fixed arguments, catalog defaults, hardware."""
 
-    @cached_property
+    @property
     def tree(self) -> ParameterTree:
         """The parameters with their conditions."""
+        return self._tree
+
+    @cached_property
+    def _tree(self) -> ParameterTree:  # a public cached property would be taken for a field by ``replaced``
         return ParameterTree(self.parameters, self.known)
 
     @property

@@ -123,6 +123,12 @@ def test_conditions_may_name_later_parameters_and_depend_on_one_another() -> Non
     assert not any("topk" in text for text in texts if "steps=1" in text)
 
 
+def test_a_space_can_be_changed_after_it_was_counted() -> None:
+    assert SPECULATIVE.size == 14
+    assert SPECULATIVE.replaced(parameters=SPECULATIVE.parameters[3:]).size == 2
+    assert Space.model_validate_json(SPECULATIVE.model_dump_json()) == SPECULATIVE
+
+
 def test_absent_is_not_null() -> None:
     space = Space(parameters=(listed("a", 1, 2), listed("b", None, 5, when="a == 2")))
     points = list(space.grid())
