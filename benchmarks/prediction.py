@@ -1,6 +1,6 @@
 """Benchmark of the predictions: how far off they are on servers that were measured before.
 
-    python benchmarks/prediction.py measured.csv [--compare predicted]
+    python benchmarks/prediction.py measured.csv
 
 Each row of the table is one server (engine, release, formats, degrees of parallelism, GPUs) at one concurrency, with
 its mean TTFT and TPOT in milliseconds. Columns ``predicted_ttft_ms`` and ``predicted_tpot_ms``, if there are any, are
@@ -20,9 +20,12 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from autotuner.predict.engines import MEMORY_RULES
 from autotuner.predict.gpus import gpu_named
+from autotuner.predict.memory import surely_too_large
 from autotuner.predict.models import shape_named
 from autotuner.predict.performance import forecast
 from autotuner.predict.roofline import REAL, SIMULATED, Calibration
@@ -41,8 +44,8 @@ Errors = tuple[float, float]
 """Logarithms of measured / predicted: TTFT, TPOT."""
 
 
-def serving(row: Row, *, as_measured: bool) -> Serving:
-    """The server of a row."""
+def serving(row: Row, *, as_measured: bool, plain: bool = False) -> Serving:
+    """The server of a row; ``plain``: as if all of it were split by tensor parallelism."""
     groups = int(row["attention_dp"])
     tp = int(row["tp"]) * groups
     ep = int(row["moe_ep"])
@@ -53,12 +56,19 @@ def serving(row: Row, *, as_measured: bool) -> Serving:
         engine=ENGINES.get(row["engine"], row["engine"]),
         tp=tp,
         pp=int(row["pp"]),
-        attention_dp=groups,
-        ep=ep,
+        attention_dp=1 if plain else groups,
+        ep=1 if plain else ep,
         weights=FORMATS[row["moe_quant"]],
         kv="fp8",
         prefix_cache=False,
     )
+
+
+def too_large(row: Row, *, as_measured: bool) -> bool:
+    """Whether a server would not have been launched for lack of memory."""
+    server = serving(row, as_measured=as_measured)
+    gpu = gpu_named(row["system"].partition("_")[0])
+    return surely_too_large(shape_named(row["model"]), gpu, server, MEMORY_RULES[server.engine]) is not None
 
 
 def twice(row: Row) -> bool:
@@ -66,7 +76,7 @@ def twice(row: Row) -> bool:
     return row["moe_tp"] == row["moe_ep"] != "1"
 
 
-def errors(row: Row, calibration: Calibration, *, as_measured: bool) -> Errors | None:
+def errors(row: Row, calibration: Calibration, *, as_measured: bool, plain: bool = False) -> Errors | None:
     """The errors of our prediction; None if there is none."""
     lengths = [TokenLengths(kind="fixed", a=int(row[name])) for name in ("isl", "osl")]
     scenario = Scenario(text="s", input=lengths[0], output=lengths[1])
@@ -74,7 +84,7 @@ def errors(row: Row, calibration: Calibration, *, as_measured: bool) -> Errors |
     found = forecast(
         shape_named(row["model"]),
         gpu_named(row["system"].partition("_")[0]),
-        serving(row, as_measured=as_measured),
+        serving(row, as_measured=as_measured, plain=plain),
         workload,
         calibration,
         slopes=False,
@@ -108,15 +118,17 @@ def summary(rows: Sequence[Row], of: Callable[[Row], Errors | None]) -> str:
     return "   ".join(cells)
 
 
-HEAD = f"{'':34} {'rows':>5}   {'TTFT':>7} {'bias':>7} {'scatter':>7}   {'TPOT':>7} {'bias':>7} {'scatter':>7}"
-STAGES: Mapping[str, tuple[Calibration, bool]] = {
-    "roofline and queueing model": (SIMULATED, False),
-    "+ least time of kernels": (replace(SIMULATED, kernels_s=REAL.kernels_s), False),
-    "+ tiles of experts": (replace(SIMULATED, kernels_s=REAL.kernels_s, tile=REAL.tile), False),
-    "+ sampling, scheduling": (replace(REAL, request_s=0.0), False),
-    "+ HTTP and tokenizer": (REAL, False),
-    "+ rows read as measured": (REAL, True),
+HEAD = f"{'':36} {'rows':>5}   {'TTFT':>7} {'bias':>7} {'scatter':>7}   {'TPOT':>7} {'bias':>7} {'scatter':>7}"
+STAGES: Mapping[str, tuple[Calibration, bool, bool]] = {
+    "tensor parallelism only, no waiting": (replace(SIMULATED, queue=0.0), False, True),
+    "+ waiting for other prompts": (SIMULATED, False, True),
+    "+ experts and attention groups": (SIMULATED, False, False),
+    "+ least time of kernels": (replace(SIMULATED, kernels_s=REAL.kernels_s), False, False),
+    "+ sampling, scheduling": (replace(REAL, request_s=0.0), False, False),
+    "+ HTTP and tokenizer": (REAL, False, False),
+    "+ rows read as measured": (REAL, True, False),
 }
+"""Calibration, whether rows are read as measured, and whether only tensor parallelism counts."""
 
 
 def main() -> None:
@@ -127,23 +139,26 @@ def main() -> None:
         rows = list(csv.DictReader(file))
     compared = "predicted_ttft_ms" in rows[0]
     print(f"{len(rows)} rows, {len({(r['ttft_ms'], r['tpot_ms']) for r in rows})} different measurements")
-    print(f"{sum(twice(row) for row in rows)} rows count one degree of parallelism twice\n")
+    print(f"{sum(twice(row) for row in rows)} rows count one degree of parallelism twice")
+    refused = sum(too_large(row, as_measured=read) for row in rows for read in (False, True))
+    print(f"{refused} rows would have been refused as too large; all of them ran\n")
     print(HEAD)
-    for name, (calibration, as_measured) in STAGES.items():
-        print(f"{name:34} {summary(rows, lambda r, c=calibration, a=as_measured: errors(r, c, as_measured=a))}")
+    for name, (calibration, as_measured, plain) in STAGES.items():
+        stage = partial(errors, calibration=calibration, as_measured=as_measured, plain=plain)
+        print(f"{name:36} {summary(rows, stage)}")
     if compared:
-        print(f"{'the columns of the table':34} {summary(rows, others)}")
+        print(f"{'the columns of the table':36} {summary(rows, others)}")
     single = [row for row in rows if not twice(row)]
-    print(f"{'ours, without rows counted twice':34} {summary(single, lambda r: errors(r, REAL, as_measured=False))}")
+    print(f"{'ours, without rows counted twice':36} {summary(single, lambda r: errors(r, REAL, as_measured=False))}")
     if compared:
-        print(f"{'columns, without them':34} {summary(single, others)}")
+        print(f"{'columns, without them':36} {summary(single, others)}")
     for column in ("engine", "system", "concurrency"):
         print()
         for value in sorted({row[column] for row in rows}, key=lambda v: (len(v), v)):
             some = [row for row in rows if row[column] == value]
-            print(f"ours    {column} {value:18.18} {summary(some, lambda r: errors(r, REAL, as_measured=True))}")
+            print(f"ours    {column} {value:20.20} {summary(some, lambda r: errors(r, REAL, as_measured=True))}")
             if compared:
-                print(f"columns {column} {value:18.18} {summary(some, others)}")
+                print(f"columns {column} {value:20.20} {summary(some, others)}")
 
 
 if __name__ == "__main__":

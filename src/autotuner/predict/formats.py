@@ -1,4 +1,4 @@
-"""Formats of weights and KV cache, as SGLang and vLLM name them."""
+"""Formats of weights and KV cache, as the engines name them."""
 
 from collections.abc import Mapping
 
@@ -17,6 +17,14 @@ _KV_BYTES: Mapping[str, float] = {
     **dict.fromkeys(("auto", "bf16", "bfloat16", "fp16", "float16"), 2.0),
     **dict.fromkeys(("fp8", "fp8_e4m3", "fp8_e5m2", "fp8_inc"), 1.0),
     "nvfp4": 0.5625,
+    # llama.cpp: blocks of 32 with one or two 16-bit scales
+    "f32": 4.0,
+    "f16": 2.0,
+    "q8_0": 1.0625,
+    "q5_1": 0.75,
+    "q5_0": 0.6875,
+    "q4_1": 0.625,
+    **dict.fromkeys(("q4_0", "iq4_nl"), 0.5625),
 }
 """Bytes per element."""
 

@@ -127,8 +127,12 @@ def surely_too_large(shape: ModelShape, gpu: GpuModel, serving: Serving, rules: 
     if replica is None:
         return None
     settled = rules.settled(serving, shape, gpu)
-    # An engine may derive a shorter context than the model's from its tokenizer, so only one that was set counts.
-    judged = settled if serving.context is not None else settled.replaced(context=1)
+    # An engine may derive a shorter context than the model's from its tokenizer, and releases differ in the fraction
+    # that they choose, so only what was set counts.
+    judged = settled.replaced(
+        context=1 if serving.context is None else serving.context,
+        memory_fraction=1.0 if serving.memory_fraction is None else serving.memory_fraction,
+    )
     larger = gpu.replaced(memory_gb=gpu.memory_gb * (1 + MARGIN))
     found = rules.use(replica.replaced(gpu=larger), judged, estimates=False)
     if found.fits or found.shortage in ESTIMATED:

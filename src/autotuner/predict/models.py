@@ -289,3 +289,45 @@ def _native_bytes(config: Mapping[str, Any]) -> float:
     if method == "fp8":
         return 1.0
     return 4.0 if str(config.get("torch_dtype") or config.get("dtype")) == "float32" else 2.0
+
+
+_GGUF = frozenset({"llama", "qwen2", "qwen3", "mistral", "phi3", "granite", "olmo2"})
+"""Architectures of GGUF files whose layers a shape describes."""
+
+
+def shape_from_gguf(name: str, metadata: Mapping[str, Any], size_bytes: int) -> ModelShape | None:
+    """Reads the shape from the metadata of a GGUF file.
+
+    Args:
+        name: Name of the model.
+        metadata: Values by key, with the number of tokens as ``vocab``.
+        size_bytes: Size of the file, which gives the bytes per weight.
+
+    Returns:
+        None for architectures that a shape does not describe, and if a value is missing.
+    """
+    family = metadata.get("general.architecture")
+    if family not in _GGUF or metadata.get(f"{family}.expert_count"):
+        return None
+
+    def value(key: str) -> int:
+        return int(metadata[f"{family}.{key}"])
+
+    try:
+        heads = value("attention.head_count")
+        hidden = value("embedding_length")
+        shape = ModelShape(
+            name=name,
+            architecture=str(family),
+            layers=value("block_count"),
+            hidden=hidden,
+            heads=heads,
+            kv_heads=int(metadata.get(f"{family}.attention.head_count_kv") or heads),
+            head_dim=int(metadata.get(f"{family}.attention.key_length") or hidden // heads),
+            ffn=value("feed_forward_length"),
+            vocab=int(metadata["vocab"]),
+            context=value("context_length"),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    return shape.replaced(native_bytes=size_bytes / shape.parameters)

@@ -13,7 +13,7 @@ from autotuner.predict.gpus import GpuModel
 from autotuner.predict.memory import replica_of
 from autotuner.predict.models import ModelShape
 from autotuner.predict.queueing import Batching, Lengths, Steady, closed_loop, open_loop, peak
-from autotuner.predict.roofline import REAL, SIMULATED, Calibration, Replica, StepTimes, Work, decode
+from autotuner.predict.roofline import NATIVE, REAL, SIMULATED, Calibration, Replica, StepTimes, Work, decode
 from autotuner.study.metric import CAPACITY_METRICS
 from autotuner.study.search.forecast import OUTPUT_THROUGHPUT, TPOT, TTFT, Channel, Forecast, LevelForecast
 from autotuner.study.search.serving import Serving
@@ -34,6 +34,8 @@ VERSION = "1"
 PARAMETERS = ("compute", "memory", "link", "step", "queue")
 """Calibration parameters that a forecast has slopes for."""
 CAPACITY_TOKENS = Channel("capacity_tokens")
+_HIGH_FRACTION = 0.95
+"""Share of the memory that engines use at most unless it is set."""
 _BISECTIONS = 20
 _MOST_SLOTS = 4.0
 """Requests in flight beyond which a capacity is not looked for, relative to the slots of a replica."""
@@ -41,13 +43,15 @@ _LEAST_SHARE = 1e4
 """The highest rate, relative to the lowest that a capacity is looked for at."""
 _CHANGE = 0.05
 """Step of the finite differences, in logs."""
-_MIXED = frozenset({"vllm"})
+_MIXED = frozenset({"vllm", "llama_cpp"})
 """Engines that compute prompts and decode in the same steps."""
 
 
 def calibration_of(serving: Serving) -> Calibration:
     """The calibration that a server's forecast begins with."""
-    return SIMULATED if serving.simulated else REAL
+    if serving.simulated:
+        return SIMULATED
+    return NATIVE if serving.engine == "llama_cpp" else REAL
 
 
 def forecast(
@@ -147,6 +151,9 @@ class _Server:
             return None
         settled = rules.settled(serving, shape, gpu)
         use = rules.use(replica, settled)
+        if use.kv_tokens <= 0 and serving.memory_fraction is None and not serving.simulated:
+            # Releases differ in the fraction that they choose; it may fit after all.
+            use = rules.use(replica, settled.replaced(memory_fraction=_HIGH_FRACTION), estimates=False)
         if use.kv_tokens <= 0:
             return None
         # Each group of data-parallel attention has a cache of its own.

@@ -141,10 +141,13 @@ def _mixed_cycle(batching: Batching, lengths: Lengths, running: float) -> tuple[
     slow = steps * others / group
     cycle_s = group_s + more * step_s + min(more, slow) * (prompt_step_s - step_s)
     tpot_s = (cycle_s - group_s) / more if more > 0 else 0.0
-    if slow > more:
+    filled = lengths.prompt / batching.budget
+    if others * filled > more:
         # Prompts fill every step, and those that do not fit wait for their turn.
-        waits_s = (slow - more) * prompt_step_s
-        return group_s + batching.queue * waits_s, tpot_s, cycle_s + waits_s
+        full_s = batching.step_s(more / filled, batching.budget)
+        cycle_s = running * filled * full_s
+        waits_s = max(0.0, cycle_s - more * full_s - group_s)
+        return group_s + batching.queue * waits_s, full_s if more > 0 else 0.0, cycle_s
     first_s = _first_s(batching, lengths.prompt, running, group, group_s)
     met = sqrt(others / running) * min(1.0, others / group * group_s / cycle_s)
     first_s += _overlap_s(batching, lengths.prompt, others, group_s, met)

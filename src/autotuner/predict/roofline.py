@@ -76,20 +76,20 @@ class Calibration:
     """Factor of the time that a request waits before it is computed."""
     kernels_s: float = 0.0
     """Least seconds of a kernel, for the small ones of each layer."""
-    tile: int = 0
-    """Rows of an expert's matrix product that are computed together; 0: no padding."""
     request_s: float = 0.0
     """Seconds between the server and the client for a request: HTTP, tokenization and the hand-over to the engine."""
 
 
 SIMULATED = Calibration()
 """The simulator's times."""
-REAL = Calibration(kernels_s=2e-6, tile=64, step=4.0, request_s=0.02)
+REAL = Calibration(kernels_s=2e-6, step=4.0, request_s=0.02)
 """What the simulator leaves out, assumed from the structure of the engines, not from measurements.
 
-A kernel takes at least about 2 us, also in a CUDA graph; grouped products work in tiles of 64 rows; sampling and
-scheduling take about half a millisecond; a request passes through HTTP, a tokenizer and two processes.
+A kernel takes at least about 2 us, also in a CUDA graph; sampling and scheduling take about half a millisecond; a
+request passes through HTTP, a tokenizer and two processes.
 """
+NATIVE = Calibration(kernels_s=2e-6, request_s=0.002)
+"""A server in C++ on a CPU: threads meet after each small operation, and a request passes through HTTP only."""
 
 
 @dataclass(frozen=True)
@@ -224,6 +224,7 @@ class StepTimes:
         self._shared = m.always_read - self._attention
         self._expert = float(m.expert_parameters)
         self._moe_layers = m.moe_layers if m.routed else 0
+        self._chosen = m.experts_per_token
         self._vocabulary = m.vocabulary
         small = 6 + (6 if m.experts else 0) + (4 if m.kv_rank else 0)
         self._launches_s = m.layers * (GRAPH_LAYER_S + calibration.kernels_s * small)
@@ -255,19 +256,9 @@ class StepTimes:
         replica = self._replica
         linear = 2.0 * (self._attention * uneven + self._shared) * work.tokens
         spread = max(replica.tp, replica.ep) / replica.tp
-        experts = 2.0 * self._moe_layers * self._expert_rows(work.tokens) * self._expert / spread
+        experts = 2.0 * self._moe_layers * self._chosen * self._expert * work.tokens / spread
         rest = self._pair_flops * work.pairs * uneven + 2.0 * self._vocabulary * work.sequences
         return ((linear + experts) / self._fast + rest / replica.gpu.bf16_flops) / self._flops
-
-    def _expert_rows(self, tokens: float) -> float:
-        """Rows that the experts of one layer multiply; each expert's are padded to half a tile on average."""
-        if not self._moe_layers:
-            return 0.0
-        m = self._replica.model
-        rows = tokens * m.experts_per_token
-        if self._known.tile:
-            rows += self._known.tile / 2 * m.touched(tokens) / (self._moe_layers * self._expert)
-        return rows
 
     def _memory_s(self, work: Work, waves: float, uneven: float) -> float:
         replica = self._replica

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from autotuner.engines.llama_cpp.causes import explain
 from autotuner.engines.llama_cpp.options import OPTIONS, QUANTIZED_CACHE_TYPES, REPLACED, Option
 from autotuner.engines.llama_cpp.server_metrics import SERVER_METRICS
+from autotuner.engines.llama_cpp.serving import serving
 from autotuner.engines.shared.command_line import CommandLine, text_of, type_problem
 from autotuner.errors import Problem, did_you_mean
 from autotuner.plugins.engine import Engine, LoadLimit
@@ -22,6 +23,7 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware, LaunchPlan, Readiness
 from autotuner.study.parameters.parameter import CatalogEntry, ValueType
+from autotuner.study.search.serving import Serving
 from autotuner.study.spec import EngineSpec, Model
 from autotuner.study.text.forms import Duration
 
@@ -192,6 +194,18 @@ class LlamaCpp(Engine):
         """1 if a ``llama-server`` program explicitly puts layers on a GPU, else 0. The wheel runs on the CPU."""
         layers = self._named(values).get("n-gpu-layers")
         return int(self.settings.server != WHEEL and layers is not None and str(layers) not in {"0", "auto", "-1"})
+
+    def serving(self, values: Mapping[str, Value], hardware: Hardware) -> Serving | None:
+        """See :func:`autotuner.engines.llama_cpp.serving.serving`."""
+        named = self._named(values)
+
+        def value(name: str) -> Value:
+            given = named.get(name)
+            return _KNOWN[name].default if given is None else given
+
+        # A program, unlike the wheel, may put layers on a GPU by itself.
+        on_gpu = self.gpus(named) > 0 or (self.settings.server != WHEEL and hardware.gpus > 0)
+        return serving(named, value, on_gpu=on_gpu)
 
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
         """See :func:`autotuner.engines.llama_cpp.causes.explain`."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from autotuner.errors import UsageError
 from autotuner.plugins.engine import Engine
+from autotuner.predict.cpu import cpu_of
 from autotuner.predict.engines import MEMORY_RULES
 from autotuner.predict.gpus import GpuModel, gpu_of_device
 from autotuner.predict.memory import MemoryUse, surely_too_large
@@ -19,6 +20,7 @@ from autotuner.predict.models import (
     checkpoint_from_config,
     checkpoint_named,
     shape_from_config,
+    shape_from_gguf,
     shape_named,
 )
 from autotuner.predict.performance import forecast
@@ -29,6 +31,7 @@ from autotuner.study.search.forecast import TPOT, TTFT, Channel, Forecast
 from autotuner.study.search.serving import Serving
 from autotuner.study.spec import Model
 from autotuner.study.workload import Workload
+from autotuner.tuning.planning.prediction.gguf import gguf_metadata
 
 _MOST_BYTES = 10_000_000
 _SPREAD = {TTFT: 0.43, TPOT: 0.12}
@@ -59,6 +62,10 @@ class Predictions:
         serving = self.engine.serving(values, self.hardware)
         if serving is None or serving.engine not in MEMORY_RULES:
             return None
+        if serving.engine == "llama_cpp":
+            shape = _gguf_shape(self.model.path) if self.model.local and self.here else None
+            cpu = cpu_of(serving.threads, self.hardware.cpus, self.hardware.memory_gb)
+            return None if shape is None else Known(shape, cpu, serving)
         seen = self.engine.machine(self.hardware)
         gpu = gpu_of_device(seen.gpu_name, 0.0 if serving.simulated else seen.gpu_memory_gb)
         shape = _shape(self.model, serving.shape, serving.simulated, self.here)
@@ -109,6 +116,18 @@ def _shape(model: Model, shape: str, simulated: bool, here: bool) -> ModelShape 
     return model_shape(model, Serving(shape=shape, simulated=simulated), here=here)
 
 
+@lru_cache(maxsize=16)
+def _gguf_shape(path: str) -> ModelShape | None:
+    """The shape of the model in a GGUF file; None if it cannot be read or is not described by a shape."""
+    try:
+        file = Path(path).expanduser()
+        size_bytes = file.stat().st_size
+    except (OSError, ValueError, RuntimeError):
+        return None
+    metadata = gguf_metadata(file)
+    return None if metadata is None else shape_from_gguf(path, metadata, size_bytes)
+
+
 def model_shape(model: Model, serving: Serving, *, here: bool) -> ModelShape | None:
     """The shape that a server would load; None if it is not known for certain.
 
@@ -117,7 +136,7 @@ def model_shape(model: Model, serving: Serving, *, here: bool) -> ModelShape | N
         serving: The server. A simulated one chooses its shape as leniently as the simulator does.
         here: Whether the target's files are this machine's.
     """
-    config = _config(Path(model.path).expanduser()) if model.local and here else None
+    config = _config(model.path) if model.local and here else None
     if not serving.simulated:
         if config is not None:
             return checkpoint_from_config(model.path, config)
@@ -130,13 +149,13 @@ def model_shape(model: Model, serving: Serving, *, here: bool) -> ModelShape | N
         return None
 
 
-def _config(folder: Path) -> dict[str, object] | None:
+def _config(folder: str) -> dict[str, object] | None:
     """The parsed ``config.json`` of a model's folder; None if there is none that can be read."""
-    file = folder / "config.json"
     try:
+        file = Path(folder).expanduser() / "config.json"
         if not file.is_file() or file.stat().st_size > _MOST_BYTES:
             return None
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):
         return None
     return found if isinstance(found, dict) else None
