@@ -36,6 +36,8 @@ def needed_gpus(engine: Engine, fixed: Mapping[str, Value], parameters: Sequence
     largest = dict(fixed)
     for parameter in parameters:
         points = [point for _, point in _sound_points(engine, parameter)]
+        if parameter.when:
+            points.append({})
         counts = {i: _gpus(engine, {**fixed, **point}) for i, point in enumerate(points)}
         usable = {i: count for i, count in counts.items() if count is not None}
         if len(set(usable.values())) > 1 or set(usable.values()) - {_gpus(engine, fixed)}:

@@ -15,7 +15,7 @@ from autotuner.plugins.benchmark import Benchmark, NeedsDeployer
 from autotuner.plugins.deployer import BaseArguments, BoundDeployer, HasBaseArguments
 from autotuner.plugins.engine import Engine
 from autotuner.plugins.search import Search, SearchContext, Stop
-from autotuner.scoring.cost import usd_per_hour
+from autotuner.scoring.cost import HOST, usd_per_hour
 from autotuner.secrets import remember
 from autotuner.store.paths import data_home
 from autotuner.study.base import Value
@@ -336,7 +336,10 @@ def _check_metrics(prepared: Prepared) -> None:
     gpus = prepared.engine.gpus(prepared.values(DEFAULT)) if prepared.hardware.gpus else 0
     priced = prepared.engine.priced_gpus(prepared.values(DEFAULT)) if prepared.deployer.launches else 0
     problems = unmeasurable(prepared.spec, prepared.deployer, gpus)
-    problems += unpriced(prepared.spec, prepared.engine.machine(prepared.hardware).gpu_name, priced)
+    gpu_name = prepared.engine.machine(prepared.hardware).gpu_name
+    unknown = prepared.missing_gpus is not None or prepared.hardware_assumed
+    if not (unknown and any(kind != HOST for kind in prepared.spec.prices)):  # a plan does not know the GPUs
+        problems += unpriced(prepared.spec, gpu_name, priced)
     if problems := [*problems, *capacity_problems(prepared.spec, prepared.benchmark)]:
         raise UsageError(problems)
 

@@ -139,13 +139,13 @@ def unpriced(spec: StudySpec, gpu_name: str, gpus: int) -> list[Problem]:
 
     Args:
         spec: The study.
-        gpu_name: Name of the target's GPUs; empty if they are of several kinds.
+        gpu_name: Name of the target's GPUs; empty if they are of several kinds, or not known.
         gpus: GPUs of the default.
     """
     if usd_per_hour(spec.prices, gpu_name, gpus) is not None:
         return []
     kind = _short_name(gpu_name) if gpus else HOST
-    what = (gpu_name or "GPUs of several kinds") if gpus else "the host"
+    what = (gpu_name or "the target's GPUs") if gpus else "the host"
     key = f'"{ANY}"' if kind == ANY else kind
     goals = [*_goals("objective", spec.objectives, spec.workload), *_goals("slo", spec.slos, spec.workload)]
     return [

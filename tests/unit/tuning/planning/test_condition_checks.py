@@ -173,3 +173,6 @@ def test_combinations_that_need_too_many_gpus_are_noted() -> None:
     assert "profile eight needs 8 GPUs" in problem.why
     needs = needed_gpus(engine, {"tp": 1}, [profile])
     assert (needs.least, needs.most) == (1, 8)
+    inactive = Parameter(name="tp", domain=Choices(values=(2, 4)), when="x == 1")
+    needs = needed_gpus(engine, {}, [inactive])
+    assert (needs.least, needs.most) == (0, 4), "it may be left out"

@@ -53,6 +53,17 @@ async def test_a_goal_without_its_price_is_refused(prices: dict[str, float]) -> 
     assert all("NVIDIA H100" in p.why and "{H100: ...}" in p.remedy for p in caught.value.problems)
 
 
+@pytest.mark.parametrize(("prices", "refused"), [({"H100": 2.5}, False), ({}, True), ({"host": 0.4}, True)])
+async def test_a_plan_without_the_gpus_needs_some_price(prices: dict[str, float], refused: bool) -> None:
+    spec = read(engine="vllm", parameters={"max-num-seqs": [16, 32]}, prices=prices)
+    if not refused:
+        assert (await prepare(spec, planning=True)).missing_gpus is not None
+        return
+    with pytest.raises(UsageError) as caught:
+        await prepare(spec, planning=True)
+    assert {p.where for p in caught.value.problems} >= {"objective", "slo"}
+
+
 @pytest.mark.parametrize(
     ("gpu_name", "gpus"), [("NVIDIA H200", 1), ("NVIDIA GeForce RTX 4090", 2), ("", 2), ("NVIDIA H100", 0)]
 )
