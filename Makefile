@@ -6,7 +6,7 @@ export AUTOTUNER_VENV := $(VENV)
 # Tests start hundreds of processes; without compiled modules each of them takes seconds of CPU time instead of tenths.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help quickstart test setup lock hooks dist setup-test docs lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-capacity bench-capacity-real bench-startup test-genai test-lowest test-cluster test-ome cluster-build cluster-up cluster-down clean
+.PHONY: help quickstart test setup lock hooks dist setup-test docs lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-proof bench-capacity bench-capacity-real bench-startup test-genai test-lowest test-cluster test-ome cluster-build cluster-up cluster-down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
@@ -101,6 +101,9 @@ bench-cluster: setup cluster-build ## Time that a trial takes in a cluster, beyo
 
 bench-search: setup ## Trials to a good configuration per search strategy, on measured landscapes (LANDSCAPES=file.csv ...)
 	$(BIN)/python benchmarks/search_landscapes.py $(LANDSCAPES)
+
+bench-proof: setup ## Wrong claims, answers and launches of proofs, on simulated studies (about 15 minutes on two cores)
+	$(BIN)/python benchmarks/proof_simulation.py
 
 bench-capacity: setup ## Errors and requests of the search for a capacity, on simulated servers (virtual time)
 	$(BIN)/python benchmarks/capacity.py
