@@ -16,7 +16,8 @@ from autotuner.cli.study_page import reasons, state_text
 from autotuner.cli.texts import duration_text
 from autotuner.plain_text import marked_line
 from autotuner.report.headline import change_text
-from autotuner.report.numbers import UNSURE, metric_name, with_unit
+from autotuner.report.numbers import UNSURE, metric_name, percent, with_unit
+from autotuner.report.predictions import predictions
 from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult
 from autotuner.report.server_diagnosis import diagnosis, server_figures
@@ -25,6 +26,7 @@ from autotuner.scoring.slo import missed, slo_value
 from autotuner.study.launch import without_flags
 from autotuner.study.measurement import Measurement, Slice
 from autotuner.study.metric import METRICS
+from autotuner.study.objective import of_text
 from autotuner.study.trial import Trial
 
 STATISTICS = ("mean", "p50", "p90", "p95", "p99", "max")
@@ -79,6 +81,7 @@ def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[st
         "diagnosis": [
             {"scenario": m.scenario, "level": m.level.text, "sentences": list(diagnosis(m))} for m in trial.measurements
         ],
+        "predictions": list(predictions(trial)),
         "argv_changes": list(changes),
         "repeats": [t.number for t in result.trials if t.repeat_of == trial.number],
         "log": list(log),
@@ -91,6 +94,7 @@ def trial_text(result: StudyResult, trial: Trial, log: Sequence[str], *, width: 
     sections = [
         _head(result, trial),
         _slos(result, trial),
+        _rationale(result, trial),
         *(_window(m, width) for m in trial.measurements if not m.undecided),
         *(_curve(found, width) for found in trial.capacities),
         _argv(result, trial),
@@ -155,6 +159,34 @@ def _slos(result: StudyResult, trial: Trial) -> list[str]:
         shown = "not measured" if value is None else with_unit(slo.metric, value)
         lines.append(f"  {state:6}  {slo.text}: {shown}")
     return ["SLOs", *lines] if lines and trial.verdict is not None else []
+
+
+def _rationale(result: StudyResult, trial: Trial) -> list[str]:
+    """What the search expected before the launch, and what was measured."""
+    why = trial.rationale
+    if why is None:
+        return []
+    goal = f"beats trial {why.beats} with {percent(why.improves, sign=False)}" if why.beats is not None else ""
+    source = why.source if why.prior_weight is None else f"{why.source} ({percent(why.prior_weight, sign=False)})"
+    facts = [
+        f"feasible with {percent(why.feasible, sign=False)}",
+        f"starts with {percent(why.starts, sign=False)}",
+        goal,
+        f"predicted by {source}" if source else "",
+    ]
+    lines = [f"  {', '.join(fact for fact in facts if fact)}"]
+    several = len(result.spec.workload.scenarios) > 1
+    for found in predictions(trial):
+        expected = found.expected
+        name = metric_name(expected.metric, expected.statistic) + of_text(expected.of)
+        where = f"{expected.scenario} {expected.level}" if several else expected.level
+        low, median, high = (with_unit(expected.metric, v) for v in (expected.low, expected.median, expected.high))
+        measured = (
+            "not measured" if found.measured is None else f"measured {with_unit(expected.metric, found.measured)}"
+        )
+        outside = ", outside of the interval" if found.inside is False else ""
+        lines.append(f"  {name} at {where}: {median} ({low} to {high}), {measured}{outside}")
+    return ["expected before the launch (95% intervals)", *lines]
 
 
 def _window(measured: Measurement, width: int) -> list[str]:

@@ -13,6 +13,9 @@ from pydantic import BaseModel
 from autotuner.study.configuration import Configuration
 from autotuner.study.metric import Direction
 from autotuner.study.parameters.space import Space
+from autotuner.study.search.forecast import Forecast
+from autotuner.study.search.goals import Goals, Place
+from autotuner.study.search.rationale import Rationale
 from autotuner.study.trial import Trial
 
 
@@ -42,6 +45,16 @@ class SearchContext:
     default: Configuration | None = None
     """The default configuration in the space's parameters; None if the default of one of them is unknown. Trial 0
     runs it, so it need not be proposed again."""
+    goals: Goals | None = None
+    """Objectives, SLOs and load levels; None: a search knows no more of a trial than its verdict."""
+    places: Callable[[Configuration], Sequence[Place]] | None = None
+    """Where a configuration is measured, if its own parameters determine the load; None: at ``goals.places``."""
+    load_parameters: frozenset[str] = frozenset()
+    """Parameters that determine the load and not the server."""
+    gpus: Callable[[Configuration], int] = field(default=lambda _: 0)
+    """GPUs that a configuration needs; 0 if it is unknown."""
+    forecast: Callable[[Configuration], Forecast | None] = field(default=lambda _: None)
+    """Predicted results of a configuration before its launch; None where there is no prediction."""
 
 
 class Search(ABC):
@@ -73,3 +86,10 @@ class Search(ABC):
 
         Called once per trial in the order of their numbers; on resume also for stored trials.
         """
+
+    def tell_repeat(self, trial: Trial) -> None:  # noqa: B027 - for strategies that learn the noise
+        """Learns from a finished repeat of the confirmation, if the search continues after one."""
+
+    def explain(self, proposal: Configuration) -> Rationale | None:
+        """Why :meth:`ask` has just proposed this configuration; None if the strategy has no reason to give."""
+        return None

@@ -11,6 +11,7 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Identity, without_flags
 from autotuner.study.measurement import Measurement
+from autotuner.study.search.rationale import Rationale
 from autotuner.study.verdict import Verdict
 
 
@@ -98,6 +99,8 @@ class Trial(FrozenModel):
     gpus: int = 0
     usd_per_hour: float | None = None
     """Price of the trial's GPUs, or of the host of a server without GPUs; None if the study has none for them."""
+    rationale: Rationale | None = None
+    """Why the search proposed the configuration; None if its strategy gives no reason."""
 
     @property
     def start_command(self) -> tuple[str, ...]:

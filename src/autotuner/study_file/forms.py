@@ -307,7 +307,9 @@ class SearchForm(FileForm):
 
     model_config = ConfigDict(extra="allow")
 
-    strategy: str = Field(default="bayesian", min_length=1, description="grid, random, bayesian, or a plugin.")
+    strategy: str = Field(
+        default="bayesian", min_length=1, description="grid, random, bayesian, calibrated, or a plugin."
+    )
     trials: int = Field(default=20, ge=1, le=10**6, description="Launches of the search, including the default.")
     seed: int = Field(default=0, description="Random seed; equal seeds propose equal configurations.")
     time: Duration | None = Field(default=None, gt=0, description="Wall-clock budget, e.g. 10m.")

@@ -30,8 +30,10 @@ class SearchStage:
         self.slots = prepared.spec.search.parallel
         self.stopped_because = ""
         """Why the search ended; empty until then."""
-        for trial in trials.searched():
-            if trial.state.finished:
+        for trial in trials:
+            if trial.state.finished and trial.role is TrialRole.CONFIRM:
+                self._search.tell_repeat(trial)
+            elif trial.state.finished:
                 self._search.tell(trial)
 
     def next(self) -> Job | None:
@@ -53,7 +55,7 @@ class SearchStage:
             self.stopped_because = proposed.why
             return None
         logger.info("search proposes, knowing %d trials: %s", len(known), dict(proposed.values))
-        return Job(TrialRole.SEARCH, proposed)
+        return Job(TrialRole.SEARCH, proposed, rationale=self._search.explain(proposed))
 
     def tell(self, trial: Trial) -> None:
         """The strategy learns from a result."""

@@ -124,6 +124,7 @@ class StudyRunner:
             role=job.role,
             configuration=job.configuration,
             repeat_of=job.repeat_of,
+            rationale=job.rationale,
             block=job.block,
             created_at=time.time(),
         )

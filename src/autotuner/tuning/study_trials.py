@@ -6,6 +6,7 @@ from typing import Protocol
 
 from autotuner.events.types import Remaining
 from autotuner.study.configuration import Configuration
+from autotuner.study.search.rationale import Rationale
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.planning.study_size import StudySize
 
@@ -20,6 +21,8 @@ class Job:
     """For confirmations, the number of the trial whose configuration is launched again."""
     block: int | None = None
     """For confirmations, the block of the proof."""
+    rationale: Rationale | None = None
+    """Why the search proposed the configuration."""
 
 
 class Stage(Protocol):

@@ -89,7 +89,7 @@ def test_a_plugin_is_created_with_validated_settings() -> None:
         ("deployers", "proces", "deploy.kind", ["process"]),
         ("benchmarks", "nativ", "benchmark.kind", ["native"]),
         ("searches", "baysian", "search.strategy", ["bayesian"]),
-        ("searches", "zzz", "search.strategy", ["bayesian", "grid", "random"]),
+        ("searches", "zzz", "search.strategy", ["bayesian", "calibrated", "grid", "random"]),
     ],
 )
 def test_an_unknown_kind_names_the_nearest_or_all(

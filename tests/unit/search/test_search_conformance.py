@@ -6,6 +6,7 @@ import pytest
 
 from autotuner.plugins.search import Search, SearchContext, Stop
 from autotuner.search.bayesian import BayesianSearch
+from autotuner.search.calibrated import CalibratedSearch
 from autotuner.search.grid import GridSearch
 from autotuner.search.random import RandomSearch
 from autotuner.study.base import FrozenModel
@@ -38,6 +39,12 @@ class TestBayesian(SearchConformance):
     @pytest.fixture
     def strategy(self) -> Strategy:
         return lambda context: BayesianSearch(BayesianSearch.Settings(), context)
+
+
+class TestCalibrated(SearchConformance):
+    @pytest.fixture
+    def strategy(self) -> Strategy:
+        return lambda context: CalibratedSearch(CalibratedSearch.Settings(), context)
 
 
 class TestScripted(SearchConformance):

@@ -14,7 +14,7 @@ from autotuner.plugins import loading
 from autotuner.plugins.benchmark import Benchmark, NeedsDeployer
 from autotuner.plugins.deployer import BaseArguments, BoundDeployer, HasBaseArguments
 from autotuner.plugins.engine import Engine
-from autotuner.plugins.search import Search, SearchContext, Stop
+from autotuner.plugins.search import Search, Stop
 from autotuner.scoring.cost import HOST, usd_per_hour
 from autotuner.secrets import remember
 from autotuner.store.paths import data_home
@@ -44,6 +44,7 @@ from autotuner.tuning.planning.portable_checks import (
 from autotuner.tuning.planning.prediction.misfits import Misfit, misfit, misfit_notes
 from autotuner.tuning.planning.prediction.predictions import Predictions
 from autotuner.tuning.planning.public_values import check_public
+from autotuner.tuning.planning.search_context import search_context
 from autotuner.tuning.planning.study_size import CHECKED_POINTS, StudySize, study_size
 from autotuner.tuning.planning.target_hardware import target_hardware
 from autotuner.tuning.planning.unmeasurable_goals import idle_bounds, unmeasurable, unpriced
@@ -176,16 +177,7 @@ class Prepared:
 
     def search(self) -> Search:
         """A new search over the space, which knows no trials yet."""
-        context = SearchContext(
-            space=self.space,
-            directions=tuple(o.direction for o in self.spec.objectives),
-            seed=self.spec.search.seed,
-            trials=self.spec.search.trials,
-            valid=self.valid,
-            identity=self.identity,
-            default=self.default,
-        )
-        return loading.search(self.spec.search, context)
+        return loading.search(self.spec.search, search_context(self))
 
     async def preflight(self) -> list[Check]:
         """Checks before the first trial. Read-only."""

@@ -77,6 +77,7 @@ class TrialDraft:
             configuration=self.proposed.configuration,
             repeat_of=self.proposed.repeat_of,
             block=self.proposed.block,
+            rationale=self.proposed.rationale,
             created_at=self.proposed.created_at,
             state=outcome.state,
             measurements=outcome.measurements,

@@ -1,0 +1,1 @@
+"""Tables of measured configurations, and search strategies that are compared on them."""

@@ -1,0 +1,147 @@
+"""The strategies that are compared, each as the number of launches that it needs on a landscape."""
+
+import importlib.util
+import math
+import random
+from collections.abc import Callable, Mapping
+from warnings import catch_warnings, simplefilter
+
+import optuna
+
+from autotuner.plugins.search import Search, SearchContext, Stop
+from autotuner.search.bayesian import BayesianSearch
+from autotuner.search.calibrated import CalibratedSearch
+from autotuner.search.grid import GridSearch
+from autotuner.search.random import RandomSearch
+from autotuner.study.configuration import Configuration
+from autotuner.study.metric import Direction
+from autotuner.study.trial import Trial
+from landscapes.tables import LOAD, NEAR, Landscape
+
+Arm = Callable[[Landscape, int, int], int]
+"""Launches until a feasible configuration within 5% of the best one was tried: by landscape, seed and limit."""
+
+
+def _context(landscape: Landscape, seed: int, most: int, *, predicted: bool) -> SearchContext:
+    context = SearchContext(
+        space=landscape.space,
+        directions=(Direction.MAX,),
+        seed=seed,
+        trials=most,
+        valid=lambda c: c.key in landscape.points,
+        goals=landscape.goals,
+        places=landscape.places,
+        load_parameters=frozenset(() if landscape.inner else (LOAD,)),
+        gpus=lambda c: landscape.gpus[c.key],
+    )
+    if not predicted:
+        return context
+    return SearchContext(**{**vars(context), "forecast": landscape.forecast})
+
+
+def searched(strategy: type[Search], landscape: Landscape, seed: int, most: int, *, predicted: bool = False) -> int:
+    """Runs one of the product's strategies."""
+    search = strategy(strategy.Settings(), _context(landscape, seed, most, predicted=predicted))
+    history: list[Trial] = []
+    while len(history) < most:
+        proposal = search.ask(history)
+        if isinstance(proposal, Stop):
+            break
+        if _near(landscape, proposal):
+            return len(history) + 1
+        history.append(landscape.trial(len(history), proposal))
+        search.tell(history[-1])
+    return most
+
+
+def _near(landscape: Landscape, configuration: Configuration) -> bool:
+    value = landscape.value(configuration.key)
+    return value is not None and value >= NEAR * landscape.best
+
+
+def _product(strategy: type[Search], *, predicted: bool = False) -> Arm:
+    return lambda landscape, seed, most: searched(strategy, landscape, seed, most, predicted=predicted)
+
+
+def _shuffled(landscape: Landscape, seed: int, most: int) -> int:
+    return searched(CalibratedSearch, landscape.shuffled(seed), seed, most, predicted=True)
+
+
+def _blind(landscape: Landscape, seed: int, most: int) -> int:
+    """Launches in the order of the predictions; at random once none is predicted to meet the bound."""
+    listed = [Configuration(values=dict(c.values)) for c in landscape.space.grid() if c.key in landscape.points]
+    random.Random(f"blind {seed}").shuffle(listed)
+
+    def promise(configuration: Configuration) -> float:
+        found = []
+        for point in landscape.points[configuration.key]:
+            if point.predicted and point.predicted[1] <= landscape.bound:
+                seconds = point.predicted[0] + point.predicted[1] * ((point.place.output_tokens or 1) - 1)
+                found.append((point.place.in_flight or 1) / seconds / point.gpus)
+        return max(found, default=-math.inf)
+
+    listed.sort(key=promise, reverse=True)
+    tried = next(i for i, c in enumerate(listed, 1) if _near(landscape, c))
+    return min(tried, most)
+
+
+def _optuna(sampler: Callable[[int], optuna.samplers.BaseSampler]) -> Arm:
+    """One of Optuna's samplers. Proposals that are not in the table or were tried are rejected; after 20 of them, a
+    random configuration is launched."""
+
+    def run(landscape: Landscape, seed: int, most: int) -> int:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        source = random.Random(f"optuna {seed}")
+        axes = {p.name: p.domain.grid() for p in landscape.space.parameters}
+        space = {
+            name: optuna.distributions.CategoricalDistribution([str(v) for v in values or ()])
+            for name, values in axes.items()
+        }
+        with catch_warnings():
+            simplefilter("ignore")
+            study = optuna.create_study(direction="maximize", sampler=sampler(seed))
+            left = {c.key: c for c in landscape.space.grid() if c.key in landscape.points}
+            for launched in range(1, most + 1):
+                chosen = None
+                for _ in range(20):
+                    trial = study.ask(space)
+                    values = {n: next(v for v in axes[n] or () if str(v) == trial.params[n]) for n in axes}
+                    if (key := Configuration(values=values).key) in left:
+                        chosen = left[key]
+                        break
+                    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                if chosen is None:
+                    chosen = source.choice(list(left.values()))
+                    study.enqueue_trial({n: str(v) for n, v in chosen.values.items()})
+                    trial = study.ask(space)
+                del left[chosen.key]
+                if _near(landscape, chosen):
+                    return launched
+                value = landscape.value(chosen.key)
+                points = landscape.points[chosen.key]
+                over = min((p.tpot / landscape.bound for p in points), default=10.0)
+                study.tell(trial, math.log(value) if value is not None else -20.0 - math.log(over))
+        return most
+
+    return run
+
+
+def arms() -> Mapping[str, Arm]:
+    """All strategies by name."""
+    found: dict[str, Arm] = {
+        "random": _product(RandomSearch),
+        "grid": _product(GridSearch),
+        "tpe": _optuna(lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=4)),
+        "bayesian": _product(BayesianSearch),
+        "blind": _blind,
+        "cold": _product(CalibratedSearch),
+        "prior": _product(CalibratedSearch, predicted=True),
+        "shuffled": _shuffled,
+    }
+    if importlib.util.find_spec("torch"):
+        found["gp"] = _optuna(lambda seed: optuna.samplers.GPSampler(seed=seed, n_startup_trials=4))
+    return found
+
+
+PREDICTED = frozenset({"blind", "prior", "shuffled"})
+"""Strategies that need predictions."""

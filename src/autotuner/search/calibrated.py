@@ -1,0 +1,85 @@
+"""Calibrated search: predictions, or the structure that all servers share, corrected by every measured level.
+
+A model of each metric (TTFT, TPOT, ...) is fitted to all windows of all trials; objectives and SLOs are computed from
+joint draws of these metrics. The next configuration is the one that is most often the best of all in the draws, times
+the probability that it starts. See ``docs/explanation/search-and-scoring.md``.
+
+A proposal depends only on the seed, the trials that the search was given (in the order of their numbers) and the
+history: a search that is rebuilt after a crash continues as if it had never stopped.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import BaseModel
+
+from autotuner.plugins.search import Search, SearchContext, Stop
+from autotuner.search.proposals import shuffled, used
+from autotuner.study.base import FrozenModel
+from autotuner.study.configuration import Configuration
+from autotuner.study.search.forecast import Forecast
+from autotuner.study.search.rationale import Rationale
+from autotuner.study.trial import Trial, TrialRole, TrialState
+
+if TYPE_CHECKING:
+    from autotuner.search.model.proposing import Proposer
+
+
+class CalibratedSettings(FrozenModel):
+    """No settings."""
+
+
+class CalibratedSearch(Search):
+    """Learns from every level of every trial: feasible, infeasible, cut and failed ones."""
+
+    kind: ClassVar[str] = "calibrated"
+    Settings: ClassVar[type[BaseModel]] = CalibratedSettings
+
+    def __init__(self, settings: BaseModel, context: SearchContext) -> None:
+        super().__init__(settings, context)
+        self._proposals = shuffled(context)
+        self._finished: dict[int, Trial] = {}
+        self._forecasts: dict[str, Forecast | None] = {}
+        self._proposer: Proposer | None = None
+        self._rationale: tuple[str, Rationale] | None = None
+
+    def tell(self, trial: Trial) -> None:
+        """Takes a finished trial; the model is fitted in :meth:`ask`."""
+        self._finished[trial.number] = trial
+
+    def tell_repeat(self, trial: Trial) -> None:
+        """Takes a repeat, which shows the noise between launches."""
+        self._finished[trial.number] = trial
+
+    def ask(self, history: Sequence[Trial], free: int = 1) -> Configuration | Stop:
+        """The configuration that the model rates best; a random one while there is nothing to go by."""
+        taken = used(self.context, history)
+        at_random = self._proposals.first_unused(taken)
+        self._rationale = None
+        made = sorted((t for t in history if t.state is not TrialState.VOID), key=lambda t: t.number)
+        waits = any(t.role is TrialRole.DEFAULT and not t.state.finished for t in made)
+        finished = [self._finished[n] for n in sorted(self._finished)]
+        if isinstance(at_random, Stop) or waits or (self.context.goals is None and not finished):
+            return at_random
+        running = [t for t in made if t.number not in self._finished]
+        # Imported here, because commands that only read a study need no numpy.
+        from autotuner.search.model.proposing import Proposer
+
+        if self._proposer is None:
+            self._proposer = Proposer(self.context, self._proposals, self.forecast)
+        proposal = self._proposer.propose(finished, running, taken, len(made))
+        self._rationale = (proposal.configuration.key, proposal.rationale)
+        return proposal.configuration
+
+    def explain(self, proposal: Configuration) -> Rationale | None:
+        """Predictions for the last proposal, and what it was expected to beat."""
+        if self._rationale is None or self._rationale[0] != proposal.key:
+            return None
+        return self._rationale[1]
+
+    def forecast(self, configuration: Configuration) -> Forecast | None:
+        """The prediction for a configuration, computed once."""
+        key = configuration.key
+        if key not in self._forecasts:
+            self._forecasts[key] = self.context.forecast(configuration)
+        return self._forecasts[key]

@@ -1,0 +1,193 @@
+"""Configurations and load levels as columns of numbers, in which every modeled effect is linear."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotuner.plugins.search import SearchContext
+from autotuner.search.model import scales
+from autotuner.search.model.scales import Scales
+from autotuner.search.points import Axis, Points
+from autotuner.study.base import Value
+from autotuner.study.configuration import Configuration
+from autotuner.study.search.goals import Place
+
+Array = NDArray[np.float64]
+
+_ONLY = Place(scenario="", level="")
+"""Stands for all levels where a search knows no more of a trial than its verdict."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """Configurations with the levels at which they are measured; one row each."""
+
+    configurations: tuple[Configuration, ...]
+    numbers: Array
+    """Ordered parameters, each from -0.5 to 0.5 over its range."""
+    codes: Array
+    """1 in the column of each unordered parameter's value."""
+    unknown: Array
+    """Number of parameters whose value is unknown, per row."""
+    counts: tuple[int, ...]
+    """GPUs per row."""
+    gpus: Array
+    """Logarithm of them to base 2, from a medium number."""
+    places: tuple[tuple[Place, ...], ...]
+    loads: Array
+    """Logarithm to base 2 from a medium load, by row and place."""
+    scenarios: NDArray[np.int_]
+    """By row and place."""
+    servers: tuple[str, ...]
+    """Identity of what is launched, per row."""
+
+    def __len__(self) -> int:
+        return len(self.configurations)
+
+
+class Encoder:
+    """Columns of the configurations of one space."""
+
+    def __init__(self, context: SearchContext, typical: Sequence[Configuration]) -> None:
+        """``typical`` are configurations whose loads and GPUs count as medium."""
+        self._context = context
+        axes = [a for a in Points(context.space).axes if a.name not in context.load_parameters]
+        self._axes = [a for a in axes if a.values is None or len(a.values) > 1]
+        self._ordered = [_Scale(a) for a in self._axes if a.ordered]
+        self._unordered = [a for a in self._axes if not a.ordered]
+        self._fixed = context.goals.places if context.goals and context.goals.places else (_ONLY,)
+        places = [p for c in typical for p in self._places(c)] or list(self._fixed)
+        self._medium_load = float(np.mean([math.log2(p.load) for p in places]))
+        counts = [context.gpus(c) for c in typical] or [1]
+        self._medium_gpus = float(np.mean([math.log2(max(n, 1)) for n in counts]))
+        self._scenarios = {name: i for i, name in enumerate(dict.fromkeys(p.scenario for p in places))}
+        self._conditional = [p.name for p in context.space.tree.conditional if p.name not in context.load_parameters]
+        self._codes = sum(len(a.values or ()) for a in self._unordered) + len(self._conditional)
+        random = np.random.default_rng([abs(context.seed), 271])
+        # Frequencies of a Matern 5/2 kernel are Student-distributed with five degrees of freedom.
+        width = len(self._ordered) + self._codes + 1 + len(self._scenarios)
+        normal = random.standard_normal((width, scales.FREQUENCIES))
+        self._frequencies = normal / np.sqrt(random.chisquare(5, scales.FREQUENCIES) / 5)
+        self._phases = random.uniform(0, 2 * math.pi, scales.FREQUENCIES)
+
+    def units(self, configurations: Sequence[Configuration]) -> Units:
+        """The configurations as rows."""
+        places = _padded([tuple(self._places(c)) for c in configurations])
+        rows = [self._row(c) for c in configurations]
+        count = len(configurations)
+        width = len(places[0]) if places else 1
+        loads = [[math.log2(p.load) - self._medium_load for p in own] for own in places]
+        counts = tuple(self._context.gpus(c) for c in configurations)
+        scenarios = [[self._scenarios.get(p.scenario, 0) for p in own] for own in places]
+        return Units(
+            configurations=tuple(configurations),
+            numbers=np.array([r[0] for r in rows], float).reshape(count, len(self._ordered)),
+            codes=np.array([r[1] for r in rows], float).reshape(count, self._codes),
+            unknown=np.array([r[2] for r in rows], float),
+            counts=counts,
+            gpus=np.array([math.log2(max(n, 1)) - self._medium_gpus for n in counts], float),
+            places=places,
+            loads=np.array(loads, float).reshape(count, width),
+            scenarios=np.array(scenarios, int).reshape(count, width),
+            servers=tuple(self._server(c) for c in configurations),
+        )
+
+    def columns(self, units: Units, rows: NDArray[np.int_], places: NDArray[np.int_]) -> Array:
+        """The columns of some levels of some units, one row each."""
+        numbers = units.numbers[rows]
+        codes = units.codes[rows]
+        load = units.loads[rows, places][:, None]
+        scenario = np.eye(len(self._scenarios))[units.scenarios[rows, places]]
+        ones = np.ones((len(rows), 1))
+        inputs = [numbers / scales.LENGTH, codes * math.sqrt(0.5), load / scales.LOAD_LENGTH, scenario * math.sqrt(0.5)]
+        waves = np.cos(np.hstack(inputs) @ self._frequencies + self._phases) * math.sqrt(2 / scales.FREQUENCIES)
+        bends = [scale.bends(units.numbers[:, i])[rows] for i, scale in enumerate(self._ordered)]
+        gpus = units.gpus[rows][:, None]
+        return np.hstack([ones, load, gpus, numbers, codes, codes * load, scenario, *bends, waves])
+
+    def deviations(self, s: Scales) -> Array:
+        """Prior standard deviation of the weight of each column."""
+        bends = sum(len(scale.knots) for scale in self._ordered)
+        several = s.scenario if len(self._scenarios) > 1 else 0.0
+        parts = [
+            ([s.offset, s.load, s.gpus], 1),
+            ([s.slope], len(self._ordered)),
+            ([s.value], self._codes),
+            ([s.value_load], self._codes),
+            ([several], len(self._scenarios)),
+            ([s.main], bends),
+            ([s.smooth], scales.FREQUENCIES),
+        ]
+        return np.array([v for values, count in parts for v in values * count], float)
+
+    def _places(self, configuration: Configuration) -> Sequence[Place]:
+        return self._context.places(configuration) if self._context.places else self._fixed
+
+    def _server(self, configuration: Configuration) -> str:
+        load = self._context.load_parameters
+        if not load:
+            return self._context.identity(configuration)
+        return Configuration(values={k: v for k, v in configuration.values.items() if k not in load}).key
+
+    def _row(self, configuration: Configuration) -> tuple[list[float], list[float], int]:
+        values = configuration.values
+        unknown = 0 if values else len(self._axes)  # only a default has no values at all
+        numbers = [scale.at(values.get(scale.name)) for scale in self._ordered]
+        codes: list[float] = []
+        for axis in self._unordered:
+            position = axis.position(values[axis.name]) if axis.name in values else None
+            codes += [float(i == position) for i in range(len(axis.values or ()))]
+        # To be inactive is a value of its own for a conditional parameter.
+        codes += [float(bool(values) and name not in values) for name in self._conditional]
+        return numbers, codes, unknown
+
+
+class _Scale:
+    """An ordered parameter from -0.5 to 0.5; logarithmic where its values are positive and span a factor of four."""
+
+    def __init__(self, axis: Axis) -> None:
+        self.name = axis.name
+        low, high = _ends(axis)
+        self._log = low > 0 and high >= 4 * low
+        self._low = math.log(low) if self._log else low
+        self._span = (math.log(high) if self._log else high) - self._low or 1.0
+        few = axis.values is not None and len(axis.values) <= scales.KNOTS
+        listed = [self.at(v) for v in axis.values] if few and axis.values is not None else []
+        self.knots: Array = np.array(listed if few else np.linspace(-0.5, 0.5, scales.KNOTS), float)
+        root = np.linalg.cholesky(_matern(self.knots, self.knots) + 1e-9 * np.eye(len(self.knots)))
+        self._inverse: Array = np.linalg.inv(root).T.astype(np.float64)
+
+    def at(self, value: Value) -> float:
+        """Position of a value; the middle if it is unknown."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or (self._log and value <= 0):
+            return 0.0
+        number = math.log(value) if self._log else float(value)
+        return min(max((number - self._low) / self._span - 0.5, -1.0), 1.0)
+
+    def bends(self, positions: Array) -> Array:
+        """Columns whose weights are independent and make up a smooth function of the positions."""
+        found: Array = _matern(positions, self.knots) @ self._inverse
+        return found
+
+
+def _padded(places: Sequence[tuple[Place, ...]]) -> tuple[tuple[Place, ...], ...]:
+    """As many places in each row, by repeating the last one: the best and the worst level stay what they are."""
+    width = max(map(len, places), default=1)
+    return tuple((*own, *(own[-1:] * (width - len(own)))) for own in places)
+
+
+def _ends(axis: Axis) -> tuple[float, float]:
+    if axis.values is None:
+        low = getattr(axis.domain, "low", 0.0)
+        return float(low), float(getattr(axis.domain, "high", 1.0))
+    numbers = [float(v) for v in (axis.values[0], axis.values[-1]) if isinstance(v, int | float)]
+    return min(numbers), max(numbers)
+
+
+def _matern(a: Array, b: Array) -> Array:
+    distance = math.sqrt(5) * np.abs(a[:, None] - b[None]) / scales.LENGTH
+    kernel: Array = (1 + distance + distance**2 / 3) * np.exp(-distance)
+    return kernel

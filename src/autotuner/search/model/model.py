@@ -1,0 +1,203 @@
+"""The model of all quantities: fitted to the finished trials, it draws joint results of any configurations."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotuner.plugins.search import SearchContext
+from autotuner.search.model import scales
+from autotuner.search.model.encoding import Array, Encoder, Units
+from autotuner.search.model.observations import Rows, observe, seen, verdict_quantities
+from autotuner.search.model.posterior import Design, Member, average, fit
+from autotuner.search.model.quantities import TPOT, TTFT, Key, Quantity, quantities, rate_factor
+from autotuner.study.configuration import Configuration
+from autotuner.study.search.forecast import Channel, Forecast
+from autotuner.study.trial import Trial
+
+Forecasts = Callable[[Configuration], Forecast | None]
+"""Predictions by configuration, remembered by whoever passes them."""
+Index = NDArray[np.int_]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Joint draws of all quantities."""
+
+    logs: Mapping[Key, Array]
+    """Natural logarithm of each metric by draw, configuration and place."""
+    predicted: float | None
+    """Weight of the predictions; None without them."""
+
+    @property
+    def count(self) -> int:
+        """Number of draws."""
+        return int(next(iter(self.logs.values())).shape[0])
+
+
+class Model:
+    """Fitted once per proposal."""
+
+    def __init__(
+        self,
+        context: SearchContext,
+        encoder: Encoder,
+        trials: Sequence[Trial],
+        candidates: Sequence[Configuration],
+        forecasts: Forecasts,
+        launch_noise: float,
+    ) -> None:
+        """
+        Args:
+            context: The problem.
+            encoder: Columns of its configurations.
+            trials: All finished ones, repeats included, in the order of their numbers.
+            candidates: Configurations that may be proposed.
+            forecasts: Predictions.
+            launch_noise: Standard deviation between launches of one configuration.
+        """
+        self._context = context
+        self._encoder = encoder
+        self._forecasts = forecasts
+        self._launch_noise = launch_noise
+        goals = context.goals
+        self._quantities = quantities(goals) if goals else verdict_quantities(len(context.directions))
+        known = seen(context, trials)
+        units = encoder.units(known.configurations)
+        self._observed = {server: i for i, server in enumerate(dict.fromkeys(units.servers))}
+        self.source = ""
+        """What predicts the results beforehand; empty if nothing does."""
+        self._parameters: tuple[str, ...] = ()
+        self._learn_predictions([*known.configurations, *candidates])
+        self._fitted: list[tuple[Quantity, list[Member]]] = []
+        for quantity in self._quantities:
+            self._fitted.append(self._fit(quantity, observe(context, quantity, known, units), units))
+
+    def _learn_predictions(self, configurations: Sequence[Configuration]) -> None:
+        named: dict[str, None] = {}
+        for configuration in configurations:
+            forecast = self._forecasts(configuration)
+            if forecast is None:
+                continue
+            self.source = f"{forecast.source} {forecast.version}".strip()
+            for level in forecast.levels:
+                for slopes in level.slopes.values():
+                    named.update(dict.fromkeys(slopes))
+        self._parameters = tuple(sorted(named))
+
+    def _fit(self, quantity: Quantity, rows: Rows, units: Units) -> tuple[Quantity, list[Member]]:
+        at = np.array(rows.units, int)
+        places = np.array(rows.places, int)
+        if quantity.center is None:
+            rest = rows.observations.values - _expected(quantity, units, at, places)
+            quantity = replace(quantity, center=float(np.median(rest)) if len(rest) else 0.0)
+        members: list[Member] = []
+        shared = self._columns(units, at, places)
+        for kind in self._kinds(quantity):
+            design = self._design(quantity, kind, units, at, places, shared)
+            members += fit(kind, design, rows.observations, self._launch_noise)
+        return quantity, members
+
+    def _kinds(self, quantity: Quantity) -> tuple[str, ...]:
+        predicted = self._context.goals is not None and quantity.predicted
+        return ("predicted", "structured") if self.source and predicted else ("structured",)
+
+    def _columns(self, units: Units, at: Index, places: Index) -> tuple[Array, Index]:
+        """Columns of some levels of some units, and the number of the server of each; see :class:`Design`."""
+        servers, new = self._servers(units)
+        return np.hstack([self._encoder.columns(units, at, places), servers[at]]), new[at]
+
+    def _design(
+        self, quantity: Quantity, kind: str, units: Units, at: Index, places: Index, shared: tuple[Array, Index]
+    ) -> Design:
+        """Columns and mean of some levels of some units, according to one kind of model."""
+        own = scales.PREDICTED if kind == "predicted" else scales.STRUCTURED
+        columns, new = shared
+        mean = _expected(quantity, units, at, places) + (quantity.center or 0.0)
+        deviations = np.concatenate([self._encoder.deviations(own), np.full(len(self._observed), own.server)])
+        if kind == "predicted":
+            mean, slopes = self._predictions(quantity, units, at, places, mean)
+            columns = np.hstack([columns, slopes])
+            known = [scales.CALIBRATION.get(p, scales.OTHER_CALIBRATION) for p in self._parameters]
+            deviations = np.concatenate([deviations, known, [scales.STRUCTURED.offset]])
+        return Design(columns, mean, deviations * quantity.factor, own.server * quantity.factor, new)
+
+    def _servers(self, units: Units) -> tuple[Array, Index]:
+        """A column for each server that was observed, and a number for each of the others, by row."""
+        columns = np.zeros((len(units), len(self._observed)))
+        numbers: dict[str, int] = {}
+        new = np.full(len(units), -1)
+        for row, server in enumerate(units.servers):
+            if server in self._observed:
+                columns[row, self._observed[server]] = 1.0
+            else:
+                new[row] = numbers.setdefault(server, len(numbers))
+        return columns, new
+
+    def _predictions(
+        self, quantity: Quantity, units: Units, at: Index, places: Index, otherwise: Array
+    ) -> tuple[Array, Array]:
+        """Predicted logarithms, and the columns of the calibration parameters. The last column is 1 where there is no
+        prediction, so that these points have an offset of their own."""
+        channel = Channel(quantity.key.metric, quantity.key.statistic)
+        mean = otherwise.copy()
+        columns = np.zeros((len(at), len(self._parameters) + 1))
+        columns[:, -1] = 1.0
+        for i, (row, place) in enumerate(zip(at.tolist(), places.tolist(), strict=True)):
+            forecast = self._forecasts(units.configurations[row])
+            where = units.places[row][place]
+            level = forecast.at(where.scenario, where.level) if forecast else None
+            if level is None or channel not in level.log_mean:
+                continue
+            mean[i] = level.log_mean[channel]
+            slopes = level.slopes.get(channel, {})
+            columns[i] = [*(slopes.get(p, 0.0) for p in self._parameters), 0.0]
+        return mean, columns / max(quantity.factor, 1e-9)  # calibration parameters have scales of their own
+
+    def draw(self, units: Units, random: np.random.Generator, count: int) -> Draws:
+        """Joint draws for configurations of which none was observed."""
+        rows, places = np.divmod(np.arange(units.loads.size), units.loads.shape[1])
+        average_of = average([members for _, members in self._fitted], random, count)
+        shared = self._columns(units, rows, places)
+        logs: dict[Key, Array] = {}
+        for i, (quantity, members) in enumerate(self._fitted):
+            designs = {
+                kind: self._design(quantity, kind, units, rows, places, shared)
+                for kind in dict.fromkeys(members[n].kind for n in np.unique(average_of.chosen[i]).tolist())
+            }
+            own = _drawn(members, designs, average_of.chosen[i], random).reshape(count, *units.loads.shape)
+            if quantity.base is not None:
+                own = own + logs[quantity.base]
+            elif quantity.derived:
+                own = own + _rates(quantity.key, units, logs)
+            logs[quantity.key] = own
+        return Draws(logs, average_of.predicted if self.source else None)
+
+
+def _drawn(
+    members: Sequence[Member], designs: Mapping[str, Design], chosen: Index, random: np.random.Generator
+) -> Array:
+    """One draw per row, each from the member that was chosen for it."""
+    found = np.empty((len(chosen), len(next(iter(designs.values())).mean)))
+    for number in np.unique(chosen).tolist():
+        own = np.flatnonzero(chosen == number)
+        found[own] = members[number].draw(random, len(own), designs[members[number].kind])
+    return found
+
+
+def _expected(quantity: Quantity, units: Units, at: Index, places: Index) -> Array:
+    """What is expected to differ between levels and numbers of GPUs, without predictions."""
+    found: Array = quantity.per_load * units.loads[at, places] + quantity.per_gpus * units.gpus[at]
+    return found
+
+
+def _rates(key: Key, units: Units, logs: Mapping[Key, Array]) -> Array:
+    """Logarithm of a rate that follows from TTFT and TPOT; see :func:`quantities.derived`."""
+    answers = np.array([[(p.output_tokens or 1.0) - 1 for p in own] for own in units.places])
+    factors = np.array(
+        [[rate_factor(key, p, units.counts[i]) for p in own] for i, own in enumerate(units.places)], float
+    )
+    seconds = np.exp(logs[TTFT]) + np.exp(logs[TPOT]) * np.maximum(answers, 0.0)
+    found: Array = np.log(np.maximum(factors, 1e-300)) - np.log(np.maximum(seconds, 1e-12))
+    return found

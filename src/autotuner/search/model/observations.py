@@ -1,0 +1,163 @@
+"""Observed logarithms of every quantity, one row per window of a trial."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autotuner.plugins.search import SearchContext
+from autotuner.scoring import worsened
+from autotuner.search.model import scales
+from autotuner.search.model.encoding import Units
+from autotuner.search.model.posterior import Observations
+from autotuner.search.model.quantities import Key, Quantity, clipped, observed
+from autotuner.search.proposals import spelled_out
+from autotuner.study.configuration import Configuration
+from autotuner.study.measurement import Measurement
+from autotuner.study.objective import metric_text
+from autotuner.study.search.goals import Place
+from autotuner.study.trial import Trial, TrialState
+from autotuner.study.verdict import Verdict
+
+VIOLATION = Key("violation")
+"""Stands for the size of the violations, where only verdicts are known."""
+_MOST_WINDOWS = 500
+"""Windows per quantity; of more, trials far from the best ones lose the levels in the middle."""
+_KEPT = 40
+"""Best and newest trials that keep all their levels."""
+_HALF_WIDTH_SDS = 1.96
+"""Standard deviations in half of a 95% interval."""
+
+
+def objective_key(index: int) -> Key:
+    """Stands for an objective, where only verdicts are known."""
+    return Key(f"objective {index}")
+
+
+def verdict_quantities(objectives: int) -> tuple[Quantity, ...]:
+    """What is modeled if a search knows no more of a trial than its verdict."""
+    return (*(Quantity(objective_key(i)) for i in range(objectives)), Quantity(VIOLATION, center=0.0, factor=0.5))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Finished trials whose windows count, with the configuration of each as a row of ``units``."""
+
+    trials: tuple[Trial, ...]
+    rows: tuple[int, ...]
+    """Row of each trial."""
+    configurations: tuple[Configuration, ...]
+    """Of each row."""
+
+
+def seen(context: SearchContext, trials: Sequence[Trial]) -> Seen:
+    """Those of the finished trials that have values."""
+    rows: dict[str, int] = {}
+    found: list[Configuration] = []
+    used: list[tuple[Trial, int]] = []
+    for trial in trials:
+        if trial.state is not TrialState.DONE or trial.verdict is None:
+            continue
+        configuration = spelled_out(context, trial)
+        identity = context.identity(configuration)
+        if identity not in rows:
+            rows[identity] = len(rows)
+            found.append(configuration)
+        used.append((trial, rows[identity]))
+    return Seen(tuple(t for t, _ in used), tuple(r for _, r in used), tuple(found))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Observations of one quantity, with the row and place of each."""
+
+    units: list[int]
+    places: list[int]
+    observations: Observations
+
+
+_Row = tuple[int, int, float, float, int, bool]
+"""Row of the unit, place, value, variance, number of the launch, whether it is a bound."""
+
+
+def observe(context: SearchContext, quantity: Quantity, known: Seen, units: Units) -> Rows:
+    """All observations of one quantity."""
+    found: list[_Row] = []
+    for launch, (trial, row) in enumerate(zip(known.trials, known.rows, strict=True)):
+        if context.goals is None:
+            verdict = trial.verdict
+            assert verdict is not None  # noqa: S101 - see seen
+            windows = list(_of_verdict(quantity, verdict, context))
+        else:
+            windows = [w for m in trial.measurements for w in _of_window(quantity, m, units.places[row], trial.gpus)]
+        variance = (scales.UNKNOWN_VALUE * float(units.unknown[row])) ** 2
+        found += [(row, at, y, spread + variance, launch, bound) for at, y, spread, bound in windows]
+    kept = _capped(found, known, len(known.trials))
+    return Rows(
+        units=[r[0] for r in kept],
+        places=[r[1] for r in kept],
+        observations=Observations(
+            values=np.array(clipped([r[2] for r in kept]), float),
+            variances=np.array([r[3] for r in kept], float),
+            launches=np.array([r[4] for r in kept], int),
+            bounded=np.array([r[5] for r in kept], bool),
+        ),
+    )
+
+
+_Window = tuple[int, float, float, bool]
+"""Place, value, variance, whether it is a bound."""
+
+
+def _of_window(quantity: Quantity, m: Measurement, places: Sequence[Place], gpus: int) -> list[_Window]:
+    at = next((i for i, p in enumerate(places) if (p.scenario, p.level) == (m.scenario, m.level.text)), None)
+    if at is None or m.self_check.client_limited:
+        return []
+    value = observed(quantity, m, places[at], gpus)
+    key = quantity.key
+    if value is not None:
+        half = m.uncertainty.get(metric_text(key.metric, key.statistic))
+        spread = max(math.log1p(half) / _HALF_WIDTH_SDS if half else 0.0, scales.NOISE_FLOOR)
+        return [(at, value, spread**2, False)]
+    bound = m.bounds.get(key.metric)
+    return [(at, math.log(bound), scales.NOISE_FLOOR**2, True)] if bound and quantity.predicted else []
+
+
+def _of_verdict(quantity: Quantity, verdict: Verdict, context: SearchContext) -> list[_Window]:
+    floor = scales.NOISE_FLOOR**2
+    if quantity.key == VIOLATION:
+        if verdict.feasible:
+            return [(0, 0.0, floor, True)]
+        return [(0, math.log1p(verdict.total_violation), floor, False)]
+    index = next(i for i in range(len(context.directions)) if objective_key(i) == quantity.key)
+    direction = context.directions[index]
+    value = verdict.objectives[index] if index < len(verdict.objectives) else None
+    if value is not None and value > 0 and (verdict.rankable or not verdict.feasible):
+        half = verdict.uncertainty[index] if index < len(verdict.uncertainty) else None
+        spread = max(math.log1p(half) / _HALF_WIDTH_SDS if half else 0.0, scales.NOISE_FLOOR)
+        return [(0, math.log(worsened(value, direction, verdict.penalty)), spread**2, False)]
+    bound = verdict.bounds[index] if index < len(verdict.bounds) else None
+    return [(0, math.log(bound), floor, True)] if bound and bound > 0 else []
+
+
+def _capped(rows: list[_Row], known: Seen, launches: int) -> list[_Row]:
+    """At most about ``_MOST_WINDOWS`` rows: only the ends of the levels of trials that are neither new nor good."""
+    if len(rows) <= _MOST_WINDOWS:
+        return rows
+    order = sorted(range(launches), key=_badness(known.trials))
+    full = {*order[:_KEPT], *range(launches - _KEPT, launches)}
+    ends: dict[int, list[int]] = {}
+    for _, place, _, _, launch, _ in rows:
+        ends.setdefault(launch, []).append(place)
+    kept = [r for r in rows if r[4] in full or r[1] in {min(ends[r[4]]), max(ends[r[4]])}]
+    return kept[-_MOST_WINDOWS:]
+
+
+def _badness(trials: Sequence[Trial]) -> Callable[[int], tuple[bool, float]]:
+    def key(index: int) -> tuple[bool, float]:
+        verdict = trials[index].verdict
+        assert verdict is not None  # noqa: S101 - see seen
+        return (not verdict.feasible, verdict.total_violation)
+
+    return key

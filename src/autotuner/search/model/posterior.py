@@ -1,0 +1,189 @@
+"""Linear models of one quantity, averaged: evidence of each, and joint draws at any points."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotuner.search.model import scales
+from autotuner.search.model.encoding import Array
+
+_JITTER = 1e-9
+_FAR_BELOW = -6.0
+"""Standard deviations between a bound and the mean from which on the tail is approximated."""
+_SWEEPS = 2
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Observed logarithms of one quantity."""
+
+    values: Array
+    variances: Array
+    """Of each window by itself."""
+    launches: NDArray[np.int_]
+    """Number of the launch: repeats of a configuration have different ones."""
+    bounded: NDArray[np.bool_]
+    """Values that are only known not to be exceeded."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Design:
+    """The columns of observed points, and what is expected of them."""
+
+    columns: Array
+    mean: Array
+    deviations: Array
+    """Prior standard deviation of each column's weight, before the amplitude."""
+    server: float
+    """Standard deviation of what belongs to a single server, before the amplitude."""
+    new: NDArray[np.int_]
+    """Number of each point's server; -1 for those that were observed, which have columns of their own."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the models that are averaged, fitted to the observations of one quantity."""
+
+    kind: str
+    amplitude: float
+    log_evidence: float
+    design: Design
+    observations: Observations
+    launch: float
+    root: Array
+    """Cholesky factor of the covariance of the observations."""
+
+    def draw(self, random: np.random.Generator, count: int, design: Design) -> Array:
+        """Joint draws at new points, one row each.
+
+        By Matheron's rule: draws before the observations are corrected by what they miss of them.
+
+        Args:
+            random: Source of the draws.
+            count: Number of draws.
+            design: Of the points.
+        """
+        deviations = self.amplitude * self.design.deviations
+        weights = random.standard_normal((count, len(deviations))) * deviations
+        if len(self.observations):
+            seen = self.observations
+            expected = weights @ self.design.columns.T + self.design.mean
+            expected += self.launch * random.standard_normal((count, int(seen.launches.max()) + 1))[:, seen.launches]
+            expected += random.standard_normal((count, len(seen))) * np.sqrt(seen.variances)
+            missed = _solved(self.root, (seen.values - expected).T)
+            weights = weights + (self.design.columns.T @ missed).T * deviations**2
+        drawn: Array = weights @ design.columns.T + design.mean
+        new = random.standard_normal((count, int(design.new.max()) + 2))
+        return drawn + self.amplitude * design.server * np.where(design.new >= 0, new[:, design.new], 0.0)
+
+
+def fit(kind: str, design: Design, seen: Observations, launch: float) -> list[Member]:
+    """One member per amplitude. Values that are only bounds are replaced by what is expected below them."""
+    scaled = design.columns * design.deviations
+    smooth = scaled @ scaled.T
+    noise = launch**2 * np.equal.outer(seen.launches, seen.launches)
+    if seen.bounded.any():
+        seen = _below_bounds(smooth + noise, design.mean, seen)
+    found = []
+    for amplitude in scales.AMPLITUDES:
+        covariance = amplitude**2 * smooth + noise + np.diag(seen.variances + _JITTER)
+        root: Array = np.linalg.cholesky(covariance).astype(np.float64)
+        rest = np.linalg.solve(root, seen.values - design.mean)
+        evidence = -0.5 * float(rest @ rest) - float(np.log(np.diag(root)).sum())
+        found.append(Member(kind, amplitude, evidence, design, seen, launch, root))
+    return found
+
+
+def _below_bounds(covariance: Array, mean: Array, seen: Observations) -> Observations:
+    """The observations with each bound replaced by mean and variance below it, given all others."""
+    values = seen.values.copy()
+    variances = seen.variances.copy()
+    variances[seen.bounded] = 100.0  # says next to nothing at first
+    values[seen.bounded] = mean[seen.bounded]
+    for _ in range(_SWEEPS):
+        for at in np.flatnonzero(seen.bounded):
+            others = np.arange(len(values)) != at
+            root = np.linalg.cholesky(covariance[np.ix_(others, others)] + np.diag(variances[others] + _JITTER))
+            cross = np.linalg.solve(root, covariance[others, at])
+            expected = mean[at] + float(cross @ np.linalg.solve(root, (values - mean)[others]))
+            spread = math.sqrt(max(float(covariance[at, at] - cross @ cross), 1e-9))
+            below, variance = _below(expected, spread, float(seen.values[at]))
+            # A value with this noise would lead to the mean and variance below the bound.
+            ratio = max(1 - variance / spread**2, 1e-3)
+            variances[at] = min(variance / ratio, 100.0)
+            values[at] = expected + (below - expected) / ratio
+    return Observations(values, variances, seen.launches, np.zeros(len(values), bool))
+
+
+def _below(mean: float, deviation: float, bound: float) -> tuple[float, float]:
+    """Mean and variance of a normal distribution that is cut off above a bound."""
+    z = (bound - mean) / deviation
+    if z < _FAR_BELOW:  # the share below the bound is too small to divide by
+        return bound + deviation / z, (deviation / z) ** 2
+    ratio = math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) / max(math.erfc(-z / math.sqrt(2)) / 2, 1e-300)
+    return mean - deviation * ratio, deviation**2 * max(1 - z * ratio - ratio**2, 1e-6)
+
+
+def _solved(root: Array, right: Array) -> Array:
+    found: Array = np.linalg.solve(root.T, np.linalg.solve(root, right)).astype(np.float64)
+    return found
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """How much each member of each quantity counts, and which ones the draws come from."""
+
+    chosen: NDArray[np.int_]
+    """Member by quantity and draw."""
+    predicted: float
+    """Weight of the predictions."""
+
+
+def average(quantities: Sequence[Sequence[Member]], random: np.random.Generator, count: int) -> Averaged:
+    """Weights the members of all quantities by their evidence.
+
+    Kind and amplitude are shared by all quantities, apart from a deviation of each that costs evidence.
+    """
+    kinds = list(dict.fromkeys(m.kind for members in quantities for m in members))
+    hubs = [(kind, a) for kind in kinds for a in scales.AMPLITUDES]
+    trusts = (
+        {"predicted": scales.TRUST, "structured": 1 - scales.TRUST} if len(kinds) > 1 else dict.fromkeys(kinds, 1.0)
+    )
+    log_hubs = np.array([math.log(trusts[kind]) for kind, _ in hubs])
+    conditionals = []
+    for members in quantities:
+        own_kinds = {m.kind for m in members}
+        table = np.array(
+            [
+                [
+                    -0.5 * (math.log(m.amplitude / a) / scales.COUPLING) ** 2
+                    + (math.log(scales.OTHER_KIND) if m.kind != kind and kind in own_kinds else 0.0)
+                    for m in members
+                ]
+                for kind, a in hubs
+            ]
+        )
+        table -= _log_sum(table)[:, None]  # a distribution over the members, given the hub
+        table += np.array([m.log_evidence for m in members])
+        log_hubs = log_hubs + _log_sum(table)
+        conditionals.append(np.exp(table - _log_sum(table)[:, None]))
+    weights = np.exp(log_hubs - log_hubs.max())
+    weights /= weights.sum()
+    hub = random.choice(len(hubs), count, p=weights)
+    uniform = random.random((len(quantities), count))
+    chosen = [(c[hub].cumsum(axis=1) < u[:, None]).sum(axis=1) for c, u in zip(conditionals, uniform, strict=True)]
+    limits = [len(members) - 1 for members in quantities]
+    predicted = float(sum(w for w, (kind, _) in zip(weights, hubs, strict=True) if kind == "predicted"))
+    return Averaged(np.array([np.minimum(c, n) for c, n in zip(chosen, limits, strict=True)], int), predicted)
+
+
+def _log_sum(table: Array) -> Array:
+    top = table.max(axis=1)
+    found: Array = top + np.log(np.exp(table - top[:, None]).sum(axis=1))
+    return found

@@ -1,0 +1,161 @@
+"""One proposal: fits the model, compares the candidates, and says why the best one was chosen."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autotuner.plugins.search import SearchContext
+from autotuner.search.model import acquisition
+from autotuner.search.model.candidates import Candidates
+from autotuner.search.model.encoding import Encoder, Units
+from autotuner.search.model.launching import Launching
+from autotuner.search.model.model import Draws, Model
+from autotuner.search.model.noise import launch_noise
+from autotuner.search.model.quantities import Key
+from autotuner.search.model.worth import achieved, worth
+from autotuner.search.proposals import Proposals, spelled_out
+from autotuner.study.configuration import Configuration
+from autotuner.study.search.forecast import Forecast
+from autotuner.study.search.rationale import Expected, Rationale
+from autotuner.study.trial import Trial, TrialRole
+
+_DRAWS = 300
+_FEWEST_DRAWS = 200
+_VALUES = 600_000
+"""Draws times configurations times levels of one quantity; with more of these, fewer draws are made."""
+_SURROUNDED = 5
+"""Good configurations of a large space whose neighbors are compared too."""
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """A configuration, and why it was chosen."""
+
+    configuration: Configuration
+    rationale: Rationale
+
+
+class Proposer:
+    """Fits and compares; keeps nothing but the columns of the space."""
+
+    def __init__(
+        self,
+        context: SearchContext,
+        proposals: Proposals,
+        forecasts: Callable[[Configuration], Forecast | None],
+    ) -> None:
+        self._context = context
+        self._proposals = proposals
+        self._forecasts = forecasts
+        self._encoder: Encoder | None = None
+
+    def propose(
+        self, finished: Sequence[Trial], running: Sequence[Trial], taken: frozenset[str], made: int
+    ) -> Proposed:
+        """The best of all candidates, of which there is at least one.
+
+        Args:
+            finished: In the order of their numbers; repeats may be among them.
+            running: Trials whose results are awaited.
+            taken: Identities that may not be proposed.
+            made: Number of trials so far; with the study's seed, it determines all draws.
+        """
+        context = self._context
+        candidates = Candidates(context, self._proposals, taken)
+        encoder = self._encoder or Encoder(context, self._typical())
+        self._encoder = encoder
+        random = np.random.default_rng([abs(context.seed), made, 17])
+        own = [t for t in finished if t.role is not TrialRole.CONFIRM]
+        feasible = [(t, a) for t in own if (a := achieved(context, t)) is not None]
+        listed = candidates.listed
+        model = Model(context, encoder, finished, listed, self._forecasts, launch_noise(context, finished))
+        launching = Launching(context, encoder, own)
+        waiting = [spelled_out(context, t) for t in running]
+        rated = _Rated(context, encoder, model, launching, [a for _, a in feasible], waiting)
+        rated.rate(listed, random)
+        good = [listed[i] for i in np.argsort(-rated.scores.score, kind="stable")[:_SURROUNDED]]
+        best_trials = sorted(feasible, key=lambda pair: -sum(pair[1]))[:_SURROUNDED]
+        more = candidates.around([*(spelled_out(context, t) for t, _ in best_trials), *good])
+        if more:
+            rated.rate([*listed, *more], random)
+        beats = best_trials[0][0].number if best_trials else None
+        return rated.best(beats)
+
+    def _typical(self) -> list[Configuration]:
+        """Configurations whose loads and GPUs count as medium: the same ones whenever the search is rebuilt."""
+        return Candidates(self._context, self._proposals, frozenset()).listed
+
+
+class _Rated:
+    """Candidates with their draws and scores."""
+
+    def __init__(
+        self,
+        context: SearchContext,
+        encoder: Encoder,
+        model: Model,
+        launching: Launching,
+        reached: Sequence[Sequence[float]],
+        waiting: Sequence[Configuration],
+    ) -> None:
+        self._context = context
+        self._encoder = encoder
+        self._model = model
+        self._launching = launching
+        self._reached = np.array(reached, float).reshape(len(reached), len(context.directions))
+        self._waiting = list(waiting)
+
+    def rate(self, candidates: Sequence[Configuration], random: np.random.Generator) -> None:
+        """Draws the results of all candidates and scores them."""
+        self._units = self._encoder.units([*candidates, *self._waiting])
+        values = self._units.loads.size
+        count = max(_FEWEST_DRAWS, min(_DRAWS, _VALUES // max(values, 1)))
+        self._draws: Draws = self._model.draw(self._units, random, count)
+        found = worth(self._context, self._units, self._draws)
+        weights = acquisition.shares(random, count, len(self._context.directions))
+        starts = self._launching.draw(self._units, random, count)
+        self._starts = self._launching.starts(self._units)
+        self.scores = acquisition.scores(found, self._reached, weights, starts, len(self._waiting))
+
+    def best(self, beats: int | None) -> Proposed:
+        """The candidate with the highest score."""
+        at = acquisition.best(self.scores.score, np.arange(len(self.scores.score)))
+        rationale = Rationale(
+            expected=tuple(_expected(self._context, self._units, self._draws, at)),
+            feasible=float(self.scores.feasible[at]),
+            starts=float(self._starts[at]),
+            improves=float(self.scores.improves[at]),
+            beats=beats,
+            source=self._model.source,
+            prior_weight=self._draws.predicted,
+        )
+        return Proposed(self._units.configurations[at], rationale)
+
+
+def _expected(context: SearchContext, units: Units, draws: Draws, at: int) -> list[Expected]:
+    """What the launch is predicted to measure, for every metric that objectives and SLOs name."""
+    if context.goals is None:
+        return []
+    goals = context.goals
+    keys = [Key(o.metric, o.statistic) for o in goals.objectives]
+    keys += [Key(s.metric, s.statistic, s.of) for s in goals.slos]
+    found = []
+    for key in dict.fromkeys(keys):
+        if key not in draws.logs:
+            continue
+        for index, place in enumerate(units.places[at]):
+            low, median, high = np.exp(np.quantile(draws.logs[key][:, at, index], [0.025, 0.5, 0.975])).tolist()
+            found.append(
+                Expected(
+                    metric=key.metric,
+                    statistic=key.statistic,
+                    of=key.of,
+                    scenario=place.scenario,
+                    level=place.level,
+                    median=median,
+                    low=low,
+                    high=high,
+                )
+            )
+    return found

@@ -1,0 +1,166 @@
+"""The quantities that are modeled, and their observed values in the windows of trials."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from autotuner.scoring.values import metric_value
+from autotuner.search.model import scales
+from autotuner.study.measurement import Measurement
+from autotuner.study.metric import METRICS, OF_CAPACITY, Direction
+from autotuner.study.objective import SLO, Comparison
+from autotuner.study.search.goals import Goals, Place
+
+
+class Key(NamedTuple):
+    """A metric in one statistic, of all requests or of a part of the load."""
+
+    metric: str
+    statistic: str | None = None
+    of: str | None = None
+
+
+_PER_REQUEST: Mapping[str, Callable[[Place], float]] = {
+    "request_throughput": lambda _: 1.0,
+    "output_throughput": lambda place: place.output_tokens or 1.0,
+    "output_throughput_per_gpu": lambda place: place.output_tokens or 1.0,
+    "input_throughput": lambda place: place.input_tokens or 1.0,
+    "total_throughput": lambda place: (place.input_tokens or 0.0) + (place.output_tokens or 0.0),
+}
+"""What each request contributes to a rate that follows from TTFT and TPOT while the number in flight is fixed."""
+_WIDEST = 7.0
+"""Values are clipped to a factor of about 1000 around the others, so that an outlier does not flatten the rest."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One modeled quantity. Its own logarithm is modeled, or what it adds to that of ``base``."""
+
+    key: Key
+    base: "Key | None" = None
+    """The mean that a statistic is a multiple of."""
+    derived: bool = False
+    """Whether it follows from the means of TTFT and TPOT by Little's law, and only the remainder is modeled."""
+    center: float | None = None
+    """Expected logarithm at a medium load; None if nothing is known of it."""
+    factor: float = 1.0
+    """Factor of all scales."""
+    per_load: float = 0.0
+    """Expected change per doubling of the load."""
+    per_gpus: float = 0.0
+
+    @property
+    def predicted(self) -> bool:
+        """Whether a forecast of the metric is one of this quantity."""
+        return self.base is None and not self.derived and self.key.of is None
+
+
+TTFT = Key("ttft", "mean")
+TPOT = Key("tpot", "mean")
+
+
+def quantities(goals: Goals) -> tuple[Quantity, ...]:
+    """Quantities that determine all objectives and SLOs, each after those that it builds on."""
+    wanted = [Key(o.metric, o.statistic) for o in goals.objectives]
+    wanted += [
+        Key(s.metric, s.statistic, s.of) for s in goals.slos if s.statistic or not METRICS[s.metric].distribution
+    ]
+    closed = bool(goals.places) and all(p.in_flight and p.output_tokens for p in goals.places)
+    found: dict[Key, Quantity] = {}
+    for key in dict.fromkeys(wanted):
+        derived = closed and key.of is None and key.metric in _PER_REQUEST
+        tail = METRICS[key.metric].distribution and key.statistic != "mean"
+        needed = [TTFT, TPOT] if derived else [key._replace(statistic="mean")] if tail else []
+        for base in needed:
+            found.setdefault(base, _direct(base, goals))
+        if derived:
+            found[key] = Quantity(key, derived=True, center=0.0, factor=scales.DERIVED_FACTOR)
+        elif tail:
+            factor = scales.TAIL_FACTORS.get(key.metric, scales.OTHER_TAIL_FACTOR)
+            found[key] = Quantity(key, base=needed[0], center=_tail(key), factor=factor)
+        else:
+            found.setdefault(key, _direct(key, goals))
+    return tuple(found.values())
+
+
+def _direct(key: Key, goals: Goals) -> Quantity:
+    metric = METRICS[key.metric]
+    rising = metric.better is Direction.MAX and key.metric not in OF_CAPACITY | {"success_rate"}
+    return Quantity(
+        key,
+        center=_center(key, goals),
+        factor=scales.FACTORS.get(key.metric, 1.0),
+        per_load=scales.LATENCY_PER_LOAD if metric.distribution else scales.RATE_PER_LOAD if rising else 0.0,
+        per_gpus=scales.TPOT_PER_GPUS if key.metric in {"tpot", "itl", "itl_token"} else 0.0,
+    )
+
+
+def _center(key: Key, goals: Goals) -> float | None:
+    """Users set bounds that they can nearly reach, so a bound tells what is expected of a metric."""
+    bounds = [s for s in goals.slos if s.metric == key.metric and s.of == key.of and s.threshold > 0]
+    bounds = [s for s in bounds if s.statistic is not None or not _per_request(s)]
+    if bounds:
+        return min(math.log(s.threshold) - _tail(Key(s.metric, s.statistic)) for s in bounds)
+    if key.metric == "ttft" and (below := _center(key._replace(metric="tpot"), goals)) is not None:
+        return below + scales.TTFT_OVER_TPOT
+    return None
+
+
+def _per_request(slo: SLO) -> bool:
+    """Whether the metric has a value per request, so that an SLO without a statistic defines goodput only."""
+    return METRICS[slo.metric].distribution
+
+
+def _tail(key: Key) -> float:
+    expected = scales.TAILS.get(key.statistic or "mean", 0.0)
+    return expected * (scales.TPOT_TAIL if key.metric == "tpot" else 1.0)
+
+
+def observed(quantity: Quantity, window: Measurement, place: Place | None, gpus: int) -> float | None:
+    """The modeled logarithm in a window; None if it was not measured, or its latencies do not count."""
+    value = _logarithm(quantity.key, window)
+    if value is None:
+        return None
+    if quantity.base is not None:
+        base = _logarithm(quantity.base, window)
+        return None if base is None else value - base
+    if not quantity.derived:
+        return value
+    ttft = _logarithm(TTFT, window)
+    tpot = _logarithm(TPOT, window)
+    if ttft is None or tpot is None or place is None:
+        return None
+    return value - derived(quantity.key, place, math.exp(ttft), math.exp(tpot), gpus)
+
+
+def derived(key: Key, place: Place, ttft_s: float, tpot_s: float, gpus: int) -> float:
+    """Logarithm of a rate in a closed loop, by Little's law."""
+    seconds = ttft_s + tpot_s * max((place.output_tokens or 1.0) - 1, 0.0)
+    return math.log(max(rate_factor(key, place, gpus), 1e-300)) - math.log(max(seconds, 1e-12))
+
+
+def rate_factor(key: Key, place: Place, gpus: int) -> float:
+    """What a rate is, times the seconds that a request takes."""
+    shared = max(gpus, 1) if key.metric == "output_throughput_per_gpu" else 1
+    return (place.in_flight or 1) * _PER_REQUEST[key.metric](place) / shared
+
+
+def _logarithm(key: Key, window: Measurement) -> float | None:
+    if window.overloaded and METRICS[key.metric].distribution:
+        return None  # it grows with the window's length
+    value = metric_value(window.of(key.of), key.metric, key.statistic)
+    return math.log(value) if value is not None and value > 0 else None
+
+
+def clipped(values: Sequence[float]) -> list[float]:
+    """The values, at most a factor of about 1000 from their median."""
+    if not values:
+        return []
+    middle = sorted(values)[len(values) // 2]
+    return [min(max(v, middle - _WIDEST), middle + _WIDEST) for v in values]
+
+
+def shortfall_sign(slo: SLO) -> int:
+    """1 if values above the threshold miss the SLO, -1 if those below do."""
+    return 1 if slo.comparison is Comparison.LE else -1

@@ -1,0 +1,39 @@
+"""Why a configuration was proposed, as it was known before its launch."""
+
+from pydantic import Field
+
+from autotuner.study.base import FrozenModel
+
+
+class Expected(FrozenModel):
+    """A prediction before the launch, in the metric's unit."""
+
+    metric: str
+    statistic: str | None = None
+    of: str | None = None
+    """Name of a part of the load; None: all requests."""
+    scenario: str
+    level: str
+    median: float
+    low: float
+    """Lower end of the 95% interval of what the launch would measure."""
+    high: float
+
+
+class Rationale(FrozenModel):
+    """Why a configuration was proposed."""
+
+    expected: tuple[Expected, ...] = ()
+    """Predictions of the metrics that objectives and SLOs name."""
+    feasible: float = Field(ge=0, le=1)
+    """Probability that every hard SLO holds, if the server starts."""
+    starts: float = Field(ge=0, le=1)
+    """Probability that the server starts and can be measured."""
+    improves: float = Field(ge=0, le=1)
+    """Probability that it is feasible and better than ``beats``; than none, that it is feasible."""
+    beats: int | None = None
+    """Number of the best feasible trial at that time; None if there was none."""
+    source: str = ""
+    """What predicted the results beforehand; empty: nothing did."""
+    prior_weight: float | None = Field(default=None, ge=0, le=1)
+    """Weight of these predictions, given the measurements so far; None without them."""

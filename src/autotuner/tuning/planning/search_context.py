@@ -1,0 +1,42 @@
+"""What a search learns of a study before its first trial."""
+
+from typing import TYPE_CHECKING
+
+from autotuner.errors import UsageError
+from autotuner.plugins.search import SearchContext
+from autotuner.study.configuration import Configuration
+from autotuner.study.search.forecast import Forecast
+from autotuner.study.search.goals import Goals
+
+if TYPE_CHECKING:
+    from autotuner.tuning.planning.prepared_study import Prepared
+
+
+def search_context(prepared: "Prepared") -> SearchContext:
+    """The problem of the study's search."""
+    spec = prepared.spec
+
+    def gpus(configuration: Configuration) -> int:
+        try:
+            return prepared.engine.gpus(prepared.values(configuration)) if prepared.deployer.launches else 0
+        except UsageError:
+            return 0  # values that the engine refuses; they are not launched
+
+    def forecast(configuration: Configuration) -> Forecast | None:
+        try:
+            return prepared.forecast(configuration)
+        except UsageError:
+            return None
+
+    return SearchContext(
+        space=prepared.space,
+        directions=tuple(o.direction for o in spec.objectives),
+        seed=spec.search.seed,
+        trials=spec.search.trials,
+        valid=prepared.valid,
+        identity=prepared.identity,
+        default=prepared.default,
+        goals=Goals.of(spec.objectives, spec.slos, spec.workload),
+        gpus=gpus,
+        forecast=forecast,
+    )

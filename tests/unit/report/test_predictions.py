@@ -1,0 +1,58 @@
+"""What a trial was expected to measure, beside what it measured."""
+
+import json
+
+from autotuner.cli.trial_page import trial_data, trial_text
+from autotuner.report.predictions import predictions
+from autotuner.report.result import StudyResult, study_result
+from autotuner.study.search.rationale import Expected, Rationale
+from autotuner.study.trial import Trial
+from autotuner.testing.samples import SampleKind, sample_study
+
+
+def result() -> StudyResult:
+    """The first trial's throughput was expected at twice and at the measured value."""
+    sample = sample_study(SampleKind.WINNER)
+    first, *rest = sample.trials
+    window = first.measurements[0]
+    measured = window.scalars["output_throughput"]
+    expected = [
+        Expected(
+            metric="output_throughput",
+            scenario=scenario,
+            level=window.level.text,
+            median=factor * measured,
+            low=0.9 * factor * measured,
+            high=1.1 * factor * measured,
+        )
+        for factor, scenario in ((2.0, window.scenario), (1.0, window.scenario), (1.0, "D(1,1)"))
+    ]
+    why = Rationale(expected=tuple(expected), feasible=0.71, starts=0.97, improves=0.34, beats=3)
+    return study_result(sample.spec, sample.state, [first.replaced(rationale=why), *rest], why=sample.why)
+
+
+def test_a_value_outside_of_its_interval_is_marked() -> None:
+    found = list(predictions(result().trials[0]))
+    assert [p.inside for p in found] == [False, True, None]
+    assert [p.measured is None for p in found] == [False, False, True]
+
+
+def test_the_page_of_a_trial_has_a_line_for_each() -> None:
+    found = result()
+    lines = trial_text(found, found.trials[0], [], width=160).splitlines()
+    at = lines.index("expected before the launch (95% intervals)")
+    assert "feasible with 71%" in lines[at + 1]
+    assert "beats trial 3 with 34%" in lines[at + 1]
+    assert lines[at + 2].endswith("outside of the interval")
+    assert all("measured" in line for line in lines[at + 2 : at + 5])
+    data = trial_data(found, found.trials[0], [])
+    assert len(data["predictions"]) == 3
+
+
+def test_a_trial_stored_without_a_reason_has_none() -> None:
+    trial = result().trials[1]
+    stored = json.loads(trial.model_dump_json())
+    del stored["rationale"]
+    loaded = Trial.model_validate(stored)
+    assert loaded == trial
+    assert not list(predictions(loaded))
