@@ -37,7 +37,8 @@ from autotuner.capacity.search import CapacitySearch, LevelResult, Limits, Plan
 from queue_models import ALLOWED, SERVERS, Floats, Server
 
 PRECISION = 0.1
-WARM_UP = 50
+WARM_UP_S = 2.0
+"""As in a study that does not say otherwise."""
 CHUNK = 256
 MLPERF_FLOOR = 662
 MLPERF_MOST = 8 * MLPERF_FLOOR
@@ -95,7 +96,7 @@ def measure(server: Runs, plan: Plan, alpha: float, random: Random, served: int)
     run = server.run(plan.load, random.getrandbits(63), served)
     test = LevelTest([Bound("p99", server.limit, ALLOWED)], alpha * plan.certify, alpha * plan.refute, plan.dispersions)
     backlog = Backlog()
-    warm = len(run.take(WARM_UP)[0])
+    warm = len(run.take(round(WARM_UP_S * plan.load))[0])
     requests = 0
     for value, in_flight in requests_of(run):
         if backlog.arrive(in_flight):
@@ -126,7 +127,7 @@ def mlperf_search(server: Server, seed: int, confidence: float, budget: int) -> 
 
     def probe(load: float, random: Random, served: int) -> tuple[bool, int]:
         run = server.run(load, random.getrandbits(63), served)
-        run.take(WARM_UP)
+        warm = len(run.take(round(WARM_UP_S * load))[0])
         requests = misses = 0
         for target in (MLPERF_FLOOR, 2 * MLPERF_FLOOR, 4 * MLPERF_FLOOR, MLPERF_MOST):
             latencies, _ = run.take(target - requests)
@@ -135,8 +136,8 @@ def mlperf_search(server: Server, seed: int, confidence: float, budget: int) -> 
             requests = target
             misses += int((latencies > server.limit).sum())
             if binomial_tail(misses, requests) <= 0.01:
-                return True, requests + WARM_UP
-        return False, requests + WARM_UP
+                return True, requests + warm
+        return False, requests + warm
 
     return bisect(server, seed, budget, probe)
 
@@ -146,10 +147,10 @@ def aiperf_search(server: Server, seed: int, confidence: float, budget: int) -> 
 
     def probe(load: float, random: Random, served: int) -> tuple[bool, int]:
         run = server.run(load, random.getrandbits(63), served)
-        run.take(WARM_UP)
+        warm = len(run.take(round(WARM_UP_S * load))[0])
         latencies: Floats = run.take(PROBE)[0]
         good = len(latencies) == PROBE and int((latencies > server.limit).sum()) <= ALLOWED * PROBE
-        return good, PROBE + WARM_UP
+        return good, PROBE + warm
 
     return bisect(server, seed, budget, probe)
 

@@ -170,6 +170,7 @@ SERVERS = (
     Server("M/G/2 e2e", _queue(2), 6.0, Truth(1.465, 0.0056, 21, 0.019, 38)),
     Server("M/G/4 e2e", _queue(4), 4.5, Truth(3.186, 0.005, 23, 0.022, 65)),
     Server("M/G/8 e2e", _queue(8), 3.6, Truth(6.738, 0.0057, 10, 0.025, 110)),
+    Server("batch 16 e2e", _engine(16, 0.0004, 0.04, 0.008, 24, 6), 2.0, Truth(13.23, 0.0035, 29, 0.037, 125)),
     Server("batch 32 e2e", _engine(32, 0.0004, 0.01, 0.003), 4.0, Truth(6.957, 0.0058, 3.7, 0.017, 6.1)),
     Server("batch 64 e2e", _B64, 5.0, Truth(11.19, 0.0045, 5.7, 0.022, 12), steep=True),
     Server("batch 256 e2e", _engine(256, 0.0002, 0.005, 0.001), 6.0, Truth(20.56, 0.003, 7, 0.03, 26), steep=True),

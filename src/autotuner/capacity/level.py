@@ -16,14 +16,14 @@ _RECENT = 16
 """Part of the requests that may have come since the last estimate when a level is certified."""
 _FEWEST_REFUTED = 48
 """Requests before a level may be refuted: one long queue at the start is not yet a bad level."""
-_SOJOURNS = 6
+_SOJOURNS = 10
 """Sojourn times for which a level must have been watched before it may be refuted, in requests in flight (Little's
 law). A queue changes no faster than its requests leave it; fewer requests may all have met the same long queue."""
 _MEMORIES_REFUTED = 10
 """The same in lengths of the queue's memory; an estimate cannot exceed a twelfth of the requests."""
 _OVERWHELMING = 3
 """Multiple of the decisive evidence that refutes a level sooner: no queue of a good level misses that often."""
-_LIKELY_AFTER = 60
+_LIKELY_AFTER = 48
 _LIKELY_MEMORIES = 5
 _LIKELY_TURNOVERS = 4
 """Requests per request in flight before an exploring level looks good: at several times the capacity, a burst has

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from math import log, sqrt
+from math import log
 from statistics import median
 
+from autotuner.capacity.clusters import LENGTHY, dispersions_at
 from autotuner.capacity.cost import requests_to_decide
 from autotuner.capacity.curve import Estimate, estimate
 from autotuner.capacity.level import LevelState, Patience
@@ -24,11 +25,11 @@ from autotuner.capacity.observation import ShareCount
 
 __all__ = ["METHOD", "CapacitySearch", "LevelResult", "Limits", "Missing", "Plan"]
 
-METHOD = 2
+METHOD = 3
 """Version of the rules below; stored with a result, because a certificate is verified by repeating its search."""
-_LIKELY = 0.7
-"""Log evidence at which an exploring level is left: about 130 requests without a miss at p99."""
-_LIKELY_NEAR = 1.5
+_LIKELY = 0.3
+"""Log evidence at which an exploring level is left: about 60 requests without a miss at p99."""
+_LIKELY_NEAR = 0.5
 """The same where the estimate of the capacity is narrower than ``_FAR``; good is hard to tell from bad there."""
 _FAR = 1.5
 _EXPLORE = 300
@@ -43,7 +44,6 @@ _BELOW_CAPACITY = 0.6
 """Part of the bracket below the estimated capacity. Above it misses multiply, so less distance is needed there."""
 _EXPECTED = 0.5
 """Part of the error rate that is left which a level may use for what the curve expects of it."""
-_LENGTHY = 700
 _UNEXPECTED = 0.05
 """The same for the opposite, and for levels that only explore."""
 _REQUIRED_REQUESTS = 2_000
@@ -56,19 +56,16 @@ _CAUTIOUS = ((2.0, 1.6), (4.0, 1.2))
 curve may be wrong about the capacity, and with few requests left, one wrong guess leaves nothing certified."""
 _UNSEEN_DISPERSION = 3.0
 """Dispersion of short levels, as long as no lengthy one has shown it."""
-_MISSES = 20
-_FORGETS = 0.85
-"""Part of a level's load above which its clusters are those of a just acceptable load."""
-_FORGETTING = 6
-"""Power of the load with which clusters shrink below that. It is an envelope of the servers of
-``benchmarks/capacity.py``: their dispersion at the capacity, the share of misses allowed for, is 0.4 to 0.85 of that at
-1.2 times the capacity, and a third of that at 1.4 times."""
 _INNER = 0.3
 """Part of a bracket (in the logarithm) at either end in which no level is placed: a curve fitted to two levels knows
 little."""
 _ROUNDING = 1e-9
 _SAME = 0.004
 """Relative distance of two loads below which they are one level."""
+_COMPARED = 0.5
+"""Part of the requests for a server that is only compared with a required load."""
+_NEARLY = 1.05
+"""How far the estimated capacity may be above the load that is one precision above a certified one."""
 _CLEAR = 1.02
 """Least distance of a level from the estimated capacity, as a factor, from which it can be decided in good time."""
 _BESIDE = 0.97
@@ -84,7 +81,8 @@ class Missing(StrEnum):
     NEVER_MET = "SLO not met at the lowest load"
     NEVER_SATURATED = "SLO still met at the highest load"
     CLIENT_LIMITED = "load generator at its limit"
-    CUT = "a better configuration is known"
+    CUT = "not shown to hold more than the best configuration"
+    ENOUGH = "certified close to the estimated capacity"
     UNDECIDED = "replay not decided"
 
 
@@ -123,8 +121,9 @@ class CapacitySearch:
     Args:
         limits: Precision, range and budget.
         start: The first load.
-        required: A load that the server must hold, such as that of a better configuration. It is tested first, and the
-            search ends if it is refuted.
+        required: A load that the server must hold to be of interest, such as one above that of a better configuration.
+            It is tested first. The search ends if it is refuted, or if a load close above it is and the curve has the
+            capacity below it; and it ends without a narrow bracket once what is certified is close to the capacity.
     """
 
     limits: Limits
@@ -143,6 +142,11 @@ class CapacitySearch:
 
     @property
     def cut(self) -> bool:
+        """Whether the server was not shown to hold the required load, and cannot hold much more."""
+        return self._refuted_required or (self._doubtful and self.refuted is not None)
+
+    @property
+    def _refuted_required(self) -> bool:
         """Whether the required load was refuted; twice if at once, because a cold server fails at any load."""
         refuted = [result for result in self.results if failed(result) and result.load == self.required]
         return len(refuted) > 1 or any(result.requests >= _EXPLORE for result in refuted)
@@ -150,7 +154,29 @@ class CapacitySearch:
     @property
     def _failed_cold(self) -> bool:
         """Whether the only level so far is the required load, refuted before the server can have warmed up."""
-        return len(self.results) == 1 and not self.cut and failed(self.results[0])
+        return len(self.results) == 1 and not self._refuted_required and failed(self.results[0])
+
+    @property
+    def _left_requests(self) -> int:
+        most = self.limits.max_requests
+        return (most if self.required is None else round(most * _COMPARED)) - self.spent
+
+    @property
+    def _doubtful(self) -> bool:
+        """Whether the server can hold hardly more than the required load, if that: to tell which would take long."""
+        if self.required is None or self.certified is not None:
+            return False
+        if self._left_requests <= 0:
+            return True
+        near = self.refuted is not None and self.refuted <= self._above(self._above(self.required)) * (1 + _ROUNDING)
+        return near and self.capacity_estimate().median < self.required * _CLEAR
+
+    @property
+    def _enough(self) -> bool:
+        """Whether what is certified is close to the capacity, where a narrow bracket is not the question."""
+        if self.required is None or self.certified is None:
+            return False
+        return self.capacity_estimate().median <= self._above(self.certified) * _NEARLY
 
     @property
     def certified(self) -> float | None:
@@ -183,13 +209,14 @@ class CapacitySearch:
 
     def next_level(self) -> Plan | None:
         """The next level, or None when the bracket is precise or nothing more can be learned."""
-        left = self.limits.max_requests - self.spent
+        left = self._left_requests
         if self.required is not None and (not self.results or self._failed_cold):
             patience = Patience(min(_REQUIRED_REQUESTS, left), _LIKELY_NEAR)
             certify, refute = (_UNEXPECTED * part for part in (self._left[True], self._left[False]))
             self._plan = Plan(self.required, patience, certify, refute)
             return self._plan
-        if self.cut or self.precise or left <= 0 or self.client_limited or len(self.results) >= self.limits.max_levels:
+        ended = self.cut or self.precise or self._enough or self._doubtful
+        if ended or left <= 0 or self.client_limited or len(self.results) >= self.limits.max_levels:
             return None
         load, deciding = self._choose()
         lower = self._short_of(left)
@@ -202,7 +229,7 @@ class CapacitySearch:
 
     def _planned(self, load: float, left: int, *, deciding: bool) -> Plan:
         certify, refute = (_UNEXPECTED * part for part in (self._left[True], self._left[False]))
-        floors = self._dispersions(load)
+        floors = dispersions_at(load, self.results)
         if not deciding:
             far = len(self._counted) < 2 or self.capacity_estimate().width > _FAR
             patience = Patience(min(left, max(_EXPLORE, self.spent // _SPENT)), _LIKELY if far else _LIKELY_NEAR)
@@ -217,7 +244,7 @@ class CapacitySearch:
     def _reserve(self) -> float:
         """Requests for which something can be certified, far enough below the capacity."""
         error = self.limits.alpha * self._left[True] * _EXPECTED
-        dispersions = self._dispersions(self.capacity_estimate().median / _CAUTIOUS[0][1])
+        dispersions = dispersions_at(self.capacity_estimate().median / _CAUTIOUS[0][1], self.results)
         bounds = zip(self.results[0].observations, dispersions, strict=True)
         found = [
             requests_to_decide(0.0, one.allowed, error, max(dispersion, _UNSEEN_DISPERSION))
@@ -235,26 +262,7 @@ class CapacitySearch:
         factor = next((factor for reserves, factor in _CAUTIOUS if left < reserves * reserve), None)
         if factor is None:
             return None
-        return self._free(min(max(good), self.capacity_estimate().median / factor))
-
-    def _dispersions(self, load: float) -> tuple[float, ...]:
-        """How the misses of each bound would cluster if a level without misses were a bad one, by the levels that had
-        misses: a dispersion grows with the root of the share of misses, and a cluster has half as many of them. Far
-        below such a level, the queue forgets faster."""
-        count = len(self.results[0].observations) if self.results else 0
-        return tuple(self._dispersion(index, load) for index in range(count))
-
-    def _dispersion(self, index: int, load: float) -> float:
-        found = []
-        for result in self.results:
-            one = result.observations[index]
-            if isinstance(one, ShareCount) and one.requests:
-                dispersion = result.requests / one.requests
-                misses = one.misses * dispersion
-                if misses >= _MISSES and result.requests >= 200:
-                    near = min(1.0, (load / (_FORGETS * result.load)) ** _FORGETTING)
-                    found.append(near * dispersion * sqrt(min(1.0, one.allowed * result.requests / misses)))
-        return max(1.0, median(found)) if found else 1.0
+        return self._free(max(min(max(good), self.capacity_estimate().median / factor), self.required or 0.0))
 
     def add(self, result: LevelResult) -> None:
         """Records a level."""
@@ -279,7 +287,7 @@ class CapacitySearch:
             low = Missing.NEVER_MET if met_nowhere else reason
         if self.refuted is None:
             low_enough = self.certified is not None and self.certified >= limits.high * (1 - _SAME)
-            high = Missing.NEVER_SATURATED if low_enough else reason
+            high = Missing.NEVER_SATURATED if low_enough else Missing.ENOUGH if self._enough else reason
         return low, high
 
     def capacity_estimate(self) -> Estimate:
@@ -296,7 +304,7 @@ class CapacitySearch:
 
     def _typical_dispersion(self, index: int) -> float:
         """Dispersion at the levels with enough requests to see it; short levels show only a part."""
-        found = [dispersion_of(result, index) for result in self._counted if result.requests >= _LENGTHY]
+        found = [dispersion_of(result, index) for result in self._counted if result.requests >= LENGTHY]
         return median(found) if found else _UNSEEN_DISPERSION
 
     def _choose(self) -> tuple[float | None, bool]:
@@ -305,6 +313,8 @@ class CapacitySearch:
             return self._inside(self.start), False
         good = [result.load for result in self._counted if promising(result)]
         bad = [result.load for result in self._counted if not promising(result)]
+        if self.required is not None and not good and len(self._counted) == 1:
+            return self._inside(self._above(self.required)), True  # is there any doubt?
         if not bad:
             return self._outwards(max(good) * _STEP, max(good))
         if not good:
@@ -320,7 +330,7 @@ class CapacitySearch:
         near = sum(abs(log(result.load / found.median)) < log(1 + self.limits.precision) for result in self._counted)
         if good > bad and found.width > 1 + self.limits.precision * _NARROW and near < _NEAR_LEVELS:
             return self._free(found.median), False
-        load = self._deciding(min(max(found.median, min(good, bad)), max(good, bad)))
+        load = max(self._deciding(min(max(found.median, min(good, bad)), max(good, bad))), self.required or 0.0)
         # Moving towards the end that is there keeps the bracket precise.
         upwards = self.refuted is not None and load < self.refuted
         return self._free(load, upwards), True

@@ -28,6 +28,8 @@ and the test looks again and again."""
 _NEAR = 0.5
 """Part of the limit that the slowest requests must reach before their clusters say how misses would cluster."""
 _SLOWEST = 8
+_OWN_CLUSTERS = 100
+"""Clusters of a level from which it shows by itself how misses cluster when it is bad."""
 _SHORTEST_WINDOW = 16
 """Requests without a queue's memory that may hold more than one cluster of misses."""
 
@@ -110,7 +112,10 @@ class ShareTest(BoundTest):
         """Log of the e-process against "no more requests miss than allowed"."""
         # One queue makes one run of misses; only a run that no queue explains counts more than once.
         cluster = max(self._per_window, min(self._longest_run, _LONGEST_RUN))
-        return self._log_mixture(self._above, max(self.dispersion, cluster))
+        # A short level has met a cluster or two, which says nothing about their size.
+        short = self.requests < _OWN_CLUSTERS * self.least_dispersion
+        known = max(self.dispersion, self.least_dispersion) if short else self.dispersion
+        return self._log_mixture(self._above, max(known, cluster))
 
     def observation(self, load: float) -> ShareCount:
         """What the curve needs."""

@@ -146,7 +146,7 @@ class Measurement(FrozenModel):
     bounds: Mapping[str, float] = Field(default_factory=dict)
     """Upper bounds of metrics that were not measured: the refuted load of a capacity search without a certificate."""
     cut: bool = False
-    """Whether a capacity search ended early because the load that a better configuration holds was refuted."""
+    """Whether a capacity search ended early, not shown to hold more than the best configuration."""
     undecided: str = ""
     """Why a capacity search found no certified load; the values at it are then unknown, not bad."""
     decision: LevelDecision | None = None

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autotuner.capacity.clusters import dispersions_at
 from autotuner.capacity.level import LevelState
 from autotuner.capacity.level_result import used
 from autotuner.capacity.observation import ShareCount
@@ -33,8 +34,10 @@ def level(plan: Plan, capacity: float, random: Random) -> LevelResult:
     return LevelResult(plan.load, state, requests, (ShareCount(plan.load, requests, misses, 0.01),), leaning)
 
 
-def searched(limits: Limits, start: float, seed: int, capacity: float = CAPACITY) -> CapacitySearch:
-    search = CapacitySearch(limits, start)
+def searched(
+    limits: Limits, start: float, seed: int, capacity: float = CAPACITY, required: float | None = None
+) -> CapacitySearch:
+    search = CapacitySearch(limits, start, required=required)
     random = Random(seed)
     while (plan := search.next_level()) is not None:
         assert limits.low <= plan.load <= limits.high
@@ -136,6 +139,17 @@ def test_clusters_at_bad_levels_are_held_against_good_ones() -> None:
     assert 2 < plan.dispersions[0] < 10
 
 
+def test_a_lucky_level_says_nothing_about_clusters() -> None:
+    clustered = LevelResult(3, LevelState.REFUTED, 1_000, (ShareCount(3, 100, 8, 0.01),), -5.0)
+    lucky = LevelResult(2.8, LevelState.CERTIFIED, 3_000, (ShareCount(2.8, 3_000, 3, 0.01),), 4.0)
+    assert dispersions_at(2.9, [lucky, clustered]) == (pytest.approx(10 / sqrt(8)),)
+
+
+def test_a_level_as_short_as_its_clusters_may_have_met_only_a_few() -> None:
+    short = LevelResult(3, LevelState.REFUTED, 400, (ShareCount(3, 40, 8, 0.01),), -5.0)
+    assert dispersions_at(3, [short])[0] == pytest.approx(40 * sqrt(0.01 * 400 / 80))
+
+
 def test_clusters_at_twice_the_load_say_little() -> None:
     clustered = LevelResult(8, LevelState.REFUTED, 1_000, (ShareCount(8, 10, 0.8, 0.01),), -5.0)
     search = CapacitySearch(Limits(high=4), 2.0, results=[result(2, LevelState.CERTIFIED), clustered])
@@ -192,3 +206,35 @@ def test_a_bracket_of_exactly_the_precision_is_precise() -> None:
     levels = [result(100, LevelState.CERTIFIED), result(115, LevelState.REFUTED, 800, 80)]
     search = CapacitySearch(Limits(precision=0.15, whole=True), 1.0, results=levels)
     assert search.precise
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(1.3, 5), st.integers(0, 10_000))
+def test_a_server_that_cannot_hold_the_required_load_is_left_at_once(excess: float, seed: int) -> None:
+    search = searched(Limits(), CAPACITY * excess, seed, required=CAPACITY * excess)
+    assert search.cut
+    assert search.refuted == CAPACITY * excess
+    assert len(search.results) <= 2
+    assert search.missing()[0] is Missing.CUT
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(0.2, 0.8), st.integers(0, 10_000))
+def test_a_better_server_is_certified_and_not_searched_to_its_end(part: float, seed: int) -> None:
+    required = CAPACITY * part
+    search = searched(Limits(), required, seed, required=required)
+    assert not search.cut
+    assert search.certified is not None
+    assert required <= search.certified <= CAPACITY
+    assert search.spent <= 10_000
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(0.97, 1.03), st.integers(0, 10_000))
+def test_a_server_that_is_about_as_good_takes_no_more_than_half(part: float, seed: int) -> None:
+    required = CAPACITY * part
+    search = searched(Limits(), required, seed, required=required)
+    assert search.spent <= 10_000 + 1
+    if search.certified is None and search.refuted is not None:
+        assert search.cut
+        assert search.refuted >= CAPACITY

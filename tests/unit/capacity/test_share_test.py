@@ -115,3 +115,16 @@ def test_errors_at_the_bound_are_rarer_than_asked_for(share: float, wrong: Level
                 break
         errors += test.state is wrong
     assert errors <= alpha * runs + 2 * (alpha * (1 - alpha) * runs) ** 0.5
+
+
+def test_clusters_known_from_other_levels_are_held_against_a_short_level_only() -> None:
+    short = fed([False] * 10 + [True] * 10, 0.01)
+    alone = short.log_evidence_above
+    short.least_dispersion = 20.0
+    assert short.log_evidence_above < alone / 2
+    lengthy = ShareTest(LIMIT, 0.01)
+    for index in range(2_100):
+        lengthy.add(MISS if index % 25 == 0 else HIT)
+    alone = lengthy.log_evidence_above
+    lengthy.least_dispersion = 20.0
+    assert lengthy.log_evidence_above == alone

@@ -78,7 +78,7 @@ class CapacityResult(FrozenModel):
     monotone: bool = True
     """Whether no load below the certified one was refuted."""
     cut: bool = False
-    """Whether the search ended early because the load that another configuration holds was refuted."""
+    """Whether the search ended early, not shown to hold more than another configuration."""
     pilot_requests: int = 0
     """Requests of the closed loop that the first load was taken from."""
     levels: tuple[CapacityLevel, ...] = ()

@@ -63,7 +63,7 @@ def _budget(level: CapacityLoad, replays: Sequence[Part]) -> str:
         longest = max(found.span_s for found in replays)
         ends += f", each level a replay of {most:,} requests in {longest:,.0f} s at the recorded speed"
     budget = f"at most {level.max_requests:,} requests and {number_text(level.max_duration_s)} s a launch"
-    return f"{ends}, {budget}; a configuration that cannot hold the best load so far ends early"
+    return f"{ends}, {budget}; a configuration that holds no more than the best one ends early"
 
 
 def _bound(workload: Workload) -> Check:

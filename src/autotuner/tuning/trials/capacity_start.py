@@ -1,4 +1,4 @@
-"""Where the capacity search of a new trial begins: at what the best configuration of the study holds."""
+"""Where the capacity search of a new trial begins: just above what the best configuration of the study holds."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,17 @@ from autotuner.scoring import rank
 from autotuner.study.metric import CAPACITY_METRICS, PER_GPU
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
-from autotuner.study.workload import CapacityLoad
+from autotuner.study.workload import CapacityLoad, LoadUnit
 from autotuner.tuning.trials.capacity_window import CapacityStart
 
 
 def capacity_start(spec: StudySpec, trial: Trial, trials: Sequence[Trial], gpus: int) -> CapacityStart:
     """The first load of a trial's search.
 
-    A repeat begins where the trial that it repeats ended. A trial of the search must hold what the best one so far
-    holds, if that decides the ranking: the capacity is the only objective, and of a single scenario.
+    A repeat begins where the trial that it repeats ended. A trial of the search must hold more than the best one so
+    far, by the precision, if that decides the ranking: the capacity is the only objective, and of a single scenario.
+    Smaller differences are not resolved anyway, and asking for less would make most configurations of a space worth a
+    long search. A trace must be replayed as fast as the best one's, because one replay decides that.
 
     Args:
         spec: The study.
@@ -42,7 +44,22 @@ def capacity_start(spec: StudySpec, trial: Trial, trials: Sequence[Trial], gpus:
         found *= gpus / best.gpus
     # Soft SLOs that the best one misses lower its rank, so that less capacity might win.
     penalized = best.verdict is not None and best.verdict.penalty > 0
-    return CapacityStart(found, required=trial.role is TrialRole.SEARCH and not penalized)
+    if trial.role is not TrialRole.SEARCH or penalized:
+        return CapacityStart(found)
+    return CapacityStart(found if load.unit is LoadUnit.SPEED else above(found, load), required=True)
+
+
+def above(found: float, load: CapacityLoad) -> float:
+    """The next load that differs by the precision, within the range.
+
+    Args:
+        found: What the best configuration holds, in the unit of the load.
+        load: Unit, precision and range.
+    """
+    higher = found * (1 + load.precision)
+    if load.unit is LoadUnit.CONCURRENCY:
+        higher = max(found + 1, float(int(higher)))
+    return min(higher, load.high or higher)
 
 
 def _usable(trial: Trial) -> bool:

@@ -25,7 +25,7 @@ class CapacityStart:
     load: float | None = None
     """The first load; None: the search finds one."""
     required: bool = False
-    """Whether the search is over if the first load is refuted: a better configuration is then known."""
+    """Whether the search is over if the first load is refuted: the best configuration is then no worse."""
 
 
 @dataclass(frozen=True)
@@ -139,5 +139,5 @@ def _upper_bounds(result: CapacityResult, load: CapacityLoad, gpus: int) -> dict
 def _why(result: CapacityResult, unit: LoadUnit) -> str:
     refuted = load_text(unit, result.refuted) if result.refuted is not None else ""
     if result.cut:
-        return f"cannot hold {refuted}, which a better configuration holds"
+        return f"cannot hold {refuted}, and was not shown to hold more than the best configuration"
     return f"no load certified: {result.certified_missing}" + (f"; {refuted} refuted" if refuted else "")

@@ -15,7 +15,7 @@ from autotuner.study.text.forms import parse_objective, parse_scenario, parse_sl
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.verdict import Verdict
 from autotuner.study.workload import CapacityLoad, LoadUnit, RequestRate, Workload
-from autotuner.tuning.trials.capacity_start import capacity_start
+from autotuner.tuning.trials.capacity_start import above, capacity_start
 from autotuner.tuning.trials.capacity_window import CapacityStart, at_capacity
 
 LOAD = CapacityLoad()
@@ -92,7 +92,7 @@ def test_the_capacity_of_a_trace_is_a_speed() -> None:
     ]
     cut = at_capacity(CUT.replaced(unit=LoadUnit.SPEED), CapacityLoad(unit=LoadUnit.SPEED), 0)
     assert cut.bounds == {"capacity_speed": 20.0}
-    assert cut.undecided == "cannot hold 20x speed, which a better configuration holds"
+    assert cut.undecided == "cannot hold 20x speed, and was not shown to hold more than the best configuration"
 
 
 def test_a_search_that_was_cut_is_not_ranked_and_states_its_bound() -> None:
@@ -159,12 +159,24 @@ NEW = Trial(study="s", number=9, role=TrialRole.SEARCH, configuration=Configurat
 DONE = [trial(0, 10.0, role=TrialRole.DEFAULT), trial(1, 20.0), trial(2, None)]
 
 
-def test_a_new_configuration_must_hold_what_the_best_one_holds() -> None:
-    assert capacity_start(spec("max capacity"), NEW, DONE, 1) == CapacityStart(20.0, required=True)
+def test_a_new_configuration_must_hold_more_than_the_best_one_by_the_precision() -> None:
+    start = capacity_start(spec("max capacity"), NEW, DONE, 1)
+    assert (start.load, start.required) == (pytest.approx(22.0), True)
 
 
 def test_a_capacity_per_gpu_is_required_of_all_gpus_of_the_trial() -> None:
-    assert capacity_start(spec("max capacity_per_gpu"), NEW, DONE, 4) == CapacityStart(80.0, required=True)
+    start = capacity_start(spec("max capacity_per_gpu"), NEW, DONE, 4)
+    assert (start.load, start.required) == (pytest.approx(88.0), True)
+
+
+@pytest.mark.parametrize(("found", "required"), [(3.0, 4.0), (25.0, 27.0)])
+def test_numbers_in_flight_are_required_as_whole_numbers(found: float, required: float) -> None:
+    load = CapacityLoad(unit=LoadUnit.CONCURRENCY)
+    assert above(found, load) == required
+
+
+def test_no_more_is_required_than_the_highest_load() -> None:
+    assert above(20.0, CapacityLoad(high=21.0)) == 21.0
 
 
 @pytest.mark.parametrize(
