@@ -78,6 +78,18 @@ class Gain:
         """Whether there were enough repeats for an interval."""
         return self.repeats > 1 and math.isfinite(self.low) and math.isfinite(self.high)
 
+    def logs(self, direction: Direction) -> tuple[float, float] | None:
+        """Ends of the interval of a relative gain as log ratios, positive for better; None if one is not finite.
+
+        Where smaller is better, the low end is below -1 if the value may have more than doubled. The end of a very wide
+        interval may round to a value of zero, whose logarithm is not finite.
+        """
+        sign = 1 if direction is Direction.MAX else -1
+        ratios = [1 + sign * self.low, 1 + sign * self.high]
+        if self.absolute or not all(math.isfinite(ratio) and ratio > 0 for ratio in ratios):
+            return None
+        return sign * math.log1p(sign * self.low), sign * math.log1p(sign * self.high)
+
 
 def change(default_values: Sequence[float], values: Sequence[float]) -> float | None:
     """Relative change of the mean compared to the default's; None without values or if the default's mean is 0."""

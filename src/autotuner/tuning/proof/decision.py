@@ -16,7 +16,7 @@ from autotuner import scoring
 from autotuner.scoring import Effect, Gain
 from autotuner.scoring.anytime import factor, fewest_pairs
 from autotuner.study.base import FrozenModel
-from autotuner.study.metric import METRICS, Unit
+from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.objective import Objective
 from autotuner.study.spec import ConfirmSpec
 from autotuner.study.trial import Trial, TrialState
@@ -258,22 +258,25 @@ def _no_rival(
         return len(repeats_of(trial, trials)) >= _UNRANKED  # never measured well enough beside the default
     left = confirm.at_most - len(repeats_of(trial, trials))
     level = alpha(trials, objectives, confirm)
-    open_ = [g for g in found if g is None or g.effect is Effect.UNDECIDED]
-    return all(g is not None and hopeless(g, left, level, confirm.zone) for g in open_)
+    open_ = [(g, o) for g, o in zip(found, objectives, strict=True) if g is None or g.effect is Effect.UNDECIDED]
+    return all(g is not None and hopeless(g, o.direction, left, level, confirm.zone) for g, o in open_)
 
 
-def hopeless(found: Gain, left: int, level: float, margin: float) -> bool:
+def hopeless(found: Gain, direction: Direction, left: int, level: float, margin: float) -> bool:
     """Whether ``left`` more blocks are very unlikely to decide an undecided gain.
 
     The standard deviation of a pair's difference follows from the width of the interval. It is taken to be smaller than
     estimated by half the deviation of that estimate, and the mean to move away from zero as it does in one case of ten:
     if even then the interval includes zero and extends beyond the margin, the launches are saved. Any rule may end a
     proof, because the interval holds at all numbers of blocks.
+
+    Without finite logs of both ends the deviation is unknown, and only the margin decides: more blocks are launched.
+    The same holds for differences, which have no logs.
     """
-    if not found.bounded or found.absolute:
+    ends = found.logs(direction) if found.bounded else None
+    if ends is None:
         return False
-    low = math.log1p(found.low)
-    high = math.log1p(found.high)
+    low, high = ends
     n = found.repeats
     total = n + left
     estimated = (high - low) / 2 / factor(n, level) * math.sqrt(n)

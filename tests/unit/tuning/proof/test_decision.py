@@ -10,7 +10,7 @@ import pytest
 from autotuner.report.exports import best_json, plain_data
 from autotuner.report.headline import headline
 from autotuner.report.result import study_result
-from autotuner.scoring import Effect, paired_gain
+from autotuner.scoring import Effect, Gain, paired_gain
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.metric import Direction
@@ -21,7 +21,7 @@ from autotuner.study.verdict import Verdict, Violation
 from autotuner.testing.samples import LATENCY, THROUGHPUT, sample_spec
 from autotuner.tuning.ending import Ending, conclude
 from autotuner.tuning.proof.blocks import most_launches, next_repeat
-from autotuner.tuning.proof.decision import Form
+from autotuner.tuning.proof.decision import Form, hopeless
 
 CONFIRM = ConfirmSpec()
 SPEC = sample_spec(slos=()).replaced(confirm=CONFIRM)
@@ -76,6 +76,11 @@ def noisy(speeds: Sequence[float], noise: float = 0.01, drift: float = 0.0, seed
     return lambda number, block: speeds[number] * math.exp(drift * block + source.gauss(0, noise))
 
 
+def inverse(speeds: Values) -> Values:
+    """Latencies of the same launches."""
+    return lambda number, block: 1 / (speeds(number, block) or math.inf)
+
+
 def alternating(*speeds: float) -> Values:
     """Speeds by trial; the differences of successive blocks lie 2% above and below the true one."""
     return lambda number, block: speeds[number] * math.exp(0.01 * (-1) ** (number + block))
@@ -114,6 +119,37 @@ def test_noise_leaves_it_undecided_and_hopeless_blocks_are_saved() -> None:
     assert found.decision.form is Form.UNDECIDED
     assert found.decision.blocks == repeats(trials)[1] < CONFIRM.at_most
     assert f"after {found.decision.blocks} blocks" in headline(study_result(SPEC, "done", trials))
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.2])
+def test_noisy_latencies_are_proven_like_noisy_speeds(noise: float) -> None:
+    """The interval of a latency's gain often extends below -100%."""
+    spec = SPEC.replaced(objectives=(LATENCY,))
+    speeds = (100.0, 105.0, 95.0)
+    lowest = 0.0
+    for seed in range(20):
+        fast = proven(searched(*speeds), noisy(speeds, noise, seed=seed))
+        short = proven(searched(*(1 / s for s in speeds)), inverse(noisy(speeds, noise, seed=seed)), spec)
+        assert repeats(short) == repeats(fast)
+        lowest = min(lowest, *(g.low for g in conclude(spec, "done", short).gains if g))
+    assert lowest < -1 or noise < 0.2
+
+
+@pytest.mark.parametrize(
+    ("direction", "ends", "finite"),
+    [
+        (Direction.MIN, (-1.5, 0.6), True),
+        (Direction.MIN, (-1.5, 1.0), False),
+        (Direction.MAX, (-0.6, 1.5), True),
+        (Direction.MAX, (-1.0, 1.5), False),
+        (Direction.MAX, (-0.6, math.inf), False),
+    ],
+)
+def test_wide_intervals_are_judged_by_logs(direction: Direction, ends: tuple[float, float], finite: bool) -> None:
+    low, high = ends
+    found = Gain(relative=0.0, low=low, high=high, confidence=0.95, repeats=6, effect=Effect.UNDECIDED)
+    assert (found.logs(direction) is not None) == finite
+    assert hopeless(found, direction, 6, 0.05, 0.02) == finite
 
 
 def test_default_that_is_better_is_kept() -> None:
