@@ -1,5 +1,7 @@
 """What engines say about a server before its launch, compared with how the simulator starts."""
 
+import json
+from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
@@ -21,6 +23,8 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.launch import Hardware
 from autotuner.study.search.serving import Serving
 from autotuner.study.spec import EngineSpec, Model
+from autotuner.study_file.loader import parse_study
+from autotuner.tuning.planning.prepared_study import prepare
 
 SGLANG: dict[str, list[Any]] = {
     "tp-size": [None, 1, 2, 4], "pp-size": [None, 2], "mem-fraction-static": [None, 0.05, 0.3, 0.8, 0.95, 0.99],
@@ -115,3 +119,42 @@ def test_flags_become_terms_that_engines_share() -> None:
     assert not plain.graphs
     assert plain.context is None
     assert isinstance(plain, Serving)
+
+
+@pytest.mark.parametrize("flavor", ["sglang", "vllm"])
+def test_no_value_of_a_known_flag_is_an_error(flavor: Literal["sglang", "vllm"]) -> None:
+    """The values come from study files as they are; what an engine refuses, it refuses when it is launched."""
+    engine = Simulated(SimulatedSettings(flavor=flavor, gpu="H100", gpu_count=8, model="Llama-3.1-8B"))
+    odd: list[Any] = [-1, "-1", 0, "0", -0.5, float("nan"), "-2k", "", "x", "\u00b2", True, (0, -1)]
+    for name in engine.catalog:
+        for value in odd:
+            engine.serving({name: value}, Hardware())
+
+
+def test_sizes_below_one_are_unknown() -> None:
+    engine = Vllm(VllmSettings())
+    found = engine.serving({"max-num-batched-tokens": "-1", "max-model-len": -1, "block-size": 0}, Hardware(gpus=1))
+    assert found is not None
+    assert (found.max_batched_tokens, found.context, found.page) == (None, None, 16)
+    assert engine.serving({"kv-cache-memory-bytes": -1}, Hardware(gpus=1)) is None
+    values = {"max-total-tokens": "-1", "max-prefill-tokens": "-1", "context-length": "-1", "chunked-prefill-size": -1}
+    sglang = Sglang(SglangSettings()).serving(values, Hardware(gpus=1))
+    assert sglang is not None
+    assert (sglang.max_tokens, sglang.max_batched_tokens, sglang.context, sglang.chunk) == (None, None, None, 0)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "values", [{"kv-cache-memory-bytes": [-1, 20000000000]}, {"max-num-batched-tokens": ["-1", 2048]}]
+)
+async def test_a_study_with_sizes_below_one_can_be_planned(values: dict[str, Any]) -> None:
+    study = {
+        "name": "sizes",
+        "model": "Llama-3.1-8B",
+        "engine": {"kind": "simulated", "flavor": "vllm", "gpu": "H100"},
+        "parameters": values,
+        "workload": {"scenarios": ["D(100,10)"], "concurrency": [4]},
+        "objective": "max output_throughput",
+    }
+    found = await prepare(parse_study(json.dumps(study), source="study.yaml", folder=Path("/")).spec, planning=True)
+    assert found.size.launchable == 2

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from autotuner.engines.shared.serving import is_open, largest, number
+from autotuner.engines.shared.serving import fraction, is_open, largest, positive
 from autotuner.study.base import Value
 from autotuner.study.search.serving import Serving
 
@@ -25,27 +25,31 @@ def serving(
     """
     if is_open(values, defaults, _OPEN) or str(values.get("device") or "cuda") != "cuda":
         return None
+
+    def known(name: str) -> int | None:
+        return positive(size(name))
+
     chunk = size("chunked-prefill-size") or None
     speculative = values.get("speculative-algorithm")
     return Serving(
         engine="sglang",
-        tp=size("tp-size") or 1,
-        pp=size("pp-size") or 1,
-        dp=1 if groups > 1 else size("dp-size") or 1,
-        ep=size("ep-size") or 1,
-        attention_dp=groups,
+        tp=known("tp-size") or 1,
+        pp=known("pp-size") or 1,
+        dp=1 if groups > 1 else known("dp-size") or 1,
+        ep=known("ep-size") or 1,
+        attention_dp=max(1, groups),
         weights=str(values.get("quantization") or ""),
         kv=str(values.get("kv-cache-dtype") or "auto"),
-        memory_fraction=number(values.get("mem-fraction-static")),
-        max_tokens=size("max-total-tokens") or None,
-        max_sequences=size("max-running-requests") or None,
-        max_batched_tokens=size("max-prefill-tokens") or None,
+        memory_fraction=fraction(values.get("mem-fraction-static")),
+        max_tokens=known("max-total-tokens"),
+        max_sequences=known("max-running-requests"),
+        max_batched_tokens=known("max-prefill-tokens"),
         chunk=None if chunk is None else max(0, chunk),
-        context=size("context-length") or None,
-        page=size("page-size") or 1,
+        context=known("context-length"),
+        page=known("page-size") or 1,
         graphs=not _off(values, "decode"),
-        graph_max=largest(values.get("cuda-graph-bs-decode")) or size("cuda-graph-max-bs-decode") or None,
-        graph_max_prefill=0 if _off(values, "prefill") else size("cuda-graph-max-bs-prefill") or None,
+        graph_max=largest(values.get("cuda-graph-bs-decode")) or known("cuda-graph-max-bs-decode"),
+        graph_max_prefill=0 if _off(values, "prefill") else known("cuda-graph-max-bs-prefill"),
         prefix_cache=not values.get("disable-radix-cache"),
         speculative=None if speculative is None else str(speculative),
         flags=dict(values),

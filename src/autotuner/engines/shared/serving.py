@@ -24,12 +24,17 @@ def is_open(values: Mapping[str, Value], defaults: Mapping[str, Value], names: C
     return any(n.partition(".")[0] in names or any(part in n for part in _TELLING) for n in given)
 
 
-def number(value: Value) -> float | None:
-    """A value as a number; None if it is not one."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+def positive(size: int | None) -> int | None:
+    """A size above 0; None for others, which leave the choice to the engine or are refused by it."""
+    return size if size is not None and size > 0 else None
+
+
+def fraction(value: Value) -> float | None:
+    """A value as a number from 0 on; None if it is not one."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
 
 
 def largest(value: Value) -> int | None:
     """The largest of several sizes; None if none are given."""
-    sizes = [int(part) for part in parts_of(value) if str(part).isdigit()]
+    sizes = [int(part) for part in parts_of(value) if str(part).isdecimal()]
     return max(sizes, default=None)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from autotuner.engines.shared.serving import is_open, largest, number
+from autotuner.engines.shared.serving import fraction, is_open, largest, positive
 from autotuner.study.base import Value
 from autotuner.study.search.serving import Serving
 
@@ -29,31 +29,34 @@ def serving(
     """
     if is_open(values, defaults, _OPEN):
         return None
-    tp = size("tensor-parallel-size") or 1
-    dp = size("data-parallel-size") or 1
-    context = size("max-model-len")
+
+    def known(name: str) -> int | None:
+        return positive(size(name))
+
+    tp = known("tensor-parallel-size") or 1
+    dp = known("data-parallel-size") or 1
     cache = size("kv-cache-memory-bytes")
-    if cache is None and values.get("kv-cache-memory-bytes") is not None:
+    if values.get("kv-cache-memory-bytes") is not None and (cache is None or cache < 0):
         return None
     speculative = values.get("spec-method") or values.get("speculative-config")
     return Serving(
         engine="vllm",
         tp=tp,
-        pp=size("pipeline-parallel-size") or 1,
+        pp=known("pipeline-parallel-size") or 1,
         dp=dp,
         # The experts of all replicas form one group, whether whole or in slices.
         ep=tp * dp if dp > 1 or values.get("enable-expert-parallel") else 1,
         weights=str(values.get("quantization") or ""),
         kv=str(values.get("kv-cache-dtype") or "auto"),
-        memory_fraction=number(values.get("gpu-memory-utilization")),
+        memory_fraction=fraction(values.get("gpu-memory-utilization")),
         static_gb=cache / 2**30 if cache else None,
-        max_sequences=size("max-num-seqs") or None,
-        max_batched_tokens=size("max-num-batched-tokens") or None,
-        chunk=0 if values.get("enable-chunked-prefill") is False else size("long-prefill-token-threshold") or None,
-        context=context if context and context > 0 else None,
-        page=size("block-size") or _PAGE,
+        max_sequences=known("max-num-seqs"),
+        max_batched_tokens=known("max-num-batched-tokens"),
+        chunk=0 if values.get("enable-chunked-prefill") is False else known("long-prefill-token-threshold"),
+        context=known("max-model-len"),
+        page=known("block-size") or _PAGE,
         graphs=not values.get("enforce-eager"),
-        graph_max=largest(values.get("cudagraph-capture-sizes")) or size("max-cudagraph-capture-size") or None,
+        graph_max=largest(values.get("cudagraph-capture-sizes")) or known("max-cudagraph-capture-size"),
         prefix_cache=values.get("enable-prefix-caching") is not False,
         speculative=None if speculative is None else str(speculative),
         flags=dict(values),
