@@ -11,6 +11,7 @@ from autotuner.events.journal import Journal
 from autotuner.events.types import Event, Notice, PhaseEntered, TrialFinished, TrialProposed, WorldLearned
 from autotuner.store import Store
 from autotuner.store.paths import trial_folder
+from autotuner.study.configuration import Configuration
 from autotuner.study.owner import Owner
 from autotuner.study.trial import Trial, TrialState
 from autotuner.tuning.budget import SearchClock, searched_s
@@ -51,13 +52,16 @@ class StudyRunner:
         self._journal = journal
         self._owners = OwnerWatch(store)
         self._environment = environment or EnvironmentWatch(prepared)
-        self._context = RunContext(prepared, owner.id, compare=self._environment.changes_in)
+        self._context = RunContext(prepared, owner.id, compare=self._environment.changes_in, has_run=self._has_run)
         self._trials = StudyTrials()
         self._faults = Faults(prepared.spec.search.max_environment_faults)
         self._clock = SearchClock()
         self._changed = anyio.Event()
         self.stopped_because = ""
         """Why the search ended; empty until then."""
+
+    def _has_run(self, configuration: Configuration) -> bool:
+        return self._trials.measured(configuration)
 
     async def run(self) -> list[Trial]:
         """All trials of the study, stored ones included. Raises ``StudyFaultError``."""

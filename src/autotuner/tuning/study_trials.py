@@ -58,6 +58,12 @@ class StudyTrials:
         """Trials that the search knows: all except repeats and void ones."""
         return [t for t in self if t.role is not TrialRole.CONFIRM and t.state is not TrialState.VOID]
 
+    def measured(self, configuration: Configuration) -> bool:
+        """Whether a server with this configuration has started and been measured."""
+        return any(
+            t.state is TrialState.DONE and t.configuration.key == configuration.key for t in self._trials.values()
+        )
+
     def remaining(self, newest: Trial, size: StudySize) -> Remaining:
         """Launches that may still follow the newest one. The search is over once repeats begin."""
         repeats = sum(t.role is TrialRole.CONFIRM and t.state is not TrialState.VOID for t in self)

@@ -1,5 +1,6 @@
 """Study runner: its trials, their order, and what the search learns."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,17 +12,23 @@ from autotuner.plugins.deployer import Endpoint
 from autotuner.plugins.search import Search, Stop
 from autotuner.search.proposals import USED_UP
 from autotuner.store import Store
-from autotuner.study.configuration import Configuration
-from autotuner.study.launch import LaunchPlan
+from autotuner.study.base import Value
+from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.launch import Hardware, LaunchPlan
 from autotuner.study.measurement import Measurement, SelfCheck
+from autotuner.study.search.serving import Serving
 from autotuner.study.spec import ConfirmSpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import Behavior, FakeDeployer
+from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.tuning.budget import trials_used_up
 from autotuner.tuning.ending import Ending
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.search_stage import NO_PARAMETERS
+from autotuner.tuning.study_trials import StudyTrials
+from autotuner.tuning.trials.gpu_and_port_leases import Leases
+from autotuner.tuning.trials.trial_runner import RunContext, TrialRunner
 from support.study_runs import FAULT, MEMORY, Behaviors, by_slots, run, slots
 
 pytestmark = pytest.mark.anyio
@@ -102,6 +109,38 @@ async def test_failed_default_does_not_end_the_study(loop: Any, store: Store) ->
     outcome = await run(loop.prepared(loop.spec(repeats=1), deployer=deployer), store)
     assert [t.state for t in outcome.trials[:4]] == ["failed", "done", "done", "done"]
     assert [t.repeat_of for t in outcome.trials[4:]] == [1, 2, 3], "the challengers alone"
+
+
+class TooLarge(FakeEngine):
+    """Serves a model that is estimated not to fit on its GPU."""
+
+    def serving(self, values: Mapping[str, Value], hardware: Hardware) -> Serving:
+        return Serving(engine="vllm", shape="DeepSeek-V3", simulated=True)
+
+    def machine(self, hardware: Hardware) -> Hardware:
+        return hardware.replaced(gpu_name="NVIDIA L4", gpu_memory_gb=22.0)
+
+
+async def test_what_has_run_is_launched_again_whatever_is_estimated_of_it(loop: Any, store: Store) -> None:
+    first = await run(loop.prepared(loop.spec(trials=2)), store)
+    assert [t.state for t in first.trials] == ["done", "done"]
+    again = loop.prepared(loop.spec(trials=2, repeats=1), engine=TooLarge(FakeEngineSettings()))
+    assert again.misfit(DEFAULT) is not None
+    second = await run(again, store)
+    repeats = [t for t in second.trials if t.role is TrialRole.CONFIRM]
+    assert {(t.repeat_of, t.state.value) for t in repeats} == {(0, "done"), (1, "done")}
+
+
+@pytest.mark.parametrize("measured", [True, False])
+async def test_only_configurations_without_a_measurement_are_refused(loop: Any, store: Store, measured: bool) -> None:
+    known = Trial(study="s", number=0, role=TrialRole.DEFAULT, configuration=DEFAULT)
+    trials = StudyTrials([known.replaced(state=TrialState.DONE)] if measured else [])
+    prepared = loop.prepared(engine=TooLarge(FakeEngineSettings()))
+    context = RunContext(prepared, "me", has_run=trials.measured)
+    leases = Leases(store, owner_id="me", study="s", trial=1, dead=lambda: ())
+    trial = known.replaced(number=1, role=TrialRole.SEARCH)
+    finished = await TrialRunner(context, trial, leases, loop.folder / "1", loop.noted.append).run()
+    assert finished.state is (TrialState.DONE if measured else TrialState.FAILED)
 
 
 class RecordingSearch:

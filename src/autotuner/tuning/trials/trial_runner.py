@@ -18,6 +18,7 @@ from autotuner.plugins.deployer import DeployContext, Endpoint
 from autotuner.scoring.cost import with_costs
 from autotuner.store import files
 from autotuner.store.paths import data_home
+from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Labels, LaunchPlan
 from autotuner.study.measurement import Measurement
@@ -47,6 +48,8 @@ class RunContext:
     neighbors: Neighbors = field(default_factory=Neighbors)
     compare: Callable[[Mapping[str, str]], Sequence[str]] = lambda _: ()
     """Compares facts that a running server reports with those of the other trials; one line for each difference."""
+    has_run: Callable[[Configuration], bool] = lambda _: False
+    """Whether a server with this configuration has been measured in the study."""
 
 
 class TrialRunner:
@@ -107,8 +110,8 @@ class TrialRunner:
         deployer = self._prepared.deployer
         limit_s = self._spec.search.trial_timeout_s
         configuration = self._draft.proposed.configuration
-        if misfit := self._prepared.misfit(configuration):
-            raise TrialFailedError(misfit.failure)
+        if failure := self._misfit(configuration):
+            raise TrialFailedError(failure)
         plan = self._prepared.launch(configuration)
         self._draft.usd_per_hour = self._prepared.usd_per_hour(configuration)
         count = plan.gpus if deployer.launches else 0
@@ -124,6 +127,13 @@ class TrialRunner:
         message = f"not finished after {limit_s:g} s"
         remedy = "raise search.trial_timeout or shorten the workload"
         raise TrialFailedError.because(FailureCause.TRIAL_TIMEOUT, message, remedy=remedy)
+
+    def _misfit(self, configuration: Configuration) -> Failure | None:
+        """Why the server is not launched for lack of memory. What has run fits, whatever is estimated of it now."""
+        if self._draft.proposed.repeat_of is not None or self._context.has_run(configuration):
+            return None
+        found = self._prepared.misfit(configuration)
+        return None if found is None else found.failure
 
     async def _deployed(self, plan: LaunchPlan, gpus: tuple[Gpu, ...], telemetry: Telemetry) -> TrialOutcome:
         deployment = DeployContext(
