@@ -29,11 +29,13 @@ METHOD = 3
 """Version of the rules below; stored with a result, because a certificate is verified by repeating its search."""
 _LIKELY = 0.3
 """Log evidence at which an exploring level is left: about 60 requests without a miss at p99."""
-_LIKELY_NEAR = 0.5
+_LIKELY_NEAR = 0.6
 """The same where the estimate of the capacity is narrower than ``_FAR``; good is hard to tell from bad there."""
 _FAR = 1.5
 _EXPLORE = 300
 """Fewest requests of an exploring level that is not decided earlier."""
+_COLD = 240
+"""Requests after which a server has warmed up: compiled its kernels, filled its caches."""
 _SPENT = 4
 """Later levels may take a part of all requests so far: what was not clear then will not be clear in fewer now."""
 _NEAR_LEVELS = 5
@@ -64,6 +66,8 @@ _SAME = 0.004
 """Relative distance of two loads below which they are one level."""
 _COMPARED = 0.5
 """Part of the requests for a server that is only compared with a required load."""
+_BETTER = 1.04
+"""Least estimated capacity, relative to the required load, with which it is worth showing that this load is held."""
 _NEARLY = 1.05
 """How far the estimated capacity may be above the load that is one precision above a certified one."""
 _CLEAR = 1.02
@@ -147,14 +151,18 @@ class CapacitySearch:
 
     @property
     def _refuted_required(self) -> bool:
-        """Whether the required load was refuted; twice if at once, because a cold server fails at any load."""
-        refuted = [result for result in self.results if failed(result) and result.load == self.required]
-        return len(refuted) > 1 or any(result.requests >= _EXPLORE for result in refuted)
+        """Whether the required load was refuted, by a server that was warm."""
+        return any(failed(result) and result.load == self.required for result in self.results[self._cold :])
 
     @property
-    def _failed_cold(self) -> bool:
-        """Whether the only level so far is the required load, refuted before the server can have warmed up."""
-        return len(self.results) == 1 and not self._refuted_required and failed(self.results[0])
+    def _cold(self) -> int:
+        """Number of first levels that say nothing: a cold server fails at any load."""
+        served = 0
+        for index, result in enumerate(self.results):
+            served += result.requests
+            if promising(result) or served >= _COLD:
+                return index
+        return len(self.results)
 
     @property
     def _left_requests(self) -> int:
@@ -164,7 +172,7 @@ class CapacitySearch:
     @property
     def _doubtful(self) -> bool:
         """Whether the server can hold hardly more than the required load, if that: to tell which would take long."""
-        if self.required is None or self.certified is not None:
+        if self.required is None or self.certified is not None or self._cold == len(self.results):
             return False
         if self._left_requests <= 0:
             return True
@@ -190,10 +198,8 @@ class CapacitySearch:
 
     @property
     def _counted(self) -> list[LevelResult]:
-        """The levels without a first one that failed at once: a cold server fails at any load."""
-        first = self.results[0] if self.results else None
-        cold = first is not None and not promising(first) and first.requests < _EXPLORE and len(self.results) > 1
-        return self.results[1:] if cold else self.results
+        """The levels without those of a cold server, if there are others."""
+        return self.results[self._cold :] or self.results
 
     @property
     def monotone(self) -> bool:
@@ -210,7 +216,7 @@ class CapacitySearch:
     def next_level(self) -> Plan | None:
         """The next level, or None when the bracket is precise or nothing more can be learned."""
         left = self._left_requests
-        if self.required is not None and (not self.results or self._failed_cold):
+        if self.required is not None and self._cold == len(self.results):
             patience = Patience(min(_REQUIRED_REQUESTS, left), _LIKELY_NEAR)
             certify, refute = (_UNEXPECTED * part for part in (self._left[True], self._left[False]))
             self._plan = Plan(self.required, patience, certify, refute)
@@ -258,6 +264,10 @@ class CapacitySearch:
         good = [result.load for result in self._counted if promising(result)]
         if self.certified is not None or not good:
             return None
+        if self.required is not None and len(good) < len(self._counted):
+            # What was asked is easier to show than a load close to the capacity.
+            better = self.capacity_estimate().median > self.required * _BETTER
+            return self._free(self.required, True) if better else None
         reserve = self._reserve()
         factor = next((factor for reserves, factor in _CAUTIOUS if left < reserves * reserve), None)
         if factor is None:

@@ -131,6 +131,25 @@ def test_a_first_level_that_fails_at_once_is_no_end_of_the_bracket() -> None:
     assert plan.load > 2
 
 
+def test_all_levels_of_a_cold_server_are_left_out() -> None:
+    cold = [result(load, LevelState.REFUTED, 90, 60) for load in (4, 2)]
+    search = CapacitySearch(Limits(), 4.0, results=[*cold, result(1, LevelState.CERTIFIED)])
+    assert search.refuted is None
+    assert search.monotone
+    warm = CapacitySearch(Limits(), 4.0, results=[*cold, result(1.5, LevelState.REFUTED, 90, 60)])
+    assert warm.refuted == 1.5
+
+
+def test_a_required_load_is_asked_again_of_a_cold_server() -> None:
+    search = CapacitySearch(Limits(), 4.0, required=4.0, results=[result(4, LevelState.REFUTED, 90, 60)] * 2)
+    assert not search.cut
+    plan = search.next_level()
+    assert plan is not None
+    assert plan.load == 4
+    search.add(result(4, LevelState.REFUTED, 90, 60))
+    assert search.cut
+
+
 def test_clusters_at_bad_levels_are_held_against_good_ones() -> None:
     clustered = LevelResult(4, LevelState.REFUTED, 1_000, (ShareCount(4, 100, 8, 0.01),), -5.0)
     search = CapacitySearch(Limits(), 2.0, results=[result(2, LevelState.CERTIFIED), clustered])

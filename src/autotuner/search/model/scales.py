@@ -1,4 +1,4 @@
-"""How much the model expects before it has seen anything: the only constants of the search that shape its proposals.
+"""How much the model expects before it has seen anything.
 
 They are round numbers with a reason each, and the same for every study. All are standard deviations of natural
 logarithms: 0.1 is about 10%.
