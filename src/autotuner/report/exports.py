@@ -87,7 +87,7 @@ def command_line(result: StudyResult) -> str:
     Secrets become references to variables."""
     if result.winner is not None and result.winner.command:
         return shlex.join(result.command)
-    tuned = variables_in(result.spec.as_flags(result.winner.configuration).values) if result.winner else {}
+    tuned = variables_in(result.winner.launched.values) if result.winner else {}
     values = {**result.spec.engine.env, **{name: text for name, text in tuned.items() if text is not None}}
     env = [
         f'{key}="${key}"' if is_hidden(key, value) else f"{key}={shlex.quote(value)}" for key, value in values.items()
@@ -115,7 +115,7 @@ def best_json(result: StudyResult) -> dict[str, Any]:
     }
     if winner is None:
         return {**answer, "winner": None}
-    set_values = result.spec.as_flags(winner.configuration).values
+    set_values = winner.launched.values
     return {
         **answer,
         "winner": winner.number,
@@ -185,7 +185,7 @@ def _older_entry(result: StudyResult, trial: Trial) -> dict[str, Any]:
     return {
         "experiment_id": trial.number + 1,
         "simulated": trial.simulated,
-        "parameters": dict(result.spec.as_flags(trial.configuration).values),
+        "parameters": dict(trial.launched.values),
         "status": "success" if usable else "failed",
         "metrics": _older_metrics(trial) if trial.measurements else None,
         "objective_score": score,

@@ -56,7 +56,7 @@ def table_rows(result: StudyResult) -> Iterator[list[object]]:
     """Yields the rows; None where there is no value."""
     names = _names(result)
     for trial in result.trials:
-        values = {**trial.configuration.values, **result.spec.as_flags(trial.configuration).values}
+        values = {**trial.configuration.values, **trial.launched.values}
         levels = [level.measurement for found in trial.capacities for level in found.levels]
         for m in (*trial.measurements, *levels) or (None,):
             yield [
@@ -79,8 +79,10 @@ def table_rows(result: StudyResult) -> Iterator[list[object]]:
 
 
 def _names(result: StudyResult) -> list[str]:
-    """The parameters, with the flags that named combinations stand for."""
-    return list(dict.fromkeys(name for p in result.spec.parameters for name in (p.name, *p.flags)))
+    """The parameters, with the flags that named combinations stand for, or stood for when a trial was launched."""
+    present = [name for p in result.spec.parameters for name in (p.name, *p.flags)]
+    launched = [name for t in result.trials for name in t.flags or ()]
+    return list(dict.fromkeys([*present, *launched]))
 
 
 def data_frame(result: StudyResult, library: Library | None) -> Any:

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from autotuner.study.base import FrozenModel
+from autotuner.study.base import FrozenModel, Value
 from autotuner.study.capacity.result import CapacityResult
 from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure
@@ -68,6 +68,9 @@ class Trial(FrozenModel):
     number: int
     role: TrialRole
     configuration: Configuration
+    flags: Mapping[str, Value] | None = None
+    """Flags and variables that the launch set, if the configuration names combinations: what a name stands for may be
+    edited later. None: the configuration's own values, as in all studies of earlier versions."""
     state: TrialState = TrialState.QUEUED
     repeat_of: int | None = None
     """Number of the trial that this one repeats, if it is a confirmation."""
@@ -101,6 +104,11 @@ class Trial(FrozenModel):
     """Price of the trial's GPUs, or of the host of a server without GPUs; None if the study has none for them."""
     rationale: Rationale | None = None
     """Why the search proposed the configuration; None if its strategy gives no reason."""
+
+    @property
+    def launched(self) -> Configuration:
+        """The flags and variables that the launch set, by canonical name."""
+        return self.configuration if self.flags is None else Configuration(values=self.flags)
 
     @property
     def start_command(self) -> tuple[str, ...]:

@@ -122,11 +122,13 @@ class StudyRunner:
             raise self._faults.fatal
 
     async def _added(self, job: Job) -> Trial:
+        flags = self._spec.as_flags(job.configuration)
         wanted = Trial(
             study=self._spec.name,
             number=-1,  # the store gives it the next one
             role=job.role,
             configuration=job.configuration,
+            flags=None if flags == job.configuration else flags.values,
             repeat_of=job.repeat_of,
             rationale=job.rationale,
             block=job.block,

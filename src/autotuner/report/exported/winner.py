@@ -88,7 +88,7 @@ class Winner:
         """Fixed arguments and tuned values as the engine's own flags, without address and model."""
         canonical = self.engine.canonical
         named = {(n if is_portable(n) else canonical(n)): v for n, v in self.spec.args.items()}
-        tuned = flags_in(self.result.spec.as_flags(self.trial.configuration).values)
+        tuned = flags_in(self.trial.launched.values)
         values = self.engine.expand({**named, **tuned})
         return {canonical(n): v for n, v in values.items()}
 
@@ -101,8 +101,7 @@ class Winner:
         """Returns the winner with the model at another path, served under the same name."""
         if self.origin.runtime is not None:
             return replace(self, words=tuple(path if word == self.model else word for word in self.words))
-        flags = self.result.spec.as_flags(self.trial.configuration)
-        plan = self.engine.launch(Model(path=path, name=self.plan.model), self.spec, flags)
+        plan = self.engine.launch(Model(path=path, name=self.plan.model), self.spec, self.trial.launched)
         words, _ = _portable_program(plan)
         return replace(self, plan=plan, model=path, words=words, program=len(plan.command))
 
@@ -131,8 +130,7 @@ def winner_of(
     trial = _winning_trial(result)
     spec = result.spec.engine
     engine = loading.engine(spec)
-    flags = result.spec.as_flags(trial.configuration)
-    plan = engine.launch(model, spec, flags)
+    plan = engine.launch(model, spec, trial.launched)
     address = plan.address_flags
     image = image_of(plan)
     origin = settings.origin(plan, trial) if isinstance(settings, ExportSource) else Origin()
@@ -149,7 +147,7 @@ def winner_of(
             spec = EngineSpec.model_validate({**spec.model_dump(), "server": server})
             origin = replace(origin, entrypoint_words=None)
             engine = loading.engine(spec)
-            plan = engine.launch(model, spec, flags)
+            plan = engine.launch(model, spec, trial.launched)
         words, notes = _portable_program(plan)
         program = len(plan.command)
         path = model.path

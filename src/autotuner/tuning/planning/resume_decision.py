@@ -174,7 +174,7 @@ def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial
     goals = ("objectives", "slos", "min_success_rate")
     other_prices = record.spec.prices != spec.prices
     other_goals = other_prices or any(getattr(record.spec, key) != getattr(spec, key) for key in goals)
-    inside = {t.number: prepared.known_as(t.configuration) for t in trials if t.role is not TrialRole.CONFIRM}
+    inside = {t.number: _known(prepared, t) for t in trials if t.role is not TrialRole.CONFIRM}
     found = []
     for trial in trials:
         if not trial.state.finished and not trial.set_aside:
@@ -188,6 +188,20 @@ def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial
         if changed != trial:
             found.append(changed)
     return found
+
+
+def _known(prepared: Prepared, trial: Trial) -> Configuration | None:
+    """The trial's configuration in terms of the present study; None if it is no longer in the space, or a combination
+    that it names stands for other flags now."""
+    found = prepared.known_as(trial.configuration)
+    if found is None or _set(prepared.spec.as_flags(found)) != _set(trial.launched):
+        return None
+    return found
+
+
+def _set(flags: Configuration) -> Configuration:
+    """What reaches the command line: a null leaves the flag out."""
+    return Configuration(values={name: value for name, value in flags.values.items() if value is not None})
 
 
 def _kept(trial: Trial, configuration: Configuration | None) -> Trial:

@@ -75,6 +75,7 @@ class TrialDraft:
             number=self.number,
             role=self.proposed.role,
             configuration=self.proposed.configuration,
+            flags=self.proposed.flags,
             repeat_of=self.proposed.repeat_of,
             block=self.proposed.block,
             rationale=self.proposed.rationale,

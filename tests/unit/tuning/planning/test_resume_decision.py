@@ -1,5 +1,8 @@
 """Resuming a stored study after a change of its file: what is kept, scored again, set aside or refused."""
 
+import csv
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,8 @@ import pytest
 from autotuner.errors import UsageError
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
+from autotuner.report.exports import best_json, export_text
+from autotuner.report.result import study_result
 from autotuner.store import Store, StoreError
 from autotuner.study.environment_facts import Fact, differences
 from autotuner.study.measurement import Measurement
@@ -81,6 +86,59 @@ async def test_constraint_sets_results_aside(loop: Any, store: Store) -> None:
     await run(loop, store, parameters=slots(1, 2, 8))
     _, trials = await run(loop, store, parameters=slots(1, 2, 8), constraints=("parallel < 8",))
     assert counted(trials) == [None, 1, 2]
+
+
+def profiles(**parallel: int) -> tuple[Parameter, ...]:
+    combinations = {name: {"parallel": value} for name, value in parallel.items()}
+    return (Parameter(name="profile", domain=Choices(values=tuple(combinations)), combinations=combinations),)
+
+
+async def test_results_of_a_combination_whose_flags_were_edited_are_set_aside(loop: Any, store: Store) -> None:
+    await run(loop, store, parameters=profiles(small=1, large=8))
+    edited = profiles(small=1, large=2)
+    spec = loop.spec(trials=20).model_copy(update={"parameters": edited})
+    found = standing(loop.prepared(spec, script=by_slots), store, {})
+    assert (found.stored, found.set_aside) == (2, 1)
+    launched, trials = await run(loop, store, parameters=edited)
+    assert launched == ["--parallel=2"]
+    assert [t.number for t in trials if t.set_aside] == [2]
+    for _ in range(2):  # the stored study has the new flags by now
+        launched, trials = await run(loop, store, parameters=edited)
+        assert launched == []
+        assert [t.number for t in trials if t.set_aside] == [2]
+    result = study_result(spec, "done", trials)
+    rows = {row["trial"]: row for row in csv.DictReader(io.StringIO(export_text(result, "csv")))}
+    assert [rows[n]["parameter:parallel"] for n in "0123"] == ["", "1", "8", "2"]
+    launched, trials = await run(loop, store, parameters=profiles(small=1, large=8))
+    assert launched == []
+    assert [t.number for t in trials if t.set_aside] == [3]
+    assert [t.number for t in trials if t.state.finished] == [0, 1, 2]
+
+
+async def test_exports_have_the_flags_that_were_launched(loop: Any, store: Store) -> None:
+    before = profiles(small=1, large=8)
+    _, trials = await run(loop, store, parameters=before)
+    after = profiles(small=1, large=2)
+    result = study_result(loop.spec().model_copy(update={"parameters": after}), "done", trials)
+    best = best_json(result)
+    assert (best["winner"], best["parameters"], best["flags"]) == (2, {"profile": "large"}, {"parallel": 8})
+    older = json.loads(export_text(result, "older"))["all_results"]
+    assert older[2]["parameters"] == {"parallel": 8}
+
+
+async def test_a_flag_that_a_combination_gains_or_loses_sets_its_results_aside(loop: Any, store: Store) -> None:
+    def note(**extra: Any) -> tuple[Parameter, ...]:
+        combinations = {"small": {"parallel": 1}, "large": {"parallel": 8, **extra}}
+        return (Parameter(name="profile", domain=Choices(values=("small", "large")), combinations=combinations),)
+
+    async def launches(**extra: Any) -> int:
+        return len((await run(loop, store, parameters=note(**extra)))[0])
+
+    assert await launches() == 3
+    assert await launches(note=None) == 0, "left to the engine, as before"
+    assert await launches(note="x") == 1
+    assert await launches() == 0
+    assert await launches(note="x") == 0
 
 
 async def test_added_and_removed_parameters(loop: Any, store: Store) -> None:
