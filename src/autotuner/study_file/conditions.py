@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from autotuner.invalid_value import InvalidValueError
 from autotuner.study.base import Value
 from autotuner.study.parameters.bare_words import with_values_quoted
-from autotuner.study.parameters.conditions import circle, hyphenated
+from autotuner.study.parameters.conditions import circle, hyphenated, listed_values, owners_of
 from autotuner.study.parameters.constraint import Constraint
-from autotuner.study.parameters.parameter import Choices, Parameter
+from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.parameters.portable import file_path, is_portable
 from autotuner.study_file.located_document import Document, Path
 
@@ -34,6 +34,7 @@ class ConditionReader:
         self._parameters = parameters
         self._written = written
         self._named = {hyphenated(p.name): p for p in parameters}
+        self._owners = {**owners_of(parameters), **self._named}
 
     def conditional(self) -> tuple[Parameter, ...]:
         """The parameters with conditions that the domain model can evaluate."""
@@ -71,10 +72,9 @@ class ConditionReader:
         return own.name if own is not None else self._canonical(written)
 
     def _values(self, written: str) -> Sequence[Value] | None:
-        parameter = self._named.get(hyphenated(self._name(written)))
-        if parameter is None:
-            return None
-        return parameter.domain.values if isinstance(parameter.domain, Choices) else ()
+        name = self._name(written)
+        parameter = self._owners.get(hyphenated(name))
+        return None if parameter is None else listed_values(parameter, name)
 
     def _path(self, name: str) -> Path:
         if is_portable(name):

@@ -63,6 +63,19 @@ def test_bare_words_are_values_and_names_are_canonical() -> None:
     assert Space(parameters=spec.parameters).size == 3 * 1 + 3 * 3 + 3 * (4 + 4 + 1)
 
 
+def test_bare_words_are_values_of_the_flags_that_combinations_set() -> None:
+    combinations = {"a": {"schedule_policy": "lpm"}, "b": {"schedule-policy": "fcfs", "kv-cache-dtype": "fp8_e5m2"}}
+    spec = read(
+        {
+            "p": {"combinations": combinations},
+            "page-size": {"choices": [1, 16], "when": "schedule-policy != fcfs and p in [a, c]"},
+        },
+        constraints=["schedule_policy in [fcfs] implies kv_cache_dtype == fp8_e5m2"],
+    )
+    assert spec.parameters[1].when == "schedule-policy != 'fcfs' and p in ['a', c]"
+    assert spec.constraints == ("schedule-policy in ['fcfs'] implies kv-cache-dtype == 'fp8_e5m2'",)
+
+
 def test_a_parameter_named_like_a_value_is_the_parameter() -> None:
     spec = read({"a": ["b", "c"], "b": ["b", "c"]}, constraints=["a == b", "a == c", "'b' == a"])
     assert spec.constraints == ("a == b", "a == 'c'", "'b' == a")

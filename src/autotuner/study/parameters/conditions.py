@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from autotuner.study.base import Value
 from autotuner.study.parameters.constraint import Constraint
-from autotuner.study.parameters.parameter import Parameter
+from autotuner.study.parameters.parameter import Choices, Parameter
 
 
 def hyphenated(name: str) -> str:
@@ -15,6 +15,16 @@ def hyphenated(name: str) -> str:
 def owners_of(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
     """The parameter that decides about each name, by the names that constraints may use."""
     return {hyphenated(name): p for p in parameters for name in (*p.flags, p.name)}
+
+
+def listed_values(parameter: Parameter, name: str) -> tuple[Value, ...]:
+    """The listed values of a parameter, or of a flag that its named combinations set; empty for a range."""
+    if not isinstance(parameter.domain, Choices):
+        return ()
+    if hyphenated(name) == hyphenated(parameter.name):
+        return parameter.domain.values
+    points = parameter.combinations.values()
+    return tuple(value for point in points for flag, value in point.items() if hyphenated(flag) == hyphenated(name))
 
 
 def named_parameters(condition: Constraint, owners: Mapping[str, Parameter]) -> tuple[Parameter, ...]:

@@ -1,13 +1,13 @@
 """Checks of ``when`` and ``constraints`` that need the engine's flags and the target's hardware."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from autotuner.errors import Problem, UsageError, did_you_mean
 from autotuner.plugins.engine import Engine
 from autotuner.study.parameters.bare_words import words_beside
-from autotuner.study.parameters.conditions import hyphenated, named_parameters, owners_of
+from autotuner.study.parameters.conditions import hyphenated, listed_values, named_parameters, owners_of
 from autotuner.study.parameters.constraint import Constraint
-from autotuner.study.parameters.parameter import Choices, Parameter
+from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.parameters.portable import file_path, is_portable
 from autotuner.study.parameters.space import Space
 from autotuner.study.parameters.tree import MAX_DECIDING
@@ -23,7 +23,7 @@ def check_names(space: Space) -> None:
     for place, constraint in texts:
         beside = {word.text: name for name, word in words_beside(constraint.text) if name in owners}
         for unknown in sorted(constraint.names - names):
-            listed = _texts(owners.get(beside.get(unknown, "")))
+            listed = _texts(owners, beside.get(unknown, ""))
             why = f'"{unknown}" is not a parameter, fixed argument, catalog default or hardware name'
             if listed:
                 why = f'"{unknown}" is neither a parameter nor a value of {beside[unknown]}'
@@ -33,10 +33,9 @@ def check_names(space: Space) -> None:
         raise UsageError(problems)
 
 
-def _texts(parameter: Parameter | None) -> list[str]:
-    if parameter is None or not isinstance(parameter.domain, Choices):
-        return []
-    return [value for value in parameter.domain.values if isinstance(value, str)]
+def _texts(owners: Mapping[str, Parameter], name: str) -> list[str]:
+    values = listed_values(owners[name], name) if name in owners else ()
+    return [value for value in values if isinstance(value, str)]
 
 
 def check_conditions(space: Space, engine: Engine, *, fixed: Collection[str], hardware: Collection[str]) -> None:
@@ -85,13 +84,23 @@ def _unsatisfiable(space: Space, hardware: Collection[str]) -> list[Problem]:
         return [Problem(where=where(named), value=named.when, why=why, remedy="give them fewer values")]
     if space.combinations or space.size is None:
         return []
-    never = set(space.tree.never_active())
+    suspect = set(space.tree.never_active()) - _decided_by_hardware(space, hardware)
     found = []
     for parameter in space.tree.conditional:
-        if parameter.name in never and not Constraint.parse(parameter.when).names & set(hardware):
+        if parameter.name in suspect:
             names = " and ".join(sorted(_deciding(space, parameter)))
             why = f'never true: no value of {names} makes "{parameter.when}" hold'
             found.append(Problem(where=where(parameter), why=why, remedy="correct when, or remove the parameter"))
+    return found
+
+
+def _decided_by_hardware(space: Space, hardware: Collection[str]) -> set[str]:
+    """Names of the parameters whose conditions depend on the hardware, directly or through other parameters."""
+    found = set[str]()
+    for parameter in space.tree.order:
+        direct = bool(parameter.when) and bool(Constraint.parse(parameter.when).names & set(hardware))
+        if direct or (parameter.when and _deciding(space, parameter) & found):
+            found.add(parameter.name)
     return found
 
 

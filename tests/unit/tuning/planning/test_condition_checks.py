@@ -52,6 +52,14 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "neither": ({**POLICY, "a": {"choices": [1, 2], "when": "schedule-policy != lpn"}}, {}, "parameters.a.when"),
     "unknown name": ({**POLICY, "a": {"choices": [1, 2], "when": "nothing > 1"}}, {}, "parameters.a.when"),
     "neither in a constraint": (POLICY, {"constraints": ["schedule-policy == fcf"]}, "constraints[0]"),
+    "neither in a combination": (
+        {
+            "p": {"combinations": {"a": {"schedule-policy": "lpm"}, "b": {"schedule-policy": "fcfs"}}},
+            "page-size": {"choices": [1, 16], "when": "schedule-policy != fcsf"},
+        },
+        {},
+        "parameters.page-size.when",
+    ),
     "never": ({**POLICY, "a": {"choices": [1], "when": "schedule-policy == 'other'"}}, {}, "parameters.a.when"),
     "never together": (
         {**POLICY, "a": {"choices": [1], "when": "schedule-policy == fcfs and schedule-conservativeness == 1.0"}},
@@ -99,6 +107,17 @@ async def test_a_condition_on_the_hardware_may_hold_on_another_machine_only() ->
     assert (await prepared(parameters)).space.size == 4
     engine = {**BASE["engine"], "gpu_count": 8}
     assert (await prepared(parameters, engine=engine)).space.size == 8
+
+
+async def test_a_condition_may_depend_on_the_hardware_through_other_parameters() -> None:
+    chain = {
+        "page-size": [1, 16],
+        "tp-size": {"choices": [1, 2], "when": "gpus >= 2"},
+        "ep-size": {"choices": [1, 2], "when": "tp-size == 2"},
+        "schedule-policy": {"choices": ["fcfs", "lpm"], "when": "ep-size == 2"},
+    }
+    assert (await prepared(chain, engine={**BASE["engine"], "gpu_count": 1})).space.size == 2
+    assert (await prepared(chain)).space.size == 2 * (1 + (1 + 2))
 
 
 async def test_sizes_launches_and_the_default() -> None:
