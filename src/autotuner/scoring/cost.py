@@ -15,6 +15,11 @@ _RATES = {"cost_per_million_output_tokens": "output_throughput", "cost_per_reque
 _COUNTED = {"cost_per_million_output_tokens": 1e6, "cost_per_request": 1.0}
 
 
+def same_kind(one: str, other: str) -> bool:
+    """Whether two keys name the same GPUs: only their parts count, not capitals, their order or what divides them."""
+    return one == other or (bool(_parts(one)) and _parts(one) == _parts(other))
+
+
 def gpu_price(prices: Mapping[str, float], gpu_name: str) -> float | None:
     """The price of one GPU; None if there is none.
 

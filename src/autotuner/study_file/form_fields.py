@@ -3,13 +3,14 @@
 import math
 import re
 from collections.abc import Callable, Mapping
+from itertools import combinations
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from autotuner.invalid_value import InvalidValueError
 from autotuner.plain_text import shortened
-from autotuner.scoring.cost import ANY
+from autotuner.scoring.cost import ANY, same_kind
 from autotuner.study.base import Value
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.environment import name_problem, variable_text
@@ -268,10 +269,14 @@ def price(value: Any) -> float:
 
 
 def checked_kinds(prices: dict[str, float]) -> dict[str, float]:
-    """Raises ``ValueError`` for a key that names no kind of GPU."""
+    """Raises ``ValueError`` for a key that names no kind of GPU, and for two that name the same."""
     for kind in prices:
         if kind != ANY and not any(character.isalnum() for character in kind):
             raise InvalidValueError(f'"{shortened(kind, 40)}" names no GPU', remedy='write e.g. H100, "*" or host')
+    for one, other in combinations(prices, 2):
+        if same_kind(one, other):
+            both = f"{shortened(one, 40)} and {shortened(other, 40)}"
+            raise InvalidValueError(f"{both} name the same GPUs", remedy="remove one of them")
     return prices
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from autotuner.errors import UsageError, did_you_mean
 from autotuner.invalid_value import InvalidValueError
+from autotuner.scoring.cost import same_kind
 from autotuner.study.spec import PluginSpec, StudySpec
 from autotuner.study_file.form_fields import checked_kinds, price
 from autotuner.study_file.located_document import Document, read_text
@@ -60,6 +61,11 @@ def _check_prices(document: Document, found: Any) -> None:
             checked_kinds({kind: price(written)})
         except InvalidValueError as error:
             document.fault((_PRICES, kind), error.why, value=written, remedy=error.remedy)
+            return
+    try:
+        checked_kinds(found)
+    except InvalidValueError as error:
+        document.fault((_PRICES,), error.why, remedy=error.remedy)
 
 
 def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
@@ -87,7 +93,7 @@ def with_site(spec: StudySpec, site: Site, source: str) -> tuple[StudySpec, list
             changes[section] = PluginSpec.model_validate({**defaults, **given.settings, "kind": given.kind})
             notes.append(f"{section}: {', '.join(added)} from {source}")
     prices = site.get(_PRICES, {})
-    if added := [kind for kind in prices if kind not in spec.prices]:
-        changes[_PRICES] = {**prices, **spec.prices}
+    if added := [kind for kind in prices if not any(same_kind(kind, own) for own in spec.prices)]:
+        changes[_PRICES] = {**{kind: prices[kind] for kind in added}, **spec.prices}
         notes.append(f"{_PRICES}: {', '.join(added)} from {source}")
     return spec.model_copy(update=changes) if changes else spec, notes

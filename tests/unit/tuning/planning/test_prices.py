@@ -95,6 +95,25 @@ def test_wrong_prices(prices: Any, snapshot: SnapshotAssertion) -> None:
         assert again.why == problem.why
 
 
+@pytest.mark.parametrize("other", ["h100", "-H100"])
+def test_two_keys_for_the_same_gpus_are_refused(other: str) -> None:
+    prices = {"H100": 2.5, "*": 1.0, other: 3.0}
+    with pytest.raises(UsageError) as caught:
+        read(prices=prices)
+    [problem] = caught.value.problems
+    assert problem.where.endswith("prices")
+    assert problem.why == f"H100 and {other} name the same GPUs"
+    with pytest.raises(UsageError) as caught:
+        parse_site(f"prices: {prices}", "site.yaml")
+    assert [p.why for p in caught.value.problems] == [problem.why]
+    assert read(prices={"H100": 2.5, "H100 PCIe": 2.0, "host": 0.1, "*": 1.0}).prices
+
+
+def test_a_price_of_the_machine_written_otherwise_gives_way_to_the_studys() -> None:
+    site = parse_site("prices: {h100: 3.5, host: 0.2}", "site.yaml")
+    assert with_site(read(prices={"H100": 2.5}), site, "site.yaml")[0].prices == {"H100": 2.5, "host": 0.2}
+
+
 def test_the_study_overrides_prices_of_the_machine() -> None:
     site = parse_site("prices: {H100: 3.5, host: 0.2}", "site.yaml")
     found, notes = with_site(read(prices={"H100": 2.5}), site, "site.yaml")
