@@ -27,9 +27,11 @@ class Needs:
     """GPUs of the largest configuration."""
 
 
-def needed_gpus(engine: Engine, fixed: Mapping[str, Value], parameters: Sequence[Parameter]) -> Needs:
-    """The GPUs that a study needs. Degrees of parallelism multiply, so the largest value of each parameter together
-    gives the largest configuration, and likewise for the smallest."""
+def needed_gpus(
+    engine: Engine, fixed: Mapping[str, Value], parameters: Sequence[Parameter], *, priced: bool = False
+) -> Needs:
+    """The GPUs that a study needs, or with ``priced`` those that it pays for. Degrees of parallelism multiply, so the
+    largest value of each parameter together gives the largest configuration, and likewise for the smallest."""
     if not all(_sound(engine, name, value) for name, value in fixed.items()):
         return Needs(0, 0, 0)
     smallest = dict(fixed)
@@ -38,13 +40,13 @@ def needed_gpus(engine: Engine, fixed: Mapping[str, Value], parameters: Sequence
         points = [point for _, point in _sound_points(engine, parameter)]
         if parameter.when:
             points.append({})
-        counts = {i: _gpus(engine, {**fixed, **point}) for i, point in enumerate(points)}
+        counts = {i: _gpus(engine, {**fixed, **point}, priced) for i, point in enumerate(points)}
         usable = {i: count for i, count in counts.items() if count is not None}
-        if len(set(usable.values())) > 1 or set(usable.values()) - {_gpus(engine, fixed)}:
+        if len(set(usable.values())) > 1 or set(usable.values()) - {_gpus(engine, fixed, priced)}:
             smallest |= points[min(usable, key=usable.__getitem__)]
             largest |= points[max(usable, key=usable.__getitem__)]
-    default = _gpus(engine, fixed) or 0
-    least, most = (_gpus(engine, values) for values in (smallest, largest))
+    default = _gpus(engine, fixed, priced) or 0
+    least, most = (_gpus(engine, values, priced) for values in (smallest, largest))
     return Needs(default, default if least is None else least, max(default, most or 0))
 
 
@@ -61,9 +63,9 @@ def _sound(engine: Engine, name: str, value: Value) -> bool:
     return is_portable(name) or not (is_variable(name) or engine.check_value(name, value))
 
 
-def _gpus(engine: Engine, values: Mapping[str, Value]) -> int | None:
+def _gpus(engine: Engine, values: Mapping[str, Value], priced: bool = False) -> int | None:
     try:
-        return engine.gpus(engine.expand(values))
+        return (engine.priced_gpus if priced else engine.gpus)(engine.expand(values))
     except UsageError:  # these values cannot be combined; other checks report it
         return None
 

@@ -33,7 +33,7 @@ from autotuner.tuning.planning.capacity_checks import capacity_problems
 from autotuner.tuning.planning.condition_checks import check_conditions, check_names, compared_when_inactive
 from autotuner.tuning.planning.ineffective_values import idle_values, single_values
 from autotuner.tuning.planning.launch_identities import LaunchIdentities
-from autotuner.tuning.planning.missing_gpus import too_large, with_missing_gpus
+from autotuner.tuning.planning.missing_gpus import Needs, needed_gpus, too_large, with_missing_gpus
 from autotuner.tuning.planning.portable_checks import (
     expanded,
     in_file,
@@ -47,13 +47,11 @@ from autotuner.tuning.planning.public_values import check_public
 from autotuner.tuning.planning.search_context import search_context
 from autotuner.tuning.planning.study_size import CHECKED_POINTS, StudySize, study_size
 from autotuner.tuning.planning.target_hardware import target_hardware
-from autotuner.tuning.planning.unmeasurable_goals import idle_bounds, unmeasurable, unpriced
+from autotuner.tuning.planning.unmeasurable_goals import idle_bounds, unmeasurable, unpriced_in_space
 from autotuner.tuning.planning.value_checks import check_values
 from autotuner.tuning.planning.window_checks import window_checks
 
 LEAST_FREE_BYTES = 100_000_000
-
-
 logger = logging.getLogger(__name__)
 
 
@@ -277,7 +275,7 @@ async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
 def _check(prepared: Prepared) -> None:
     """Raises :class:`UsageError` for what needs all plugins to be checked."""
     _check_fixed(prepared)
-    _check_metrics(prepared)
+    check_metrics(prepared)
     check_values(prepared.engine, prepared.spec.parameters)
     if prepared.deployer.launches:
         check_public(prepared.spec)
@@ -323,15 +321,18 @@ def _constraint(text: str, index: int) -> Constraint:
         raise UsageError(Problem.refused(f"constraints[{index}]", error, value=text)) from None
 
 
-def _check_metrics(prepared: Prepared) -> None:
+def check_metrics(prepared: Prepared) -> None:
     """Refuses goals that no trial could measure: the study would end without a result."""
     gpus = prepared.engine.gpus(prepared.values(DEFAULT)) if prepared.hardware.gpus else 0
-    priced = prepared.engine.priced_gpus(prepared.values(DEFAULT)) if prepared.deployer.launches else 0
     problems = unmeasurable(prepared.spec, prepared.deployer, gpus)
-    gpu_name = prepared.engine.machine(prepared.hardware).gpu_name
     unknown = prepared.missing_gpus is not None or prepared.hardware_assumed
     if not (unknown and any(kind != HOST for kind in prepared.spec.prices)):  # a plan does not know the GPUs
-        problems += unpriced(prepared.spec, gpu_name, priced)
+        needs = needed_gpus(prepared.engine, prepared.fixed, prepared.spec.parameters, priced=True)
+        needs = needs if prepared.deployer.launches else Needs(0, 0, 0)
+        size = prepared.space.size
+        points = prepared.space.grid() if size is not None and size <= CHECKED_POINTS else None
+        costs = None if points is None else (prepared.usd_per_hour(c) for c in points if prepared.valid(c))
+        problems += unpriced_in_space(prepared.spec, prepared.engine.machine(prepared.hardware), needs, costs)
     if problems := [*problems, *capacity_problems(prepared.spec, prepared.benchmark)]:
         raise UsageError(problems)
 

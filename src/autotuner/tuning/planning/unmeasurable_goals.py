@@ -3,17 +3,19 @@
 A value missing from a window makes its trial unusable, so such a study would finish all its launches without a result.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from autotuner.errors import Problem
 from autotuner.plugins.deployer import Deployer, ReadsGpuSensors
 from autotuner.scoring.cost import ANY, HOST, usd_per_hour
 from autotuner.study.endpoint_metrics import why_not_measured
+from autotuner.study.launch import Hardware
 from autotuner.study.metric import CAPACITY_METRICS, COST_METRICS, GPU_METRICS, METRICS, OF_CAPACITY, PER_GPU
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import CapacityLoad, Concurrency, LoadLevel, Scenario, TokenLengths, Workload
+from autotuner.tuning.planning.missing_gpus import Needs
 
 _BETWEEN_TOKENS = frozenset({"tpot", "itl", "itl_token"})
 _OF_ARRIVALS = frozenset({"ttft_scheduled", "e2e_latency_scheduled"})
@@ -134,19 +136,43 @@ def _on_gpus(goal: _Goal, deployer: Deployer, gpus: int) -> Problem | None:
     return None
 
 
-def unpriced(spec: StudySpec, gpu_name: str, gpus: int) -> list[Problem]:
+def unpriced_in_space(
+    spec: StudySpec, machine: Hardware, needs: Needs, costs: Iterable[float | None] | None
+) -> list[Problem]:
+    """As :func:`unpriced`, of the default, or if that has its price, of configurations with GPUs where it has none, or
+    the reverse. Such trials would stay without a cost, and so without a rank.
+
+    Args:
+        spec: The study.
+        machine: The target's hardware as the engine sees it.
+        needs: GPUs that are paid for.
+        costs: What each configuration that may be launched costs; None if there are too many.
+    """
+    if found := unpriced(spec, machine.gpu_name, needs.default):
+        return found
+    for count in (needs.least, min(needs.most, machine.gpus)):
+        found = unpriced(spec, machine.gpu_name, count, default=False)
+        if found and (costs is None or None in costs):
+            return found
+    return []
+
+
+def unpriced(spec: StudySpec, gpu_name: str, gpus: int, *, default: bool = True) -> list[Problem]:
     """One problem for each goal on a cost that the prices do not give.
 
     Args:
         spec: The study.
         gpu_name: Name of the target's GPUs; empty if they are of several kinds, or not known.
-        gpus: GPUs of the default.
+        gpus: GPUs of a configuration.
+        default: Whether it is the default.
     """
     if usd_per_hour(spec.prices, gpu_name, gpus) is not None:
         return []
     kind = _short_name(gpu_name) if gpus else HOST
     what = (gpu_name or "the target's GPUs") if gpus else "the host"
     key = f'"{ANY}"' if kind == ANY else kind
+    if not default:
+        what += f", for configurations {'with' if gpus else 'without'} GPUs"
     goals = [*_goals("objective", spec.objectives, spec.workload), *_goals("slo", spec.slos, spec.workload)]
     return [
         goal.problem(f"needs a price for {what}", f"add prices: {{{key}: ...}}")

@@ -10,13 +10,15 @@ from syrupy.assertion import SnapshotAssertion
 from autotuner.errors import UsageError
 from autotuner.store import Store
 from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.parameter import Choices, Parameter
-from autotuner.study.spec import StudySpec
+from autotuner.study.parameters.space import Space
+from autotuner.study.spec import EngineSpec, StudySpec
 from autotuner.study.text.forms import parse_objective
 from autotuner.study_file.loader import parse_study
 from autotuner.study_file.machine_settings import parse_site, with_site
 from autotuner.study_file.writer import render_study
-from autotuner.tuning.planning.prepared_study import prepare
+from autotuner.tuning.planning.prepared_study import check_metrics, prepare
 from autotuner.tuning.planning.resume_decision import judged_again
 from autotuner.tuning.planning.unmeasurable_goals import unpriced
 
@@ -62,6 +64,29 @@ async def test_a_plan_without_the_gpus_needs_some_price(prices: dict[str, float]
     with pytest.raises(UsageError) as caught:
         await prepare(spec, planning=True)
     assert {p.where for p in caught.value.problems} >= {"objective", "slo"}
+
+
+@pytest.mark.parametrize(
+    ("prices", "missing"), [({"host": 0.4}, "the target's GPUs"), ({"*": 2.5}, "the host"), ({"host": 0.4, "*": 1}, "")]
+)
+async def test_prices_must_cover_configurations_with_and_without_gpus(
+    loop: Any, prices: dict[str, float], missing: str
+) -> None:
+    tp = 1 if "host" not in prices else 0
+    values = Parameter(name="tp", domain=Choices(values=(0, 1)))
+    engine = EngineSpec(kind="fake", args={"tp": tp})
+    spec = spec_of(loop, prices=prices, parameters=(values,), engine=engine)
+    prepared = loop.prepared(spec, gpus=1)
+    if not missing:
+        check_metrics(prepared)
+        return
+    with pytest.raises(UsageError) as caught:
+        check_metrics(prepared)
+    [problem] = caught.value.problems
+    assert problem.where == "objective"
+    assert missing in problem.why
+    only = replace(prepared, space=Space(parameters=spec.parameters, constraints=(Constraint.parse(f"tp == {tp}"),)))
+    check_metrics(only)
 
 
 @pytest.mark.parametrize(
