@@ -227,11 +227,11 @@ def checkpoint_from_config(name: str, config: Mapping[str, Any]) -> ModelShape |
     """
     try:
         shape = shape_from_config(name, config)
-    except UsageError:
+        method = _quantization(config).get("quant_method", "fp8")
+        mixed = any(kind != "full_attention" for kind in config.get("layer_types") or ())
+    except (UsageError, TypeError):
         return None
-    method = (config.get("quantization_config") or {}).get("quant_method", "fp8")
     windowed = config.get("sliding_window") and config.get("use_sliding_window", True)
-    mixed = any(kind != "full_attention" for kind in config.get("layer_types") or ())
     plain = shape.architecture in _FULL_ATTENTION and not windowed and not mixed and method == "fp8"
     return shape if plain and not config.get("text_config") else None
 
@@ -279,13 +279,20 @@ def shape_from_config(name: str, config: Mapping[str, Any]) -> ModelShape:
             value_dim=int(config.get("v_head_dim") or 0),
             native_bytes=_native_bytes(config),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
         why = f"config.json does not describe a decoder-only transformer ({error})"
         raise UsageError(Problem(where="model", value=name, why=why, remedy="use the name of a known shape")) from None
 
 
+def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = config.get("quantization_config") or {}
+    if not isinstance(found, Mapping):
+        raise TypeError("quantization_config is not a mapping")
+    return found
+
+
 def _native_bytes(config: Mapping[str, Any]) -> float:
-    method = str((config.get("quantization_config") or {}).get("quant_method", ""))
+    method = str(_quantization(config).get("quant_method", ""))
     if method == "fp8":
         return 1.0
     return 4.0 if str(config.get("torch_dtype") or config.get("dtype")) == "float32" else 2.0
@@ -328,6 +335,6 @@ def shape_from_gguf(name: str, metadata: Mapping[str, Any], size_bytes: int) -> 
             vocab=int(metadata["vocab"]),
             context=value("context_length"),
         )
-    except (KeyError, TypeError, ValueError):
+    except (ArithmeticError, KeyError, TypeError, ValueError):
         return None
     return shape.replaced(native_bytes=size_bytes / shape.parameters)

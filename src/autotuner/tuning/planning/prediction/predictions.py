@@ -33,6 +33,7 @@ from autotuner.study.spec import Model
 from autotuner.study.workload import Workload
 from autotuner.tuning.planning.prediction.gguf import gguf_metadata
 
+_CONFIG = "config.json"
 _MOST_BYTES = 10_000_000
 _SPREAD = {TTFT: 0.43, TPOT: 0.12}
 """Standard deviations of the logarithms of TTFT and TPOT among the requests of a window: their p99 is then 2.3 and 1.3
@@ -63,13 +64,17 @@ class Predictions:
         if serving is None or serving.engine not in MEMORY_RULES:
             return None
         if serving.engine == "llama_cpp":
-            shape = _gguf_shape(self.model.path) if self.model.local and self.here else None
+            shape = _gguf_shape(self.model.path, self._stamp) if self.model.local and self.here else None
             cpu = cpu_of(serving.threads, self.hardware.cpus, self.hardware.memory_gb)
             return None if shape is None else Known(shape, cpu, serving)
         seen = self.engine.machine(self.hardware)
         gpu = gpu_of_device(seen.gpu_name, 0.0 if serving.simulated else seen.gpu_memory_gb)
-        shape = _shape(self.model, serving.shape, serving.simulated, self.here)
+        shape = _shape(self.model, serving.shape, serving.simulated, self.here, self._stamp)
         return None if gpu is None or shape is None else Known(shape, gpu, serving)
+
+    @property
+    def _stamp(self) -> "_Stamp":
+        return _stamp(self.model.path) if self.model.local and self.here else None
 
     def too_large(self, values: Mapping[str, Value]) -> MemoryUse | None:
         """The memory of a server that cannot start for lack of it; None if it may start."""
@@ -110,22 +115,32 @@ def _above_mean(statistic: str | None, spread: float) -> float:
     return NormalDist().inv_cdf(float(statistic[1:]) / 100) * spread - spread**2 / 2
 
 
+_Stamp = tuple[int, int] | None
+"""Time of the last change in nanoseconds and size of the file that describes a model; None without such a file."""
+
+
+def _stamp(path: str) -> _Stamp:
+    try:
+        file = Path(path).expanduser()
+        stat = (file / _CONFIG if file.is_dir() else file).stat()
+    except (OSError, ValueError, RuntimeError):
+        return None
+    return stat.st_mtime_ns, stat.st_size
+
+
 @lru_cache(maxsize=16)
-def _shape(model: Model, shape: str, simulated: bool, here: bool) -> ModelShape | None:
-    """Read once, since every configuration of a study has the same model."""
+def _shape(model: Model, shape: str, simulated: bool, here: bool, _: _Stamp) -> ModelShape | None:
+    """Read once, since every configuration of a study has the same model, and again if the file has changed."""
     return model_shape(model, Serving(shape=shape, simulated=simulated), here=here)
 
 
 @lru_cache(maxsize=16)
-def _gguf_shape(path: str) -> ModelShape | None:
+def _gguf_shape(path: str, stamp: _Stamp) -> ModelShape | None:
     """The shape of the model in a GGUF file; None if it cannot be read or is not described by a shape."""
-    try:
-        file = Path(path).expanduser()
-        size_bytes = file.stat().st_size
-    except (OSError, ValueError, RuntimeError):
+    if stamp is None:
         return None
-    metadata = gguf_metadata(file)
-    return None if metadata is None else shape_from_gguf(path, metadata, size_bytes)
+    metadata = gguf_metadata(Path(path).expanduser())
+    return None if metadata is None else shape_from_gguf(path, metadata, stamp[1])
 
 
 def model_shape(model: Model, serving: Serving, *, here: bool) -> ModelShape | None:
@@ -152,7 +167,7 @@ def model_shape(model: Model, serving: Serving, *, here: bool) -> ModelShape | N
 def _config(folder: str) -> dict[str, object] | None:
     """The parsed ``config.json`` of a model's folder; None if there is none that can be read."""
     try:
-        file = Path(folder).expanduser() / "config.json"
+        file = Path(folder).expanduser() / _CONFIG
         if not file.is_file() or file.stat().st_size > _MOST_BYTES:
             return None
         found = json.loads(file.read_text(encoding="utf-8"))

@@ -98,7 +98,24 @@ def test_a_local_model_is_judged_by_its_config_if_that_is_on_this_machine(tmp_pa
     assert misfit_of(str(tmp_path / "absent")) is None
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "\ufeff\ufffd", json.dumps({**LLAMA, "architectures": ["Mamba"]})])
+def test_a_replaced_model_is_judged_by_its_new_config(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA))
+    assert misfit_of(str(tmp_path)) is not None
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, "num_hidden_layers": 8}))
+    assert misfit_of(str(tmp_path)) is None
+
+
+UNKNOWN = (
+    {"architectures": ["Mamba"]},
+    {"quantization_config": "fp8"},
+    {"quantization_config": [1]},
+    {"num_attention_heads": 0},
+    {"vocab_size": float("inf")},
+    {"layer_types": 5},
+)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "\ufeff\ufffd", *(json.dumps({**LLAMA, **odd}) for odd in UNKNOWN)])
 def test_a_config_that_cannot_be_read_decides_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_text(text)
     assert misfit_of(str(tmp_path)) is None
