@@ -245,7 +245,7 @@ class Simulated(Engine):
     def serving(self, values: Mapping[str, Value], hardware: Hardware) -> Serving | None:
         """As the real engine, of the simulated model."""
         found = self._real.serving(values, self.machine(hardware))
-        return None if found is None else found.replaced(shape=self.settings.model, simulated=True)
+        return None if found is None else found.model_copy(update={"shape": self.settings.model, "simulated": True})
 
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
         """The cause from the simulator's own log lines, else as the real engine."""

@@ -106,15 +106,15 @@ GPUS: Mapping[str, GpuModel] = {
     )
 }  # fmt: skip
 _ALIASES = {"A100": "A100-80GB", "H100-SXM": "H100", "H100-80GB": "H100", "RTX4090": "RTX-4090", "4090": "RTX-4090"}
+_NAMES = {name.upper(): name for name in GPUS} | _ALIASES
 
 
 def gpu_named(name: str) -> GpuModel:
     """Looks up a GPU, ignoring case. Raises ``UsageError`` that suggests the closest known name."""
     wanted = name.strip().upper().replace(" ", "-").replace("_", "-")
-    names = {known.upper(): known for known in GPUS} | _ALIASES
-    if wanted not in names:
+    if wanted not in _NAMES:
         raise UsageError(Problem(where="gpu", value=name, why="unknown GPU", remedy=did_you_mean(name, list(GPUS))))
-    return GPUS[names[wanted]]
+    return GPUS[_NAMES[wanted]]
 
 
 def gpu_of_device(name: str, memory_gb: float = 0.0) -> GpuModel | None:

@@ -129,12 +129,14 @@ def surely_too_large(shape: ModelShape, gpu: GpuModel, serving: Serving, rules: 
     settled = rules.settled(serving, shape, gpu)
     # An engine may derive a shorter context than the model's from its tokenizer, and releases differ in the fraction
     # that they choose, so only what was set counts.
-    judged = settled.replaced(
-        context=1 if serving.context is None else serving.context,
-        memory_fraction=1.0 if serving.memory_fraction is None else serving.memory_fraction,
+    judged = settled.model_copy(
+        update={
+            "context": 1 if serving.context is None else serving.context,
+            "memory_fraction": 1.0 if serving.memory_fraction is None else serving.memory_fraction,
+        }
     )
-    larger = gpu.replaced(memory_gb=gpu.memory_gb * (1 + MARGIN))
-    found = rules.use(replica.replaced(gpu=larger), judged, estimates=False)
+    larger = gpu.model_copy(update={"memory_gb": gpu.memory_gb * (1 + MARGIN)})
+    found = rules.use(replica.model_copy(update={"gpu": larger}), judged, estimates=False)
     if found.fits or found.shortage in ESTIMATED:
         return None
     exact = rules.use(replica, judged, estimates=False)

@@ -9,6 +9,7 @@ import re
 import shlex
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,6 +30,7 @@ REVISION = "revision"
 """Flag of all these servers: branch, tag or commit of a model that comes from the Hub."""
 _SIMULATED = re.compile(r"^autotuner_simulated 1(?:\.0)?\s*$", re.MULTILINE)
 _SUFFIXED = re.compile(r"(\d+(?:\.\d+)?)([A-Za-z]{1,2})")
+_TOO_LARGE = 10**18
 _FLAG_LIKE = re.compile(r"--?[A-Za-z]")
 _FILE_ENDINGS = (".yaml", ".yml", ".json", ".jinja")
 
@@ -121,7 +123,7 @@ class GpuEngine(PortableEngine):
         named = {self.canonical(n): v for n, v in values.items()}
         return {self.canonical(n): v for n, v in self.expand(named).items()}
 
-    @property
+    @cached_property
     def defaults(self) -> Mapping[str, Value]:
         """Documented defaults by canonical name, of the flags that have one."""
         return {name: entry.default for name, entry in self.known.items() if entry.default is not None}
@@ -265,9 +267,11 @@ class GpuEngine(PortableEngine):
 
     def whole(self, value: Value) -> int | None:
         """A value as an integer, including ``8k``; None if it is not an integer."""
-        written = str(value).strip()
         if isinstance(value, bool) or value is None:
             return None
+        if isinstance(value, int):
+            return value if abs(value) < _TOO_LARGE else None
+        written = str(value).strip()
         suffixed = _SUFFIXED.fullmatch(written)
         if suffixed and suffixed[2] in self.suffixes:
             return int(float(suffixed[1]) * self.suffixes[suffixed[2]])

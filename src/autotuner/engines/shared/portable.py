@@ -49,6 +49,8 @@ def expand(kind: str, values: Mapping[str, Value]) -> dict[str, Value]:
     """
     table = TABLES[kind]
     given = {name: value for name, value in values.items() if is_portable(name)}
+    if not given:
+        return dict(values)
     own = {name: value for name, value in values.items() if name not in given}
     problems = [p for name, value in given.items() for p in check(kind, name, value)]
     if problems:

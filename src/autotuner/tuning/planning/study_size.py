@@ -76,10 +76,12 @@ def _counted(
     comparable = not compare or space.size <= COMPARED_POINTS
     launchable = 0
     servers = set[str]()
-    misfits: list[str] = []
+    misfits = 0
+    first = ""
     for configuration in filter(accepted, space.grid()):
         if why := misfit(configuration):
-            misfits.append(f"{configuration.text}: {why}")
+            misfits += 1
+            first = first or f"{configuration.text}: {why}"
             continue
         launchable += 1
         if comparable:
@@ -89,6 +91,6 @@ def _counted(
         others=len(servers.difference(map(identity, defaults))) if comparable else None,
         trials=0,
         repeats=0,
-        misfits=len(misfits),
-        misfit=next(iter(misfits), ""),
+        misfits=misfits,
+        misfit=first,
     )

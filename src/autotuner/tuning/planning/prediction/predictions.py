@@ -3,8 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import exp
+from operator import attrgetter
 from pathlib import Path
 from statistics import NormalDist
 from typing import NamedTuple
@@ -35,6 +36,9 @@ from autotuner.tuning.planning.prediction.gguf import gguf_metadata
 
 _CONFIG = "config.json"
 _MOST_BYTES = 10_000_000
+_BESIDE_FLAGS = attrgetter(*sorted(Serving.model_fields.keys() - {"flags"}))
+_MOST_JUDGED = 50_000
+"""Servers whose memory is remembered."""
 _SPREAD = {TTFT: 0.43, TPOT: 0.12}
 """Standard deviations of the logarithms of TTFT and TPOT among the requests of a window: their p99 is then 2.3 and 1.3
 times their mean. Assumed values."""
@@ -58,17 +62,32 @@ class Predictions:
     here: bool
     """Whether the target's files are this machine's."""
 
+    @cached_property
+    def _gpus(self) -> tuple[GpuModel | None, GpuModel | None]:
+        """The target's GPU with the memory that it reports, and as the simulator has it."""
+        seen = self.engine.machine(self.hardware)
+        return gpu_of_device(seen.gpu_name, seen.gpu_memory_gb), gpu_of_device(seen.gpu_name)
+
+    @cached_property
+    def _judged(self) -> "dict[tuple[tuple[object, ...], _Stamp], MemoryUse | None]":
+        """What :meth:`too_large` found, by everything that it depends on."""
+        return {}
+
     def known(self, values: Mapping[str, Value]) -> Known | None:
         """The server that these values (fixed and tuned together) start; None if any part of it is not known."""
+        serving = self._serving(values)
+        return None if serving is None else self._known(serving)
+
+    def _serving(self, values: Mapping[str, Value]) -> Serving | None:
         serving = self.engine.serving(values, self.hardware)
-        if serving is None or serving.engine not in MEMORY_RULES:
-            return None
+        return serving if serving is not None and serving.engine in MEMORY_RULES else None
+
+    def _known(self, serving: Serving) -> Known | None:
         if serving.engine == "llama_cpp":
             shape = _gguf_shape(self.model.path, self._stamp) if self.model.local and self.here else None
             cpu = cpu_of(serving.threads, self.hardware.cpus, self.hardware.memory_gb)
             return None if shape is None else Known(shape, cpu, serving)
-        seen = self.engine.machine(self.hardware)
-        gpu = gpu_of_device(seen.gpu_name, 0.0 if serving.simulated else seen.gpu_memory_gb)
+        gpu = self._gpus[serving.simulated]
         shape = _shape(self.model, serving.shape, serving.simulated, self.here, self._stamp)
         return None if gpu is None or shape is None else Known(shape, gpu, serving)
 
@@ -78,10 +97,19 @@ class Predictions:
 
     def too_large(self, values: Mapping[str, Value]) -> MemoryUse | None:
         """The memory of a server that cannot start for lack of it; None if it may start."""
-        found = self.known(values)
-        if found is None:
+        serving = self._serving(values)
+        if serving is None:
             return None
-        return surely_too_large(found.shape, found.gpu, found.serving, MEMORY_RULES[found.serving.engine])
+        # Flags that do not concern the memory, and there are many of them, do not change the result.
+        key = _BESIDE_FLAGS(serving)
+        stamp = self._stamp
+        if (key, stamp) not in self._judged:
+            found = self._known(serving)
+            if len(self._judged) >= _MOST_JUDGED:
+                self._judged.clear()
+            rules = MEMORY_RULES[serving.engine]
+            self._judged[key, stamp] = found and surely_too_large(found.shape, found.gpu, serving, rules)
+        return self._judged[key, stamp]
 
     def forecast(self, values: Mapping[str, Value], workload: Workload, slos: Sequence[SLO] = ()) -> Forecast | None:
         """The predicted results of a server; None if there is no prediction.

@@ -126,3 +126,16 @@ def test_an_unknown_gpu_decides_nothing() -> None:
     for name in ("", "NVIDIA H100 80GB HBM3 MIG 1g.10gb", "AMD Instinct MI300X"):
         assert misfit_of(model, H100.replaced(gpu_name=name)) is None
     assert misfit_of(model, H100.replaced(gpu_memory_gb=180.0)) is None, "boards with more memory exist"
+
+
+def test_servers_that_differ_in_other_flags_are_judged_once(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(LLAMA))
+    predictions = Predictions(Vllm(VllmSettings()), Model(path=str(tmp_path)), H100, here=True)
+    first = predictions.too_large({"tensor-parallel-size": 1})
+    assert first is not None
+    assert predictions.too_large({"tensor-parallel-size": 1, "seed": 3, "async-scheduling": True}) is first
+    assert predictions.too_large({"tensor-parallel-size": 1, "quantization": "fp8"}) is not first
+    assert predictions.too_large({"tensor-parallel-size": 8}) is None
+    config.write_text(json.dumps({**LLAMA, "num_hidden_layers": 8}))
+    assert predictions.too_large({"tensor-parallel-size": 1}) is None, "the model has been replaced"
