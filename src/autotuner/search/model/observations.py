@@ -1,7 +1,7 @@
 """Observed logarithms of every quantity, one row per window of a trial."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from autotuner.search.model.quantities import Key, Quantity, clipped, observed
 from autotuner.search.proposals import spelled_out
 from autotuner.study.configuration import Configuration
 from autotuner.study.measurement import Measurement
+from autotuner.study.metric import Direction
 from autotuner.study.objective import metric_text
 from autotuner.study.search.goals import Place
 from autotuner.study.trial import Trial, TrialState
@@ -25,7 +26,7 @@ VIOLATION = Key("violation")
 _MOST_WINDOWS = 500
 """Windows per quantity; of more, trials far from the best ones lose the levels in the middle."""
 _KEPT = 40
-"""Best and newest trials that keep all their levels."""
+"""Best trials, and newest ones, that keep all their levels."""
 _HALF_WIDTH_SDS = 1.96
 """Standard deviations in half of a 95% interval."""
 
@@ -93,7 +94,7 @@ def observe(context: SearchContext, quantity: Quantity, known: Seen, units: Unit
             windows = [w for m in trial.measurements for w in _of_window(quantity, m, units.places[row], trial.gpus)]
         variance = (scales.UNKNOWN_VALUE * float(units.unknown[row])) ** 2
         found += [(row, at, y, spread + variance, launch, bound) for at, y, spread, bound in windows]
-    kept = _capped(found, known, len(known.trials))
+    kept = _capped(found, _priority(known.trials, context.directions))
     return Rows(
         units=[r[0] for r in kept],
         places=[r[1] for r in kept],
@@ -141,23 +142,46 @@ def _of_verdict(quantity: Quantity, verdict: Verdict, context: SearchContext) ->
     return [(0, math.log(bound), floor, True)] if bound and bound > 0 else []
 
 
-def _capped(rows: list[_Row], known: Seen, launches: int) -> list[_Row]:
-    """At most about ``_MOST_WINDOWS`` rows: only the ends of the levels of trials that are neither new nor good."""
+def _capped(rows: list[_Row], priority: Sequence[int]) -> list[_Row]:
+    """At most ``_MOST_WINDOWS`` rows: only the ends of the levels of trials that are neither new nor good.
+
+    Args:
+        rows: By launch.
+        priority: All launches, those first whose rows are kept first.
+    """
     if len(rows) <= _MOST_WINDOWS:
         return rows
-    order = sorted(range(launches), key=_badness(known.trials))
-    full = {*order[:_KEPT], *range(launches - _KEPT, launches)}
+    full = set(priority[: 2 * _KEPT])
     ends: dict[int, list[int]] = {}
     for _, place, _, _, launch, _ in rows:
         ends.setdefault(launch, []).append(place)
     kept = [r for r in rows if r[4] in full or r[1] in {min(ends[r[4]]), max(ends[r[4]])}]
-    return kept[-_MOST_WINDOWS:]
+    at = {launch: index for index, launch in enumerate(priority)}
+    first = sorted(kept, key=lambda r: at[r[4]])[:_MOST_WINDOWS]
+    return sorted(first, key=lambda r: r[4])
 
 
-def _badness(trials: Sequence[Trial]) -> Callable[[int], tuple[bool, float]]:
-    def key(index: int) -> tuple[bool, float]:
-        verdict = trials[index].verdict
-        assert verdict is not None  # noqa: S101 - see seen
-        return (not verdict.feasible, verdict.total_violation)
+def _priority(trials: Sequence[Trial], directions: Sequence[Direction]) -> list[int]:
+    """All trials by index, alternately the next best and the next newest one.
 
-    return key
+    Feasible ones are the better the closer they come to the best value of any objective, in places; others come after
+    them, in the order of their violations.
+    """
+    verdicts = {i: trial.verdict for i, trial in enumerate(trials) if trial.verdict is not None}
+    feasible = [i for i, verdict in verdicts.items() if verdict.feasible]
+    places: dict[int, int] = {}
+    for objective, direction in enumerate(directions):
+        costs = {i: _cost(verdicts[i], objective, direction) for i in feasible}
+        for index, i in enumerate(sorted(feasible, key=costs.__getitem__)):
+            places[i] = min(index, places.get(i, index))
+    best = sorted(verdicts, key=lambda i: (not verdicts[i].feasible, verdicts[i].total_violation, places.get(i, 0)))
+    return list(dict.fromkeys(i for pair in zip(best, reversed(range(len(trials))), strict=False) for i in pair))
+
+
+def _cost(verdict: Verdict, objective: int, direction: Direction) -> float:
+    """An objective's value with penalty as something to minimize; infinite if it is unknown or does not count."""
+    value = verdict.objectives[objective] if objective < len(verdict.objectives) else None
+    if value is None or not verdict.rankable:
+        return math.inf
+    worse = worsened(value, direction, verdict.penalty)
+    return worse if direction is Direction.MIN else -worse

@@ -42,6 +42,8 @@ _MOST_JUDGED = 50_000
 _SPREAD = {TTFT: 0.43, TPOT: 0.12}
 """Standard deviations of the logarithms of TTFT and TPOT among the requests of a window: their p99 is then 2.3 and 1.3
 times their mean. Assumed values."""
+_Stamp = tuple[int, int] | None
+"""Time of the last change in nanoseconds and size of the file that describes a model; None without such a file."""
 
 
 class Known(NamedTuple):
@@ -92,7 +94,7 @@ class Predictions:
         return None if gpu is None or shape is None else Known(shape, gpu, serving)
 
     @property
-    def _stamp(self) -> "_Stamp":
+    def _stamp(self) -> _Stamp:
         return _stamp(self.model.path) if self.model.local and self.here else None
 
     def too_large(self, values: Mapping[str, Value]) -> MemoryUse | None:
@@ -141,10 +143,6 @@ def _above_mean(statistic: str | None, spread: float) -> float:
     if statistic is None or not statistic.startswith("p"):
         return 0.0
     return NormalDist().inv_cdf(float(statistic[1:]) / 100) * spread - spread**2 / 2
-
-
-_Stamp = tuple[int, int] | None
-"""Time of the last change in nanoseconds and size of the file that describes a model; None without such a file."""
 
 
 def _stamp(path: str) -> _Stamp:
