@@ -81,7 +81,9 @@ class Figure:
     noise: float = scoring.LAUNCH_NOISE
     """Minimum relative standard deviation of one value."""
     paired_alpha: float | None = None
-    """If the values of both sides are those of the same blocks, the error probability of their interval."""
+    """If blocks are compared, the error probability of the interval."""
+    pairs: tuple[tuple[float, float], ...] = ()
+    """If blocks are compared, the values of default and candidate in those that measured both."""
 
     @property
     def change(self) -> float | None:
@@ -92,16 +94,20 @@ class Figure:
     @property
     def effect(self) -> str:
         """``better`` or ``worse`` if the interval of the change excludes zero, otherwise ``""``."""
+        if self.paired_alpha is not None:
+            return self._paired_effect(self.paired_alpha)
         values = (*self.default, *self.candidate)
         if min(len(self.default), len(self.candidate)) < LEAST_REPEATS or min(values) <= 0:
             return ""
         better = METRICS[self.metric].better
-        if self.paired_alpha is not None and len(self.default) == len(self.candidate):
-            pairs = list(zip(self.default, self.candidate, strict=True))
-            level = 1 - self.paired_alpha
-            gain = scoring.paired_gain(pairs, better, alpha=self.paired_alpha, confidence=level, noise=self.noise)
-            return gain.effect.value if gain.effect in {Effect.BETTER, Effect.WORSE} else ""
         found = scoring.gain(self.default, self.candidate, better, noise=self.noise).effect
+        return found.value if found in {Effect.BETTER, Effect.WORSE} else ""
+
+    def _paired_effect(self, alpha: float) -> str:
+        if len(self.pairs) < LEAST_REPEATS or min(value for pair in self.pairs for value in pair) <= 0:
+            return ""
+        better = METRICS[self.metric].better
+        found = scoring.paired_gain(self.pairs, better, alpha=alpha, confidence=1 - alpha, noise=self.noise).effect
         return found.value if found in {Effect.BETTER, Effect.WORSE} else ""
 
 
@@ -170,11 +176,31 @@ def comparison(result: StudyResult) -> tuple[Comparison, ...]:
     noise = known_noise(result.trials)
     found = []
     for place in places:
-        default = _at(defaults, place)
-        candidate = _at(candidates, place)
-        figures = [Figure(m, s, _values(default, m, s), _values(candidate, m, s), noise, level) for m, s in FIGURES]
+        default = [_at([t], place) for t in defaults]
+        candidate = [_at([t], place) for t in candidates]
+        figures = [_figure(m, s, default, candidate, noise, level) for m, s in FIGURES]
         found.append(Comparison(*place, tuple(f for f in figures if f.default or f.candidate)))
     return tuple(found)
+
+
+def _figure(
+    metric: str,
+    statistic: str | None,
+    defaults: Sequence[Sequence[Measurement]],
+    candidates: Sequence[Sequence[Measurement]],
+    noise: float,
+    level: float | None,
+) -> Figure:
+    """One metric from the measurements of each launch; with ``level``, the n-th launches of both are of one block."""
+    sides = [[_values(m, metric, statistic) for m in launches] for launches in (defaults, candidates)]
+    default, candidate = (tuple(value for values in side for value in values) for side in sides)
+    if level is None:
+        return Figure(metric, statistic, default, candidate, noise)
+    blocks = zip(*sides, strict=True)
+    pairs = tuple((fmean(one), fmean(other)) for one, other in blocks if one and other)
+    if pairs:  # a block that measured only one side would bias the change
+        default, candidate = zip(*pairs, strict=True)
+    return Figure(metric, statistic, default, candidate, noise, level, pairs)
 
 
 def caveats(result: StudyResult) -> tuple[str, ...]:

@@ -23,11 +23,12 @@ from autotuner.report.analysis import (
     value_groups,
 )
 from autotuner.report.headline import failed_launches
-from autotuner.report.result import StudyResult, objective_value
+from autotuner.report.result import StudyResult, objective_value, study_result
 from autotuner.study.failure import Blame, Failure, FailureCause
 from autotuner.study.measurement import SelfCheck
+from autotuner.study.spec import ConfirmSpec
 from autotuner.study.trial import TrialState
-from autotuner.testing.samples import LATENCY, Sample, SampleKind, StudyMaker, configuration, sample_spec
+from autotuner.testing.samples import LATENCY, THROUGHPUT, Sample, SampleKind, StudyMaker, configuration, sample_spec
 from autotuner.tuning.trials.cpu_noise import FOREIGN_CPU_CORES
 
 Sampled = Callable[[str], StudyResult]
@@ -130,6 +131,25 @@ def test_comparison_uses_the_repeats_at_every_level(sampled: Sampled) -> None:
     throughput = places[1].figures[0]
     assert (throughput.metric, len(throughput.default), len(throughput.candidate)) == ("output_throughput", 3, 3)
     assert throughput.effect == "better"
+
+
+def test_values_of_the_same_block_are_compared() -> None:
+    """The machine slows down by a fifth per block. One block lacks the default's value and another the candidate's, so
+    there are as many values on both sides, but of different blocks."""
+    spec = sample_spec(slos=(), objectives=(THROUGHPUT,)).replaced(confirm=ConfirmSpec())
+    maker = StudyMaker(spec, noise=0.001)
+    maker.speed = lambda c: (1.1 if c.values else 1.0) * 400.0 * 0.8 ** (max(0, len(maker.trials) - 2) // 2)
+    maker.measured()
+    maker.measured(configuration(parallel=8))
+    maker.proof(maker.trials[1], 8)
+    default, candidate = ([t for t in maker.trials if t.repeat_of == n] for n in (0, 1))
+    for trial in (default[0], candidate[-1]):
+        without = tuple(m.replaced(scalars={}) for m in trial.measurements)
+        maker.trials[trial.number] = trial.replaced(measurements=without)
+    [figure, *_] = comparison(study_result(spec, "done", maker.trials))[0].figures
+    assert (figure.metric, len(figure.pairs), len(figure.default)) == ("output_throughput", 6, 6)
+    assert figure.change == pytest.approx(0.1, abs=0.005)
+    assert figure.effect == "better"
 
 
 def test_trial_compared_with_the_default(sampled: Sampled) -> None:

@@ -270,8 +270,8 @@ def hopeless(found: Gain, direction: Direction, left: int, level: float, margin:
     if even then the interval includes zero and extends beyond the margin, the launches are saved. Any rule may end a
     proof, because the interval holds at all numbers of blocks.
 
-    Without finite logs of both ends the deviation is unknown, and only the margin decides: more blocks are launched.
-    The same holds for differences, which have no logs.
+    Without finite logs of both ends, the deviation is unknown and more blocks are launched, as for differences, which
+    have no logs.
     """
     ends = found.logs(direction) if found.bounded else None
     if ends is None:
