@@ -12,7 +12,7 @@ from typing import Any, Literal
 from autotuner import scoring
 from autotuner.errors import Problem, UsageError
 from autotuner.events.types import TrialFinished
-from autotuner.scoring.cost import with_costs
+from autotuner.scoring.cost import usd_per_hour, with_costs
 from autotuner.secrets import HIDDEN, clean, secrets_in
 from autotuner.store import Store, StudyRecord
 from autotuner.study.base import FrozenModel
@@ -177,11 +177,12 @@ def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial
     inside = {t.number: _known(prepared, t) for t in trials if t.role is not TrialRole.CONFIRM}
     found = []
     for trial in trials:
-        if not trial.state.finished and not trial.set_aside:
+        result = trial.state.finished or trial.set_aside
+        if not result and trial.state is not TrialState.VOID:
             continue
         configuration = inside.get(trial.number if trial.repeat_of is None else trial.repeat_of)
-        changed = _kept(trial, configuration)
-        if other_prices and configuration is not None:
+        changed = _kept(trial, configuration) if result else trial
+        if other_prices:  # void trials and those set aside were paid for, too
             changed = _priced(prepared, changed)
         if other_goals and changed.verdict is not None:
             changed = changed.replaced(verdict=_verdict(spec, changed))
@@ -215,7 +216,11 @@ def _kept(trial: Trial, configuration: Configuration | None) -> Trial:
 
 
 def _priced(prepared: Prepared, trial: Trial) -> Trial:
-    hourly = prepared.usd_per_hour(trial.configuration)
+    try:
+        hourly = prepared.usd_per_hour(trial.configuration)
+    except UsageError:  # set aside: it sets a flag or a combination that the study no longer knows
+        gpu_name = prepared.engine.machine(prepared.hardware).gpu_name
+        hourly = usd_per_hour(prepared.spec.prices, gpu_name, trial.gpus)
     measurements = tuple(with_costs(m, hourly) for m in trial.measurements)
     return trial.replaced(measurements=measurements, usd_per_hour=hourly)
 

@@ -110,10 +110,10 @@ class TrialRunner:
         deployer = self._prepared.deployer
         limit_s = self._spec.search.trial_timeout_s
         configuration = self._draft.proposed.configuration
+        self._draft.usd_per_hour = self._prepared.usd_per_hour(configuration)
         if failure := self._misfit(configuration):
             raise TrialFailedError(failure)
         plan = self._prepared.launch(configuration)
-        self._draft.usd_per_hour = self._prepared.usd_per_hour(configuration)
         count = plan.gpus if deployer.launches else 0
         await run_sync(self._make_folder)
         async with (

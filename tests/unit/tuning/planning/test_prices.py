@@ -15,6 +15,7 @@ from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.parameters.space import Space
 from autotuner.study.spec import EngineSpec, StudySpec
 from autotuner.study.text.forms import parse_objective
+from autotuner.study.trial import Trial, TrialState
 from autotuner.study_file.loader import parse_study
 from autotuner.study_file.machine_settings import parse_site, with_site
 from autotuner.study_file.writer import render_study
@@ -180,3 +181,31 @@ async def test_other_prices_judge_stored_trials_again(loop: Any, store: Store) -
     assert trial.verdict is not None
     assert changed.verdict is not None
     assert changed.verdict.objectives == (pytest.approx(2 * (trial.verdict.objectives[0] or 0)),)
+
+
+async def test_a_trial_that_cannot_fit_has_its_price(loop: Any) -> None:
+    prepared = await prepare(read(model="Llama-3.1-70B", prices={"H100": 2.5}), planning=True)
+    trial = await loop.trial(prepared, Configuration(values={"tp-size": 1}))
+    assert (trial.state, trial.phases.keys(), trial.usd_per_hour) == (TrialState.FAILED, {"queued"}, 2.5)
+
+
+async def test_void_trials_and_those_set_aside_get_prices_too(loop: Any, store: Store) -> None:
+    """The study paid for them: one cut off, one that was removed before, and one whose parameter has been removed."""
+    before = loop.prepared(spec_of(loop, objectives=loop.spec().objectives))
+    store.studies.create(before.spec, source="t", digest=before.spec.digest, now=1.0)
+    record = store.studies.get("s")
+    assert record is not None
+    ran = await loop.trial(before, Configuration(values={"tp": 0}))
+    assert ran.usd_per_hour is None
+    void = ran.replaced(number=1, state=TrialState.VOID, verdict=None, measurements=())
+    aside = ran.replaced(number=2, state=TrialState.VOID, set_aside="removed")
+    other = ran.replaced(number=3, configuration=Configuration(values={"gone": 0}))
+    waiting = Trial(study="s", number=4, role=ran.role, configuration=ran.configuration)
+    after = loop.prepared(before.spec.replaced(prices={"host": 0.8}))
+    changed = judged_again(after, record, [void, aside, other, waiting])
+    assert [(t.number, t.state, bool(t.set_aside), t.usd_per_hour) for t in changed] == [
+        (1, TrialState.VOID, False, 0.8),
+        (2, TrialState.VOID, True, 0.8),
+        (3, TrialState.VOID, True, 0.8),
+    ]
+    assert judged_again(before, record, [void]) == []
