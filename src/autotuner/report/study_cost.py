@@ -8,11 +8,13 @@ from autotuner import scoring
 from autotuner.report.numbers import plain, usd
 from autotuner.report.result import StudyResult
 from autotuner.scoring import Effect
+from autotuner.scoring.cost import HOST
 from autotuner.study.metric import Direction
 from autotuner.study.trial import Trial
-from autotuner.tuning.budget import worked_s
+from autotuner.tuning.budget import covered_s, worked_s
 from autotuner.tuning.proof import decision, records
 from autotuner.tuning.proof.decision import LEAST_REPEATS
+from autotuner.tuning.proof.noise import known_noise
 
 _HOUR_S = 3600
 _UNITS = {
@@ -27,7 +29,7 @@ class StudyCost:
     """Costs in USD."""
 
     hours: float
-    """Hours that servers ran, without time in queues."""
+    """Hours that servers ran, without time in queues. Those that shared a host at a time count once."""
     gpu_hours: float
     usd: float
     metric: str | None = None
@@ -42,13 +44,13 @@ class StudyCost:
 
 
 def study_cost(result: StudyResult) -> StudyCost | None:
-    """Adds up all trials, including repeats and failures; None if the price of one of them is not known.
+    """Adds up all trials, including repeats and failures; None if the price of one that was launched is not known.
 
-    A simulated study costs nothing.
+    A simulated study costs nothing. Servers without GPUs that ran side by side share the price of their host.
     """
     if result.simulated:
         return None
-    ran = [(worked_s(t) / _HOUR_S, t) for t in result.trials if t.phases]
+    ran = _paid_hours(result)
     prices = [t.usd_per_hour for _, t in ran if t.usd_per_hour is not None]
     if not ran or len(prices) < len(ran):
         return None
@@ -60,6 +62,17 @@ def study_cost(result: StudyResult) -> StudyCost | None:
         metric=metric,
         saved=saved,
     )
+
+
+def _paid_hours(result: StudyResult) -> list[tuple[float, Trial]]:
+    """The hours that are paid for each trial that was launched. Where trials ran side by side on one host, all of its
+    trials are reduced by the same share, so that the sum is right."""
+    launched = [t for t in result.trials if worked_s(t)]
+    on_host = [t for t in launched if not t.gpus and t.usd_per_hour == result.spec.prices.get(HOST)]
+    numbers = {t.number for t in on_host}
+    each_s = sum(covered_s([t]) for t in on_host)
+    share = covered_s(on_host) / each_s if each_s else 1.0
+    return [(worked_s(t) / _HOUR_S * (share if t.number in numbers else 1.0), t) for t in launched]
 
 
 def cost_text(result: StudyResult) -> str:
@@ -95,13 +108,12 @@ def _saving(result: StudyResult) -> tuple[str, float] | None:
 def _compared(pairs: Sequence[tuple[float, float]], result: StudyResult) -> Effect:
     """Whether the winner's costs are lower, by the rule of the proof."""
     confirm = result.spec.confirm
+    noise = known_noise(result.trials)
     if not confirm.adaptive:
         default, winner = ([pair[side] for pair in pairs] for side in (0, 1))
-        return scoring.gain(default, winner, Direction.MIN, noise=result.noise, confidence=confirm.confidence).effect
+        return scoring.gain(default, winner, Direction.MIN, noise=noise, confidence=confirm.confidence).effect
     alpha = decision.alpha(result.trials, result.spec.objectives, confirm)
-    return scoring.paired_gain(
-        pairs, Direction.MIN, alpha=alpha, confidence=confirm.confidence, noise=result.noise
-    ).effect
+    return scoring.paired_gain(pairs, Direction.MIN, alpha=alpha, confidence=confirm.confidence, noise=noise).effect
 
 
 def _cost(trial: Trial, metric: str) -> float | None:

@@ -191,7 +191,12 @@ def worked_s(trial: Trial) -> float:
 def searched_s(trials: Iterable[Trial]) -> float:
     """Wall-clock time of the search, reconstructed from its trials for studies that were stored without it."""
     ended = (t for t in trials if t.role is not TrialRole.CONFIRM and t.state.finished)
-    spans = sorted((t.started_at, t.finished_at) for t in ended if t.started_at and t.finished_at)
+    return covered_s(ended)
+
+
+def covered_s(trials: Iterable[Trial]) -> float:
+    """Seconds in which at least one of the trials ran."""
+    spans = sorted((t.started_at, t.finished_at) for t in trials if t.started_at and t.finished_at)
     total = 0.0
     until = 0.0
     for begin, end in spans:
