@@ -30,7 +30,7 @@ from autotuner.testing.benchmark_kit import Script, ScriptedBenchmark, fixed_sce
 from autotuner.testing.fake_deployer import FakeDeployer, fake_gpus
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.testing.samples import THROUGHPUT
-from autotuner.tuning.planning.prepared_study import Prepared, _check_metrics
+from autotuner.tuning.planning.prepared_study import Prepared, check_metrics
 from autotuner.tuning.run_liveness import this_owner
 from autotuner.tuning.study_runner import StudyRunner
 from autotuner.tuning.trials.gpu_and_port_leases import Leases
@@ -200,7 +200,7 @@ async def test_without_gpus_their_metrics_are_absent_and_refused_as_objectives(s
     goal = Objective(metric="output_throughput_per_gpu", direction=THROUGHPUT.direction)
     spec = study.spec.model_copy(update={"objectives": (goal,)})
     with pytest.raises(UsageError) as caught:
-        _check_metrics(replace(study, spec=spec))
+        check_metrics(replace(study, spec=spec))
     (problem,) = caught.value.problems
     assert (problem.where, problem.value) == ("objective", "max output_throughput_per_gpu")
 
