@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import starmap
 from random import Random
 from statistics import median, quantiles
@@ -38,7 +39,7 @@ from queue_models import ALLOWED, SERVERS, Floats, Server
 
 PRECISION = 0.1
 WARM_UP_S = 2.0
-"""As in a study that does not say otherwise."""
+"""The default of a study."""
 CHUNK = 256
 MLPERF_FLOOR = 662
 MLPERF_MOST = 8 * MLPERF_FLOOR
@@ -96,7 +97,7 @@ def measure(server: Runs, plan: Plan, alpha: float, random: Random, served: int)
     run = server.run(plan.load, random.getrandbits(63), served)
     test = LevelTest([Bound("p99", server.limit, ALLOWED)], alpha * plan.certify, alpha * plan.refute, plan.dispersions)
     backlog = Backlog()
-    warm = len(run.take(round(WARM_UP_S * plan.load))[0])
+    warm = warm_up(run, plan.load)
     requests = 0
     for value, in_flight in requests_of(run):
         if backlog.arrive(in_flight):
@@ -113,6 +114,11 @@ def measure(server: Runs, plan: Plan, alpha: float, random: Random, served: int)
     return LevelResult(plan.load, test.state, warm + requests, observations, below - above, below, above)
 
 
+def warm_up(run: Takes, load: float) -> int:
+    """Takes the requests of the warm-up; returns how many there were."""
+    return len(run.take(round(WARM_UP_S * load))[0])
+
+
 def requests_of(run: Takes) -> Iterator[tuple[float, int]]:
     """The requests one by one; ends where the server is saturated."""
     while True:
@@ -127,7 +133,7 @@ def mlperf_search(server: Server, seed: int, confidence: float, budget: int) -> 
 
     def probe(load: float, random: Random, served: int) -> tuple[bool, int]:
         run = server.run(load, random.getrandbits(63), served)
-        warm = len(run.take(round(WARM_UP_S * load))[0])
+        warm = warm_up(run, load)
         requests = misses = 0
         for target in (MLPERF_FLOOR, 2 * MLPERF_FLOOR, 4 * MLPERF_FLOOR, MLPERF_MOST):
             latencies, _ = run.take(target - requests)
@@ -147,7 +153,7 @@ def aiperf_search(server: Server, seed: int, confidence: float, budget: int) -> 
 
     def probe(load: float, random: Random, served: int) -> tuple[bool, int]:
         run = server.run(load, random.getrandbits(63), served)
-        warm = len(run.take(round(WARM_UP_S * load))[0])
+        warm = warm_up(run, load)
         latencies: Floats = run.take(PROBE)[0]
         good = len(latencies) == PROBE and int((latencies > server.limit).sum()) <= ALLOWED * PROBE
         return good, PROBE + warm
@@ -270,7 +276,16 @@ HEADER = (
 def truth() -> None:
     """Recomputes capacities, shares of misses and dispersions by long runs, about ten seconds per server."""
     for server in SERVERS:
-        model_capacity = crossing(server) if server.shares is None else server.truth.capacity
+        model_capacity = server.truth.capacity
+        if server.shares is None:
+            model_capacity = crossing(
+                partial(share_of_misses, server),
+                model_capacity / 2,
+                model_capacity * 2,
+                rounds=14,
+                rough=200_000,
+                fine=5_000_000,
+            )
         below = long_run(server, model_capacity / HALF, 5_000_000)
         above = long_run(server, model_capacity * HALF, 5_000_000)
         print(
@@ -280,17 +295,31 @@ def truth() -> None:
         )
 
 
-def crossing(server: Server) -> float:
-    """The load at which the share of misses passes what is allowed."""
-    low = server.truth.capacity / 2
-    high = server.truth.capacity * 2
-    for _ in range(14):
+def crossing(
+    share: Callable[[float, int], float], low: float, high: float, *, rounds: int, rough: int, fine: int
+) -> float:
+    """The load at which the share of misses passes what is allowed, by bisection.
+
+    Args:
+        share: Share of misses at a load, from a number of requests.
+        low: A load below the one that is looked for.
+        high: A load above it.
+        rounds: Number of bisections.
+        rough: Requests of the first run at a load.
+        fine: Requests of the second one, where the share is close to what is allowed.
+    """
+    for _ in range(rounds):
         middle = math.sqrt(low * high)
-        share = long_run(server, middle, 200_000)[0]
-        if ALLOWED / 3 < share < ALLOWED * 3:
-            share = long_run(server, middle, 5_000_000)[0]
-        low, high = (low, middle) if share > ALLOWED else (middle, high)
+        found = share(middle, rough)
+        if ALLOWED / 3 < found < ALLOWED * 3:
+            found = share(middle, fine)
+        low, high = (low, middle) if found > ALLOWED else (middle, high)
     return math.sqrt(low * high)
+
+
+def share_of_misses(server: Server, load: float, requests: int) -> float:
+    """The share in a long run."""
+    return long_run(server, load, requests)[0]
 
 
 def long_run(server: Server, load: float, requests: int) -> tuple[float, float]:

@@ -5,24 +5,24 @@
 Each configuration is searched for its highest rate at which 1% of the requests take longer than 2 s, with 10% precision
 and 95% confidence. ``full`` searches every configuration to its end. ``study`` does what a study does: the first one is
 searched to its end, and each later one must hold 10% more than the best certified rate so far. It is dropped once that
-is refuted, or not shown in half of the requests; the search of one that holds it goes on until what is certified is
-close to its capacity. ``fixed`` is a study of fixed levels: eight rates per configuration, each with the 662 requests
-that MLPerf's rule needs for a p99. The order of the configurations is another one in each study.
+is refuted, or not shown within half of the requests; one that holds it is searched until the certified rate is close to
+its capacity. ``fixed`` is a study of fixed levels: eight rates per configuration, each with the 662 requests
+that MLPerf's rule needs for a p99. Each study takes the configurations in another order.
 
-Several configurations are alike. So a winner is also judged by its true capacity, from long runs (``--truth`` repeats
-them, about 20 minutes), relative to that of the best one.
+Several configurations have nearly the same capacity. A winner is therefore also judged by its true capacity, from long
+runs (``--truth`` repeats them, about 20 minutes), relative to the highest one.
 """
 
 import argparse
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from random import Random
 
 from autotuner.capacity.search import CapacitySearch, Limits
-from capacity import MLPERF_FLOOR, PRECISION, measure
-from queue_models import ALLOWED
+from capacity import MLPERF_FLOOR, PRECISION, crossing, measure
 from simulated_sglang import SimulatedSGLang
 
 CONFIGURATIONS = [
@@ -98,16 +98,8 @@ def winner(answers: Sequence[tuple[int, Answer]]) -> tuple[int, float]:
 
 
 def true_capacity(index: int) -> float:
-    """The rate at which the share of misses passes what is allowed, by bisection with long runs."""
-    low = 4.0
-    high = 32.0
-    for _ in range(9):
-        middle = (low * high) ** 0.5
-        share = _share_of_misses(index, middle, 6_000)
-        if ALLOWED / 3 < share < ALLOWED * 3:
-            share = _share_of_misses(index, middle, 40_000)
-        low, high = (low, middle) if share > ALLOWED else (middle, high)
-    return (low * high) ** 0.5
+    """The rate at which the share of misses passes what is allowed."""
+    return crossing(partial(_share_of_misses, index), 4.0, 32.0, rounds=9, rough=6_000, fine=40_000)
 
 
 def _share_of_misses(index: int, rate: float, requests: int) -> float:

@@ -1,30 +1,30 @@
-"""How the misses of a level would cluster if it were a bad one, by what the other levels of its search showed.
+"""How the misses of a bad level would cluster, estimated from the other levels of the search.
 
-A lucky stretch of a bad level has few and small clusters, so its own requests do not tell. The dispersion of the number
-of misses grows with the root of their share, so that what was seen at a bad level is scaled to the allowed share. Far
-below such a level, the queue forgets faster.
+A bad level may have a lucky stretch with few and small clusters, so its own requests are not enough. The dispersion of
+the number of misses grows with the square root of their share; what a bad level showed is scaled to the allowed share.
+At loads far below that level, the queue forgets faster and clusters are smaller.
 """
 
 from collections.abc import Sequence
 from math import sqrt
 from statistics import median
 
-from autotuner.capacity.level_result import LevelResult
+from autotuner.capacity.level_result import LevelResult, dispersion_of
 from autotuner.capacity.observation import ShareCount
 
 LENGTHY = 700
-"""Requests of a level that shows by itself how misses cluster."""
+"""Requests from which a level itself shows how misses cluster."""
 _SHORT = 200
-"""Requests of a level below which its clusters say nothing."""
+"""Requests below which a level's clusters are not used."""
 _MISSES = 20
-"""Misses of a level from which its clusters are counted."""
+"""Fewest misses of a level whose clusters are used."""
 _FEW_MISSES = 8
 """The same for a lengthy level, whose slowest requests stand in for misses."""
 _CUT_SHORT = 0.02
-"""Dispersion per request of a level from which the level was as short as its clusters: an estimate from 20 blocks can
-hardly exceed 0.05."""
+"""Dispersion per request from which a level was too short for its clusters: the estimate uses 20 blocks and can hardly
+exceed 0.05."""
 _CLUSTERS = 10
-"""Clusters that such a level may have met."""
+"""Number of clusters that such a level is assumed to have met."""
 _FORGETS = 0.85
 """Part of a level's load above which its clusters are those of a just acceptable load."""
 _FORGETTING = 6
@@ -63,11 +63,11 @@ def _dispersion_at(load: float, results: Sequence[LevelResult], index: int) -> f
 
 
 def _at_allowed_share(result: LevelResult, index: int) -> float | None:
-    """The dispersion that a level showed, for as many misses as the bound allows; None if it showed none."""
+    """The dispersion of a level, scaled to the allowed share of misses; None if the level did not show it."""
     one = result.observations[index]
-    if not isinstance(one, ShareCount) or not one.requests:
+    if not isinstance(one, ShareCount):
         return None
-    dispersion = result.requests / one.requests
+    dispersion = dispersion_of(result, index)
     misses = one.misses * dispersion
     if result.requests < _SHORT or misses < (_MISSES if result.requests < LENGTHY else _FEW_MISSES):
         return None

@@ -21,6 +21,7 @@ from autotuner.capacity.level_result import (
     used,
     weighted,
 )
+from autotuner.capacity.loads import ROUNDING, next_above
 from autotuner.capacity.observation import ShareCount
 
 __all__ = ["METHOD", "CapacitySearch", "LevelResult", "Limits", "Missing", "Plan"]
@@ -61,7 +62,6 @@ _UNSEEN_DISPERSION = 3.0
 _INNER = 0.3
 """Part of a bracket (in the logarithm) at either end in which no level is placed: a curve fitted to two levels knows
 little."""
-_ROUNDING = 1e-9
 _SAME = 0.004
 """Relative distance of two loads below which they are one level."""
 _COMPARED = 0.5
@@ -125,9 +125,9 @@ class CapacitySearch:
     Args:
         limits: Precision, range and budget.
         start: The first load.
-        required: A load that the server must hold to be of interest, such as one above that of a better configuration.
-            It is tested first. The search ends if it is refuted, or if a load close above it is and the curve has the
-            capacity below it; and it ends without a narrow bracket once what is certified is close to the capacity.
+        required: A load that the server must hold to be of interest, such as one above that of the best configuration.
+            It is tested first. The search ends if it is refuted, if a load just above it is refuted and the estimated
+            capacity is below it, or, without a narrow bracket, once the certified load is close to the capacity.
     """
 
     limits: Limits
@@ -156,7 +156,7 @@ class CapacitySearch:
 
     @property
     def _cold(self) -> int:
-        """Number of first levels that say nothing: a cold server fails at any load."""
+        """Number of leading levels that show nothing: a cold server fails at any load."""
         served = 0
         for index, result in enumerate(self.results):
             served += result.requests
@@ -171,17 +171,17 @@ class CapacitySearch:
 
     @property
     def _doubtful(self) -> bool:
-        """Whether the server can hold hardly more than the required load, if that: to tell which would take long."""
+        """Whether the server holds little more than the required load at best, which would take long to decide."""
         if self.required is None or self.certified is not None or self._cold == len(self.results):
             return False
         if self._left_requests <= 0:
             return True
-        near = self.refuted is not None and self.refuted <= self._above(self._above(self.required)) * (1 + _ROUNDING)
+        near = self.refuted is not None and self.refuted <= self._above(self._above(self.required)) * (1 + ROUNDING)
         return near and self.capacity_estimate().median < self.required * _CLEAR
 
     @property
     def _enough(self) -> bool:
-        """Whether what is certified is close to the capacity, where a narrow bracket is not the question."""
+        """Whether the certified load is close to the capacity; a comparison needs no narrow bracket."""
         if self.required is None or self.certified is None:
             return False
         return self.capacity_estimate().median <= self._above(self.certified) * _NEARLY
@@ -211,7 +211,7 @@ class CapacitySearch:
         """Whether the bracket is within the precision."""
         low = self.certified
         high = self.refuted
-        return low is not None and high is not None and high <= self._above(low) * (1 + _ROUNDING)
+        return low is not None and high is not None and high <= self._above(low) * (1 + ROUNDING)
 
     def next_level(self) -> Plan | None:
         """The next level, or None when the bracket is precise or nothing more can be learned."""
@@ -221,7 +221,7 @@ class CapacitySearch:
             certify, refute = (_UNEXPECTED * part for part in (self._left[True], self._left[False]))
             self._plan = Plan(self.required, patience, certify, refute)
             return self._plan
-        ended = self.cut or self.precise or self._enough or self._doubtful
+        ended = self._refuted_required or self._doubtful or self._enough or self.precise
         if ended or left <= 0 or self.client_limited or len(self.results) >= self.limits.max_levels:
             return None
         load, deciding = self._choose()
@@ -265,7 +265,7 @@ class CapacitySearch:
         if self.certified is not None or not good:
             return None
         if self.required is not None and len(good) < len(self._counted):
-            # What was asked is easier to show than a load close to the capacity.
+            # Holding the required load is what matters, and easier to show than a load close to the capacity.
             better = self.capacity_estimate().median > self.required * _BETTER
             return self._free(self.required, True) if better else None
         reserve = self._reserve()
@@ -324,7 +324,8 @@ class CapacitySearch:
         good = [result.load for result in self._counted if promising(result)]
         bad = [result.load for result in self._counted if not promising(result)]
         if self.required is not None and not good and len(self._counted) == 1:
-            return self._inside(self._above(self.required)), True  # is there any doubt?
+            # The required load looks too high. If one step above is refuted, the search ends.
+            return self._inside(self._above(self.required)), True
         if not bad:
             return self._outwards(max(good) * _STEP, max(good))
         if not good:
@@ -377,8 +378,7 @@ class CapacitySearch:
         return None
 
     def _above(self, low: float) -> float:
-        above = low * (1 + self.limits.precision) * (1 + _ROUNDING)
-        return max(low + 1, float(int(above))) if self.limits.whole else above
+        return next_above(low, self.limits.precision, whole=self.limits.whole)
 
     def _below(self, high: float) -> float:
         return high / (1 + self.limits.precision)

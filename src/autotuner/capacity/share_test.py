@@ -29,7 +29,7 @@ _NEAR = 0.5
 """Part of the limit that the slowest requests must reach before their clusters say how misses would cluster."""
 _SLOWEST = 8
 _OWN_CLUSTERS = 100
-"""Clusters of a level from which it shows by itself how misses cluster when it is bad."""
+"""Clusters from which a bad level's own dispersion is used."""
 _SHORTEST_WINDOW = 16
 """Requests without a queue's memory that may hold more than one cluster of misses."""
 
@@ -112,7 +112,7 @@ class ShareTest(BoundTest):
         """Log of the e-process against "no more requests miss than allowed"."""
         # One queue makes one run of misses; only a run that no queue explains counts more than once.
         cluster = max(self._per_window, min(self._longest_run, _LONGEST_RUN))
-        # A short level has met a cluster or two, which says nothing about their size.
+        # A short level has met one or two clusters, too few to estimate their size.
         short = self.requests < _OWN_CLUSTERS * self.least_dispersion
         known = max(self.dispersion, self.least_dispersion) if short else self.dispersion
         return self._log_mixture(self._above, max(known, cluster))

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from autotuner.capacity.loads import next_above
 from autotuner.scoring import rank
+from autotuner.study.capacity.units import LOAD_KINDS
 from autotuner.study.metric import CAPACITY_METRICS, PER_GPU
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
@@ -13,10 +15,10 @@ from autotuner.tuning.trials.capacity_window import CapacityStart
 def capacity_start(spec: StudySpec, trial: Trial, trials: Sequence[Trial], gpus: int) -> CapacityStart:
     """The first load of a trial's search.
 
-    A repeat begins where the trial that it repeats ended. A trial of the search must hold more than the best one so
-    far, by the precision, if that decides the ranking: the capacity is the only objective, and of a single scenario.
-    Smaller differences are not resolved anyway, and asking for less would make most configurations of a space worth a
-    long search. A trace must be replayed as fast as the best one's, because one replay decides that.
+    A repeat begins where the trial that it repeats ended. A trial of the search must exceed the best one so far by the
+    precision, if that decides the ranking: the capacity is the only objective, and there is one scenario. The search
+    does not resolve smaller differences, and a lower requirement would start a long search for most configurations. A
+    trace must be replayed only as fast as for the best one, because a single replay decides.
 
     Args:
         spec: The study.
@@ -50,15 +52,13 @@ def capacity_start(spec: StudySpec, trial: Trial, trials: Sequence[Trial], gpus:
 
 
 def above(found: float, load: CapacityLoad) -> float:
-    """The next load that differs by the precision, within the range.
+    """The load that exceeds the best configuration's by the precision, within the range.
 
     Args:
         found: What the best configuration holds, in the unit of the load.
         load: Unit, precision and range.
     """
-    higher = found * (1 + load.precision)
-    if load.unit is LoadUnit.CONCURRENCY:
-        higher = max(found + 1, float(int(higher)))
+    higher = next_above(found, load.precision, whole=LOAD_KINDS[load.unit].whole)
     return min(higher, load.high or higher)
 
 
