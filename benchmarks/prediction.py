@@ -123,7 +123,7 @@ STAGES: Mapping[str, tuple[Calibration, bool, bool]] = {
     "tensor parallelism only, no waiting": (replace(SIMULATED, queue=0.0), False, True),
     "+ waiting for other prompts": (SIMULATED, False, True),
     "+ experts and attention groups": (SIMULATED, False, False),
-    "+ least time of kernels": (replace(SIMULATED, kernels_s=REAL.kernels_s), False, False),
+    "+ minimum time of kernels": (replace(SIMULATED, kernels_s=REAL.kernels_s), False, False),
     "+ sampling, scheduling": (replace(REAL, request_s=0.0), False, False),
     "+ HTTP and tokenizer": (REAL, False, False),
     "+ rows read as measured": (REAL, True, False),

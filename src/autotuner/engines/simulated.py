@@ -243,7 +243,7 @@ class Simulated(Engine):
         return self._real.gpus(values)
 
     def serving(self, values: Mapping[str, Value], hardware: Hardware) -> Serving | None:
-        """As the real engine, of the simulated model."""
+        """As for the real engine, with the simulated model."""
         found = self._real.serving(values, self.machine(hardware))
         return None if found is None else found.model_copy(update={"shape": self.settings.model, "simulated": True})
 

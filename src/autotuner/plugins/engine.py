@@ -192,14 +192,14 @@ class Engine(ABC):
         """Number of GPUs that a server with these values uses."""
 
     def priced_gpus(self, values: Mapping[str, Value]) -> int:
-        """Number of GPUs that a server with these values is paid for. Default: those that it uses."""
+        """Number of GPUs that a server with these values is billed for. Default: those that it uses."""
         return self.gpus(values)
 
     def serving(self, values: Mapping[str, Value], hardware: Hardware) -> Serving | None:
-        """What is known of a server with these values (fixed and tuned together) before it is launched.
+        """What is known about a server with these values (fixed and tuned together) before it is launched.
 
         Returns:
-            None if the flags decide over memory or speed in a way that the engine does not know; by default always.
+            None if the flags affect memory or speed in a way that is not modeled; by default always None.
         """
         return None
 

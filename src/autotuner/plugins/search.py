@@ -54,7 +54,7 @@ class SearchContext:
     gpus: Callable[[Configuration], int] = field(default=lambda _: 0)
     """GPUs that a configuration needs; 0 if it is unknown."""
     forecast: Callable[[Configuration], Forecast | None] = field(default=lambda _: None)
-    """Predicted results of a configuration before its launch; None where there is no prediction."""
+    """Predicts the results of a configuration before it is launched; None if it cannot be predicted."""
 
 
 class Search(ABC):

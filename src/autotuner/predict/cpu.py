@@ -1,4 +1,4 @@
-"""A CPU in the terms of a GPU, for servers that compute on one."""
+"""A CPU described as a GPU, for servers that compute on CPUs."""
 
 from autotuner.predict.gpus import GpuModel
 

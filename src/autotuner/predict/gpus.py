@@ -122,7 +122,7 @@ def gpu_of_device(name: str, memory_gb: float = 0.0) -> GpuModel | None:
 
     Args:
         name: The reported name.
-        memory_gb: The reported memory in GiB, which boards of one name may have more of; 0 if it is not known.
+        memory_gb: The reported memory in GiB, since some boards of the same name have more; 0 if it is not known.
 
     Returns:
         None for a GPU that is not listed, and for a slice of one (MIG), whose share is not known.

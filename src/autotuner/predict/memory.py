@@ -1,6 +1,6 @@
 """What fits on a GPU: weights, KV cache, activations and graphs by the rules of each engine.
 
-The simulator starts by the same rules, so that it and a refusal before a launch cannot disagree.
+The simulator starts by the same rules, so it cannot disagree with a refusal before a launch.
 """
 
 from abc import ABC, abstractmethod
@@ -24,7 +24,7 @@ launch that fails costs minutes."""
 
 
 class Shortage(StrEnum):
-    """What the memory is too small for, in the order in which an engine finds out."""
+    """What does not fit, in the order in which an engine notices it."""
 
     UTILIZATION = "utilization"
     """The share of the memory that the engine is to use, beside what the driver and the process occupy."""
@@ -72,7 +72,7 @@ class MemoryRules(ABC):
 
     @abstractmethod
     def settled(self, serving: Serving, shape: ModelShape, gpu: GpuModel) -> Serving:
-        """``serving`` with the engine's own choice for each field that it computes at start."""
+        """``serving`` with the engine's own choice for each field that was left to it."""
 
     @abstractmethod
     def use(self, replica: Replica, serving: Serving, *, estimates: bool = True) -> MemoryUse:
@@ -87,7 +87,7 @@ class MemoryRules(ABC):
 
     @abstractmethod
     def sequences(self, serving: Serving, kv_tokens: int) -> int:
-        """Requests that a replica computes at a time, with settled values."""
+        """Requests that a replica runs at a time, with settled values."""
 
 
 def replica_of(shape: ModelShape, gpu: GpuModel, serving: Serving) -> Replica | None:

@@ -220,7 +220,7 @@ def checkpoint_named(hub_id: str) -> ModelShape | None:
 
 
 def checkpoint_from_config(name: str, config: Mapping[str, Any]) -> ModelShape | None:
-    """The shape of a checkpoint from its ``config.json``, as :func:`checkpoint_named`.
+    """The shape of a checkpoint from its ``config.json``, only if certain, as in :func:`checkpoint_named`.
 
     Returns:
         None for architectures, attention windows and quantizations that a shape does not describe completely.

@@ -1,7 +1,7 @@
 """How fast a configuration should be: TTFT, TPOT and throughput at each load level, and the capacity under bounds.
 
-A roofline model gives the duration of a step, a queueing model what a load makes of it. The figures are assumptions of
-the right magnitude; a search corrects them by what it measures, for which a forecast carries its slopes.
+A roofline model gives the duration of a step, and a queueing model turns steps into latencies under a load. The figures
+are assumptions of the right magnitude; a search corrects them by its measurements, along the slopes of a forecast.
 """
 
 from collections.abc import Mapping
@@ -35,12 +35,12 @@ PARAMETERS = ("compute", "memory", "link", "step", "queue")
 """Calibration parameters that a forecast has slopes for."""
 CAPACITY_TOKENS = Channel("capacity_tokens")
 _HIGH_FRACTION = 0.95
-"""Share of the memory that engines use at most unless it is set."""
+"""The largest share of the memory that engines use by default."""
 _BISECTIONS = 20
 _MOST_SLOTS = 4.0
-"""Requests in flight beyond which a capacity is not looked for, relative to the slots of a replica."""
+"""The highest concurrency at which a capacity is searched, relative to the slots of a replica."""
 _LEAST_SHARE = 1e4
-"""The highest rate, relative to the lowest that a capacity is looked for at."""
+"""Ratio of the highest to the lowest rate at which a capacity is searched."""
 _CHANGE = 0.05
 """Step of the finite differences, in logs."""
 _MIXED = frozenset({"vllm", "llama_cpp"})
@@ -72,9 +72,9 @@ def forecast(
         serving: The server.
         workload: Scenarios and levels. Levels other than a concurrency, a rate or a capacity in one of these, and
             scenarios without known lengths, are left out.
-        calibration: What is known of this hardware; None: the assumptions.
-        bounds: Upper bounds of TTFT and TPOT in seconds, which a capacity is the highest load of; without any, it is
-            the highest load that the server can take.
+        calibration: Corrections for this hardware; None: the built-in assumptions.
+        bounds: Upper bounds of mean TTFT and TPOT in seconds. The capacity is the highest load at which they hold;
+            without any, the highest load that the server can sustain.
         slopes: Whether to compute them, which takes six times as long.
 
     Returns:
@@ -88,17 +88,19 @@ def forecast(
     levels = []
     for scenario in workload.scenarios:
         lengths = lengths_of(scenario, workload, serving)
-        for level in workload.levels if lengths is not None else ():
-            asked = _Asked(lengths, level, workload.duration_s, bounds or {}) if lengths else None
-            means = made.log_means(asked, base) if asked else {}
-            if asked and means:
+        if lengths is None:
+            continue
+        for level in workload.levels:
+            asked = _Asked(lengths, level, workload.duration_s, bounds or {})
+            means = made.log_means(asked, base)
+            if means:
                 rises = made.slopes(asked, means, base) if slopes else {}
                 levels.append(LevelForecast(scenario.text, level.text, means, rises))
     return Forecast(tuple(levels), SOURCE, VERSION) if levels else None
 
 
 def lengths_of(scenario: Scenario, workload: Workload, serving: Serving) -> Lengths | None:
-    """Lengths of a scenario's requests; None if the study does not say them (datasets, traces, mixes, turns)."""
+    """Lengths of a scenario's requests; None if the study does not state them (datasets, traces, mixes, turns)."""
     if scenario.input is None or scenario.output is None:
         return None
     if scenario.mix or scenario.images or scenario.conversations or scenario.documents:
@@ -106,15 +108,11 @@ def lengths_of(scenario: Scenario, workload: Workload, serving: Serving) -> Leng
     shared = workload.prefix_tokens + (scenario.prefixes.tokens if scenario.prefixes else 0)
     cached = shared if serving.prefix_cache else 0
     return Lengths(
-        prompt=max(1.0, _mean(scenario.input) + shared - cached),
-        output=max(1.0, _mean(scenario.output)),
+        prompt=max(1.0, scenario.input.mean + shared - cached),
+        output=max(1.0, scenario.output.mean),
         spread=_deviation(scenario.output),
         cached=cached,
     )
-
-
-def _mean(lengths: TokenLengths) -> float:
-    return (lengths.a + lengths.b) / 2 if lengths.kind == "uniform" else float(lengths.a)
 
 
 def _deviation(lengths: TokenLengths) -> float:
@@ -125,7 +123,7 @@ def _deviation(lengths: TokenLengths) -> float:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A load, and what is asked of it."""
+    """A load level with everything else that its prediction depends on."""
 
     lengths: Lengths
     level: LoadLevel

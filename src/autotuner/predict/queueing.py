@@ -15,9 +15,9 @@ _ROUNDS = 8
 _AGREES = 1e-3
 """Relative change at which the iterations end."""
 _MOST_BUSY = 0.97
-"""Share of time with prompts at which a queue counts as full; beyond, its length is that of the window."""
+"""Cap on the share of time spent on prompts: the formulas for the wait diverge at 1."""
 _SAMPLED = 64
-"""Requests of a burst whose ends are looked at one by one."""
+"""Points at which the progress of a burst is sampled, at most one per request."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Batching:
     """How a replica forms its steps."""
 
     step_s: Callable[[float, float], float]
-    """Seconds of a step with this many decoding requests, and prompt tokens besides."""
+    """Seconds of a step by the number of decoding requests and of prompt tokens in it."""
     slots: float
     """Requests that can run at a time, by their limit and the KV cache."""
     budget: float
@@ -55,10 +55,6 @@ class Steady:
     ttft_s: float
     tpot_s: float
     requests_s: float
-    batch: float
-    """Requests that are decoding, on average."""
-    utilization: float
-    """Load relative to the most that the replica can take; 1 if a closed loop keeps its slots full."""
 
 
 def closed_loop(batching: Batching, lengths: Lengths, concurrency: float) -> Steady:
@@ -70,14 +66,12 @@ def closed_loop(batching: Batching, lengths: Lengths, concurrency: float) -> Ste
     running = max(1.0, min(concurrency, batching.slots))
     cycle = _mixed_cycle if batching.mixed else _burst_cycle
     first_s, tpot_s, cycle_s = cycle(batching, lengths, running)
-    # Whoever waits for a slot does so for its share of the cycles of those ahead.
+    # A slot becomes free every cycle_s / running, and concurrency - running requests wait for one in turn.
     waits_s = batching.queue * (concurrency - running) / running * cycle_s
     return Steady(
         ttft_s=first_s + max(0.0, waits_s),
         tpot_s=tpot_s,
         requests_s=running / cycle_s,
-        batch=running,
-        utilization=min(1.0, concurrency / batching.slots),
     )
 
 
@@ -167,9 +161,9 @@ def _first_s(batching: Batching, prompt: float, running: float, group: float, gr
 def _overlap_s(batching: Batching, prompt: float, others: float, group_s: float, busy: float) -> float:
     """Seconds that a prompt takes longer because steps also hold a part of another prompt.
 
-    Prompts that are computed back to back begin anywhere in a step, and so touch one step more than they fill. That
-    takes room in a step for a part of another prompt, and that a prompt meets another one, which in turn meets a third:
-    the square of the share of time that prompts are computed.
+    Prompts that are computed back to back may start anywhere in a step, and so touch one step more than they fill. The
+    delay needs room in a step for a part of another prompt, and a prompt that meets a second one that in turn meets a
+    third: its probability is the square of ``busy``, the share of time that prompts are computed.
     """
     filled = prompt / batching.budget
     whole = max(1.0, 1 / filled // 1) * filled
@@ -195,21 +189,21 @@ def open_loop(batching: Batching, lengths: Lengths, rate: float, window_s: float
         rate: Arrivals per second.
         window_s: Duration of the load.
     """
-    most = peak(batching, lengths)
+    full = closed_loop(batching, lengths, batching.slots)
+    most = full.requests_s
     if rate >= most:
-        full = closed_loop(batching, lengths, batching.slots)
         late_s = full.ttft_s + batching.queue * window_s / 2 * (1 - most / rate)
-        return Steady(late_s, full.tpot_s, most, batching.slots, rate / most)
+        return Steady(late_s, full.tpot_s, most)
     low = 0.0
     high = batching.slots
-    for _ in range(_BISECTIONS):  # Little's law: the batch is the arrivals during one request
+    for _ in range(_BISECTIONS):  # Little's law: the batch equals the arrivals while one request decodes
         batch = (low + high) / 2
         if rate * (lengths.output - 1) * _loaded(batching, lengths, batch, rate)[1] > batch:
             low = batch
         else:
             high = batch
     ttft_s, tpot_s = _loaded(batching, lengths, high, rate)
-    return Steady(ttft_s, tpot_s, rate, high, rate / most)
+    return Steady(ttft_s, tpot_s, rate)
 
 
 def _loaded(batching: Batching, lengths: Lengths, batch: float, rate: float) -> tuple[float, float]:
@@ -234,8 +228,8 @@ def _loaded(batching: Batching, lengths: Lengths, batch: float, rate: float) -> 
             break
     prompt_s = _least_s(batching, lengths.prompt, decoding if batching.mixed else 0.0)
     busy = min(_MOST_BUSY, rate * prompt_s)
-    # Prompts queue for one another like customers of a server with constant service (M/D/1). Those that a prompt leaves
-    # behind come before its first decoding step.
+    # Prompts wait for each other as in an M/D/1 queue. Those that queue up behind one are computed before its first
+    # decoding step.
     behind = busy + busy**2 / (2 * (1 - busy))
     late_s = behind / together * more_s / (1.0 if batching.mixed else 1 - busy)
     waits_s = busy * prompt_s / (2 * (1 - busy)) + min(1.0, batch) * alone_s / 2

@@ -57,7 +57,7 @@ INT4 = WeightFormat(name="int4", linear_bytes=0.53)
 FP4 = WeightFormat(name="fp4", linear_bytes=0.5625)
 """4 bits, plus an 8-bit scale per group of 16."""
 NVFP4 = WeightFormat(name="nvfp4", linear_bytes=0.5625, fp4_compute=True)
-"""The same for activations."""
+"""The same format, for activations too."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ class Calibration:
     queue: float = 1.0
     """Factor of the time that a request waits before it is computed."""
     kernels_s: float = 0.0
-    """Least seconds of a kernel, for the small ones of each layer."""
+    """Minimum seconds of a kernel, for the small ones of each layer."""
     request_s: float = 0.0
     """Seconds between the server and the client for a request: HTTP, tokenization and the hand-over to the engine."""
 
 
 SIMULATED = Calibration()
-"""The simulator's times."""
+"""The times of the simulator: no corrections."""
 REAL = Calibration(kernels_s=2e-6, step=4.0, request_s=0.02)
 """What the simulator leaves out, assumed from the structure of the engines, not from measurements.
 
@@ -245,7 +245,7 @@ class StepTimes:
         return busy + self._link_s(work, waves, uneven) / self._known.link + STEP_S * self._known.step
 
     def _uneven(self, sequences: float) -> float:
-        """How much more of the attention the fullest of the groups has than their mean."""
+        """Attention work of the busiest group relative to the mean of all groups."""
         groups = self._replica.attention_dp
         if groups == 1:
             return 1.0

@@ -21,7 +21,7 @@ _CAPTURE_BYTES = 6.0 * (1 << 20)
 
 
 class VllmMemory(MemoryRules):
-    """The rules of vLLM: a share of all memory for everything, whose peak is measured at start."""
+    """The rules of vLLM: weights, peak activations, CUDA graphs and KV cache share a fraction of all memory."""
 
     engine: ClassVar[str] = "vllm"
 

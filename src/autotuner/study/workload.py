@@ -18,6 +18,11 @@ class TokenLengths(FrozenModel):
     b: int = 0
     """The standard deviation (normal) or the upper bound (uniform)."""
 
+    @property
+    def mean(self) -> float:
+        """The mean length in tokens."""
+        return (self.a + self.b) / 2 if self.kind == "uniform" else float(self.a)
+
 
 class TracePart(FrozenModel):
     """The part of a trace that is replayed: a time range, and a share of its requests."""

@@ -89,6 +89,18 @@ def test_a_higher_rate_never_lowers_latencies(engine: str, part: float, more: fl
     assert value(found, OUTPUT_THROUGHPUT, 1) <= 1.001 * most * output
 
 
+@pytest.mark.parametrize("busy", [0.1, 0.5, 0.9])
+def test_prompts_wait_as_in_an_m_d_1_queue(busy: float) -> None:
+    prompt_s = 0.05
+    batching = Batching(lambda _, tokens: prompt_s * tokens / 100, slots=64, budget=100, mixed=False)
+    lengths = Lengths(prompt=100, output=1)
+    found = open_loop(batching, lengths, busy / prompt_s, window_s=60.0)
+    wait_s = prompt_s * busy / (2 * (1 - busy))
+    assert found.ttft_s == pytest.approx(prompt_s + wait_s)
+    doubled = open_loop(replace(batching, queue=2.0), lengths, busy / prompt_s, window_s=60.0)
+    assert doubled.ttft_s == pytest.approx(prompt_s + 2 * wait_s)
+
+
 def test_beyond_the_peak_the_wait_grows_with_the_window() -> None:
     batching = Batching(lambda n, tokens: 0.01 + 1e-4 * n + 1e-5 * tokens, slots=64, budget=8192, mixed=True)
     lengths = Lengths(prompt=100, output=50)

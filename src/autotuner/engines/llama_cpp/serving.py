@@ -30,5 +30,5 @@ def serving(values: Mapping[str, Value], value: Callable[[str], Value], *, on_gp
 
 
 def _positive(value: Value) -> int | None:
-    """A whole number above 0; None for words, for 0 and for -1, which leave the choice to the server."""
+    """A whole number above 0; None for text, 0 and -1, which leave the choice to the server."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

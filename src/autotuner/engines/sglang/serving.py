@@ -9,13 +9,13 @@ from autotuner.study.search.serving import Serving
 _OPEN = frozenset(
     {"attn-cp-size", "dcp-size", "moe-dense-tp-size", "cuda-graph-config", "disaggregation-mode", "torchao-config"}
 )
-"""Flags whose effect on memory is not known here, unless they have their default."""
+"""Flags whose effect on memory is not modeled unless they are at their default."""
 
 
 def serving(
     values: Mapping[str, Value], defaults: Mapping[str, Value], size: Callable[[str], int | None], groups: int
 ) -> Serving | None:
-    """The server that these flags start; None if they decide what is not known here.
+    """The server that these flags start; None if the effect of a flag is not modeled.
 
     Args:
         values: Given flags by canonical name.

@@ -7,16 +7,16 @@ from autotuner.study.base import Value, parts_of
 _LOADED_AS_IS = frozenset({"auto", "pt", "safetensors", "npcache", "dummy", "fastsafetensors", "runai_streamer"})
 """Load formats that do not change the weights."""
 _TELLING = ("offload", "override", "skip-layers")
-"""Parts of names of flags that move memory elsewhere or change the model; not all of them are in a catalog."""
+"""Parts of the names of flags that move memory elsewhere or change the model; not all of these are in a catalog."""
 
 
 def is_open(values: Mapping[str, Value], defaults: Mapping[str, Value], names: Collection[str]) -> bool:
-    """Whether a flag decides over a GPU's memory in a way that is not known here.
+    """Whether any flag affects a GPU's memory in a way that is not modeled.
 
     Args:
         values: Given flags by canonical name; ``name.key`` sets a key of a JSON flag.
         defaults: Default by canonical name.
-        names: Flags to look for, beside those with a telling name.
+        names: Flags to look for, in addition to those with a telling name.
     """
     if str(values.get("load-format") or "auto") not in _LOADED_AS_IS:
         return True

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from autotuner.engines.shared.serving import fraction, is_open, largest, positive
+from autotuner.predict.vllm_memory import PAGE
 from autotuner.study.base import Value
 from autotuner.study.search.serving import Serving
 
@@ -12,15 +13,13 @@ _OPEN = frozenset(
         "kv-transfer-config", "quantization-config", "compilation-config", "convert", "runner", "language-model-only",
     }
 )  # fmt: skip
-"""Flags whose effect on memory is not known here, unless they have their default."""
-_PAGE = 16
-"""Default of ``block-size``."""
+"""Flags whose effect on memory is not modeled unless they are at their default."""
 
 
 def serving(
     values: Mapping[str, Value], defaults: Mapping[str, Value], size: Callable[[str], int | None]
 ) -> Serving | None:
-    """The server that these flags start; None if they decide what is not known here.
+    """The server that these flags start; None if the effect of a flag is not modeled.
 
     Args:
         values: Given flags by canonical name.
@@ -54,7 +53,7 @@ def serving(
         max_batched_tokens=known("max-num-batched-tokens"),
         chunk=0 if values.get("enable-chunked-prefill") is False else known("long-prefill-token-threshold"),
         context=known("max-model-len"),
-        page=known("block-size") or _PAGE,
+        page=known("block-size") or PAGE,
         graphs=not values.get("enforce-eager"),
         graph_max=largest(values.get("cudagraph-capture-sizes")) or known("max-cudagraph-capture-size"),
         prefix_cache=values.get("enable-prefix-caching") is not False,

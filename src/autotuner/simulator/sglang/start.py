@@ -12,6 +12,7 @@ from autotuner.predict.memory import MemoryUse, Shortage
 from autotuner.predict.roofline import GIB, Replica
 from autotuner.predict.sglang_memory import (
     ATTENTION_BYTES,
+    MAX_PREFILL,
     SglangMemory,
     decode_graph_bytes,
     prefill_graph_bytes,
@@ -120,7 +121,7 @@ class SGLangStart:
         free = self._capture(replica, use, decode_graphs, prefill_graphs)
         tokens = use.kv_tokens
         running = self._running(serving, tokens)
-        max_prefill = int(given.get("max_prefill_tokens", 16384))
+        max_prefill = int(given.get("max_prefill_tokens", MAX_PREFILL))
         self._log(
             f"max_total_num_tokens={tokens}, chunked_prefill_size={chunk}, max_prefill_tokens={max_prefill}, "
             f"max_running_requests={running}, context_len={context}, available_gpu_mem={free / GIB:.2f} GB"

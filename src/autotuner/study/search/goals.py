@@ -71,9 +71,7 @@ class Goals:
 
 
 def _mean(lengths: TokenLengths | None) -> float | None:
-    if lengths is None:
-        return None
-    return (lengths.a + lengths.b) / 2 if lengths.kind == "uniform" else float(lengths.a)
+    return None if lengths is None else lengths.mean
 
 
 def _load(level: LoadLevel) -> float:

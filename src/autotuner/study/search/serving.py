@@ -1,4 +1,4 @@
-"""What is known of a server before it is launched, in terms that all engines share."""
+"""What is known about a server before it is launched, in terms that all engines share."""
 
 from collections.abc import Mapping
 
@@ -25,7 +25,7 @@ class Serving(FrozenModel):
     dp: int = Field(default=1, ge=1)
     """Complete replicas behind one address, each on ``tp * pp`` GPUs."""
     ep: int = Field(default=1, ge=1)
-    """GPUs that share the routed experts, out of ``tp``."""
+    """GPUs that the routed experts are distributed over: those of one replica, or of all with vLLM."""
     attention_dp: int = Field(default=1, ge=1)
     """Groups of GPUs, out of ``tp``, that compute the attention of different requests."""
     weights: str = ""

@@ -1,1 +1,1 @@
-"""What is known of the servers of a study before any of them is launched."""
+"""What is known about the servers of a study before any of them is launched."""

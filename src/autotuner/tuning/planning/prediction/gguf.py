@@ -1,4 +1,4 @@
-"""Metadata of a GGUF model file, as far as its shape needs them.
+"""Metadata of a GGUF model file from which its shape is read.
 
 Format: the GGUF specification, version 3 (ggml-org/ggml, ``docs/gguf.md``).
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _SIZES = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-"""Value types that have one size, as :mod:`struct` writes them."""
+"""Formats of :mod:`struct` for the value types of a fixed size."""
 _STRING = 8
 _ARRAY = 9
 _MOST_KEYS = 1000

@@ -38,11 +38,10 @@ def misfit(use: MemoryUse | None) -> Misfit | None:
 
 def misfit_notes(size: StudySize, default: Misfit | None) -> Iterator[Problem]:
     """Warnings about what is not launched."""
-    remedy = "remove these values, or use GPUs with more memory"
     if default is not None:
         why = f"the default cannot fit and is not launched: {default.why}"
         yield Problem(where="engine.args", why=why, remedy="set arguments that fit in every trial")
     if size.misfits:
         points = (size.launchable or 0) + size.misfits
         why = f"{size.misfits} of {points} configurations cannot fit and are not launched; {size.misfit}"
-        yield Problem(where="parameters", why=why, remedy=remedy)
+        yield Problem(where="parameters", why=why, remedy="remove these values, or use GPUs with more memory")

@@ -1,4 +1,4 @@
-"""What is predicted of a study's servers before a launch, as far as model, GPU and flags are known."""
+"""Predictions for a study's servers before a launch, as far as model, GPU and flags are known."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -38,16 +38,16 @@ _CONFIG = "config.json"
 _MOST_BYTES = 10_000_000
 _BESIDE_FLAGS = attrgetter(*sorted(Serving.model_fields.keys() - {"flags"}))
 _MOST_JUDGED = 50_000
-"""Servers whose memory is remembered."""
+"""Servers whose results are kept."""
 _SPREAD = {TTFT: 0.43, TPOT: 0.12}
-"""Standard deviations of the logarithms of TTFT and TPOT among the requests of a window: their p99 is then 2.3 and 1.3
+"""Standard deviations of the logarithms of TTFT and TPOT among the requests of a window: their p99 is then 2.5 and 1.3
 times their mean. Assumed values."""
 _Stamp = tuple[int, int] | None
 """Time of the last change in nanoseconds and size of the file that describes a model; None without such a file."""
 
 
 class Known(NamedTuple):
-    """A server of which everything that a prediction needs is known."""
+    """A server about which everything that a prediction needs is known."""
 
     shape: ModelShape
     gpu: GpuModel
@@ -62,7 +62,7 @@ class Predictions:
     model: Model
     hardware: Hardware
     here: bool
-    """Whether the target's files are this machine's."""
+    """Whether the target's files are on this machine."""
 
     @cached_property
     def _gpus(self) -> tuple[GpuModel | None, GpuModel | None]:
@@ -72,25 +72,25 @@ class Predictions:
 
     @cached_property
     def _judged(self) -> "dict[tuple[tuple[object, ...], _Stamp], MemoryUse | None]":
-        """What :meth:`too_large` found, by everything that it depends on."""
+        """Results of :meth:`too_large` by everything that they depend on."""
         return {}
 
     def known(self, values: Mapping[str, Value]) -> Known | None:
         """The server that these values (fixed and tuned together) start; None if any part of it is not known."""
         serving = self._serving(values)
-        return None if serving is None else self._known(serving)
+        return None if serving is None else self._known(serving, self._stamp)
 
     def _serving(self, values: Mapping[str, Value]) -> Serving | None:
         serving = self.engine.serving(values, self.hardware)
         return serving if serving is not None and serving.engine in MEMORY_RULES else None
 
-    def _known(self, serving: Serving) -> Known | None:
+    def _known(self, serving: Serving, stamp: _Stamp) -> Known | None:
         if serving.engine == "llama_cpp":
-            shape = _gguf_shape(self.model.path, self._stamp) if self.model.local and self.here else None
+            shape = _gguf_shape(self.model.path, stamp)
             cpu = cpu_of(serving.threads, self.hardware.cpus, self.hardware.memory_gb)
             return None if shape is None else Known(shape, cpu, serving)
         gpu = self._gpus[serving.simulated]
-        shape = _shape(self.model, serving.shape, serving.simulated, self.here, self._stamp)
+        shape = _shape(self.model, serving.shape, serving.simulated, stamp)
         return None if gpu is None or shape is None else Known(shape, gpu, serving)
 
     @property
@@ -98,15 +98,15 @@ class Predictions:
         return _stamp(self.model.path) if self.model.local and self.here else None
 
     def too_large(self, values: Mapping[str, Value]) -> MemoryUse | None:
-        """The memory of a server that cannot start for lack of it; None if it may start."""
+        """The memory use of a server that cannot start for lack of memory; None if it may start."""
         serving = self._serving(values)
         if serving is None:
             return None
-        # Flags that do not concern the memory, and there are many of them, do not change the result.
+        # Most flags have no effect on memory, so servers that differ only in those share a result.
         key = _BESIDE_FLAGS(serving)
         stamp = self._stamp
         if (key, stamp) not in self._judged:
-            found = self._known(serving)
+            found = self._known(serving, stamp)
             if len(self._judged) >= _MOST_JUDGED:
                 self._judged.clear()
             rules = MEMORY_RULES[serving.engine]
@@ -155,12 +155,6 @@ def _stamp(path: str) -> _Stamp:
 
 
 @lru_cache(maxsize=16)
-def _shape(model: Model, shape: str, simulated: bool, here: bool, _: _Stamp) -> ModelShape | None:
-    """Read once, since every configuration of a study has the same model, and again if the file has changed."""
-    return model_shape(model, Serving(shape=shape, simulated=simulated), here=here)
-
-
-@lru_cache(maxsize=16)
 def _gguf_shape(path: str, stamp: _Stamp) -> ModelShape | None:
     """The shape of the model in a GGUF file; None if it cannot be read or is not described by a shape."""
     if stamp is None:
@@ -169,22 +163,26 @@ def _gguf_shape(path: str, stamp: _Stamp) -> ModelShape | None:
     return None if metadata is None else shape_from_gguf(path, metadata, stamp[1])
 
 
-def model_shape(model: Model, serving: Serving, *, here: bool) -> ModelShape | None:
+@lru_cache(maxsize=16)
+def _shape(model: Model, name: str, simulated: bool, stamp: _Stamp) -> ModelShape | None:
     """The shape that a server would load; None if it is not known for certain.
+
+    It is read once, since every configuration of a study has the same model, and again if the file has changed.
 
     Args:
         model: The model as the target finds it.
-        serving: The server. A simulated one chooses its shape as leniently as the simulator does.
-        here: Whether the target's files are this machine's.
+        name: The shape's name, if the engine's settings determine it.
+        simulated: Whether the server is the simulator, which is more lenient about the shape.
+        stamp: None if there is no file on this machine that describes the model.
     """
-    config = _config(model.path) if model.local and here else None
-    if not serving.simulated:
+    config = None if stamp is None else _config(model.path)
+    if not simulated:
         if config is not None:
             return checkpoint_from_config(model.path, config)
         return None if model.local else checkpoint_named(model.path)
     try:
-        if serving.shape:
-            return shape_named(serving.shape)
+        if name:
+            return shape_named(name)
         return shape_named(model.path) if config is None else shape_from_config(model.path, config)
     except UsageError:
         return None
