@@ -84,7 +84,7 @@ GPU_METRICS = frozenset(
 )
 """Metrics that are only measured if the trial's GPUs are known."""
 COST_METRICS = frozenset({"cost_per_million_output_tokens", "cost_per_request"})
-"""Metrics that follow from prices."""
+"""Metrics that are computed from prices."""
 METRICS = {
     m.name: m
     for m in (

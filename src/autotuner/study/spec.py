@@ -164,7 +164,8 @@ class StudySpec(FrozenModel):
     def first_digest(self) -> str:
         """The hash in the form of earlier versions, which covers all but budgets and confirmation."""
         data = self.model_dump(mode="json", exclude={"search", "confirm", "prices"})
-        if not self.combinations:  # earlier versions do not have the field, nor these of parameters
+        # Fields that earlier versions do not have are left out if they are empty.
+        if not self.combinations:
             del data["combinations"]
         for parameter in data["parameters"]:
             for name in ("when", "combinations"):

@@ -69,14 +69,14 @@ class Trial(FrozenModel):
     role: TrialRole
     configuration: Configuration
     flags: Mapping[str, Value] | None = None
-    """Flags and variables that the launch set, if the configuration names combinations: what a name stands for may be
-    edited later. None: the configuration's own values, as in all studies of earlier versions."""
+    """Flags and variables that the launch set, if the configuration names combinations; their flags may be edited
+    later. None: the configuration's own values, as in all studies of earlier versions."""
     state: TrialState = TrialState.QUEUED
     repeat_of: int | None = None
     """Number of the trial that this one repeats, if it is a confirmation."""
     block: int | None = None
-    """Block of the proof that it belongs to, from 1, if it is a confirmation. What is measured in one block is compared
-    as a pair. None in studies of earlier versions."""
+    """Block of the proof that it belongs to, from 1, if it is a confirmation. Trials of the same block are compared in
+    pairs. None in studies of earlier versions."""
     measurements: tuple[Measurement, ...] = ()
     capacities: tuple[CapacityResult, ...] = ()
     """Levels and bracket of each scenario's capacity search."""
@@ -101,7 +101,7 @@ class Trial(FrozenModel):
     finished_at: float | None = None
     gpus: int = 0
     usd_per_hour: float | None = None
-    """Price of the trial's GPUs, or of the host of a server without GPUs; None if the study has none for them."""
+    """Price of the trial's GPUs, or of the host if the server uses none; None if the study has no such price."""
     rationale: Rationale | None = None
     """Why the search proposed the configuration; None if its strategy gives no reason."""
 

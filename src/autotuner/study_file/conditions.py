@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from autotuner.invalid_value import InvalidValueError
 from autotuner.study.base import Value
 from autotuner.study.parameters.bare_words import with_values_quoted
-from autotuner.study.parameters.conditions import circle, hyphenated, listed_values, owners_of
+from autotuner.study.parameters.conditions import cycle, hyphenated, listed_values, owners_of
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.parameters.portable import file_path, is_portable
@@ -39,13 +39,13 @@ class ConditionReader:
     def conditional(self) -> tuple[Parameter, ...]:
         """The parameters with conditions that the domain model can evaluate."""
         found = [self._with_condition(p) for p in self._parameters]
-        around = circle(found)
-        if around:
-            through = f" through {' and '.join(around[1:])}" if len(around) > 1 else ""
-            remedy = f"remove one of the {'conditions' if len(around) > 2 else 'two conditions'}"
-            self._document.fault(
-                self._path(around[0]), f"depends on itself{through}", remedy=remedy if through else "remove when"
-            )
+        match cycle(found):
+            case [name]:
+                self._document.fault(self._path(name), "depends on itself", remedy="remove when")
+            case [name, *others]:
+                why = f"depends on itself through {' and '.join(others)}"
+                remedy = f"remove one of the {'conditions' if len(others) > 1 else 'two conditions'}"
+                self._document.fault(self._path(name), why, remedy=remedy)
         return tuple(found)
 
     def constraints(self, constraints: Sequence[Constraint]) -> tuple[str, ...]:

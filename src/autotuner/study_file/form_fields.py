@@ -246,7 +246,7 @@ def _check_names(names: list[str]) -> None:
     for name in names:
         if not _COMBINATION.fullmatch(name):
             remedy = "use letters, digits, dots, underscores and hyphens, at most 63"
-            raise InvalidValueError(f'"{shortened(name, 40)}" is not a name', remedy=remedy)
+            raise InvalidValueError(f'"{shortened(name, 40)}" is not a valid name', remedy=remedy)
 
 
 def _shape(value: Any) -> str:
@@ -258,7 +258,7 @@ Setting = Annotated[Annotated[ParameterForm, Tag("tuned")] | Annotated[FileValue
 
 
 Price = Annotated[float, Field(gt=0)]
-"""A price in USD per hour, for editors."""
+"""Schema of a price in USD per hour, for editors."""
 
 
 def price(value: Any) -> float:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from autotuner.errors import UsageError
 from autotuner.study.objective import SLO
+from autotuner.study.parameters.conditions import hyphenated
 from autotuner.study.parameters.environment import canonical_variable, is_variable
 from autotuner.study.parameters.portable import SECTIONS, file_path
 from autotuner.study.problems import problems_of
@@ -221,7 +222,7 @@ class _StudyReader:
 
 def _hyphenated(name: str) -> str:
     """The spelling of a flag while no engine's catalog is known."""
-    return name.lstrip("-").replace("_", "-")
+    return hyphenated(name.lstrip("-"))
 
 
 def _search(form: SearchForm) -> SearchSpec:

@@ -28,7 +28,7 @@ def read_sections(
             if (first := spelled.setdefault(name, written)) != written:
                 document.fault((section, written), f'the same key as "{first}"', remedy="remove one of the two")
             elif isinstance(setting, ParameterForm) and setting.combinations is not None:
-                document.fault((section, written), "cannot be combinations", remedy="write them under parameters")
+                document.fault((section, written), "cannot have combinations", remedy="write them under parameters")
             elif isinstance(setting, ParameterForm):
                 domain = setting.domain()
                 if _sound(name, domain, (section, written), document):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from autotuner.secrets import looks_secret
 from autotuner.study.base import Value
+from autotuner.study.parameters.conditions import hyphenated
 from autotuner.study.parameters.environment import is_variable, tuned_name_problem, variable_of
 from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.spec import EngineSpec
@@ -69,11 +70,11 @@ class ParameterReader:
             self._note_if_fixed(proper, path)
             return Parameter(name=proper, domain=domain, when=form.when or "")
         if is_variable(name):
-            why = "combinations are not a variable"
+            why = "an environment variable cannot have combinations"
             self._document.fault(path, why, remedy="choose another name; write env.NAME inside the combinations")
         combinations = self._combinations.combinations(name, form)
         return Parameter(
-            name=name.lstrip("-").replace("_", "-"), domain=domain, when=form.when or "", combinations=combinations
+            name=hyphenated(name.lstrip("-")), domain=domain, when=form.when or "", combinations=combinations
         )
 
     def _is_refused(self, name: str, path: Path, value: Value) -> bool:

@@ -142,6 +142,11 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
         {},
         "parameters.a.when",
     ),
+    "three": (
+        {name: {"choices": [1], "when": f"{other} == 1"} for name, other in ("ac", "cb", "ba")},
+        {},
+        "parameters.a.when",
+    ),
     "portable": (
         {"a": {"choices": [1], "when": "parallelism.tp == 1"}},
         {"parallelism": {"tp": {"choices": [1, 2], "when": "a == 1"}}},

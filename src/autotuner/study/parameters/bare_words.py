@@ -12,11 +12,14 @@ ValuesOf = Callable[[str], Sequence[Value] | None]
 def with_values_quoted(text: str, values_of: ValuesOf) -> str:
     """The constraint with quotes around every bare word that is a listed value of the parameter beside it.
 
-    The name of a parameter stays a name, also if the other parameter has a value of that name.
+    A parameter's name is never quoted, even if the parameter beside it lists a value of that name.
 
     Args:
-        text: The constraint. Raises :class:`InvalidValueError` if it cannot be parsed.
-        values_of: What the parameters are.
+        text: The constraint.
+        values_of: Looks up a parameter's listed values.
+
+    Raises:
+        InvalidValueError: If the constraint cannot be parsed.
     """
     words = {word.start: word for name, word in words_beside(text) if _is_value(text, name, word, values_of)}
     for start in sorted(words, reverse=True):
@@ -26,8 +29,8 @@ def with_values_quoted(text: str, values_of: ValuesOf) -> str:
 
 
 def words_beside(text: str) -> Iterator[tuple[str, Token]]:
-    """Pairs of two names that are compared with ``==``, ``!=`` or ``in``, in both orders: a name, and the word beside
-    it."""
+    """Every name that ``==``, ``!=`` or ``in`` compares with another name, and that other name. Each comparison gives
+    both orders."""
     words = {token.start: token for token in tokens(text) if token.kind == "name"}
     waiting = [parse(text)]
     while waiting:

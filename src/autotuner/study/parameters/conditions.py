@@ -1,6 +1,6 @@
 """Conditions of parameters: what they depend on, and how constraints see the values of a configuration."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from autotuner.study.base import Value
 from autotuner.study.parameters.constraint import Constraint
@@ -13,7 +13,7 @@ def hyphenated(name: str) -> str:
 
 
 def owners_of(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
-    """The parameter that decides about each name, by the names that constraints may use."""
+    """The parameter that sets each name, by the names that constraints may use."""
     return {hyphenated(name): p for p in parameters for name in (*p.flags, p.name)}
 
 
@@ -34,8 +34,8 @@ def named_parameters(condition: Constraint, owners: Mapping[str, Parameter]) -> 
 
 
 def in_order_of_dependence(parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
-    """The parameters, each after those that its condition names. Those in a circle, and what depends on them, are left
-    out."""
+    """The parameters, each after those that its condition names. Those in a cycle, and all that depend on them, are
+    missing."""
     needed = _needed(parameters)
     found: dict[str, Parameter] = {}
     waiting = list(parameters)
@@ -45,8 +45,8 @@ def in_order_of_dependence(parameters: Sequence[Parameter]) -> tuple[Parameter, 
     return tuple(found.values())
 
 
-def circle(parameters: Sequence[Parameter]) -> tuple[str, ...]:
-    """Names of parameters whose conditions depend on one another in a circle, in that order; empty if there is none."""
+def cycle(parameters: Sequence[Parameter]) -> tuple[str, ...]:
+    """Names of parameters whose conditions form a cycle, each before the one it depends on; empty if there is none."""
     needed = _needed(parameters)
     free = {p.name for p in in_order_of_dependence(parameters)}
     name = next((p.name for p in parameters if p.name not in free), None)
@@ -76,6 +76,20 @@ def seen_by_constraints(parameters: Iterable[Parameter], values: Mapping[str, Va
             found |= dict.fromkeys(parameter.flags)
             found |= parameter.set_by(values[parameter.name])
     return found
+
+
+def named_in(known: Mapping[str, Value], names: Collection[str]) -> dict[str, Value]:
+    """The known values that constraints with these names may use, hyphenated."""
+    return {hyphenated(name): value for name, value in known.items() if hyphenated(name) in names}
+
+
+def without_absent(
+    known: Mapping[str, Value], parameters: Iterable[Parameter], values: Mapping[str, Value]
+) -> dict[str, Value]:
+    """Known values by hyphenated name, without those of parameters that have no value: these are unknown, whatever
+    their default."""
+    absent = {hyphenated(n) for p in parameters if p.name not in values for n in (p.name, *p.flags)}
+    return {name: value for name, value in known.items() if name not in absent}
 
 
 def outcome(constraint: Constraint, seen: Mapping[str, Value], known: Mapping[str, Value]) -> bool | None:

@@ -10,8 +10,8 @@ Grammar, loosest first::
     unary minus
     numbers, 'strings', true, false, null, names, (..), min(..) max(..) abs(.) ceil(.) floor(.)
 
-A bare word that ``==``, ``!=`` or ``in`` compares with a parameter is a value if the parameter lists it
-(``speculative-algorithm == EAGLE``) and no parameter has this name; study files are read so, and store it in quotes.
+In study files, a bare word that ``==``, ``!=`` or ``in`` compares with a parameter is a value if the parameter lists it
+and no parameter has this name (``speculative-algorithm == EAGLE``). It is stored in quotes.
 
 A hyphen or a dot between name characters belongs to the name (``parallelism.tp``), so a subtraction needs spaces.
 Underscores and hyphens in names are equivalent.

@@ -29,7 +29,7 @@ _TOKEN = re.compile(
     r"|(?P<symbol>==|!=|<=|>=|//|[<>+\-*/%()\[\],])"
 )
 _VERSION = re.compile(r"\w+(?:-+\w+)*\.\d[\w.-]*")
-"""Text such as ``v0.11.0``, which begins like a name."""
+"""Text such as ``v0.11.0``, which looks like a name up to the dot."""
 _MISTAKES = {
     "=": "write == for equality",
     "&": "write and",

@@ -132,8 +132,8 @@ class Parameter(FrozenModel):
         return self.combinations.get(value, {}) if isinstance(value, str) else {}
 
     def default(self, defaults: Mapping[str, Value]) -> Value:
-        """The default, given those of flags: for combinations, the first one that sets no other value; None if it is
-        unknown."""
+        """The parameter's default, given the defaults of flags; None if it is unknown. For combinations, this is the
+        first one whose flags all have their defaults."""
         if not self.combinations:
             return defaults.get(self.name)
         own = (n for n, flags in self.combinations.items() if all(same(defaults.get(f), v) for f, v in flags.items()))

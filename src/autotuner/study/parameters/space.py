@@ -8,7 +8,7 @@ from pydantic import Field
 
 from autotuner.study.base import FrozenModel, Value
 from autotuner.study.configuration import Configuration
-from autotuner.study.parameters.conditions import hyphenated, outcome, seen_by_constraints
+from autotuner.study.parameters.conditions import named_in, outcome, seen_by_constraints, without_absent
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.parameter import FloatRange, IntRange, Parameter
 from autotuner.study.parameters.tree import ParameterTree
@@ -56,14 +56,12 @@ class Space(FrozenModel):
             return False
         values = configuration.values
         seen = seen_by_constraints(self.parameters, values)
-        absent = {hyphenated(n) for p in self.tree.conditional if p.name not in values for n in (p.name, *p.flags)}
-        known = {n: v for n, v in self._known_to_constraints.items() if n not in absent}
+        known = without_absent(self._known_to_constraints, self.tree.conditional, values)
         return all(outcome(c, seen, known) is not False for c in self.constraints)
 
     @cached_property
     def _known_to_constraints(self) -> dict[str, Value]:
-        names = frozenset[str]().union(*(c.names for c in self.constraints))
-        return {hyphenated(n): v for n, v in self.known.items() if hyphenated(n) in names}
+        return named_in(self.known, frozenset[str]().union(*(c.names for c in self.constraints)))
 
     def _point(self, configuration: Configuration) -> Configuration:
         return Configuration(values={p.name: configuration.values.get(p.name) for p in self.parameters})
@@ -86,8 +84,8 @@ class Space(FrozenModel):
         )
 
     def grid(self) -> Iterator[Configuration]:
-        """All allowed configurations, each once: in the order of the parameters, those that depend on one another
-        together. Raises ``ValueError`` for a continuous range."""
+        """All allowed configurations, each once, in the order of the parameters; parameters that depend on one another
+        vary together. Raises ``ValueError`` for a continuous range."""
         if self.size is None:
             name = next(p.name for p in self.parameters if p.domain.grid() is None)
             raise ValueError(f"{name} is continuous")

@@ -10,16 +10,18 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import accumulate, groupby, product
+from operator import itemgetter
 
 from autotuner.study.base import Value
 from autotuner.study.parameters.conditions import (
-    hyphenated,
     in_order_of_dependence,
+    named_in,
     named_parameters,
     outcome,
     owners_of,
     seen_by_constraints,
+    without_absent,
 )
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.parameter import Parameter
@@ -32,7 +34,7 @@ class ParameterTree:
     """The parameters of a space with their conditions.
 
     Args:
-        parameters: In the order of the study file; conditions must not depend on one another in a circle.
+        parameters: In the order of the study file; conditions must not form a cycle.
         known: Values of names that are not tuned; see :class:`autotuner.study.parameters.space.Space`.
     """
 
@@ -63,6 +65,11 @@ class ParameterTree:
         """Whether a parameter's condition holds. A condition on an inactive parameter does not."""
         condition = self._conditions.get(parameter.name)
         return condition is None or condition.holds(given)
+
+    def decided_by(self, parameter: Parameter) -> tuple[Parameter, ...]:
+        """The parameters that decide whether this one is active: those that its condition names."""
+        condition = self._conditions.get(parameter.name)
+        return () if condition is None else condition.parameters
 
     def pruned(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """The values of active parameters, in the order of the study file."""
@@ -123,7 +130,7 @@ class ParameterTree:
         return [[p for p in self.order if p.name in group] for group in groups.values()]
 
     def _deciding(self, members: Sequence[Parameter]) -> list[Parameter]:
-        names = {other.name for p in members if p.when for other in self._conditions[p.name].parameters}
+        names = {other.name for p in members for other in self.decided_by(p)}
         return [p for p in members if p.name in names]
 
 
@@ -134,13 +141,11 @@ class _Condition:
         self._constraint = Constraint.parse(text)
         self.parameters = named_parameters(self._constraint, owners)
         """The parameters that decide."""
-        names = self._constraint.names
-        self._known = {hyphenated(name): value for name, value in known.items() if hyphenated(name) in names}
+        self._known = named_in(known, self._constraint.names)
 
     def holds(self, given: Mapping[str, Value]) -> bool:
         values = {p.name: given[p.name] for p in self.parameters if p.name in given}
-        absent = {hyphenated(n) for p in self.parameters if p.name not in given for n in (p.name, *p.flags)}
-        known = {name: value for name, value in self._known.items() if name not in absent}
+        known = without_absent(self._known, self.parameters, given)
         return outcome(self._constraint, seen_by_constraints(self.parameters, values), known) is True
 
 
@@ -175,9 +180,7 @@ class _Group:
         self._tree = tree
         self._others = [p for p in members if p not in deciding]
         self.runs = tuple(self._run_list(deciding))
-        self._starts = [0]
-        for run in self.runs:
-            self._starts.append(self._starts[-1] + run.size)
+        self._starts = [*accumulate((run.size for run in self.runs), initial=0)]
         self.size = self._starts[-1]
 
     def put(self, position: int, found: dict[str, Value]) -> None:
@@ -199,17 +202,10 @@ class _Group:
             if last is None:
                 yield _Run(given, None, 0, 1, self._active_others(given))
                 continue
-            run: _Run | None = None
-            for position, value in enumerate(last.domain.grid() or ()):
-                others = self._active_others({**given, last.name: value})
-                if run is not None and run.others == others:
-                    run = _Run(given, last, run.first, run.count + 1, others)
-                    continue
-                if run is not None:
-                    yield run
-                run = _Run(given, last, position, 1, others)
-            if run is not None:
-                yield run
+            active = (self._active_others({**given, last.name: value}) for value in last.domain.grid() or ())
+            for others, alike in groupby(enumerate(active), key=itemgetter(1)):
+                positions = [position for position, _ in alike]
+                yield _Run(given, last, positions[0], len(positions), others)
 
     def _assignments(self, deciding: Sequence[Parameter]) -> Iterator[dict[str, Value]]:
         if not deciding:

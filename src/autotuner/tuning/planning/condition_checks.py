@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from autotuner.errors import Problem, UsageError, did_you_mean
 from autotuner.plugins.engine import Engine
 from autotuner.study.parameters.bare_words import words_beside
-from autotuner.study.parameters.conditions import hyphenated, listed_values, named_parameters, owners_of
+from autotuner.study.parameters.conditions import hyphenated, listed_values, owners_of
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.parameters.portable import file_path, is_portable
@@ -25,9 +25,10 @@ def check_names(space: Space) -> None:
         for unknown in sorted(constraint.names - names):
             listed = _texts(owners, beside.get(unknown, ""))
             why = f'"{unknown}" is not a parameter, fixed argument, catalog default or hardware name'
+            remedy = ""
             if listed:
                 why = f'"{unknown}" is neither a parameter nor a value of {beside[unknown]}'
-            remedy = did_you_mean(unknown, listed) if listed else ""
+                remedy = did_you_mean(unknown, listed)
             problems.append(Problem(where=place, value=constraint.text, why=why, remedy=remedy))
     if problems:
         raise UsageError(problems)
@@ -63,10 +64,9 @@ def _flags(space: Space, engine: Engine) -> Iterator[Problem]:
 def _constant(space: Space, fixed: Collection[str], hardware: Collection[str]) -> list[Problem]:
     """Conditions that name no parameter, so that they always have the same outcome."""
     found = []
-    owners = owners_of(space.parameters)
     for parameter in space.tree.conditional:
         condition = Constraint.parse(parameter.when)
-        if named_parameters(condition, owners) or condition.names & set(hardware):
+        if space.tree.decided_by(parameter) or condition.names & set(hardware):
             continue
         what = "a fixed argument" if condition.names <= set(map(hyphenated, fixed)) else "nothing that is tuned"
         holds = space.tree.is_active(parameter, {})
@@ -97,15 +97,15 @@ def _unsatisfiable(space: Space, hardware: Collection[str]) -> list[Problem]:
 def _decided_by_hardware(space: Space, hardware: Collection[str]) -> set[str]:
     """Names of the parameters whose conditions depend on the hardware, directly or through other parameters."""
     found = set[str]()
-    for parameter in space.tree.order:
-        direct = bool(parameter.when) and bool(Constraint.parse(parameter.when).names & set(hardware))
-        if direct or (parameter.when and _deciding(space, parameter) & found):
+    for parameter in (p for p in space.tree.order if p.when):
+        names = Constraint.parse(parameter.when).names
+        if names & set(hardware) or _deciding(space, parameter) & found:
             found.add(parameter.name)
     return found
 
 
 def _deciding(space: Space, parameter: Parameter) -> set[str]:
-    return {p.name for p in named_parameters(Constraint.parse(parameter.when), owners_of(space.parameters))}
+    return {p.name for p in space.tree.decided_by(parameter)}
 
 
 def compared_when_inactive(space: Space) -> Iterator[Problem]:

@@ -30,10 +30,11 @@ class Needs:
 def needed_gpus(
     engine: Engine, fixed: Mapping[str, Value], parameters: Sequence[Parameter], *, priced: bool = False
 ) -> Needs:
-    """The GPUs that a study needs, or with ``priced`` those that it pays for. Degrees of parallelism multiply, so the
+    """The GPUs that a study needs, or with ``priced``, those that it pays for. Degrees of parallelism multiply, so the
     largest value of each parameter together gives the largest configuration, and likewise for the smallest."""
     if not all(_sound(engine, name, value) for name, value in fixed.items()):
         return Needs(0, 0, 0)
+    own = _gpus(engine, fixed, priced)
     smallest = dict(fixed)
     largest = dict(fixed)
     for parameter in parameters:
@@ -42,10 +43,10 @@ def needed_gpus(
             points.append({})
         counts = {i: _gpus(engine, {**fixed, **point}, priced) for i, point in enumerate(points)}
         usable = {i: count for i, count in counts.items() if count is not None}
-        if len(set(usable.values())) > 1 or set(usable.values()) - {_gpus(engine, fixed, priced)}:
+        if len(set(usable.values())) > 1 or set(usable.values()) - {own}:
             smallest |= points[min(usable, key=usable.__getitem__)]
             largest |= points[max(usable, key=usable.__getitem__)]
-    default = _gpus(engine, fixed, priced) or 0
+    default = own or 0
     least, most = (_gpus(engine, values, priced) for values in (smallest, largest))
     return Needs(default, default if least is None else least, max(default, most or 0))
 

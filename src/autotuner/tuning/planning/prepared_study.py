@@ -22,6 +22,8 @@ from autotuner.study.base import Value
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.launch import Hardware, LaunchPlan
+from autotuner.study.metric import COST_METRICS
+from autotuner.study.parameters.conditions import hyphenated
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.environment import PREFIX, flags_in, tuned_variables
 from autotuner.study.parameters.portable import is_portable
@@ -160,17 +162,13 @@ class Prepared:
         default always is."""
         if not configuration.values:
             return configuration
-        names = {p.name for p in self.spec.parameters}
-        if any(value is not None for name, value in configuration.values.items() if name not in names):
-            return None  # it sets a parameter that is no longer tuned
         spelled = self.space.pruned({p.name: configuration.values.get(p.name) for p in self.spec.parameters})
         if any(value is not None for name, value in configuration.values.items() if name not in spelled.values):
-            return None  # it sets a parameter that is inactive by now
-        given = spelled.values
+            return None  # it sets a parameter that is no longer tuned, or is inactive now
         if self.space.contains(spelled):
             return spelled if self._accepted(spelled) else None
         defaults = self.default.values if self.default is not None else {}
-        filled = {name: defaults.get(name) if value is None else value for name, value in given.items()}
+        filled = {name: defaults.get(name) if value is None else value for name, value in spelled.values.items()}
         return configuration if self.space.contains(self.space.pruned(filled)) else None
 
     def search(self) -> Search:
@@ -311,7 +309,7 @@ def _below(engine: Engine, spec: StudySpec, base: Mapping[str, Value]) -> dict[s
 
 
 def _hardware_names(hardware: Hardware) -> dict[str, Value]:
-    return {name.replace("_", "-"): value for name, value in hardware.model_dump().items()}
+    return {hyphenated(name): value for name, value in hardware.model_dump().items()}
 
 
 def _constraint(text: str, index: int) -> Constraint:
@@ -323,18 +321,27 @@ def _constraint(text: str, index: int) -> Constraint:
 
 def check_metrics(prepared: Prepared) -> None:
     """Refuses goals that no trial could measure: the study would end without a result."""
+    spec = prepared.spec
     gpus = prepared.engine.gpus(prepared.values(DEFAULT)) if prepared.hardware.gpus else 0
-    problems = unmeasurable(prepared.spec, prepared.deployer, gpus)
-    unknown = prepared.missing_gpus is not None or prepared.hardware_assumed
-    if not (unknown and any(kind != HOST for kind in prepared.spec.prices)):  # a plan does not know the GPUs
-        needs = needed_gpus(prepared.engine, prepared.fixed, prepared.spec.parameters, priced=True)
-        needs = needs if prepared.deployer.launches else Needs(0, 0, 0)
-        size = prepared.space.size
-        points = prepared.space.grid() if size is not None and size <= CHECKED_POINTS else None
-        costs = None if points is None else (prepared.usd_per_hour(c) for c in points if prepared.valid(c))
-        problems += unpriced_in_space(prepared.spec, prepared.engine.machine(prepared.hardware), needs, costs)
-    if problems := [*problems, *capacity_problems(prepared.spec, prepared.benchmark)]:
+    problems = unmeasurable(spec, prepared.deployer, gpus)
+    if COST_METRICS & {*(o.metric for o in spec.objectives), *(s.metric for s in spec.slos)}:
+        problems += _unpriced(prepared)
+    if problems := [*problems, *capacity_problems(spec, prepared.benchmark)]:
         raise UsageError(problems)
+
+
+def _unpriced(prepared: Prepared) -> list[Problem]:
+    spec = prepared.spec
+    unknown = prepared.missing_gpus is not None or prepared.hardware_assumed
+    if unknown and any(kind != HOST for kind in spec.prices):  # a plan does not know the GPUs
+        return []
+    needs = Needs(0, 0, 0)
+    if prepared.deployer.launches:
+        needs = needed_gpus(prepared.engine, prepared.fixed, spec.parameters, priced=True)
+    size = prepared.space.size
+    points = prepared.space.grid() if size is not None and size <= CHECKED_POINTS else None
+    costs = None if points is None else (prepared.usd_per_hour(c) for c in points if prepared.valid(c))
+    return unpriced_in_space(spec, prepared.engine.machine(prepared.hardware), needs, costs)
 
 
 def _check_fixed(prepared: Prepared) -> None:

@@ -40,7 +40,7 @@ def study_size(
     identity: Callable[[Configuration], str],
     defaults: Collection[Configuration],
     compare: bool,
-    misfit: Callable[[Configuration], str] = lambda _: "",
+    misfit: Callable[[Configuration], str],
 ) -> StudySize:
     """Counts the grid in one pass.
 
@@ -70,7 +70,7 @@ def _counted(
     *,
     compare: bool,
 ) -> StudySize:
-    """The size without launches."""
+    """The counts of the grid, with 0 launches."""
     if space.size is None or space.size > CHECKED_POINTS:
         return StudySize(launchable=None, others=None, trials=0, repeats=0)
     comparable = not compare or space.size <= COMPARED_POINTS

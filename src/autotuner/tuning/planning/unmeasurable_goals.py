@@ -139,14 +139,14 @@ def _on_gpus(goal: _Goal, deployer: Deployer, gpus: int) -> Problem | None:
 def unpriced_in_space(
     spec: StudySpec, machine: Hardware, needs: Needs, costs: Iterable[float | None] | None
 ) -> list[Problem]:
-    """As :func:`unpriced`, of the default, or if that has its price, of configurations with GPUs where it has none, or
-    the reverse. Such trials would stay without a cost, and so without a rank.
+    """Problems of :func:`unpriced` for the default, or for other configurations if the default has a price: these may
+    use GPUs where the default uses none, or the reverse. Without a price, a trial has no cost and no rank.
 
     Args:
         spec: The study.
         machine: The target's hardware as the engine sees it.
-        needs: GPUs that are paid for.
-        costs: What each configuration that may be launched costs; None if there are too many.
+        needs: GPUs that have to be paid for.
+        costs: Cost of each configuration that may be launched; None if there are too many.
     """
     if found := unpriced(spec, machine.gpu_name, needs.default):
         return found
@@ -163,8 +163,8 @@ def unpriced(spec: StudySpec, gpu_name: str, gpus: int, *, default: bool = True)
     Args:
         spec: The study.
         gpu_name: Name of the target's GPUs; empty if they are of several kinds, or not known.
-        gpus: GPUs of a configuration.
-        default: Whether it is the default.
+        gpus: Number of GPUs that a configuration uses.
+        default: Whether that configuration is the default.
     """
     if usd_per_hour(spec.prices, gpu_name, gpus) is not None:
         return []

@@ -10,8 +10,8 @@ from autotuner.study.parameters.portable import is_portable
 
 
 def check_values(engine: Engine, parameters: Sequence[Parameter]) -> None:
-    """Refuses values that are wrong whatever else is set. If all values of a parameter are wrong in the same way (its
-    name may be), that is one problem."""
+    """Refuses values that are wrong whatever else is set. If all values of a parameter are wrong in the same way, for
+    example because its name is wrong, that is one problem."""
     problems: list[Problem] = []
     for parameter in (p for p in parameters if not is_portable(p.name) and not is_variable(p.name)):
         if parameter.combinations:

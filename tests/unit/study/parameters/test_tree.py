@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from autotuner.search.points import Points, permutation
 from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
-from autotuner.study.parameters.conditions import circle, in_order_of_dependence
+from autotuner.study.parameters.conditions import cycle, in_order_of_dependence
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.parameter import Choices, IntRange, Parameter
 from autotuner.study.parameters.space import Space
@@ -36,7 +36,7 @@ SPECULATIVE = Space(
 
 @st.composite
 def spaces(draw: st.DrawFn) -> Space:
-    """Up to five parameters with conditions on earlier and later ones, without circles, and a constraint."""
+    """Up to five parameters with conditions on earlier and later ones, without cycles, and a constraint."""
     names = ["a", "b", "c", "d", "e"][: draw(st.integers(1, 5))]
     rank = dict(zip(names, draw(st.permutations(range(len(names)))), strict=True))
 
@@ -146,6 +146,19 @@ def test_a_constraint_on_an_inactive_parameter_holds(constraint: str) -> None:
     assert [tuple(c.values) for c in space.grid()] == [("a",), ("a", "b")]
 
 
+@pytest.mark.parametrize("name", ["b", "p"])
+def test_a_condition_on_an_inactive_parameter_does_not_hold(name: str) -> None:
+    """Even if the engine's default of the parameter, or of a flag in its combinations, would satisfy it."""
+    combinations = {"x": {"b": 5}, "y": {"b": 7}}
+    deciding = {
+        "b": listed("b", 5, 7, when="a == 2"),
+        "p": Parameter(name="p", domain=Choices(values=("x", "y")), when="a == 2", combinations=combinations),
+    }
+    parameters = (listed("a", 1, 2), deciding[name], listed("c", 1, when="b >= 7"))
+    space = Space(parameters=parameters, known={"b": 9})
+    assert [tuple(c.values) for c in space.grid()] == [("a",), ("a", name), ("a", name, "c")]
+
+
 def test_a_tree_of_a_trillion_points_takes_no_memory() -> None:
     wide = IntRange(low=1, high=1_000_000)
     space = Space(
@@ -203,9 +216,9 @@ def test_circles_are_found() -> None:
     c = listed("c", 1, 2, when="b == 1")
     free = listed("free", 1, 2)
     after = listed("after", 1, when="a == 1")
-    assert circle([free, after, a, b, c]) == ("a", "c", "b")
-    assert circle([free, listed("x", 1, when="x == 1")]) == ("x",)
-    assert circle([free, b, listed("a", 1)]) == ()
+    assert cycle([free, after, a, b, c]) == ("a", "c", "b")
+    assert cycle([free, listed("x", 1, when="x == 1")]) == ("x",)
+    assert cycle([free, b, listed("a", 1)]) == ()
     assert [p.name for p in in_order_of_dependence([b, free, listed("a", 1)])] == ["free", "a", "b"]
 
 
