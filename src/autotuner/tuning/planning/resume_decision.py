@@ -168,8 +168,8 @@ def _check_measured(record: StudyRecord, spec: StudySpec, results: Sequence[Tria
 
 
 def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial]) -> list[Trial]:
-    """The stored trials whose meaning changes under the present study: other bounds change verdicts, and configurations
-    may have left the space or returned to it."""
+    """The stored trials whose meaning changes under the present study: other bounds and prices change verdicts, and
+    configurations may have left the space or returned to it."""
     spec = prepared.spec
     goals = ("objectives", "slos", "min_success_rate")
     other_prices = record.spec.prices != spec.prices
@@ -217,8 +217,8 @@ def _kept(trial: Trial, configuration: Configuration | None) -> Trial:
 
 def _priced(prepared: Prepared, trial: Trial) -> Trial:
     try:
-        hourly = prepared.usd_per_hour(trial.configuration)
-    except UsageError:  # set aside: it sets a flag or a combination that the study no longer knows
+        hourly = prepared.usd_per_hour(trial.launched)  # what a combination's name stands for may have been edited
+    except UsageError:  # set aside: it sets a flag that the study no longer knows
         gpu_name = prepared.engine.machine(prepared.hardware).gpu_name
         hourly = usd_per_hour(prepared.spec.prices, gpu_name, trial.gpus)
     measurements = tuple(with_costs(m, hourly) for m in trial.measurements)

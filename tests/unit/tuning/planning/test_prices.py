@@ -209,3 +209,20 @@ async def test_void_trials_and_those_set_aside_get_prices_too(loop: Any, store: 
         (3, TrialState.VOID, True, 0.8),
     ]
     assert judged_again(before, record, [void]) == []
+
+
+async def test_an_edited_combination_costs_what_was_launched(loop: Any, store: Store) -> None:
+    def profile(gpus: int) -> tuple[Parameter, ...]:
+        combinations = {"one": {"tp": 1}, "more": {"tp": gpus}}
+        return (Parameter(name="profile", domain=Choices(values=tuple(combinations)), combinations=combinations),)
+
+    before = loop.prepared(spec_of(loop, prices={"*": 1.0}, parameters=profile(2)), gpus=4)
+    store.studies.create(before.spec, source="t", digest=before.spec.digest, now=1.0)
+    record = store.studies.get("s")
+    assert record is not None
+    ran = await loop.trial(before, Configuration(values={"profile": "more"}))
+    ran = ran.replaced(flags={"tp": 2})
+    after = loop.prepared(spec_of(loop, prices={"*": 3.0}, parameters=profile(4)), gpus=4)
+    [changed] = judged_again(after, record, [ran])
+    assert changed.set_aside
+    assert (ran.usd_per_hour, changed.usd_per_hour) == (2.0, 6.0)
