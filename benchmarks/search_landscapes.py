@@ -22,8 +22,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from autotuner.scoring import gain
 from autotuner.study.metric import Direction
 from landscapes.ablation import ABLATIONS

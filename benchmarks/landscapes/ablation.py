@@ -35,8 +35,8 @@ ABLATIONS: Mapping[str, Callable[[], None]] = {
     "amplitudes": _constant(scales, AMPLITUDES=(1.0,)),
     "coupling": _constant(scales, COUPLING=2.0),
     "own-kind": _constant(scales, OTHER_KIND=1.0),
-    "near": _constant(acquisition, LITTLE=1e6),
+    "near": _constant(acquisition, GAIN=1e6),
 }
-"""What leaves out each part: effects of unordered values, slopes of ordered ones, the sign of slopes, bends,
-interactions, what is particular to one server, averaging over amplitudes, sharing amplitudes between metrics, one kind
-of model for all metrics, and the probability of being near the best one (plain expected improvement instead)."""
+"""By name, how to leave out each part: effects of unordered values, slopes of ordered ones, the sign of slopes, bends,
+interactions, effects of single servers, averaging over amplitudes, sharing amplitudes between metrics, one kind of
+model for all metrics, and the probability of being near the best one (expected improvement alone)."""

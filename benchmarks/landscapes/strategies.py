@@ -23,20 +23,17 @@ Arm = Callable[[Landscape, int, int], int]
 
 
 def _context(landscape: Landscape, seed: int, most: int, *, predicted: bool) -> SearchContext:
-    context = SearchContext(
+    return SearchContext(
         space=landscape.space,
         directions=(Direction.MAX,),
         seed=seed,
         trials=most,
-        valid=lambda c: c.key in landscape.points,
         goals=landscape.goals,
         places=landscape.places,
         load_parameters=frozenset(() if landscape.inner else (LOAD,)),
         gpus=lambda c: landscape.gpus[c.key],
+        forecast=landscape.forecast if predicted else lambda _: None,
     )
-    if not predicted:
-        return context
-    return SearchContext(**{**vars(context), "forecast": landscape.forecast})
 
 
 def searched(strategy: type[Search], landscape: Landscape, seed: int, most: int, *, predicted: bool = False) -> int:
@@ -69,7 +66,7 @@ def _shuffled(landscape: Landscape, seed: int, most: int) -> int:
 
 def _blind(landscape: Landscape, seed: int, most: int) -> int:
     """Launches in the order of the predictions; at random once none is predicted to meet the bound."""
-    listed = [Configuration(values=dict(c.values)) for c in landscape.space.grid() if c.key in landscape.points]
+    listed = list(landscape.space.grid())
     random.Random(f"blind {seed}").shuffle(listed)
 
     def promise(configuration: Configuration) -> float:
@@ -100,7 +97,7 @@ def _optuna(sampler: Callable[[int], optuna.samplers.BaseSampler]) -> Arm:
         with catch_warnings():
             simplefilter("ignore")
             study = optuna.create_study(direction="maximize", sampler=sampler(seed))
-            left = {c.key: c for c in landscape.space.grid() if c.key in landscape.points}
+            left = {c.key: c for c in landscape.space.grid()}
             for launched in range(1, most + 1):
                 chosen = None
                 for _ in range(20):

@@ -52,8 +52,6 @@ class Point:
 class Landscape:
     """All configurations of one model on one system with one workload."""
 
-    name: str
-    identity: tuple[str, ...]
     inner: bool
     """Whether a launch measures all its loads; otherwise the load is a parameter."""
     space: Space
@@ -95,7 +93,7 @@ class Landscape:
             return Trial.model_validate({**facts, "state": TrialState.FAILED, "failure": failure})
         value = self.value(configuration.key)
         over = min(max(0.0, p.tpot / self.bound - 1) for p in points)
-        best = max((p.throughput for p in points), default=0.0) if value is None else value
+        best = max(p.throughput for p in points) if value is None else value
         verdict = Verdict(feasible=value is not None, objectives=(best,), total_violation=over)
         windows = tuple(_window(p) for p in points)
         return Trial.model_validate(
@@ -104,16 +102,14 @@ class Landscape:
 
     def forecast(self, configuration: Configuration) -> Forecast | None:
         """The predictions of the table; None where it has none."""
-        points = [p for p in self.points[configuration.key] if p.predicted]
-        if not points:
-            return None
-        levels = [
-            LevelForecast(p.place.scenario, p.place.level, {TTFT: math.log(ttft), TPOT: math.log(tpot)})
-            for p in points
+        levels = tuple(
+            LevelForecast(
+                p.place.scenario, p.place.level, {TTFT: math.log(p.predicted[0]), TPOT: math.log(p.predicted[1])}
+            )
+            for p in self.points[configuration.key]
             if p.predicted
-            for ttft, tpot in [p.predicted]
-        ]
-        return Forecast(tuple(levels), source="table", version="")
+        )
+        return Forecast(levels, source="table", version="") if levels else None
 
     def shuffled(self, seed: int) -> "Landscape":
         """The same landscape with its predictions in random order."""
@@ -148,13 +144,11 @@ def landscapes(path: Path, fewest: int, *, inner: bool) -> list[Landscape]:
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
             groups[tuple(row[c] for c in IDENTITY)].append(row)
-    made = [_landscape(key, rows, fewest, inner=inner) for key, rows in sorted(groups.items())]
+    made = [_landscape(rows, fewest, inner=inner) for _, rows in sorted(groups.items())]
     return [m for m in made if m is not None]
 
 
-def _landscape(
-    identity: tuple[str, ...], rows: Sequence[Mapping[str, str]], fewest: int, *, inner: bool
-) -> Landscape | None:
+def _landscape(rows: Sequence[Mapping[str, str]], fewest: int, *, inner: bool) -> Landscape | None:
     simulated = "tps_gpu" in rows[0]
     named = SIMULATED if simulated else MEASURED if inner else (*MEASURED, LOAD)
     repeats: dict[str, dict[str, list[Mapping[str, str]]]] = defaultdict(lambda: defaultdict(list))
@@ -179,7 +173,7 @@ def _landscape(
     listed = dict.fromkeys(tuple(_typed(row[c]) for c in named) for row in rows)
     combinations = tuple(dict(zip(named, found, strict=True)) for found in listed)
     space = Space(parameters=tuple(parameters), combinations=combinations)
-    return Landscape(" ".join(identity), identity, inner, space, points, gpus, bound)
+    return Landscape(inner, space, points, gpus, bound)
 
 
 def _typed(text: str) -> Value:

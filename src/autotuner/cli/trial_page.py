@@ -25,7 +25,6 @@ from autotuner.report.window_notes import error_messages
 from autotuner.scoring.slo import missed, slo_value
 from autotuner.study.launch import without_flags
 from autotuner.study.measurement import Measurement, Slice
-from autotuner.study.metric import METRICS
 from autotuner.study.objective import of_text
 from autotuner.study.trial import Trial
 
@@ -150,7 +149,7 @@ def _times(trial: Trial) -> list[str]:
 def _slos(result: StudyResult, trial: Trial) -> list[str]:
     lines = []
     for slo in result.spec.slos:
-        if METRICS[slo.metric].distribution and slo.statistic is None:
+        if slo.bounds_each_request:
             continue
         value = slo_value(slo, trial.measurements)
         if value is None and any(m.undecided for m in trial.measurements):

@@ -46,7 +46,7 @@ class SearchContext:
     """The default configuration in the space's parameters; None if the default of one of them is unknown. Trial 0
     runs it, so it need not be proposed again."""
     goals: Goals | None = None
-    """Objectives, SLOs and load levels; None: a search knows no more of a trial than its verdict."""
+    """Objectives, SLOs and load levels; None: a search knows only the verdicts of trials."""
     places: Callable[[Configuration], Sequence[Place]] | None = None
     """Where a configuration is measured, if its own parameters determine the load; None: at ``goals.places``."""
     load_parameters: frozenset[str] = frozenset()

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autotuner.study.metric import METRICS
 from autotuner.study.objective import SLO, Objective
 
 
@@ -30,7 +29,7 @@ def goals(objectives: Sequence[Objective], slos: Sequence[SLO]) -> tuple[Goal, .
         place = (objective.metric, objective.statistic, objective.at, objective.scenario)
         found[(*place, None)] = Goal(*place, objective=index)
     for index, slo in enumerate(slos):
-        if METRICS[slo.metric].distribution and slo.statistic is None:
+        if slo.bounds_each_request:
             continue
         place = (slo.metric, slo.statistic, slo.at, slo.scenario)
         known = found.get((*place, slo.of))

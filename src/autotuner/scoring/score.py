@@ -103,7 +103,7 @@ def _success_violations(
 
 
 def _slo_violations(slo: SLO, measured: dict[Place, list[Measurement]], places: Sequence[Place]) -> Iterator[Violation]:
-    if METRICS[slo.metric].distribution and slo.statistic is None:
+    if slo.bounds_each_request:
         return
     wanted = _selected(places, slo.scenario, slo.at) or [(slo.scenario or "every scenario", slo.at or "every level")]
     for place in wanted:

@@ -2,8 +2,8 @@
 
 One process models the logarithm of the objective from every trial that has one, feasible or not; of a trial that was
 cut, it knows an upper bound. The other one models feasibility from all other trials; it only uses the order of their
-violations. The search proposes the candidate with the
-largest expected improvement times its probability of being feasible.
+violations. The search proposes the candidate with the largest expected improvement times its probability of being
+feasible.
 
 In a small space every configuration is a candidate. In a large one the candidates are a seeded sample and the proposals
 of Optuna's tree-structured Parzen estimator. Configurations that were tried, violate a constraint or are known to be
@@ -27,15 +27,13 @@ from autotuner.scoring import worsened
 from autotuner.search import optuna_proposals, surrogate
 from autotuner.search.optuna_proposals import Position
 from autotuner.search.points import Axis, Points
-from autotuner.search.proposals import allowed, shuffled, spelled_out, used
+from autotuner.search.proposals import LISTED, allowed, shuffled, spelled_out, used
 from autotuner.study.base import FrozenModel, Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.metric import Direction
 from autotuner.study.parameters.parameter import FloatRange
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
-_LISTED = 1000
-"""Most untried configurations that are compared for one proposal; a space with more is sampled."""
 _PROPOSED = 16
 """Proposals of Optuna's estimator that are added to the sample."""
 _TINY = 1e-300
@@ -94,8 +92,8 @@ class BayesianSearch(Search):
     def _best(
         self, learned: Sequence[Trial], waiting: Sequence[Trial], taken: frozenset[str], random: Random
     ) -> Configuration:
-        candidates = list(islice(self._proposals.unused(taken), _LISTED))
-        if len(candidates) == _LISTED:
+        candidates = list(islice(self._proposals.unused(taken), LISTED))
+        if len(candidates) == LISTED:
             candidates += self._proposed(learned, waiting, taken, random.getrandbits(32))
         # Weights of the objectives, uniform over all that sum to 1; see _cost.
         drawn = [random.expovariate(1.0) for _ in self.context.directions]
@@ -230,7 +228,7 @@ class BayesianSearch(Search):
         return [number for axis in self._axes for number in self._numbers(axis, position.get(axis.name))]
 
     def _numbers(self, axis: Axis, at: float | None) -> Iterator[float]:
-        """Features of one axis. For a conditional parameter, to be inactive is a value of its own."""
+        """Features of one axis. For a conditional parameter, being inactive is a value of its own."""
         if axis.name in self._conditional:
             yield 0.0 if at is not None else 1.0
         if at is not None:

@@ -1,8 +1,8 @@
 """Calibrated search: predictions, or the structure that all servers share, corrected by every measured level.
 
 A model of each metric (TTFT, TPOT, ...) is fitted to all windows of all trials; objectives and SLOs are computed from
-joint draws of these metrics. The next configuration is the one that is most often the best of all in the draws, times
-the probability that it starts. See ``docs/explanation/search-and-scoring.md``.
+joint draws of these metrics. The next configuration is the one that most often starts and comes close to the best of
+all in these draws. See ``docs/explanation/search-and-scoring.md``.
 
 A proposal depends only on the seed, the trials that the search was given (in the order of their numbers) and the
 history: a search that is rebuilt after a crash continues as if it had never stopped.
@@ -52,7 +52,7 @@ class CalibratedSearch(Search):
         self._finished[trial.number] = trial
 
     def ask(self, history: Sequence[Trial], free: int = 1) -> Configuration | Stop:
-        """The configuration that the model rates best; a random one while there is nothing to go by."""
+        """The configuration that the model rates best; a random one as long as there is nothing to base a model on."""
         taken = used(self.context, history)
         at_random = self._proposals.first_unused(taken)
         self._rationale = None

@@ -49,6 +49,15 @@ class Axis:
         return self.values.index(value) if isinstance(value, int) and value in self.values else None
 
     @property
+    def ends(self) -> tuple[float, float]:
+        """Smallest and largest value of an ordered axis."""
+        if self.values is None:
+            assert isinstance(self.domain, FloatRange)  # noqa: S101 - only these have no positions
+            return self.domain.low, self.domain.high
+        numbers = [float(v) for v in (self.values[0], self.values[-1]) if isinstance(v, int | float)]
+        return min(numbers), max(numbers)
+
+    @property
     def ordered(self) -> bool:
         """Whether positions are ordered by amount: in ranges, and in lists of rising or falling numbers."""
         if not isinstance(self.domain, Choices):

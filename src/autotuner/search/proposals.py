@@ -13,6 +13,8 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
 USED_UP = Stop("the space is used up: every allowed configuration was tried")
+LISTED = 1000
+"""Most untried configurations that a model compares for one proposal; a space with more is sampled."""
 MAX_REJECTED = 200_000
 """Consecutive candidates that may violate a constraint before the search gives up."""
 

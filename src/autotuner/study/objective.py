@@ -58,6 +58,11 @@ class SLO(FrozenModel):
     """Factor of a soft SLO's relative violation in the penalty."""
 
     @property
+    def bounds_each_request(self) -> bool:
+        """Whether it is a bound on each request, which defines goodput and nothing else."""
+        return self.statistic is None and METRICS[self.metric].distribution
+
+    @property
     def text(self) -> str:
         """Canonical spelling, with times in milliseconds."""
         metric = METRICS[self.metric]

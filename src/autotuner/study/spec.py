@@ -9,7 +9,6 @@ from pydantic import ConfigDict, Field
 
 from autotuner.study.base import FrozenModel, Value
 from autotuner.study.configuration import Configuration
-from autotuner.study.metric import METRICS
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.parameters.parameter import Parameter, as_flags
 from autotuner.study.workload import CapacityLoad, Workload
@@ -152,7 +151,7 @@ class StudySpec(FrozenModel):
                 "objectives": sorted(o.text for o in self.objectives),
                 "min_success_rate": self.min_success_rate,
             }
-        of_requests = [s for s in self.slos if METRICS[s.metric].distribution and s.statistic is None]
+        of_requests = [s for s in self.slos if s.bounds_each_request]
         return {**data, "slos on each request": sorted(s.text for s in of_requests)}
 
     @property

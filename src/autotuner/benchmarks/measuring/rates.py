@@ -9,7 +9,6 @@ import numpy as np
 from autotuner.benchmarks.measuring.population import NS, Floats, Population, Request
 from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Requirements
-from autotuner.study.metric import METRICS
 from autotuner.study.objective import Comparison
 
 Span = tuple[float, float]
@@ -108,8 +107,7 @@ def slo_test(requirements: Requirements, groups: Sequence[Group]) -> Callable[[R
     bounds = [
         slo
         for slo in requirements.slos
-        if slo.statistic is None
-        and METRICS[slo.metric].distribution
+        if slo.bounds_each_request
         and slo.at in (None, requirements.level.text)
         and slo.scenario in (None, requirements.scenario)
     ]

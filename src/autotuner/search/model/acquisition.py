@@ -1,4 +1,4 @@
-"""Which candidate to launch next, from joint draws of the results of all."""
+"""Which candidate to launch next, from joint draws of the results of all candidates."""
 
 import math
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ from autotuner.search.model.encoding import Array
 from autotuner.search.model.worth import Worth
 
 NEAR = math.log(0.95)
-"""A launch has found what it can if it comes within 5% of the best configuration."""
+"""The goal: a launch within 5% of the best configuration."""
 LEAST_GAIN = math.log(1.02)
 """Smaller improvements are not worth a launch."""
 LITTLE = 1e-3
+"""Weight of the probability of being feasible: it decides where nothing else does."""
 GAIN = 1.0
 """Weight of the expected improvement: it decides among candidates that are hardly ever near the best one."""
 
@@ -44,9 +45,9 @@ def scores(worth: Worth, achieved: Array, weights: Array, starts: NDArray[np.boo
     in a draw, the one that misses least counts as the best.
 
     Args:
-        worth: Of the candidates, followed by configurations that are running now.
+        worth: Scores of the candidates, followed by those of the configurations that are running now.
         achieved: Logarithms of the objectives of the feasible trials, one row each; larger is better.
-        weights: Of the objectives, by draw.
+        weights: Weights of the objectives, by draw.
         starts: Whether each configuration of ``worth`` starts, by draw.
         running: Number of running configurations at the end of ``worth``.
     """
@@ -69,7 +70,6 @@ def scores(worth: Worth, achieved: Array, weights: Array, starts: NDArray[np.boo
     return Scores(score[:candidates], better.mean(axis=0)[:candidates], worth.feasible.mean(axis=0)[:candidates])
 
 
-def best(score: Array, order: NDArray[np.int_]) -> int:
-    """The candidate with the highest score; of equal ones, the first in ``order``."""
-    top = score.max()
-    return int(next(i for i in order if score[i] >= top - 1e-12))
+def best(score: Array) -> int:
+    """The candidate with the highest score; of equal ones, the first."""
+    return int(np.argmax(score >= score.max() - 1e-12))

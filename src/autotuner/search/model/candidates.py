@@ -6,14 +6,14 @@ from itertools import islice
 
 from autotuner.plugins.search import SearchContext
 from autotuner.search.points import Axis, Points
-from autotuner.search.proposals import Proposals, allowed
+from autotuner.search.proposals import LISTED, Proposals, allowed
 from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
 
-LISTED = 1000
-"""Most untried configurations that are compared for one proposal; a space with more is sampled."""
 _NEIGHBORS = 16
 """Most other values of one parameter that are tried beside a good configuration."""
+_SHARES = (0.3, 0.1, 0.03, 0.01, 0.003)
+"""Steps in a continuous range, as shares of the distance to its ends."""
 _SURROUNDED = 400
 """Most neighbors that are compared."""
 
@@ -25,7 +25,7 @@ class Candidates:
         self._context = context
         self._taken = taken
         self._axes = Points(context.space).axes
-        self._first = {a.name: getattr(a.domain, "low", 0.0) if a.values is None else a.values[0] for a in self._axes}
+        self._first = {a.name: a.ends[0] if a.values is None else a.values[0] for a in self._axes}
         """Values of parameters that become active."""
         self.listed = list(islice(proposals.unused(taken), LISTED))
         self.complete = len(self.listed) < LISTED
@@ -60,19 +60,15 @@ class Candidates:
 def _others(axis: Axis, value: Value) -> Iterator[Value]:
     """Other values of a parameter: the nearest ones, and for ordered ones some farther away on both sides."""
     if axis.values is None:
-        low = float(getattr(axis.domain, "low", 0.0))
-        high = float(getattr(axis.domain, "high", 0.0))
         if isinstance(value, int | float):
-            for share in (0.3, 0.1, 0.03, 0.01, 0.003):
-                for end in (low, high):
-                    yield float(value) + share * (end - float(value))
+            yield from (value + share * (end - value) for share in _SHARES for end in axis.ends)
         return
     at = axis.position(value)
     if at is None:
         return
     count = len(axis.values)
     if not axis.ordered or count <= _NEIGHBORS:
-        yield from (axis.values[i] for i in islice((i for i in range(count) if i != at), _NEIGHBORS))
+        yield from islice((v for i, v in enumerate(axis.values) if i != at), _NEIGHBORS)
         return
     step = 1
     while step < count:

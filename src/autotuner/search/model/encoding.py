@@ -18,7 +18,7 @@ from autotuner.study.search.goals import Place
 Array = NDArray[np.float64]
 
 _ONLY = Place(scenario="", level="")
-"""Stands for all levels where a search knows no more of a trial than its verdict."""
+"""Stands for all levels if a search knows only the verdicts of trials."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Units:
     counts: tuple[int, ...]
     """GPUs per row."""
     gpus: Array
-    """Logarithm of them to base 2, from a medium number."""
+    """Base-2 logarithm of ``counts``, relative to a medium number of GPUs."""
     places: tuple[tuple[Place, ...], ...]
     loads: Array
-    """Logarithm to base 2 from a medium load, by row and place."""
+    """Base-2 logarithm of the load relative to a medium one, by row and place."""
     scenarios: NDArray[np.int_]
-    """By row and place."""
+    """Index of the scenario, by row and place."""
     servers: tuple[str, ...]
     """Identity of what is launched, per row."""
 
@@ -49,7 +49,7 @@ class Units:
 
 
 class Encoder:
-    """Columns of the configurations of one space."""
+    """Turns configurations of one space into columns."""
 
     def __init__(self, context: SearchContext, typical: Sequence[Configuration]) -> None:
         """``typical`` are configurations whose loads and GPUs count as medium."""
@@ -140,7 +140,7 @@ class Encoder:
         for axis in self._unordered:
             position = axis.position(values[axis.name]) if axis.name in values else None
             codes += [float(i == position) for i in range(len(axis.values or ()))]
-        # To be inactive is a value of its own for a conditional parameter.
+        # For a conditional parameter, being inactive is a value of its own.
         codes += [float(bool(values) and name not in values) for name in self._conditional]
         return numbers, codes, unknown
 
@@ -150,7 +150,7 @@ class _Scale:
 
     def __init__(self, axis: Axis) -> None:
         self.name = axis.name
-        low, high = _ends(axis)
+        low, high = axis.ends
         self._log = low > 0 and high >= 4 * low
         self._low = math.log(low) if self._log else low
         self._span = (math.log(high) if self._log else high) - self._low or 1.0
@@ -174,17 +174,9 @@ class _Scale:
 
 
 def _padded(places: Sequence[tuple[Place, ...]]) -> tuple[tuple[Place, ...], ...]:
-    """As many places in each row, by repeating the last one: the best and the worst level stay what they are."""
+    """The same number of places in each row: repeating the last one leaves the best and the worst level unchanged."""
     width = max(map(len, places), default=1)
     return tuple((*own, *(own[-1:] * (width - len(own)))) for own in places)
-
-
-def _ends(axis: Axis) -> tuple[float, float]:
-    if axis.values is None:
-        low = getattr(axis.domain, "low", 0.0)
-        return float(low), float(getattr(axis.domain, "high", 1.0))
-    numbers = [float(v) for v in (axis.values[0], axis.values[-1]) if isinstance(v, int | float)]
-    return min(numbers), max(numbers)
 
 
 def _matern(a: Array, b: Array) -> Array:

@@ -69,21 +69,24 @@ class Launching:
             self._fitted.append((columns[reached], *_laplace(columns[reached], passed)))
 
     def starts(self, units: Units) -> Array:
-        """Probability by configuration."""
+        """Probability that each configuration starts."""
         found: Array = np.ones(len(units))
-        if self._fitted:
-            columns = self._columns(units)
-            for seen, gradient, inverse in self._fitted:
-                cross = columns @ seen.T
-                mean = _BASE + cross @ gradient
-                variance = np.maximum((columns**2).sum(axis=1) - ((cross @ inverse) * cross).sum(axis=1), 0.0)
-                found = found * _sigmoid(mean / np.sqrt(1 + math.pi * variance / 8))
+        if not self._fitted:
+            return found
+        columns = self._columns(units)
+        for seen, gradient, inverse in self._fitted:
+            cross = columns @ seen.T
+            mean = _BASE + cross @ gradient
+            variance = np.maximum((columns**2).sum(axis=1) - ((cross @ inverse) * cross).sum(axis=1), 0.0)
+            found = found * _sigmoid(mean / np.sqrt(1 + math.pi * variance / 8))
         return found
 
     def draw(self, units: Units, random: np.random.Generator, count: int) -> NDArray[np.bool_]:
         """Joint draws of which configurations start, by draw and configuration."""
         found = np.ones((count, len(units)), bool)
-        columns = self._columns(units) if self._fitted else np.empty((0, 0))
+        if not self._fitted:
+            return found
+        columns = self._columns(units)
         for seen, gradient, inverse in self._fitted:
             weights = random.standard_normal((count, columns.shape[1]))
             # Matheron's rule: a draw before the trials, corrected by what it misses of them.
@@ -94,7 +97,7 @@ class Launching:
         return found
 
     def _columns(self, units: Units) -> Array:
-        """Scaled by their prior deviations."""
+        """Columns of the configurations, scaled by their prior deviations."""
         rows = np.arange(len(units))
         own: Array = self._encoder.columns(units, rows, np.zeros(len(units), int))
         return own * self._encoder.deviations(_LOG_ODDS)
@@ -109,10 +112,10 @@ def _root(covariance: Array) -> Array:
 def _end(trial: Trial) -> int | None:
     """The hurdle at which a trial failed, ``_PASSED`` if at none; None if it says nothing about its configuration."""
     if trial.state is TrialState.FAILED:
-        cause = trial.failure.cause if trial.failure else FailureCause.CRASH_LOADING
-        if trial.failure is not None and trial.failure.blame is not Blame.CONFIGURATION:
-            return None
-        return _HURDLES.get(cause, Hurdle.STAYS_UP)
+        failure = trial.failure
+        if failure is None:
+            return Hurdle.STAYS_UP
+        return _HURDLES.get(failure.cause, Hurdle.STAYS_UP) if failure.blame is Blame.CONFIGURATION else None
     verdict = trial.verdict
     if trial.state is not TrialState.DONE or verdict is None:
         return None

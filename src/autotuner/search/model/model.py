@@ -17,7 +17,7 @@ from autotuner.study.search.forecast import Channel, Forecast
 from autotuner.study.trial import Trial
 
 Forecasts = Callable[[Configuration], Forecast | None]
-"""Predictions by configuration, remembered by whoever passes them."""
+"""Predictions by configuration; the caller caches them."""
 Index = NDArray[np.int_]
 
 
@@ -28,12 +28,7 @@ class Draws:
     logs: Mapping[Key, Array]
     """Natural logarithm of each metric by draw, configuration and place."""
     predicted: float | None
-    """Weight of the predictions; None without them."""
-
-    @property
-    def count(self) -> int:
-        """Number of draws."""
-        return int(next(iter(self.logs.values())).shape[0])
+    """Weight of the predictions; None without predictions."""
 
 
 class Model:
@@ -62,16 +57,16 @@ class Model:
         self._forecasts = forecasts
         self._launch_noise = launch_noise
         goals = context.goals
-        self._quantities = quantities(goals) if goals else verdict_quantities(len(context.directions))
+        modeled = quantities(goals) if goals else verdict_quantities(len(context.directions))
         known = seen(context, trials)
         units = encoder.units(known.configurations)
         self._observed = {server: i for i, server in enumerate(dict.fromkeys(units.servers))}
         self.source = ""
-        """What predicts the results beforehand; empty if nothing does."""
+        """Source of the predictions; empty if there are none."""
         self._parameters: tuple[str, ...] = ()
         self._learn_predictions([*known.configurations, *candidates])
         self._fitted: list[tuple[Quantity, list[Member]]] = []
-        for quantity in self._quantities:
+        for quantity in modeled:
             self._fitted.append(self._fit(quantity, observe(context, quantity, known, units), units))
 
     def _learn_predictions(self, configurations: Sequence[Configuration]) -> None:
@@ -144,8 +139,9 @@ class Model:
         mean = otherwise.copy()
         columns = np.zeros((len(at), len(self._parameters) + 1))
         columns[:, -1] = 1.0
+        forecasts = {row: self._forecasts(units.configurations[row]) for row in dict.fromkeys(at.tolist())}
         for i, (row, place) in enumerate(zip(at.tolist(), places.tolist(), strict=True)):
-            forecast = self._forecasts(units.configurations[row])
+            forecast = forecasts[row]
             where = units.places[row][place]
             level = forecast.at(where.scenario, where.level) if forecast else None
             if level is None or channel not in level.log_mean:
@@ -156,7 +152,7 @@ class Model:
         return mean, columns / max(quantity.factor, 1e-9)  # calibration parameters have scales of their own
 
     def draw(self, units: Units, random: np.random.Generator, count: int) -> Draws:
-        """Joint draws for configurations of which none was observed."""
+        """Joint draws for configurations, none of which was observed."""
         rows, places = np.divmod(np.arange(units.loads.size), units.loads.shape[1])
         average_of = average([members for _, members in self._fitted], random, count)
         shared = self._columns(units, rows, places)

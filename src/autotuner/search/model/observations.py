@@ -24,7 +24,7 @@ from autotuner.study.verdict import Verdict
 VIOLATION = Key("violation")
 """Stands for the size of the violations, where only verdicts are known."""
 _MOST_WINDOWS = 500
-"""Windows per quantity; of more, trials far from the best ones lose the levels in the middle."""
+"""Most windows per quantity; beyond that, trials far from the best ones keep only their outermost levels."""
 _KEPT = 40
 """Best trials, and newest ones, that keep all their levels."""
 _HALF_WIDTH_SDS = 1.96
@@ -37,7 +37,7 @@ def objective_key(index: int) -> Key:
 
 
 def verdict_quantities(objectives: int) -> tuple[Quantity, ...]:
-    """What is modeled if a search knows no more of a trial than its verdict."""
+    """What is modeled if a search knows only the verdicts of trials."""
     return (*(Quantity(objective_key(i)) for i in range(objectives)), Quantity(VIOLATION, center=0.0, factor=0.5))
 
 
@@ -118,9 +118,7 @@ def _of_window(quantity: Quantity, m: Measurement, places: Sequence[Place], gpus
     value = observed(quantity, m, places[at], gpus)
     key = quantity.key
     if value is not None:
-        half = m.uncertainty.get(metric_text(key.metric, key.statistic))
-        spread = max(math.log1p(half) / _HALF_WIDTH_SDS if half else 0.0, scales.NOISE_FLOOR)
-        return [(at, value, spread**2, False)]
+        return [(at, value, _variance(m.uncertainty.get(metric_text(key.metric, key.statistic))), False)]
     bound = m.bounds.get(key.metric)
     return [(at, math.log(bound), scales.NOISE_FLOOR**2, True)] if bound and quantity.predicted else []
 
@@ -136,10 +134,15 @@ def _of_verdict(quantity: Quantity, verdict: Verdict, context: SearchContext) ->
     value = verdict.objectives[index] if index < len(verdict.objectives) else None
     if value is not None and value > 0 and (verdict.rankable or not verdict.feasible):
         half = verdict.uncertainty[index] if index < len(verdict.uncertainty) else None
-        spread = max(math.log1p(half) / _HALF_WIDTH_SDS if half else 0.0, scales.NOISE_FLOOR)
-        return [(0, math.log(worsened(value, direction, verdict.penalty)), spread**2, False)]
+        return [(0, math.log(worsened(value, direction, verdict.penalty)), _variance(half), False)]
     bound = verdict.bounds[index] if index < len(verdict.bounds) else None
     return [(0, math.log(bound), floor, True)] if bound and bound > 0 else []
+
+
+def _variance(half: float | None) -> float:
+    """Variance of a logarithm from half of a relative 95% interval, which may be unknown."""
+    own = math.log1p(half) / _HALF_WIDTH_SDS if half else 0.0
+    return max(own, scales.NOISE_FLOOR) ** 2
 
 
 def _capped(rows: list[_Row], priority: Sequence[int]) -> list[_Row]:
@@ -164,8 +167,7 @@ def _capped(rows: list[_Row], priority: Sequence[int]) -> list[_Row]:
 def _priority(trials: Sequence[Trial], directions: Sequence[Direction]) -> list[int]:
     """All trials by index, alternately the next best and the next newest one.
 
-    Feasible ones are the better the closer they come to the best value of any objective, in places; others come after
-    them, in the order of their violations.
+    Feasible ones come first, by their best rank in any objective, then the others, by their violations.
     """
     verdicts = {i: trial.verdict for i, trial in enumerate(trials) if trial.verdict is not None}
     feasible = [i for i, verdict in verdicts.items() if verdict.feasible]

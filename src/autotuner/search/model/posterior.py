@@ -22,7 +22,7 @@ class Observations:
 
     values: Array
     variances: Array
-    """Of each window by itself."""
+    """Variance within each window."""
     launches: NDArray[np.int_]
     """Number of the launch: repeats of a configuration have different ones."""
     bounded: NDArray[np.bool_]
@@ -34,16 +34,16 @@ class Observations:
 
 @dataclass(frozen=True)
 class Design:
-    """The columns of observed points, and what is expected of them."""
+    """The columns of points, and their expected values."""
 
     columns: Array
     mean: Array
     deviations: Array
     """Prior standard deviation of each column's weight, before the amplitude."""
     server: float
-    """Standard deviation of what belongs to a single server, before the amplitude."""
+    """Standard deviation of the effect of a single server, before the amplitude."""
     new: NDArray[np.int_]
-    """Number of each point's server; -1 for those that were observed, which have columns of their own."""
+    """Number of each point's server; -1 for observed servers, which have columns of their own."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Member:
         Args:
             random: Source of the draws.
             count: Number of draws.
-            design: Of the points.
+            design: The points' columns.
         """
         deviations = self.amplitude * self.design.deviations
         weights = random.standard_normal((count, len(deviations))) * deviations

@@ -12,7 +12,7 @@ from autotuner.search.model.encoding import Encoder, Units
 from autotuner.search.model.launching import Launching
 from autotuner.search.model.model import Draws, Model
 from autotuner.search.model.noise import launch_noise
-from autotuner.search.model.quantities import Key
+from autotuner.search.model.quantities import named
 from autotuner.search.model.worth import achieved, worth
 from autotuner.search.proposals import Proposals, spelled_out
 from autotuner.study.configuration import Configuration
@@ -48,7 +48,8 @@ class Proposer:
         self._context = context
         self._proposals = proposals
         self._forecasts = forecasts
-        self._encoder: Encoder | None = None
+        # From tried and untried configurations, so that a search that is rebuilt gets the same columns.
+        self._encoder = Encoder(context, Candidates(context, proposals, frozenset()).listed)
 
     def propose(
         self, finished: Sequence[Trial], running: Sequence[Trial], taken: frozenset[str], made: int
@@ -63,8 +64,7 @@ class Proposer:
         """
         context = self._context
         candidates = Candidates(context, self._proposals, taken)
-        encoder = self._encoder or Encoder(context, self._typical())
-        self._encoder = encoder
+        encoder = self._encoder
         random = np.random.default_rng([abs(context.seed), made, 17])
         own = [t for t in finished if t.role is not TrialRole.CONFIRM]
         feasible = [(t, a) for t in own if (a := achieved(context, t)) is not None]
@@ -81,10 +81,6 @@ class Proposer:
             rated.rate([*listed, *more], random)
         beats = best_trials[0][0].number if best_trials else None
         return rated.best(beats)
-
-    def _typical(self) -> list[Configuration]:
-        """Configurations whose loads and GPUs count as medium: the same ones whenever the search is rebuilt."""
-        return Candidates(self._context, self._proposals, frozenset()).listed
 
 
 class _Rated:
@@ -111,20 +107,19 @@ class _Rated:
         self._units = self._encoder.units([*candidates, *self._waiting])
         values = self._units.loads.size
         count = max(_FEWEST_DRAWS, min(_DRAWS, _VALUES // max(values, 1)))
-        self._draws: Draws = self._model.draw(self._units, random, count)
+        self._draws = self._model.draw(self._units, random, count)
         found = worth(self._context, self._units, self._draws)
         weights = acquisition.shares(random, count, len(self._context.directions))
         starts = self._launching.draw(self._units, random, count)
-        self._starts = self._launching.starts(self._units)
         self.scores = acquisition.scores(found, self._reached, weights, starts, len(self._waiting))
 
     def best(self, beats: int | None) -> Proposed:
         """The candidate with the highest score."""
-        at = acquisition.best(self.scores.score, np.arange(len(self.scores.score)))
+        at = acquisition.best(self.scores.score)
         rationale = Rationale(
             expected=tuple(_expected(self._context, self._units, self._draws, at)),
             feasible=float(self.scores.feasible[at]),
-            starts=float(self._starts[at]),
+            starts=float(self._launching.starts(self._units)[at]),
             improves=float(self.scores.improves[at]),
             beats=beats,
             source=self._model.source,
@@ -137,13 +132,8 @@ def _expected(context: SearchContext, units: Units, draws: Draws, at: int) -> li
     """What the launch is predicted to measure, for every metric that objectives and SLOs name."""
     if context.goals is None:
         return []
-    goals = context.goals
-    keys = [Key(o.metric, o.statistic) for o in goals.objectives]
-    keys += [Key(s.metric, s.statistic, s.of) for s in goals.slos]
     found = []
-    for key in dict.fromkeys(keys):
-        if key not in draws.logs:
-            continue
+    for key in named(context.goals):
         for index, place in enumerate(units.places[at]):
             low, median, high = np.exp(np.quantile(draws.logs[key][:, at, index], [0.025, 0.5, 0.975])).tolist()
             found.append(

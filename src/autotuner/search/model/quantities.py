@@ -28,7 +28,7 @@ _PER_REQUEST: Mapping[str, Callable[[Place], float]] = {
     "input_throughput": lambda place: place.input_tokens or 1.0,
     "total_throughput": lambda place: (place.input_tokens or 0.0) + (place.output_tokens or 0.0),
 }
-"""What each request contributes to a rate that follows from TTFT and TPOT while the number in flight is fixed."""
+"""What each request contributes to a rate that follows from TTFT and TPOT when the number in flight is fixed."""
 _WIDEST = 7.0
 """Values are clipped to a factor of about 1000 around the others, so that an outlier does not flatten the rest."""
 
@@ -38,12 +38,12 @@ class Quantity:
     """One modeled quantity. Its own logarithm is modeled, or what it adds to that of ``base``."""
 
     key: Key
-    base: "Key | None" = None
+    base: Key | None = None
     """The mean that a statistic is a multiple of."""
     derived: bool = False
     """Whether it follows from the means of TTFT and TPOT by Little's law, and only the remainder is modeled."""
     center: float | None = None
-    """Expected logarithm at a medium load; None if nothing is known of it."""
+    """Expected logarithm at a medium load; None if unknown."""
     factor: float = 1.0
     """Factor of all scales."""
     per_load: float = 0.0
@@ -52,7 +52,7 @@ class Quantity:
 
     @property
     def predicted(self) -> bool:
-        """Whether a forecast of the metric is one of this quantity."""
+        """Whether a forecast of the metric is a forecast of this quantity."""
         return self.base is None and not self.derived and self.key.of is None
 
 
@@ -60,15 +60,18 @@ TTFT = Key("ttft", "mean")
 TPOT = Key("tpot", "mean")
 
 
+def named(goals: Goals) -> tuple[Key, ...]:
+    """The metrics that objectives and SLOs name, each once; SLOs on single requests define goodput only."""
+    keys = [Key(o.metric, o.statistic) for o in goals.objectives]
+    keys += [Key(s.metric, s.statistic, s.of) for s in goals.slos if not s.bounds_each_request]
+    return tuple(dict.fromkeys(keys))
+
+
 def quantities(goals: Goals) -> tuple[Quantity, ...]:
     """Quantities that determine all objectives and SLOs, each after those that it builds on."""
-    wanted = [Key(o.metric, o.statistic) for o in goals.objectives]
-    wanted += [
-        Key(s.metric, s.statistic, s.of) for s in goals.slos if s.statistic or not METRICS[s.metric].distribution
-    ]
     closed = bool(goals.places) and all(p.in_flight and p.output_tokens for p in goals.places)
     found: dict[Key, Quantity] = {}
-    for key in dict.fromkeys(wanted):
+    for key in named(goals):
         derived = closed and key.of is None and key.metric in _PER_REQUEST
         tail = METRICS[key.metric].distribution and key.statistic != "mean"
         needed = [TTFT, TPOT] if derived else [key._replace(statistic="mean")] if tail else []
@@ -97,9 +100,9 @@ def _direct(key: Key, goals: Goals) -> Quantity:
 
 
 def _center(key: Key, goals: Goals) -> float | None:
-    """Users set bounds that they can nearly reach, so a bound tells what is expected of a metric."""
-    bounds = [s for s in goals.slos if s.metric == key.metric and s.of == key.of and s.threshold > 0]
-    bounds = [s for s in bounds if s.statistic is not None or not _per_request(s)]
+    """Users set bounds near what is possible, so a bound says what to expect of a metric."""
+    about = [s for s in goals.slos if (s.metric, s.of) == (key.metric, key.of)]
+    bounds = [s for s in about if s.threshold > 0 and not s.bounds_each_request]
     if bounds:
         return min(math.log(s.threshold) - _tail(Key(s.metric, s.statistic)) for s in bounds)
     if key.metric == "ttft" and (below := _center(key._replace(metric="tpot"), goals)) is not None:
@@ -107,17 +110,12 @@ def _center(key: Key, goals: Goals) -> float | None:
     return None
 
 
-def _per_request(slo: SLO) -> bool:
-    """Whether the metric has a value per request, so that an SLO without a statistic defines goodput only."""
-    return METRICS[slo.metric].distribution
-
-
 def _tail(key: Key) -> float:
     expected = scales.TAILS.get(key.statistic or "mean", 0.0)
     return expected * (scales.TPOT_TAIL if key.metric == "tpot" else 1.0)
 
 
-def observed(quantity: Quantity, window: Measurement, place: Place | None, gpus: int) -> float | None:
+def observed(quantity: Quantity, window: Measurement, place: Place, gpus: int) -> float | None:
     """The modeled logarithm in a window; None if it was not measured, or its latencies do not count."""
     value = _logarithm(quantity.key, window)
     if value is None:
@@ -129,7 +127,7 @@ def observed(quantity: Quantity, window: Measurement, place: Place | None, gpus:
         return value
     ttft = _logarithm(TTFT, window)
     tpot = _logarithm(TPOT, window)
-    if ttft is None or tpot is None or place is None:
+    if ttft is None or tpot is None:
         return None
     return value - derived(quantity.key, place, math.exp(ttft), math.exp(tpot), gpus)
 

@@ -1,4 +1,4 @@
-"""How much the model expects before it has seen anything.
+"""Prior scales: how much the model expects metrics to vary before the first measurement.
 
 They are round numbers with a reason each, and the same for every study. All are standard deviations of natural
 logarithms: 0.1 is about 10%.
@@ -18,9 +18,9 @@ TRUST = 0.8
 OTHER_KIND = 0.135
 """Factor of the weight if one metric follows its predictions and another does not (e^-2)."""
 LAUNCH_NOISE = 0.03
-"""Launch-to-launch noise, until repeats have shown it."""
+"""Assumed launch-to-launch noise, until repeats show it."""
 NOISE_PSEUDO_REPEATS = 4
-"""Degrees of freedom that :data:`LAUNCH_NOISE` counts for beside those of repeats."""
+"""Degrees of freedom of :data:`LAUNCH_NOISE` beside those of repeats."""
 NOISE_FLOOR = 0.005
 """Smallest noise of a window, whatever its own interval says."""
 UNKNOWN_VALUE = 0.3
@@ -89,10 +89,10 @@ PREDICTED = Scales(
 CALIBRATION: Mapping[str, float] = {
     "compute": 0.25, "memory": 0.15, "link": 0.5, "step": 0.7, "queue": 0.7,
 }  # fmt: skip
-"""Of the calibration parameters that a prediction has slopes for: efficiencies are known within a quarter, the overhead
-of a step and the queueing factor within a factor of two."""
+"""Scales of the calibration parameters that a prediction has slopes for: efficiencies are known within a quarter, the
+overhead of a step and the queueing factor within a factor of two."""
 OTHER_CALIBRATION = 0.3
-"""Of calibration parameters that are not listed."""
+"""Scale of calibration parameters that are not listed."""
 
 LATENCY_PER_LOAD = 0.3
 """Expected change of a latency per doubling of the load, without predictions."""

@@ -13,7 +13,7 @@ from autotuner.search.model.model import Draws
 from autotuner.search.model.observations import VIOLATION, objective_key
 from autotuner.search.model.quantities import Key, shortfall_sign
 from autotuner.study.metric import METRICS, Direction
-from autotuner.study.objective import Objective
+from autotuner.study.objective import SLO, Objective
 from autotuner.study.search.goals import Goals
 from autotuner.study.trial import Trial
 
@@ -45,17 +45,12 @@ def worth(context: SearchContext, units: Units, draws: Draws) -> Worth:
         return _best_level(goals, units, draws)
     penalty = np.zeros(next(iter(draws.logs.values())).shape[:2])
     missed = np.zeros_like(penalty)
-    for slo in goals.slos:
-        if (METRICS[slo.metric].distribution and slo.statistic is None) or slo.threshold <= 0:
-            continue
-        sign = shortfall_sign(slo)
-        values = draws.logs[Key(slo.metric, slo.statistic, slo.of)]
-        over = np.where(_selected(units, slo.scenario, slo.at), sign * (values - math.log(slo.threshold)), 0.0)
-        over = np.maximum(over, 0.0)
+    for slo in _modeled(goals):
+        over = np.where(_selected(units, slo.scenario, slo.at), _over(slo, draws), 0.0)
         if slo.hard:
             missed += over.sum(axis=2)
         else:
-            relative = np.expm1(over) if sign > 0 else -np.expm1(-over)
+            relative = np.expm1(over) if shortfall_sign(slo) > 0 else -np.expm1(-over)
             penalty += slo.weight * relative.sum(axis=2)
     found = [_objective(o, units, draws.logs[Key(o.metric, o.statistic)]) for o in goals.objectives]
     signs = np.array([_sign(o.direction) for o in goals.objectives])
@@ -67,14 +62,25 @@ def _best_level(goals: Goals, units: Units, draws: Draws) -> Worth:
     objective = goals.objectives[0]
     value = _sign(objective.direction) * draws.logs[Key(objective.metric, objective.statistic)]
     missed = np.zeros_like(value)
-    for slo in goals.slos:
-        if slo.hard and slo.statistic is not None:
-            over = shortfall_sign(slo) * (draws.logs[Key(slo.metric, slo.statistic, slo.of)] - math.log(slo.threshold))
-            missed += np.maximum(over, 0.0)
+    for slo in _modeled(goals):
+        if slo.hard:
+            missed += _over(slo, draws)
     exists = np.array([[bool(p.level) for p in own] for own in units.places])
     value = np.where((missed <= 0) & exists, value, -np.inf)
     least = np.where(exists, missed, np.inf).min(axis=2)
     return Worth(value.max(axis=2)[:, :, None], least)
+
+
+def _modeled(goals: Goals) -> list[SLO]:
+    """SLOs on modeled quantities, whose bounds have a logarithm."""
+    return [s for s in goals.slos if not s.bounds_each_request and s.threshold > 0]
+
+
+def _over(slo: SLO, draws: Draws) -> Array:
+    """Logarithmic distance from an SLO that is missed, by draw, configuration and place; 0 where it holds."""
+    values = draws.logs[Key(slo.metric, slo.statistic, slo.of)]
+    found: Array = np.maximum(shortfall_sign(slo) * (values - math.log(slo.threshold)), 0.0)
+    return found
 
 
 def _objective(objective: Objective, units: Units, values: Array) -> Array:
@@ -97,7 +103,7 @@ def _selected(units: Units, scenario: str | None, at: str | None) -> NDArray[np.
 
 
 def achieved(context: SearchContext, trial: Trial) -> list[float] | None:
-    """Logarithms of the objectives of a feasible trial, larger is better; None if it is none, or cannot be ranked."""
+    """Logarithms of a trial's objectives, larger is better; None if it is infeasible or cannot be ranked."""
     verdict = trial.verdict
     if verdict is None or not verdict.feasible or not verdict.rankable:
         return None

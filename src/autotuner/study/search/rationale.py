@@ -30,10 +30,10 @@ class Rationale(FrozenModel):
     starts: float = Field(ge=0, le=1)
     """Probability that the server starts and can be measured."""
     improves: float = Field(ge=0, le=1)
-    """Probability that it is feasible and better than ``beats``; than none, that it is feasible."""
+    """Probability that it is feasible and better than the trial ``beats``, if there is one."""
     beats: int | None = None
     """Number of the best feasible trial at that time; None if there was none."""
     source: str = ""
-    """What predicted the results beforehand; empty: nothing did."""
+    """Source of the predictions before any measurement; empty if there were none."""
     prior_weight: float | None = Field(default=None, ge=0, le=1)
-    """Weight of these predictions, given the measurements so far; None without them."""
+    """Weight of these predictions, given the measurements so far; None without predictions."""

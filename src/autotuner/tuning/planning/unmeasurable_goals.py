@@ -108,7 +108,7 @@ def _of_capacity(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
 
 
 def _of_good_requests(goal: _Goal, spec: StudySpec) -> Iterator[Problem]:
-    if goal.asked.metric == "goodput" and not any(_bounds_each_request(slo) for slo in spec.slos):
+    if goal.asked.metric == "goodput" and not any(slo.bounds_each_request for slo in spec.slos):
         why = "counts requests that meet every per-request SLO, but the study has no such SLO"
         yield goal.problem(why, 'add one without a statistic, e.g. "ttft <= 300ms", or use request_throughput')
 
@@ -194,15 +194,11 @@ def _longest(length: TokenLengths) -> int | None:
     return max(length.a, length.b)
 
 
-def _bounds_each_request(slo: SLO) -> bool:
-    return METRICS[slo.metric].distribution and slo.statistic is None
-
-
 def idle_bounds(spec: StudySpec) -> list[Problem]:
     """Warnings about per-request bounds in a study without goodput, the only metric that uses them."""
     asked: list[Objective | SLO] = [*spec.objectives, *spec.slos]
     if any(goal.metric == "goodput" for goal in asked):
         return []
     why = "bounds each request, which only counts in goodput, and goodput is neither objective nor SLO"
-    idle = [slo for slo in spec.slos if _bounds_each_request(slo)]
+    idle = [slo for slo in spec.slos if slo.bounds_each_request]
     return [Problem(where="slo", value=s.text, why=why, remedy=f"write e.g. p99 {s.text}") for s in idle]
