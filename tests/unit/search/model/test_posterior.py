@@ -1,0 +1,97 @@
+"""Draws of one quantity, compared with the exact conditional distribution."""
+
+import numpy as np
+import pytest
+
+from autotuner.search.model import scales
+from autotuner.search.model.encoding import Array
+from autotuner.search.model.posterior import Design, Member, Observations, average, fit
+
+SEEN = np.array([[1.0, -0.5], [1.0, 0.0], [1.0, 0.0], [1.0, 0.5]])
+VALUES = np.array([0.3, 0.6, 0.5, 1.1])
+LAUNCHES = np.array([0, 1, 2, 3])
+NEW = np.array([[1.0, -0.25], [1.0, 1.0]])
+DEVIATIONS = np.array([1.0, 0.5])
+WINDOW = 0.04
+LAUNCH = 0.05
+
+
+def design(columns: Array, mean: float = 0.2, server: float = 0.0, *, new: bool = False) -> Design:
+    numbers = np.arange(len(columns)) if new else np.full(len(columns), -1)
+    return Design(columns, np.full(len(columns), mean), DEVIATIONS, server, numbers)
+
+
+def observations(*, values: Array = VALUES, launches: Array = LAUNCHES, bounded: tuple[int, ...] = ()) -> Observations:
+    return Observations(values, np.full(len(values), WINDOW**2), launches, np.isin(np.arange(len(values)), bounded))
+
+
+def members(seen: Observations) -> list[Member]:
+    return fit("structured", design(SEEN[: len(seen)]), seen, LAUNCH)
+
+
+def exact(member: Member, launches: Array) -> tuple[Array, Array]:
+    """Mean and covariance at the new points."""
+    weights = np.diag((member.amplitude * DEVIATIONS) ** 2)
+    noise = WINDOW**2 * np.eye(len(launches)) + LAUNCH**2 * np.equal.outer(launches, launches)
+    gain = NEW @ weights @ SEEN.T @ np.linalg.inv(SEEN @ weights @ SEEN.T + noise)
+    mean: Array = 0.2 + gain @ (VALUES - 0.2)
+    covariance: Array = NEW @ weights @ NEW.T - gain @ SEEN @ weights @ NEW.T
+    return mean, covariance
+
+
+@pytest.mark.parametrize("launches", [LAUNCHES, np.array([0, 1, 1, 1])], ids=["own launches", "one launch of three"])
+def test_draws_follow_the_conditional_distribution(launches: Array) -> None:
+    for member in members(observations(launches=launches)):
+        drawn = member.draw(np.random.default_rng(3), 20_000, design(NEW))
+        mean, covariance = exact(member, launches)
+        assert drawn.mean(axis=0) == pytest.approx(mean, abs=0.01)
+        assert np.cov(drawn.T) == pytest.approx(covariance, rel=0.05, abs=1e-4)
+
+
+def test_a_server_that_was_not_observed_has_an_effect_of_its_own() -> None:
+    member = members(observations())[0]
+    known = member.draw(np.random.default_rng(3), 20_000, design(NEW)).var(axis=0)
+    new = member.draw(np.random.default_rng(3), 20_000, design(NEW, server=0.4, new=True)).var(axis=0)
+    assert new - known == pytest.approx(np.full(2, (0.4 * member.amplitude) ** 2), rel=0.1)
+
+
+def test_a_value_known_not_to_exceed_a_bound_is_expected_below_it() -> None:
+    """Without the bound, about 1.1 would be expected where 0.4 was not exceeded."""
+    bound = np.array([0.3, 0.6, 0.5, 0.4])
+    end = design(SEEN[-1:])
+    bounded = members(observations(values=bound, bounded=(3,)))
+    assert [m.observations.bounded.any() for m in bounded] == [False] * len(bounded)
+    without = members(observations(values=bound[:3], launches=LAUNCHES[:3]))
+    for member, other in zip(bounded, without, strict=True):
+        low = member.draw(np.random.default_rng(3), 4000, end).mean()
+        assert low < other.draw(np.random.default_rng(3), 4000, end).mean()
+    generous = members(observations(values=np.array([0.3, 0.6, 0.5, 50.0]), bounded=(3,)))
+    for member, other in zip(generous, without, strict=True):
+        loose = member.draw(np.random.default_rng(3), 4000, end).mean()
+        assert loose == pytest.approx(other.draw(np.random.default_rng(3), 4000, end).mean(), abs=0.05)
+
+
+def both_kinds(predicted: Design, structured: Design, seen: Observations) -> list[Member]:
+    return [*fit("predicted", predicted, seen, LAUNCH), *fit("structured", structured, seen, LAUNCH)]
+
+
+def test_before_any_value_the_predictions_have_their_prior_weight() -> None:
+    none = observations(values=np.empty(0), launches=np.empty(0, int))
+    empty = Design(SEEN[:0], np.empty(0), DEVIATIONS, 0.0, np.empty(0, int))
+    found = average([both_kinds(empty, empty, none)], np.random.default_rng(5), 4000)
+    assert found.predicted == pytest.approx(scales.TRUST)
+    other = (1 - scales.TRUST) * scales.OTHER_KIND + scales.TRUST  # one metric may deviate from the kind of the others
+    drawn = (found.chosen < len(scales.AMPLITUDES)).mean()
+    assert drawn == pytest.approx(other / (1 + scales.OTHER_KIND), abs=0.02)
+
+
+def test_wrong_predictions_lose_their_weight_with_every_metric_that_shows_it() -> None:
+    right = design(SEEN)
+    wrong = Design(np.zeros_like(SEEN), right.mean, DEVIATIONS, 0.0, right.new)  # predicts the same value everywhere
+    quantity = both_kinds(wrong, right, observations())
+    weights = [average([quantity] * n, np.random.default_rng(5), 400).predicted for n in (1, 2, 4)]
+    assert scales.TRUST > weights[0] > weights[1] > weights[2]
+    assert weights[2] < 0.01
+    chosen = average([quantity] * 4, np.random.default_rng(5), 400).chosen
+    assert chosen.shape == (4, 400)
+    assert (chosen >= len(scales.AMPLITUDES)).mean() > 0.95
