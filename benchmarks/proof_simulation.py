@@ -1,12 +1,12 @@
-"""Simulated studies: how often the proof claims what is not true, what it answers, and how many launches it takes.
+"""Simulated studies: how often the proof makes a wrong claim, what it answers, and how many launches it takes.
 
     python benchmarks/proof_simulation.py [--studies 10000] [--jobs 2] [--confidence 95] [--seed 1]
 
 A study is a default and 2 to 12 other configurations with true speeds, noise between launches (each configuration its
 own, from 0.5% to 5%), drift of the machine (a random walk from launch to launch and a slope), a crash in 1% of the
-launches, and an SLO on a latency that many configurations nearly miss. The search measures every configuration once;
-the launches of the proof follow from ``next_repeat`` and the claims from ``conclude``, which a run uses, too. No server
-is started. The same studies are proven with three fixed repeats for comparison.
+launches, and an SLO on a latency that many configurations nearly miss. The search measures every configuration once. As
+in a real run, ``next_repeat`` decides the launches of the proof and ``conclude`` the claims. No server is started. The
+same studies are proven with three fixed repeats for comparison.
 """
 
 import argparse
@@ -17,7 +17,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from random import Random
 
-from autotuner.scoring.anytime import factor
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.metric import Direction
@@ -28,7 +27,7 @@ from autotuner.study.verdict import Verdict, Violation
 from autotuner.testing.samples import sample_spec
 from autotuner.tuning.ending import conclude
 from autotuner.tuning.proof.blocks import next_repeat
-from autotuner.tuning.proof.decision import shared_alpha
+from autotuner.tuning.proof.decision import decidable_noise, shared_alpha
 
 CRASHES = 0.01
 HARM = 0.02
@@ -41,7 +40,7 @@ OBJECTIVE = Objective(metric="output_throughput", direction=Direction.MAX)
 
 @dataclass(frozen=True)
 class World:
-    """Truth of one simulated study, by configuration; the default is 0."""
+    """True values of one simulated study, by configuration; the default is 0."""
 
     speeds: tuple[float, ...]
     """Log speed."""
@@ -55,7 +54,7 @@ class World:
 
 
 def random_world(source: Random) -> World:
-    """A study in which speeds, noise of each configuration, drift and distance from the SLO are drawn."""
+    """A study with random speeds, noise of each configuration, drift and distance from the SLO."""
     others = source.randint(2, 12)
     spread = source.choice(SPREADS)
     common = math.exp(source.uniform(math.log(0.005), math.log(0.05)))
@@ -119,7 +118,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one proof claimed, and whether it is true."""
+    """What one proof claimed, and whether that is true."""
 
     rule: str
     spread: float
@@ -131,14 +130,12 @@ class Outcome:
     """The claimed winner is more than 2% worse than the default."""
     missed: bool
     """The interval of the best challenger does not contain its true gain."""
-    winner: bool
-    """A winner was claimed."""
     lost: float
     """True gain of the best configuration over the recommended one, log, among those that meet the SLO."""
 
 
 def outcome(seed: int, confirm: ConfirmSpec, rule: str) -> Outcome:
-    """One simulated study; the same seed gives the same search for every rule."""
+    """Simulates one study. With one seed, all rules start from the same search results."""
     world = random_world(Random(f"world {seed}"))
     spec = sample_spec(slos=(), objectives=(OBJECTIVE,)).replaced(confirm=confirm)
     study = Study(world, Random(f"launches {seed}"))
@@ -148,7 +145,6 @@ def outcome(seed: int, confirm: ConfirmSpec, rule: str) -> Outcome:
     gain = found.gains[0] if found.gains else None
     truth = world.speeds[found.best.number] if found.best is not None else 0.0
     better = found.ending.value == "proven_better"
-    harmful = found.ending.proven and found.winner is not None and world.speeds[found.winner.number] < math.log1p(-HARM)
     used = world.speeds[found.winner.number] if found.winner is not None else 0.0
     possible = [s for s, late in zip(world.speeds, world.latency, strict=True) if late < -0.1]
     return Outcome(
@@ -157,9 +153,8 @@ def outcome(seed: int, confirm: ConfirmSpec, rule: str) -> Outcome:
         ending=found.ending.value,
         launches=launches,
         wrong=better and truth <= 0,
-        harmful=harmful and better,
+        harmful=better and used < math.log1p(-HARM),
         missed=gain is not None and gain.bounded and not gain.low <= math.expm1(truth) <= gain.high,
-        winner=better,
         lost=max(0.0, max(possible, default=0.0) - used),
     )
 
@@ -178,7 +173,7 @@ def simulated(job: tuple[Sequence[int], Sequence[float]]) -> list[Outcome]:
 
 
 def decidable(confidence: float) -> list[str]:
-    """Largest noise between launches at which blocks decide an effect in most studies, by contenders."""
+    """Largest noise between launches at which blocks typically decide an effect, by number of challengers."""
     lines = [
         "| blocks | challengers | equal within 2% | gain of 3% | 5% | 10% | 20% |",
         "|---|---|---|---|---|---|---|",
@@ -186,9 +181,9 @@ def decidable(confidence: float) -> list[str]:
     for challengers in (1, 3):
         confirm = ConfirmSpec(confidence=confidence / 100, challengers=challengers)
         for blocks in (4, 6, 12, 24):
-            width = factor(blocks, shared_alpha(confirm, 1, challengers)) * math.sqrt(2 / blocks)
-            limits = (math.log1p(gain) / width * 100 for gain in (0.02, 0.03, 0.05, 0.1, 0.2))
-            lines.append(f"| {blocks} | {challengers} | " + " | ".join(f"{limit:.1f}%" for limit in limits) + " |")
+            level = shared_alpha(confirm, 1, challengers)
+            limits = (decidable_noise(gain, blocks, level) for gain in (0.02, 0.03, 0.05, 0.1, 0.2))
+            lines.append(f"| {blocks} | {challengers} | {' | '.join(f'{limit:.1%}' for limit in limits)} |")
     return lines
 
 
@@ -211,7 +206,7 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def forms(outcomes: Sequence[Outcome]) -> list[str]:
-    """How often each ending occurs, and the repeats, by how much the configurations differ."""
+    """How often each ending occurs and how many repeats it takes, by how much the configurations differ."""
     lines = ["| rule | speeds differ by | repeats, mean | endings |", "|---|---|---|---|"]
     for rule in dict.fromkeys(o.rule for o in outcomes):
         for spread in SPREADS:

@@ -129,7 +129,7 @@ def _ran_concurrently(view: StudyView, row: Row) -> bool:
 
 
 def _compared(view: StudyView, default: Row, row: Row, *, paired: bool) -> tuple[list[float], list[float]]:
-    """The first objective in the repeats of both; of the blocks that measured both if blocks are compared."""
+    """The first objective in the repeats of both; if blocks are compared, in those that measured both."""
     ours, theirs = (_repeats(view, side) for side in (default, row))
     if paired:
         common = sorted(ours.keys() & theirs.keys())

@@ -165,11 +165,11 @@ def _rationale(result: StudyResult, trial: Trial) -> list[str]:
     why = trial.rationale
     if why is None:
         return []
-    goal = f"beats trial {why.beats} with {percent(why.improves, sign=False)}" if why.beats is not None else ""
+    goal = f"{percent(why.improves, sign=False)} likely to beat trial {why.beats}" if why.beats is not None else ""
     source = why.source if why.prior_weight is None else f"{why.source} ({percent(why.prior_weight, sign=False)})"
     facts = [
-        f"feasible with {percent(why.feasible, sign=False)}",
-        f"starts with {percent(why.starts, sign=False)}",
+        f"{percent(why.feasible, sign=False)} likely to be feasible",
+        f"{percent(why.starts, sign=False)} likely to start",
         goal,
         f"predicted by {source}" if source else "",
     ]

@@ -94,21 +94,16 @@ class Figure:
     @property
     def effect(self) -> str:
         """``better`` or ``worse`` if the interval of the change excludes zero, otherwise ``""``."""
-        if self.paired_alpha is not None:
-            return self._paired_effect(self.paired_alpha)
-        values = (*self.default, *self.candidate)
-        if min(len(self.default), len(self.candidate)) < LEAST_REPEATS or min(values) <= 0:
+        alpha = self.paired_alpha
+        repeats = min(len(self.default), len(self.candidate)) if alpha is None else len(self.pairs)
+        if repeats < LEAST_REPEATS or min(*self.default, *self.candidate) <= 0:
             return ""
         better = METRICS[self.metric].better
-        found = scoring.gain(self.default, self.candidate, better, noise=self.noise).effect
-        return found.value if found in {Effect.BETTER, Effect.WORSE} else ""
-
-    def _paired_effect(self, alpha: float) -> str:
-        if len(self.pairs) < LEAST_REPEATS or min(value for pair in self.pairs for value in pair) <= 0:
-            return ""
-        better = METRICS[self.metric].better
-        found = scoring.paired_gain(self.pairs, better, alpha=alpha, confidence=1 - alpha, noise=self.noise).effect
-        return found.value if found in {Effect.BETTER, Effect.WORSE} else ""
+        if alpha is None:
+            found = scoring.gain(self.default, self.candidate, better, noise=self.noise)
+        else:
+            found = scoring.paired_gain(self.pairs, better, alpha=alpha, confidence=1 - alpha, noise=self.noise)
+        return found.effect.value if found.effect in {Effect.BETTER, Effect.WORSE} else ""
 
 
 @dataclass(frozen=True)
@@ -133,7 +128,7 @@ def usable_trials(result: StudyResult) -> list[tuple[Trial, float]]:
 def importance(result: StudyResult) -> tuple[Importance, ...]:
     """Returns the importance of every parameter, the most important first and those with an unknown share last.
 
-    That of a conditional parameter is among the trials in which it was active.
+    That of a conditional parameter follows from the trials in which it was active.
     """
     points = usable_trials(result)
     found = [_importance(result, p, points) for p in result.spec.parameters]

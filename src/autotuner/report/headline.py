@@ -104,8 +104,8 @@ def gains_text(result: StudyResult) -> tuple[str, str]:
 
 
 def amount_text(objective: Objective, gain: Gain, amount: float) -> str:
-    """A change with its sign: ``+12%``, or ``+1.5 points`` of a share and ``-3 tokens/s`` where a value is not
-    positive, so that there is no ratio."""
+    """A change with its sign: ``+12%``. A difference is in points for a share (``+1.5 points``), and otherwise in the
+    metric's unit (``-3 tokens/s``)."""
     if not gain.absolute:
         return percent(amount)
     if METRICS[objective.metric].unit is Unit.RATIO:
@@ -218,7 +218,7 @@ def _undecided(result: StudyResult) -> str:
         return "no significant difference"
     if result.repeats >= confirm.at_most:
         return f"not decided within {confirm.at_most} blocks"
-    return f"not decided after {result.repeats} blocks, and {confirm.at_most} would hardly decide it at this noise"
+    return f"not decided after {result.repeats} blocks, and {confirm.at_most} are unlikely to decide it at this noise"
 
 
 def _default_only(result: StudyResult) -> str:

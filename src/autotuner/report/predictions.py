@@ -1,4 +1,4 @@
-"""What a trial was expected to measure, and what it did."""
+"""Expected and measured values of a trial."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

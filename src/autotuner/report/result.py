@@ -209,8 +209,7 @@ def study_result(
 
 def objective_value(trial: Trial, index: int = 0) -> float | None:
     """Returns an objective of a trial; None if it was not measured."""
-    values = trial.verdict.objectives if trial.verdict else ()
-    return values[index] if index < len(values) else None
+    return records.objective_of(trial, index)
 
 
 def _settled(trial: Trial, trials: Sequence[Trial], objectives: Sequence[Objective]) -> Trial:

@@ -1,4 +1,4 @@
-"""What a study cost, and what its winner saves."""
+"""Cost of a study, and what its winner saves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _UNITS = {
     "cost_per_million_output_tokens": ("million output tokens", 1.0, "million"),
     "cost_per_request": ("1,000 requests", 1000.0, "thousand requests"),
 }
-"""By metric: unit of the saving, its size in units of the metric, and the unit of what pays the study back."""
+"""By metric: unit of the saving, its size in units of the metric, and the unit in which the payback is counted."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def study_cost(result: StudyResult) -> StudyCost | None:
 
 
 def _paid_hours(result: StudyResult) -> list[tuple[float, Trial]]:
-    """The hours that are paid for each trial that was launched. Where trials ran side by side on one host, all of its
-    trials are reduced by the same share, so that the sum is right."""
+    """The paid hours of each trial that was launched. If trials ran side by side on one host, the hours of all its
+    trials are reduced by the same factor, so that their sum is the time that the host was in use."""
     launched = [t for t in result.trials if worked_s(t)]
     on_host = [t for t in launched if not t.gpus and t.usd_per_hour == result.spec.prices.get(HOST)]
     numbers = {t.number for t in on_host}
@@ -94,9 +94,9 @@ def _saving(result: StudyResult) -> tuple[str, float] | None:
     """The cost that the winner lowers, and by how much; None if the repeats do not show it."""
     if not result.ending.proven or result.winner is None or result.default is None:
         return None
-    default, winner = (records.blocks_of(trial, result.trials) for trial in (result.default, result.winner))
+    default, winner = records.paired_repeats(result.default, result.winner, result.trials)
     for metric in _UNITS:
-        costs = [(_cost(default[n], metric), _cost(winner[n], metric)) for n in default.keys() & winner.keys()]
+        costs = [(_cost(one, metric), _cost(other, metric)) for one, other in zip(default, winner, strict=True)]
         pairs = [(one, other) for one, other in costs if one and other]
         if len(pairs) >= LEAST_REPEATS:
             effect = _compared(pairs, result)
@@ -119,4 +119,4 @@ def _compared(pairs: Sequence[tuple[float, float]], result: StudyResult) -> Effe
 def _cost(trial: Trial, metric: str) -> float | None:
     """The mean over a trial's windows; None if one of them was not measured well enough."""
     known = [value for m in trial.measurements if (value := m.value(metric, None))]
-    return fmean(known) if records.is_rankable(trial) and known and len(known) == len(trial.measurements) else None
+    return fmean(known) if known and len(known) == len(trial.measurements) else None

@@ -1,4 +1,4 @@
-"""Anytime-valid interval of a mean difference from few pairs: it may be looked at after every pair.
+"""Anytime-valid interval of a mean difference from few pairs: it holds even if it is looked at after every pair.
 
 Two configurations that are measured in the same block differ by a value in which the block's own condition, such as
 drift of the machine, cancels. The differences of the blocks are normal with unknown mean and variance. For a
@@ -36,31 +36,14 @@ class Interval:
     center: float
     low: float
     high: float
-    pairs: int
-
-    @property
-    def half(self) -> float:
-        """Half of the width."""
-        return (self.high - self.low) / 2
-
-
-def evidence(t: float, pairs: int) -> float:
-    """Evidence against a mean from Student's t of the differences to it; 1 for a single pair.
-
-    Args:
-        t: Difference between the observed and the hypothetical mean, in standard errors.
-        pairs: Number of differences.
-    """
-    freedom = pairs - 1
-    if freedom < 1:
-        return 1.0
-    spread = 1 + pairs * SPREAD
-    ratio = math.log1p(t * t / freedom) - math.log1p(t * t / (freedom * spread))
-    return math.exp(pairs / 2 * ratio - math.log(spread) / 2)
 
 
 def factor(pairs: int, alpha: float) -> float:
-    """Half-width of the interval in standard errors; infinite for too few pairs."""
+    """Half-width of the interval in standard errors; infinite for too few pairs.
+
+    The evidence against a mean that is t standard errors away is ``((1 + t**2 / freedom) / (1 + t**2 / (freedom *
+    spread))) ** (pairs / 2) / sqrt(spread)``. This is the t at which it reaches 1 / alpha.
+    """
     freedom = pairs - 1
     if freedom < 1:
         return math.inf
@@ -88,16 +71,16 @@ def interval(differences: Sequence[float], alpha: float, *, noise: float = 0.0) 
         noise: Known minimum of the standard deviation of a difference.
 
     Raises:
-        ValueError: There is no difference.
+        ValueError: ``differences`` is empty.
     """
     if not differences:
         raise ValueError("no pairs")
     pairs = len(differences)
     center = fmean(differences)
     if pairs < 2:
-        return Interval(center, -math.inf, math.inf, pairs)
+        return Interval(center, -math.inf, math.inf)
     squares = math.fsum((difference - center) ** 2 for difference in differences)
     deviation = max(math.sqrt(squares / (pairs - 1)), noise)
     width = factor(pairs, alpha)
     half = width * deviation / math.sqrt(pairs) if math.isfinite(width) else math.inf
-    return Interval(center, center - half, center + half, pairs)
+    return Interval(center, center - half, center + half)

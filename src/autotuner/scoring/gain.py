@@ -70,8 +70,8 @@ class Gain:
     """Repeats of the side that was measured less often; blocks that measured both if they are compared in pairs."""
     effect: Effect
     absolute: bool = False
-    """Whether the gain and its interval are differences in the metric's unit: of a share, or if a value is not
-    positive."""
+    """Whether the gain and its interval are differences in the metric's unit, as for shares and for values that
+    are not positive."""
 
     @property
     def bounded(self) -> bool:
@@ -174,7 +174,7 @@ def paired_gain(
         The gain with its interval, which is unbounded for too few blocks.
 
     Raises:
-        ValueError: There is no pair, or a value is not finite.
+        ValueError: ``pairs`` is empty, or a value is not finite.
     """
     if not pairs:
         raise ValueError("no pairs")
@@ -184,8 +184,7 @@ def paired_gain(
     absolute = share or min(value for pair in pairs for value in pair) <= 0
     if absolute:
         sides = [abs(fmean(side)) for side in zip(*pairs, strict=True)]
-        size = max(sides)
-        found = interval([other - one for one, other in pairs], alpha, noise=math.sqrt(2) * noise * size)
+        found = interval([other - one for one, other in pairs], alpha, noise=math.sqrt(2) * noise * max(sides))
         center, low, high = (sign * edge for edge in (found.center, found.low, found.high))
         margin = margin if share else margin * sides[0]
     else:

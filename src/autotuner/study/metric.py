@@ -68,6 +68,10 @@ def _rate(name: str, unit: Unit, meaning: str) -> Metric:
     return Metric(name=name, unit=unit, better=Direction.MAX, distribution=False, meaning=meaning)
 
 
+def _cost(name: str, unit: Unit, meaning: str) -> Metric:
+    return Metric(name=name, unit=unit, better=Direction.MIN, distribution=False, meaning=meaning)
+
+
 CAPACITY_METRICS = {
     LoadUnit.RATE: "capacity",
     LoadUnit.CONCURRENCY: "capacity_in_flight",
@@ -131,26 +135,20 @@ METRICS = {
         _rate("capacity_speed_per_gpu", Unit.SPEED, "capacity_speed / GPUs of the trial"),
         _rate("capacity_tokens_per_gpu", Unit.TOKENS_PER_SECOND, "capacity_tokens / GPUs of the trial"),
         _rate("success_rate", Unit.RATIO, "requests that succeeded / requests of the window whose outcome is known"),
-        Metric(
-            name="energy_per_token",
-            unit=Unit.JOULES_PER_TOKEN,
-            better=Direction.MIN,
-            distribution=False,
-            meaning="energy of the trial's GPUs inside the window / output tokens inside the window",
+        _cost(
+            "energy_per_token",
+            Unit.JOULES_PER_TOKEN,
+            "energy of the trial's GPUs inside the window / output tokens inside the window",
         ),
-        Metric(
-            name="cost_per_million_output_tokens",
-            unit=Unit.USD_PER_MILLION_TOKENS,
-            better=Direction.MIN,
-            distribution=False,
-            meaning="price of the trial's GPUs (without GPUs: of the host) / output_throughput, for a million tokens",
+        _cost(
+            "cost_per_million_output_tokens",
+            Unit.USD_PER_MILLION_TOKENS,
+            "price of the trial's GPUs (without GPUs: of the host) / output_throughput, for a million tokens",
         ),
-        Metric(
-            name="cost_per_request",
-            unit=Unit.USD_PER_REQUEST,
-            better=Direction.MIN,
-            distribution=False,
-            meaning="price of the trial's GPUs (without GPUs: of the host) / request_throughput",
+        _cost(
+            "cost_per_request",
+            Unit.USD_PER_REQUEST,
+            "price of the trial's GPUs (without GPUs: of the host) / request_throughput",
         ),
     )
 }

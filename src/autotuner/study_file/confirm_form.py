@@ -48,5 +48,5 @@ class ConfirmForm(FileForm):
     @classmethod
     def _one_of(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("repeats") is not None and "at_most" in data:
-            raise InvalidValueError("repeats fixes the number of launches", remedy="use at_most, or remove it")
+            raise InvalidValueError("repeats fixes the number of launches", remedy="remove repeats or at_most")
         return data

@@ -83,7 +83,7 @@ _CONDITIONS = {
     Ending.NO_DEFAULT: "The default could not run, so there is no baseline; the winner met the SLOs in every launch, "
     "including at least two repeats.",
     Ending.SHOWN_AS_GOOD: "Equivalence test: the interval of the best challenger's gain includes 0 and is within "
-    "`confirm.margin` (±2%), so it is no worse and no better than that. Keep the default.",
+    "`confirm.margin` (±2% by default), so any difference is smaller than that. Keep the default.",
     Ending.DEFAULT_BETTER: "The interval of the best challenger's gain is below 0. Keep the default.",
     Ending.NO_SIGNIFICANT_DIFFERENCE: "Not decided within the blocks of the proof: the interval of the best "
     "challenger's gain includes 0 and extends beyond `confirm.margin`. Keep the default.",
@@ -241,8 +241,9 @@ class _Facts:
     def _undecided(self, best: Trial | None) -> Conclusion:
         if self.refuted and self._default_holds():
             return self._did_not_hold_up(best)
-        best = best or self.so_far()
-        keep = self._default_holds() and self.so_far() == self.default  # by what is known, the challenger is worse
+        so_far = self.so_far()
+        best = best or so_far
+        keep = self._default_holds() and so_far == self.default  # by what is known, the challenger is worse
         return self.conclusion(Ending.NOT_DECIDED, best, self.default if keep else best)
 
     def _did_not_hold_up(self, best: Trial | None) -> Conclusion:

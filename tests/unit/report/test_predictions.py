@@ -41,8 +41,8 @@ def test_the_page_of_a_trial_has_a_line_for_each() -> None:
     found = result()
     lines = trial_text(found, found.trials[0], [], width=160).splitlines()
     at = lines.index("expected before the launch (95% intervals)")
-    assert "feasible with 71%" in lines[at + 1]
-    assert "beats trial 3 with 34%" in lines[at + 1]
+    assert "71% likely to be feasible" in lines[at + 1]
+    assert "34% likely to beat trial 3" in lines[at + 1]
     assert lines[at + 2].endswith("outside of the interval")
     assert all("measured" in line for line in lines[at + 2 : at + 5])
     data = trial_data(found, found.trials[0], [])

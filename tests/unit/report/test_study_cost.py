@@ -24,7 +24,7 @@ from autotuner.testing.samples import sample_spec
 from autotuner.testing.study_maker import StudyMaker
 
 HOURS = 17.2 / 3600
-"""Of each trial of a made-up study."""
+"""Hours of each trial of a made-up study."""
 
 
 def result(
@@ -110,7 +110,7 @@ def test_gpu_hours_are_those_of_all_trials() -> None:
     assert "GPU-hours" in cost_text(found)
 
 
-def test_an_unknown_price_is_no_cost() -> None:
+def test_an_unknown_price_means_an_unknown_cost() -> None:
     found = result(hourly=None)
     assert study_cost(found) is None
     assert cost_text(found) == ""

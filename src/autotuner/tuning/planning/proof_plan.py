@@ -1,14 +1,12 @@
-"""What a proof may cost and decide, before anything is launched."""
+"""Launches of a proof and what they can decide, before anything is launched."""
 
-import math
-
-from autotuner.scoring.anytime import factor
 from autotuner.study.check import Check
 from autotuner.study.spec import StudySpec
 from autotuner.tuning.proof.blocks import most_launches
-from autotuner.tuning.proof.decision import WITHOUT_DEFAULT, fewest_blocks, shared_alpha
+from autotuner.tuning.proof.decision import WITHOUT_DEFAULT, decidable_noise, fewest_blocks, shared_alpha
 
 _GAIN = 0.05
+"""The gain that the plan takes as an example."""
 
 
 def fewest_launches(spec: StudySpec, trials: int) -> int:
@@ -28,28 +26,28 @@ def fewest_launches(spec: StudySpec, trials: int) -> int:
 
 
 def proof_checks(spec: StudySpec, trials: int) -> list[Check]:
-    """What the blocks of an adaptive proof can decide at which noise between launches."""
+    """Checks what an adaptive proof can decide, depending on the noise between launches."""
     confirm = spec.confirm
     others = min(confirm.challengers, trials - 1)
     if not confirm.adaptive or not others or not spec.parameters:
         return []
     fewest = fewest_blocks(confirm, len(spec.objectives), others)
-    level = f"{confirm.confidence * 100:g}%"
+    confidence = f"{confirm.confidence * 100:g}%"
     if confirm.at_most < fewest:
         return [
             Check.warn(
                 "confirm.at_most",
-                f"{confirm.at_most} blocks cannot decide anything at {level} confidence",
+                f"{confirm.at_most} blocks cannot decide anything at {confidence} confidence",
                 remedy=f"set it to at least {fewest}",
             )
         ]
-    level_of_one = shared_alpha(confirm, len(spec.objectives), others)
-    width = factor(confirm.at_most, level_of_one) * math.sqrt(2 / confirm.at_most)
-    equal, gain = (f"{math.log1p(change) / width * 100:.1f}%" for change in (confirm.zone, _GAIN))
+    level = shared_alpha(confirm, len(spec.objectives), others)
+    limits = (decidable_noise(change, confirm.at_most, level) for change in (confirm.zone, _GAIN))
+    equal, gain = (f"{limit * 100:.1f}%" for limit in limits)
     return [
         Check.ok(
             "confirm.at_most",
-            f"{confirm.at_most} blocks show at {level} confidence that two configurations differ by no more than "
+            f"{confirm.at_most} blocks show at {confidence} confidence that two configurations differ by no more than "
             f"{confirm.zone * 100:g}% if launches vary by less than {equal} (standard deviation), and a gain of "
             f"{_GAIN:.0%} if they vary by less than {gain}",
         )

@@ -53,8 +53,8 @@ def next_repeat(trials: Sequence[Trial], objectives: Sequence[Objective], confir
 
 
 def _last(unmeasured: Sequence[Trial], trials: Sequence[Trial], block: int, confirm: ConfirmSpec) -> Repeat | None:
-    """The last launch that is left if it cannot complete a pair: of the challenger that was repeated least, if repeats
-    count by themselves."""
+    """The last launch, if it cannot complete a pair: of the challenger with the fewest repeats; None in an adaptive
+    proof, where only pairs count."""
     if confirm.adaptive:
         return None
     return Repeat(min(unmeasured, key=lambda t: len(repeats_of(t, trials))), block)

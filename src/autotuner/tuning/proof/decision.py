@@ -11,6 +11,7 @@ compared and the objectives. Dropping a challenger, by whatever rule, does not a
 import math
 from collections.abc import Sequence
 from enum import StrEnum
+from statistics import fmean
 
 from autotuner import scoring
 from autotuner.scoring import Effect, Gain
@@ -22,13 +23,11 @@ from autotuner.study.spec import ConfirmSpec
 from autotuner.study.trial import Trial, TrialState
 from autotuner.tuning.proof.noise import known_noise, measured_noise
 from autotuner.tuning.proof.records import (
-    blocks_of,
     challengers,
     default_of,
-    is_rankable,
     launches,
-    log_costs,
     pairs,
+    rankable_blocks,
     rankable_repeats,
     refuted,
     repeats_of,
@@ -42,7 +41,7 @@ WITHOUT_DEFAULT = 3
 is that the winner met the SLOs in all of its launches."""
 
 _LUCK = 1.28
-"""Standard deviations by which a mean moves to one side in one case of ten."""
+"""Standard deviations that a normal variable exceeds in one case of ten."""
 _KEPT = ((5, 1), (3, 2))
 """(blocks, contenders that are kept from then on)."""
 _UNRANKED = 3
@@ -55,7 +54,7 @@ class Form(StrEnum):
     BETTER = "better"
     """The interval of the gain lies above zero."""
     EQUIVALENT = "equivalent"
-    """The whole interval lies within the margin: no worse and no better than that."""
+    """The whole interval lies within the margin: any difference is smaller than that."""
     WORSE = "worse"
     """The interval lies below zero: the default is better."""
     UNDECIDED = "undecided"
@@ -95,6 +94,18 @@ def fewest_blocks(confirm: ConfirmSpec, objectives: int, others: int) -> int:
     return fewest_pairs(shared_alpha(confirm, objectives, others))
 
 
+def decidable_noise(change: float, blocks: int, level: float) -> float:
+    """Largest standard deviation between launches at which an interval of average width can show a gain, or
+    equivalence within a margin.
+
+    Args:
+        change: The relative gain or margin, e.g. 0.05 for 5%.
+        blocks: Blocks that measure both configurations.
+        level: Error probability of the interval.
+    """
+    return math.log1p(change) / (factor(blocks, level) * math.sqrt(2 / blocks))
+
+
 def gain(
     trial: Trial, trials: Sequence[Trial], objectives: Sequence[Objective], confirm: ConfirmSpec, index: int = 0
 ) -> Gain | None:
@@ -104,20 +115,16 @@ def gain(
     if default is None or trial.number == default.number or refuted(trial, trials):
         return None
     objective = objectives[index]
-    share = METRICS[objective.metric].unit is Unit.RATIO
-    both = [values(t, trials, objective, index) for t in (default, trial)]
     noise = known_noise(trials, index)
-    if not confirm.adaptive and all(v > 0 for side in both for v in side):
-        if not all(both):
+    if not confirm.adaptive:
+        theirs, ours = (values(t, trials, objective, index) for t in (default, trial))
+        if not theirs or not ours:
             return None
-        return scoring.gain(
-            both[0],
-            both[1],
-            objective.direction,
-            noise=noise,
-            confidence=confirm.confidence,
-            margin=confirm.zone,
-        )
+        if min(*theirs, *ours) > 0:
+            confidence = confirm.confidence
+            return scoring.gain(
+                theirs, ours, objective.direction, noise=noise, confidence=confidence, margin=confirm.zone
+            )
     compared = pairs(default, trial, trials, objective, index)
     if not compared:
         return None
@@ -128,7 +135,7 @@ def gain(
         confidence=confirm.confidence,
         noise=noise,
         margin=confirm.zone,
-        share=share,
+        share=METRICS[objective.metric].unit is Unit.RATIO,
     )
 
 
@@ -152,40 +159,39 @@ def standing(
     Where blocks are compared, it is the default's mean plus the mean difference to it, so that a challenger is not
     judged by the drift of the blocks that happened to measure it.
     """
-    found = log_costs(rankable_repeats(trial, trials), objectives)
-    if not found:
-        return None
-    mean = math.fsum(found) / len(found)
+    own = _block_costs(trial, trials, objectives)
     default = default_of(trials)
-    if not confirm.adaptive or default is None or default.number == trial.number:
-        return mean
-    known = {block: scoring.log_cost(t.verdict, objectives) for block, t in _rankable(default, trials).items()}
-    differences = []
-    for block, repeat in _rankable(trial, trials).items():
-        own = scoring.log_cost(repeat.verdict, objectives)
-        base = known.get(block)
-        if own is not None and base is not None:
-            differences.append(own - base)
-    costs = [cost for cost in known.values() if cost is not None]
-    if not differences:
-        return mean
-    return math.fsum(costs) / len(costs) + math.fsum(differences) / len(differences)
+    if confirm.adaptive and default is not None and default.number != trial.number:
+        base = _block_costs(default, trials, objectives)
+        differences = [cost - base[block] for block, cost in own.items() if block in base]
+        if differences:
+            return fmean(base.values()) + fmean(differences)
+    return fmean(own.values()) if own else None
 
 
-def _rankable(trial: Trial, trials: Sequence[Trial]) -> dict[int, Trial]:
-    return {block: repeat for block, repeat in blocks_of(trial, trials).items() if is_rankable(repeat)}
+def _block_costs(trial: Trial, trials: Sequence[Trial], objectives: Sequence[Objective]) -> dict[int, float]:
+    """The log costs of a trial's rankable repeats by block."""
+    found = {block: scoring.log_cost(t.verdict, objectives) for block, t in rankable_blocks(trial, trials).items()}
+    return {block: cost for block, cost in found.items() if cost is not None}
+
+
+def _standings(
+    field: Sequence[Trial], trials: Sequence[Trial], objectives: Sequence[Objective], confirm: ConfirmSpec
+) -> dict[int, float]:
+    """Known standings by the number of the trial."""
+    found = {t.number: standing(t, trials, objectives, confirm) for t in field}
+    return {number: place for number, place in found.items() if place is not None}
 
 
 def contenders(trials: Sequence[Trial], objectives: Sequence[Objective], confirm: ConfirmSpec) -> list[Trial]:
     """The challengers that may still win, ordered by their first measurements: at most ``confirm.challengers`` that no
     repeat refuted, without those whose repeats are clearly worse than the best one's (successive elimination).
 
-    An adaptive proof keeps the best two after three blocks, and the best one after five: those that cannot be
-    distinguished by then differ by less than what is worth a launch of each in every block.
+    An adaptive proof keeps the best two after three blocks, and the best one after five: contenders that are still
+    indistinguishable by then differ too little to be worth a launch of each in every block.
     """
     field = [t for t in challengers(trials, objectives) if not refuted(t, trials)][: confirm.challengers]
-    found = {t.number: standing(t, trials, objectives, confirm) for t in field}
-    known = {number: place for number, place in found.items() if place is not None}
+    known = _standings(field, trials, objectives, confirm)
     if not known:
         return field
     leader = min((t for t in field if t.number in known), key=lambda t: known[t.number])
@@ -210,10 +216,7 @@ def contenders(trials: Sequence[Trial], objectives: Sequence[Objective], confirm
 
 
 def decided(
-    trials: Sequence[Trial],
-    objectives: Sequence[Objective],
-    confirm: ConfirmSpec,
-    field: Sequence[Trial] | None = None,
+    trials: Sequence[Trial], objectives: Sequence[Objective], confirm: ConfirmSpec, field: Sequence[Trial]
 ) -> bool:
     """Whether further blocks would not change the answer: the leader is better, or no contender can be better by more
     than the margin, or the blocks that are left cannot decide it. A fixed number of repeats is never decided early.
@@ -222,18 +225,15 @@ def decided(
         trials: All trials of the study.
         objectives: Its objectives.
         confirm: Its rules of the proof.
-        field: The contenders, if they are known.
+        field: The contenders.
     """
     if not confirm.adaptive:
         return False
-    field = contenders(trials, objectives, confirm) if field is None else field
     default = default_of(trials)
     if default is None or default.state is not TrialState.DONE or not launches(default, trials).held:
         return all(len(repeats_of(t, trials)) >= min(WITHOUT_DEFAULT, confirm.at_most) for t in field)
-    places = {t.number: standing(t, trials, objectives, confirm) for t in field}
-    known = {number: place for number, place in places.items() if place is not None}
-    waiting = [t for t in field if t.number not in known and len(repeats_of(t, trials)) < _UNRANKED]
-    if waiting:
+    known = _standings(field, trials, objectives, confirm)
+    if any(t.number not in known and len(repeats_of(t, trials)) < _UNRANKED for t in field):
         return False
     found = {t.number: gains(t, trials, objectives, confirm) for t in field}
     leader = min(known, key=lambda number: known[number], default=None)
@@ -250,7 +250,7 @@ def _no_rival(
     objectives: Sequence[Objective],
     confirm: ConfirmSpec,
 ) -> bool:
-    """Whether a contender is decided not to be better in any objective, or cannot be decided."""
+    """Whether a contender is known not to be better in any objective, or is unlikely ever to be decided."""
     shown = effects(found)
     if Effect.UNDECIDED not in shown:
         return Effect.BETTER not in shown

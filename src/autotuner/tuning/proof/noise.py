@@ -49,10 +49,11 @@ def interference(trials: Sequence[Trial], objectives: Sequence[Objective]) -> fl
     """
     found = []
     for trial in trials:
-        alone = log_costs(rankable_repeats(trial, trials), objectives)
+        repeats = rankable_repeats(trial, trials)
+        alone = log_costs(repeats, objectives)
         together = scoring.log_cost(trial.verdict, objectives)
         if alone and together is not None and in_company(trial, trials):
-            found.append((together - math.fsum(alone) / len(alone), 1 + 1 / len(rankable_repeats(trial, trials))))
+            found.append((together - math.fsum(alone) / len(alone), 1 + 1 / len(repeats)))
     if not found:
         return None
     sd, freedom = measured_noise(trials, objectives)

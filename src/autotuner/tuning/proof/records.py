@@ -69,14 +69,16 @@ def blocks_of(trial: Trial, trials: Sequence[Trial]) -> dict[int, Trial]:
     return {nth if repeat.block is None else repeat.block: repeat for nth, repeat in found}
 
 
+def rankable_blocks(trial: Trial, trials: Sequence[Trial]) -> dict[int, Trial]:
+    """As :func:`blocks_of`, of the confirmations whose numbers count."""
+    return {block: repeat for block, repeat in blocks_of(trial, trials).items() if is_rankable(repeat)}
+
+
 def paired_repeats(default: Trial, other: Trial, trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
     """The rankable confirmations of the default and of another trial in the blocks that measured both, in order."""
-    sides = [
-        {block: repeat for block, repeat in blocks_of(trial, trials).items() if is_rankable(repeat)}
-        for trial in (default, other)
-    ]
-    common = sorted(sides[0].keys() & sides[1].keys())
-    return [sides[0][block] for block in common], [sides[1][block] for block in common]
+    one, two = (rankable_blocks(trial, trials) for trial in (default, other))
+    common = sorted(one.keys() & two.keys())
+    return [one[block] for block in common], [two[block] for block in common]
 
 
 def pairs(

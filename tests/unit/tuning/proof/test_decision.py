@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
+from statistics import fmean
 
 import pytest
 
@@ -169,6 +170,20 @@ def test_drift_of_the_machine_cancels() -> None:
     assert gains[0] is not None
     assert gains[1] is not None
     assert (gains[0].low, gains[0].high) == pytest.approx((gains[1].low, gains[1].high))
+
+
+def test_challengers_are_not_ranked_by_the_drift_of_their_blocks() -> None:
+    """The machine slows down by a fifth per block, and the better challenger missed the first and fastest one."""
+    speeds = (100.0, 110.0, 120.0)
+    made = [(number, block) for block in range(1, 5) for number in range(3) if (number, block) != (2, 1)]
+    trials = searched(*speeds)
+    for number, block in made:
+        trials.append(trial(len(trials), speeds[number] * 0.8**block, TrialRole.CONFIRM, number, block))
+    means = [
+        fmean(v for t in trials if t.repeat_of == n and t.verdict for v in t.verdict.objectives if v) for n in (1, 2)
+    ]
+    assert means[0] > means[1]
+    assert conclude(SPEC, "done", trials).winner == trials[2]
 
 
 @pytest.mark.parametrize("launches", range(1, 8))
