@@ -94,7 +94,7 @@ def run_live(tuner: Autotuner, loaded: LoadedStudy, *, quiet: bool) -> StudyResu
             say(f"note: {note}")
         if quiet:
             return
-        if found and found.set_aside:
+        if found and (found.set_aside or found.reopened):
             say(f"note: {spec.name} {found.text}")
         say(headline(plan, stored=found.stored if found else 0))
         screen.view.apply(tuner.events(spec.name))  # events of earlier runs, whose trials are in the table too

@@ -222,7 +222,7 @@ def _running(view: StudyView) -> list[Text]:
 
 
 def configuration_text(row: Row) -> str:
-    """The tuned values or the number of the repeated trial, the GPUs, and the cause of a failure."""
+    """The tuned values or the number of the repeated trial, the GPUs, and the cause of a failure or why it was cut."""
     text = marked_line(row.configuration.text)
     if row.role is TrialRole.CONFIRM:
         text = f"repeat of {row.repeat_of}"
@@ -230,6 +230,8 @@ def configuration_text(row: Row) -> str:
         text = f"{text}, {row.gpus} GPU{'s' if row.gpus > 1 else ''}"
     if row.simulated:
         text = f"{text} ({MARK})"
+    if row.cut:
+        return f"{text}: {marked_line(row.cut)}"
     return f"{text}: {cause}" if (cause := cause_text(row)) else text
 
 
@@ -246,7 +248,9 @@ def _state(row: Row, best: Row | None) -> Text:
         return Text("not counted", style="yellow")
     if row.feasible is None:
         return Text("done" if row.state == "done" else row.phase)
-    if not row.rankable:
+    if row.cut and row.feasible:
+        return Text("cut", style="yellow")
+    if not row.rankable and not row.cut:
         return Text("not ranked", style="yellow")
     if row is best:
         return Text(f"{UNSURE if row.unsure else ''}best", style="bold green")

@@ -98,6 +98,8 @@ def state_text(result: StudyResult, trial: Trial) -> tuple[str, str]:
         return trial.state.value, "cyan"
     if not trial.verdict.feasible:
         return "SLOs missed", "red"
+    if trial.cut is not None:
+        return "cut", "yellow"
     if not trial.verdict.rankable:
         return "not ranked", "yellow"
     if trial.number in result.refuted:

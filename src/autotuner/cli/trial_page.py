@@ -73,7 +73,7 @@ def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[st
         "trial": trial,
         "rank": rank,
         "slos": [
-            {"slo": slo.text, "value": value, "met": not missed(slo, value)}
+            {"slo": slo.text, "value": value, "met": None if _open(trial, value) else not missed(slo, value)}
             for slo in result.spec.slos
             if (value := slo_value(slo, trial.measurements)) is not None or trial.verdict is not None
         ],
@@ -123,6 +123,7 @@ def _head(result: StudyResult, trial: Trial) -> list[str]:
     if change:
         lines.append(f"  vs default     {change} {_first(result)}")
     lines += [f"  {'reason':13}  {marked_line(reason)}" for reason in reasons(trial)]
+    lines += _left_out(trial)
     if trial.failure is not None and trial.failure.remedy:
         lines.append(f"  {'remedy':13}  {marked_line(trial.failure.remedy)}")
     if trial.failure is not None and trial.failure.exit_code is not None:
@@ -131,6 +132,19 @@ def _head(result: StudyResult, trial: Trial) -> list[str]:
         lines.append(f"  GPUs           {trial.gpus}")
     lines += _times(trial)
     return lines
+
+
+def _left_out(trial: Trial) -> list[str]:
+    """The levels that were not measured, and what that saved."""
+    if trial.cut is None:
+        return []
+    levels = ", ".join(f"{at.scenario} {at.level}" for at in trial.cut.left)
+    return [f"  left out       {levels} (at least {duration_text(trial.cut.saved_s)})"]
+
+
+def _open(trial: Trial, value: float | None) -> bool:
+    """Whether an SLO is neither met nor missed, because levels that it applies to were left out."""
+    return value is None and (trial.cut is not None or any(m.undecided for m in trial.measurements))
 
 
 def _first(result: StudyResult) -> str:
@@ -152,10 +166,12 @@ def _slos(result: StudyResult, trial: Trial) -> list[str]:
         if slo.bounds_each_request:
             continue
         value = slo_value(slo, trial.measurements)
-        if value is None and any(m.undecided for m in trial.measurements):
+        if _open(trial, value):
             continue  # unknown, not missed
         state = "missed" if missed(slo, value) else "met"
         shown = "not measured" if value is None else with_unit(slo.metric, value)
+        if state == "met" and trial.cut is not None:
+            shown += " so far"
         lines.append(f"  {state:6}  {slo.text}: {shown}")
     return ["SLOs", *lines] if lines and trial.verdict is not None else []
 

@@ -198,6 +198,8 @@ class TrialFinished(BaseEvent):
     """The measured windows, in order."""
     slos: tuple[float | None, ...] = ()
     """Worst measured value for each SLO of the study, in its metric's unit; null if it was not measured."""
+    cut: str = ""
+    """Why the trial ended before all of its levels were measured; empty if it did not."""
 
     @classmethod
     def of(cls, trial: Trial, slos: Sequence[SLO]) -> "TrialFinished":
@@ -221,6 +223,7 @@ class TrialFinished(BaseEvent):
                 for m in trial.measurements
             ),
             slos=tuple(slo_value(slo, trial.measurements) for slo in slos) if trial.measurements else (),
+            cut=trial.cut.text if trial.cut else "",
         )
 
 

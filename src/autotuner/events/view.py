@@ -47,6 +47,8 @@ class Row:
     """False if the trial's values must not be compared with others."""
     unsure: tuple[str, ...] = ()
     """Percentiles of SLOs and objectives whose samples are too small."""
+    cut: str = ""
+    """Why levels were left out; empty if all were measured."""
     note: str = ""
     """``cause: message`` of a failure."""
     gpus: int = 0
@@ -103,20 +105,17 @@ class StudyView:
     def eta_s(self, now: float) -> float | None:
         """Most seconds that remain, from the mean duration of the finished trials; None until one is finished.
 
-        Trials of the search run in parallel, repeats one after another.
+        Trials of the search run in parallel, repeats one after another and completely.
         """
-        times = [
-            r.finished_at - r.started_at
-            for r in self.finished()
-            if r.finished_at is not None and r.started_at is not None
-        ]
-        if not times or self.state != "running":
+        rows = [r for r in self.finished() if r.finished_at is not None and r.started_at is not None]
+        if not rows or self.state != "running":
             return None
-        mean = sum(times) / len(times)
+        mean = _mean_s(rows)
+        complete = _mean_s([r for r in rows if not r.cut] or rows)
         search, repeats = self._left
         running = [now - r.started_at for r in self.rows.values() if r.state == "running" and r.started_at]
         rest = max((mean - t for t in running), default=0.0)
-        return max(0.0, rest) + (math.ceil(search / self._parallel) + repeats) * mean
+        return max(0.0, rest) + math.ceil(search / self._parallel) * mean + repeats * complete
 
     def _one(self, event: Event | UnknownEvent) -> None:
         match event:
@@ -191,6 +190,7 @@ class StudyView:
         self._facts(row, event)
         row.output_throughput = _geometric_mean([w.output_throughput for w in event.windows if w.output_throughput])
         row.slos = event.slos
+        row.cut = event.cut
         if event.verdict is not None:
             row.feasible = event.verdict.feasible
             row.rankable = event.verdict.rankable
@@ -205,6 +205,10 @@ class StudyView:
         """Keeps values once they are known, since a trial that ends early may not report them again."""
         row.gpus = event.gpus or row.gpus
         row.simulated = event.simulated or row.simulated
+
+
+def _mean_s(rows: Sequence[Row]) -> float:
+    return sum((r.finished_at or 0.0) - (r.started_at or 0.0) for r in rows) / len(rows)
 
 
 def _geometric_mean(values: Sequence[float]) -> float | None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from autotuner.report.flat_table import table_columns, table_rows
 from autotuner.report.headline import headline
+from autotuner.report.racing import racing_summary
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.report.study_cost import study_cost
 from autotuner.secrets import HIDDEN, clean, has_secret_form, looks_secret
@@ -60,7 +61,14 @@ def _marked_result(result: StudyResult) -> dict[str, Any]:
         if (found := getattr(result, name)) is not None:
             data[name]["simulated"] = found.simulated
     cost = plain_data(study_cost(result))
-    return {**data, "headline": headline(result), "simulated": result.simulated or None, "cost": cost}
+    racing = plain_data(racing_summary(result))
+    return {
+        **data,
+        "headline": headline(result),
+        "simulated": result.simulated or None,
+        "cost": cost,
+        "racing": racing,
+    }
 
 
 def export_text(result: StudyResult, form: str) -> str:
@@ -112,6 +120,7 @@ def best_json(result: StudyResult) -> dict[str, Any]:
         "refuted": list(result.refuted),
         "decision": plain_data(result.decision),
         "cost": plain_data(study_cost(result)),
+        "racing": plain_data(racing_summary(result)),
     }
     if winner is None:
         return {**answer, "winner": None}

@@ -49,6 +49,7 @@ def table_columns(result: StudyResult) -> list[str]:
         "slices",
         "decision",
         "usd_per_hour",
+        "cut",
     ]
 
 
@@ -75,6 +76,7 @@ def table_rows(result: StudyResult) -> Iterator[list[object]]:
                 _slices(m),
                 m.decision.state if m and m.decision else None,
                 trial.usd_per_hour,
+                trial.cut.text if trial.cut else None,
             ]
 
 

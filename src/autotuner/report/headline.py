@@ -5,12 +5,14 @@ from collections.abc import Callable, Mapping
 from autotuner import scoring
 from autotuner.plain_text import marked_line
 from autotuner.report.numbers import metric_name, percent, unsure_text, with_unit
+from autotuner.report.racing import racing_text
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.report.study_cost import cost_text
 from autotuner.scoring import Effect, Gain
 from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.objective import Objective
 from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.study.workload import CapacityLoad
 from autotuner.tuning.ending import Ending
 from autotuner.tuning.proof import decision, records
 from autotuner.tuning.proof.decision import LEAST_REPEATS
@@ -40,8 +42,7 @@ def summary_lines(result: StudyResult) -> list[str]:
         many = ", ".join(map(str, tied[:_SHOWN])) + (" and more" if len(tied) > _SHOWN else "")
         trials = f"trial{'s' if len(tied) > 1 else ''} {many}"
         lines.append(f"Within noise ({percent(result.noise, sign=False)}) of the best: {trials}.")
-    if cost := cost_text(result):
-        lines.append(cost)
+    lines += [line for line in (racing_text(result), cost_text(result)) if line]
     return lines
 
 
@@ -225,11 +226,12 @@ def _default_only(result: StudyResult) -> str:
     tried = [t for t in result.trials if t.role is TrialRole.SEARCH and t.state.finished]
     failed = sum(t.state is TrialState.FAILED for t in tried)
     missed = sum(t.verdict is not None and not t.verdict.feasible for t in tried)
-    cut = sum(t.verdict is not None and t.verdict.cut for t in tried)
+    cut = sum(t.verdict is not None and t.verdict.feasible and t.verdict.cut for t in tried)
+    capacity = any(isinstance(level, CapacityLoad) for level in result.spec.workload.levels)
     parts = {
         "failed": failed,
         "missed the SLOs": missed,
-        "could not hold its load": cut,
+        "could not hold its load" if capacity else "cut": cut,
         "could not be ranked": len(tried) - failed - missed - cut,
     }
     how = ", ".join(f"{count} {what}" for what, count in parts.items() if count)

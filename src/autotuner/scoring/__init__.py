@@ -15,6 +15,7 @@ from autotuner.scoring.gain import (
     paired_gain,
     student_t,
 )
+from autotuner.scoring.racing import Lost, lost
 from autotuner.scoring.ranking import costs, log_cost, pareto, rank, rank_key, ties, worsened
 from autotuner.scoring.score import score
 
@@ -23,10 +24,12 @@ __all__ = [
     "MARGIN",
     "Effect",
     "Gain",
+    "Lost",
     "change",
     "costs",
     "gain",
     "log_cost",
+    "lost",
     "noise_of",
     "paired_gain",
     "pareto",

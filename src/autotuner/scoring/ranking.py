@@ -3,8 +3,9 @@
 Groups, best first: feasible; feasible but not rankable (the load generator was the bottleneck, a
 window was too thin, or an objective has no value); infeasible; failed.
 Among infeasible trials, the number of values that were not measured counts before the size of violations, so that
-skipping a bad level never pays. Several objectives are ranked by front (non-dominated first), then by their geometric
-mean, which does not depend on other trials and agrees with dominance. Trial numbers break ties.
+skipping a bad level never pays; those that were cut come last, because levels that were left out may violate more.
+Several objectives are ranked by front (non-dominated first), then by their geometric mean, which does not depend on
+other trials and agrees with dominance. Trial numbers break ties.
 """
 
 import math
@@ -30,7 +31,7 @@ def rank_key(trial: Trial, objectives: Sequence[Objective]) -> RankKey:
         return (group, 0.0, 0.0, trial.number)
     if group == INFEASIBLE:
         unmeasured = sum(v.hard and v.value is None for v in verdict.violations)
-        return (group, float(unmeasured), verdict.total_violation, trial.number)
+        return (group, math.inf if verdict.cut else float(unmeasured), verdict.total_violation, trial.number)
     cost = log_cost(verdict, objectives)
     return (group, math.inf if cost is None else cost, verdict.penalty, trial.number)
 

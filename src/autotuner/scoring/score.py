@@ -7,10 +7,13 @@ short window would meet any SLO. Its rates remain valid, because they show the s
 
 A capacity search without a certified load is different: its SLOs hold at some lower load, so they are not violated, but
 the trial cannot be ranked. What is known is an upper bound of the capacity.
+
+So are levels that were left out because those before them had decided the trial: they violate nothing, and the trial
+cannot be ranked. A worst latency so far, or a lowest success rate, bounds that over all levels.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from autotuner.scoring.slo import missed, worst_value
 from autotuner.scoring.values import metric_value, success_rate
@@ -34,6 +37,8 @@ def score(
     *,
     min_success_rate: float,
     expected: Sequence[tuple[str, LoadLevel]],
+    left: Collection[Place] = (),
+    cut: str = "",
 ) -> Verdict:
     """Judges a trial.
 
@@ -43,17 +48,23 @@ def score(
         slos: The study's SLOs. Those on a per-request metric without a statistic only define goodput and are skipped.
         min_success_rate: Minimum share of successful requests, from 0 to 1.
         expected: (scenario text, level) of all required measurements; a missing one is a hard violation.
+        left: Places among these that are not measured yet, or were left out; they violate nothing.
+        cut: Why they were left out; empty if they are still to be measured.
     """
     measured = _by_place(measurements)
     places = list(dict.fromkeys([*((s, level.text) for s, level in expected), *measured]))
-    by_slo = [(slo, list(_slo_violations(slo, measured, places))) for slo in slos]
+    by_slo = [(slo, list(_slo_violations(slo, measured, places, left))) for slo in slos]
     violations = [
-        *_success_violations(measured, places, min_success_rate),
+        *_success_violations(measured, [p for p in places if p not in left], min_success_rate),
         *(v for _, found in by_slo for v in found),
     ]
     values = tuple(_objective_value(o, measured, places) for o in objectives)
-    bounds = [None if v is not None else _bound(o, measurements) for o, v in zip(objectives, values, strict=True)]
-    reasons = _reasons(measurements, objectives, values)
+    open_ = [p for p in places if p in left]
+    bounds = [
+        None if v is not None else _bound_so_far(o, measured, places, open_) if open_ else _bound(o, measurements)
+        for o, v in zip(objectives, values, strict=True)
+    ]
+    reasons = (*_reasons(measurements, objectives, values, cut or _not_yet(open_)), *([cut] if cut else []))
     overloaded = tuple(f"{m.scenario} {m.level.text}" for m in measurements if m.overloaded)
     overloads = tuple(f"overloaded at {place}" for place in overloaded)
     return Verdict(
@@ -68,7 +79,7 @@ def score(
         unsure=tuple(dict.fromkeys(_unsure(measurements, [*objectives, *slos]))),
         overloaded=overloaded,
         bounds=tuple(bounds) if any(b is not None for b in bounds) else (),
-        cut=any(m.cut for m in measurements),
+        cut=bool(cut) or any(m.cut for m in measurements),
         rankable=not reasons,
         reasons=(*overloads, *reasons),
     )
@@ -102,11 +113,15 @@ def _success_violations(
             yield _violation("success_rate", place, min(values), limit, (limit - min(values)) / limit, hard=True)
 
 
-def _slo_violations(slo: SLO, measured: dict[Place, list[Measurement]], places: Sequence[Place]) -> Iterator[Violation]:
+def _slo_violations(
+    slo: SLO, measured: dict[Place, list[Measurement]], places: Sequence[Place], left: Collection[Place]
+) -> Iterator[Violation]:
     if slo.bounds_each_request:
         return
     wanted = _selected(places, slo.scenario, slo.at) or [(slo.scenario or "every scenario", slo.at or "every level")]
     for place in wanted:
+        if place in left:
+            continue
         found = measured.get(place, [])
         value = _known_bound(slo, found) if any(m.undecided for m in found) else worst_value(slo, found)
         if value is None and any(m.undecided for m in found):
@@ -163,6 +178,21 @@ def _bound(objective: Objective, measurements: Sequence[Measurement]) -> float |
     return measurements[0].bounds.get(objective.metric) if len(measurements) == 1 else None
 
 
+def _bound_so_far(
+    objective: Objective, measured: dict[Place, list[Measurement]], places: Sequence[Place], left: Sequence[Place]
+) -> float | None:
+    """The value that an objective is not better than, whatever the places left show; None if they decide it."""
+    metric = METRICS[objective.metric]
+    selected = _selected(places, objective.scenario, objective.at)
+    if objective.direction is not metric.better or (metric.better is Direction.MAX and metric.name != "success_rate"):
+        return None  # a mean of rates may still rise by any amount
+    return _objective_value(objective, measured, [p for p in selected if p not in left])
+
+
+def _not_yet(left: Sequence[Place]) -> str:
+    return f"{len(left)} levels are not measured yet" if left else ""
+
+
 def _uncertainty(
     objective: Objective, value: float, measured: dict[Place, list[Measurement]], places: Sequence[Place]
 ) -> float | None:
@@ -196,9 +226,12 @@ def _unsure(measurements: Sequence[Measurement], goals: Sequence[Objective | SLO
 
 
 def _reasons(
-    measurements: Sequence[Measurement], objectives: Sequence[Objective], values: Sequence[float | None]
+    measurements: Sequence[Measurement],
+    objectives: Sequence[Objective],
+    values: Sequence[float | None],
+    left_out: str,
 ) -> tuple[str, ...]:
-    """Why this trial cannot be ranked; empty if it can."""
+    """Why this trial cannot be ranked, besides levels that were left out; empty if it can."""
     limited = [
         f"the load generator could not keep up at {m.scenario} {m.level.text}"
         + (f": {'; '.join(m.self_check.reasons)}" if m.self_check.reasons else "")
@@ -211,6 +244,6 @@ def _reasons(
     unknown = [
         f"{o.text} {'has no steady value under overload' if over else 'was not measured'}"
         for o, v in zip(objectives, values, strict=True)
-        if v is None and not undecided
+        if v is None and not undecided and not left_out
     ]
     return (*limited, *thin, *undecided, *unknown)

@@ -106,7 +106,7 @@ class BayesianSearch(Search):
 
     def _log_feasibility(self, learned: Sequence[Trial], features: surrogate.Array) -> surrogate.Array:
         """Logarithm of the probability that each candidate is feasible."""
-        learned = [t for t in learned if not _bounded(t)]
+        learned = [t for t in learned if not _half_known(t)]
         groups = _grouped(learned, _violation)
         if len(groups) == 1 and _violation(learned[0]) == _FEASIBLE:
             return np.zeros(len(features))
@@ -270,12 +270,19 @@ def _is_informative(trial: Trial) -> bool:
     verdict = trial.verdict
     if trial.state is TrialState.FAILED or verdict is None:
         return trial.state is TrialState.FAILED
-    return not verdict.feasible or _bounded(trial) or (verdict.rankable and None not in verdict.objectives)
+    measured = None not in verdict.objectives and (verdict.rankable or verdict.cut)
+    return measured or not verdict.feasible or _bounded(trial)
+
+
+def _half_known(trial: Trial) -> bool:
+    """Whether a trial ended before it was known to be feasible."""
+    return trial.verdict is not None and trial.verdict.feasible and (trial.verdict.cut or _bounded(trial))
 
 
 def _bounded(trial: Trial) -> bool:
-    """Whether the only objective of a trial was not measured, but is known not to exceed a bound."""
-    return len(_bounds(trial)) == 1
+    """Whether the only objective of a feasible trial was not measured, but is known not to exceed a bound. Of one that
+    misses SLOs, more than that is known."""
+    return trial.verdict is not None and trial.verdict.feasible and len(_bounds(trial)) == 1
 
 
 def _bounds(trial: Trial) -> list[float]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -69,8 +69,16 @@ class SearchSpec(PluginSpec):
     """Trials that may run at the same time."""
     trial_timeout_s: float | None = Field(default=None, gt=0)
     """Time limit of one trial, from launch to the end of measuring."""
+    racing: Literal["auto", "off"] = "off"
+    """Whether trials end once their measured levels have decided that they do not win, which earlier versions did
+    not do."""
     max_environment_faults: int = Field(default=3, ge=1)
     """Consecutive environment faults after which the study stops."""
+
+    @property
+    def races(self) -> bool:
+        """Whether a trial may end before all of its levels are measured."""
+        return self.racing != "off"
 
 
 class ConfirmSpec(FrozenModel):

@@ -11,6 +11,7 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Identity, without_flags
 from autotuner.study.measurement import Measurement
+from autotuner.study.search.cut import Cut
 from autotuner.study.search.rationale import Rationale
 from autotuner.study.verdict import Verdict
 
@@ -80,11 +81,13 @@ class Trial(FrozenModel):
     measurements: tuple[Measurement, ...] = ()
     capacities: tuple[CapacityResult, ...] = ()
     """Levels and bracket of each scenario's capacity search."""
+    cut: Cut | None = None
+    """Why it ended before all of its levels were measured; None if it did not."""
     verdict: Verdict | None = None
     failure: Failure | None = None
     set_aside: str = ""
-    """Why a result is ``void`` for now: its configuration is no longer part of the study. It counts again once the
-    configuration is."""
+    """Why a result is ``void`` for now: its configuration is no longer part of the study, or the goals by which it was
+    cut have changed. It counts again once that is undone."""
     argv: tuple[str, ...] = ()
     """Command line of the process, container or pod, read from it while it ran."""
     address_flags: tuple[str, ...] = ("--host", "--port")

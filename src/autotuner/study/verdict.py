@@ -45,7 +45,7 @@ class Verdict(FrozenModel):
     bounds: tuple[float | None, ...] = ()
     """Value that each unmeasured objective is known not to be better than; None if nothing is known."""
     cut: bool = False
-    """Whether measuring ended early because no more was shown than what the best configuration reaches."""
+    """Whether measuring ended early because what was measured had decided that the trial does not win."""
     rankable: bool = True
     """False if the trial must not be ranked: client-limited, insufficient data, or an unknown objective."""
     reasons: tuple[str, ...] = ()

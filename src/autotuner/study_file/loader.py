@@ -236,6 +236,7 @@ def _search(form: SearchForm) -> SearchSpec:
             "gpu_hours": form.gpu_hours,
             "parallel": form.parallel,
             "trial_timeout_s": form.trial_timeout,
+            "racing": form.racing,
             "max_environment_faults": form.max_environment_faults,
         }
     )

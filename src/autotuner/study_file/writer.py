@@ -195,6 +195,7 @@ def _search(search: SearchSpec) -> dict[str, Any]:
         "gpu_hours": search.gpu_hours,
         "parallel": search.parallel,
         "trial_timeout": None if search.trial_timeout_s is None else _seconds(search.trial_timeout_s),
+        "racing": search.racing,
         "max_environment_faults": search.max_environment_faults,
     }
     return {**{k: v for k, v in parts.items() if v is not None}, **search.settings}

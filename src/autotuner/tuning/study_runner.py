@@ -26,6 +26,7 @@ from autotuner.tuning.trials.capacity_start import capacity_start
 from autotuner.tuning.trials.capacity_window import CapacityStart
 from autotuner.tuning.trials.failure_consequences import hopeless, settled
 from autotuner.tuning.trials.gpu_and_port_leases import Leases
+from autotuner.tuning.trials.racing import race
 from autotuner.tuning.trials.trial_runner import RunContext, TrialRunner
 
 logger = logging.getLogger(__name__)
@@ -167,7 +168,8 @@ class StudyRunner:
         def start(gpus: int) -> CapacityStart:
             return capacity_start(self._spec, trial, list(self._trials), gpus)
 
-        runner = TrialRunner(self._context, trial, leases, folder, note, start)
+        rule = race(self._spec, trial, lambda: list(self._trials))
+        runner = TrialRunner(self._context, trial, leases, folder, note, start, rule)
         running = trial.replaced(state=TrialState.RUNNING)
         self._trials.put(running)
         await run_sync(self._store.trials.update, running)

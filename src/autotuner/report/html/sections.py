@@ -150,7 +150,7 @@ def _trial_row(result: StudyResult, trial: Trial) -> Html:
     marks = [role, *_answer_marks(result, trial), *(["Pareto front"] if trial.number in result.front else [])]
     marks += [MARK] if trial.simulated else []
     verdict = trial.verdict
-    met = "" if verdict is None else "met" if verdict.feasible else "missed"
+    met = "" if verdict is None else "missed" if not verdict.feasible else "cut" if trial.cut else "met"
     mark = UNSURE if verdict is not None and verdict.unsure else ""
     values = [
         cell(with_unit(o.metric, objective_value(trial, i)), number=True) for i, o in enumerate(result.spec.objectives)

@@ -126,16 +126,17 @@ def _of_window(quantity: Quantity, m: Measurement, places: Sequence[Place], gpus
 def _of_verdict(quantity: Quantity, verdict: Verdict, context: SearchContext) -> list[_Window]:
     floor = scales.NOISE_FLOOR**2
     if quantity.key == VIOLATION:
-        if verdict.feasible:
-            return [(0, 0.0, floor, True)]
+        if verdict.feasible:  # of a trial that was cut, only as far as it was measured
+            return [] if verdict.cut else [(0, 0.0, floor, True)]
         return [(0, math.log1p(verdict.total_violation), floor, False)]
     index = next(i for i in range(len(context.directions)) if objective_key(i) == quantity.key)
     direction = context.directions[index]
     value = verdict.objectives[index] if index < len(verdict.objectives) else None
-    if value is not None and value > 0 and (verdict.rankable or not verdict.feasible):
+    if value is not None and value > 0 and (verdict.rankable or verdict.cut or not verdict.feasible):
         half = verdict.uncertainty[index] if index < len(verdict.uncertainty) else None
         return [(0, math.log(worsened(value, direction, verdict.penalty)), _variance(half), False)]
-    bound = verdict.bounds[index] if index < len(verdict.bounds) else None
+    # A cut trial's worst latency so far is a bound from below, which the model does not know.
+    bound = verdict.bounds[index] if index < len(verdict.bounds) and direction is Direction.MAX else None
     return [(0, math.log(bound), floor, True)] if bound and bound > 0 else []
 
 

@@ -15,7 +15,7 @@ from autotuner.study.check import Check
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.spec import StudySpec
-from autotuner.study.workload import CapacityLoad, Stages, TraceSpeed
+from autotuner.study.workload import CapacityLoad, LoadLevel, Scenario, Stages, TraceSpeed
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.proof_plan import fewest_launches, proof_checks
 from autotuner.tuning.planning.resume_decision import Standing
@@ -69,7 +69,8 @@ class Plan(FrozenModel):
     estimated_s: float
     """Seconds at most if every window is steady after ``workload.duration``. Slow starts are extra."""
     earliest_s: float = 0.0
-    """As ``estimated_s`` if the proof is decided as early as possible."""
+    """As ``estimated_s`` if the proof is decided as early as possible, and every trial of the search after its first
+    level."""
     longest_s: float = 0.0
     """Seconds at most if every window is extended to ``workload.max_duration``. Slow starts are extra."""
     launches: tuple[PlannedLaunch, ...]
@@ -104,7 +105,7 @@ async def make_plan(
         fewest_repeats=fewest,
         windows=len(spec.workload.scenarios) * len(spec.workload.levels),
         estimated_s=estimate_s(spec, size.trials, size.repeats),
-        earliest_s=estimate_s(spec, size.trials, fewest),
+        earliest_s=estimate_s(spec, size.trials, fewest, cut=spec.search.races),
         longest_s=estimate_s(spec, size.trials, size.repeats, extended=True),
         launches=tuple([await _launch(prepared, c) for c in points]) if prepared.deployer.launches else (),
         checks=tuple(checks),
@@ -157,9 +158,11 @@ def windows_s(spec: StudySpec) -> float:
     return sum(workload.warmup_s + (0.0 if early else window) for window in _windows_s(spec))
 
 
-def trial_s(spec: StudySpec, *, extended: bool = False) -> float:
-    """Estimated seconds of a trial, without slow starts; ``extended``: with windows of the longest duration."""
-    return START_S + sum(spec.workload.warmup_s + window + 0.5 for window in _windows_s(spec, extended=extended))
+def trial_s(spec: StudySpec, *, extended: bool = False, levels: int | None = None) -> float:
+    """Estimated seconds of a trial, without slow starts; ``extended``: with windows of the longest duration,
+    ``levels``: only of the first ones."""
+    windows = list(_windows_s(spec, extended=extended))[:levels]
+    return START_S + sum(spec.workload.warmup_s + window + 0.5 for window in windows)
 
 
 def _windows_s(spec: StudySpec, *, extended: bool = False) -> Iterator[float]:
@@ -167,22 +170,27 @@ def _windows_s(spec: StudySpec, *, extended: bool = False) -> Iterator[float]:
     workload = spec.workload
     for scenario in workload.scenarios:
         for level in workload.levels:
-            length = workload.longest_s if extended else workload.duration_s
-            if isinstance(level, CapacityLoad):
-                length = level.max_duration_s
-            if scenario.trace is not None and isinstance(level, TraceSpeed):
-                with suppress(UsageError):  # the preflight says what is wrong with the file
-                    length = window_s(scenario.trace, level.speed)
-            elif isinstance(level, Stages):
-                length = level.duration_s
-            yield length
+            yield window_length_s(spec, scenario, level, extended=extended)
 
 
-def estimate_s(spec: StudySpec, trials: int, repeats: int, *, extended: bool = False) -> float:
-    """Estimated upper bound of the study's seconds, without slow starts; ``extended`` as for :func:`trial_s`. A time
-    budget caps the search."""
+def window_length_s(spec: StudySpec, scenario: Scenario, level: LoadLevel, *, extended: bool = False) -> float:
+    """Seconds of one window without warm-up."""
+    if isinstance(level, CapacityLoad):
+        return level.max_duration_s
+    if isinstance(level, Stages):
+        return level.duration_s
+    if scenario.trace is not None and isinstance(level, TraceSpeed):
+        with suppress(UsageError):  # the preflight says what is wrong with the file
+            return window_s(scenario.trace, level.speed)
+    return spec.workload.longest_s if extended else spec.workload.duration_s
+
+
+def estimate_s(spec: StudySpec, trials: int, repeats: int, *, extended: bool = False, cut: bool = False) -> float:
+    """Estimated upper bound of the study's seconds, without slow starts; ``extended`` as for :func:`trial_s`, ``cut``:
+    if each trial but the default ends after its first level. A time budget caps the search."""
     each = trial_s(spec, extended=extended)
-    search = trials * each / spec.search.parallel
+    others = trial_s(spec, levels=1) if cut else each
+    search = (each + (trials - 1) * others) / spec.search.parallel
     if spec.search.time_s is not None:
         search = min(search, max(spec.search.time_s, each))
     return search + repeats * each

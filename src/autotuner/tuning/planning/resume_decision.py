@@ -5,11 +5,11 @@ objectives and SLOs may change: results that are still in the space are kept and
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from autotuner import scoring
 from autotuner.errors import Problem, UsageError
 from autotuner.events.types import TrialFinished
 from autotuner.scoring.cost import usd_per_hour, with_costs
@@ -22,8 +22,10 @@ from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.environment_watch import START_OVER
 from autotuner.tuning.planning.prepared_study import Prepared
+from autotuner.tuning.verdicts import lost, verdict_on, verdict_so_far
 
 OUTSIDE = "no longer among the study's configurations"
+NOT_DECIDED = "cut, and no longer decided by the levels that it measured"
 
 
 class Standing(FrozenModel):
@@ -34,6 +36,8 @@ class Standing(FrozenModel):
     """Stored results that count."""
     set_aside: int = 0
     """Stored results whose configurations are no longer in the study; kept, but not compared."""
+    reopened: int = 0
+    """Stored results that were cut, and may win by the present goals: set aside too, so that they may be measured."""
     notes: tuple[str, ...] = ()
     """Things to know before the study resumes, one line each."""
 
@@ -43,7 +47,8 @@ class Standing(FrozenModel):
         if self.state == "new":
             return "new"
         aside = f", {self.set_aside} set aside ({OUTSIDE})" if self.set_aside else ""
-        return f"resumes with {self.stored} stored result{'' if self.stored == 1 else 's'}{aside}"
+        again = f", {self.reopened} set aside ({NOT_DECIDED})" if self.reopened else ""
+        return f"resumes with {self.stored} stored result{'' if self.stored == 1 else 's'}{aside}{again}"
 
 
 def standing(prepared: Prepared, store: Store, now: Facts, *, source: str = "", named: bool = True) -> Standing:
@@ -75,8 +80,14 @@ def standing(prepared: Prepared, store: Store, now: Facts, *, source: str = "", 
         notes = _compared_with(record.world, now, spec.name)
     if _another_file(record, source):
         notes.append(other_file_note(spec.name, record.source))
-    aside = sum(bool(t.set_aside) for t in trials)
-    return Standing(state="resumes", stored=len(results), set_aside=aside, notes=tuple(notes))
+    aside = Counter(t.set_aside for t in trials)
+    return Standing(
+        state="resumes",
+        stored=len(results),
+        set_aside=aside[OUTSIDE],
+        reopened=aside[NOT_DECIDED],
+        notes=tuple(notes),
+    )
 
 
 def _compared_with(stored: Facts, now: Facts, name: str) -> list[str]:
@@ -159,7 +170,7 @@ def _check_measured(record: StudyRecord, spec: StudySpec, results: Sequence[Tria
     if record.spec.objectives == spec.objectives:
         return
     for trial in results:
-        values = trial.verdict.objectives if trial.verdict else ()
+        values = trial.verdict.objectives if trial.verdict and trial.cut is None else ()
         for objective, value in zip(spec.objectives, values, strict=False):
             if value is None:
                 why = f"the stored results of study {spec.name} lack this metric"
@@ -175,20 +186,32 @@ def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial
     other_prices = record.spec.prices != spec.prices
     other_goals = other_prices or any(getattr(record.spec, key) != getattr(spec, key) for key in goals)
     inside = {t.number: _known(prepared, t) for t in trials if t.role is not TrialRole.CONFIRM}
+    judged = [t for t in trials if t.state.finished or t.state is TrialState.VOID]
     found = []
-    for trial in trials:
+    for trial in judged:
         result = trial.state.finished or trial.set_aside
-        if not result and trial.state is not TrialState.VOID:
-            continue
         configuration = inside.get(trial.number if trial.repeat_of is None else trial.repeat_of)
         changed = _kept(trial, configuration) if result else trial
         if other_prices:  # void trials and those set aside were paid for, too
             changed = _priced(prepared, changed)
         if other_goals and changed.verdict is not None:
-            changed = changed.replaced(verdict=_verdict(spec, changed))
-        if changed != trial:
-            found.append(changed)
-    return found
+            changed = changed.replaced(verdict=verdict_on(spec, changed.measurements, changed.cut))
+        found.append(changed)
+    return [new for old, new in zip(judged, _still_cut(spec, found), strict=True) if new != old]
+
+
+def _still_cut(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
+    """The trials, with those set aside that were cut and would not be any more: other goals may rank them first, or the
+    trials that had beaten them have left the space."""
+
+    def is_open(trial: Trial) -> bool:
+        if trial.cut is None or trial.state is not TrialState.DONE:
+            return False
+        verdict = verdict_so_far(spec, trial.measurements, trial.cut.left)
+        return lost(spec, verdict, trials, trial.number) is None
+
+    aside = {"state": TrialState.VOID, "set_aside": NOT_DECIDED}
+    return [t.replaced(**aside) if is_open(t) else t for t in trials]
 
 
 def _known(prepared: Prepared, trial: Trial) -> Configuration | None:
@@ -223,16 +246,6 @@ def _priced(prepared: Prepared, trial: Trial) -> Trial:
         hourly = usd_per_hour(prepared.spec.prices, gpu_name, trial.gpus)
     measurements = tuple(with_costs(m, hourly) for m in trial.measurements)
     return trial.replaced(measurements=measurements, usd_per_hour=hourly)
-
-
-def _verdict(spec: StudySpec, trial: Trial) -> object:
-    return scoring.score(
-        trial.measurements,
-        spec.objectives,
-        spec.slos,
-        min_success_rate=spec.min_success_rate,
-        expected=[(s.text, level) for s in spec.workload.scenarios for level in spec.workload.levels],
-    )
 
 
 def adopt(prepared: Prepared, store: Store, *, source: str) -> None:

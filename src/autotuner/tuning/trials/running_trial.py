@@ -8,6 +8,7 @@ from autotuner.study.capacity.result import CapacityResult
 from autotuner.study.failure import KEPT_LOG_LINES, Blame, Failure
 from autotuner.study.launch import Identity
 from autotuner.study.measurement import Measurement
+from autotuner.study.search.cut import Cut
 from autotuner.study.trial import Trial, TrialState
 from autotuner.study.verdict import Verdict
 
@@ -19,6 +20,7 @@ class TrialOutcome:
     state: TrialState
     measurements: tuple[Measurement, ...] = ()
     capacities: tuple[CapacityResult, ...] = ()
+    cut: Cut | None = None
     verdict: Verdict | None = None
     failure: Failure | None = None
 
@@ -83,6 +85,7 @@ class TrialDraft:
             state=outcome.state,
             measurements=outcome.measurements,
             capacities=outcome.capacities,
+            cut=outcome.cut,
             verdict=outcome.verdict,
             failure=outcome.failure,
             argv=self.argv,

@@ -12,7 +12,6 @@ from pathlib import Path
 import anyio
 from anyio.to_thread import run_sync
 
-from autotuner import scoring
 from autotuner.net.info import get_json, get_text
 from autotuner.plugins.deployer import DeployContext, Endpoint
 from autotuner.scoring.cost import with_costs
@@ -22,6 +21,7 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Labels, LaunchPlan
 from autotuner.study.measurement import Measurement
+from autotuner.study.search.cut import Cut
 from autotuner.study.trial import Phase, Trial, TrialState
 from autotuner.tuning.environment_watch import environment_changed
 from autotuner.tuning.planning.prepared_study import Prepared
@@ -29,11 +29,13 @@ from autotuner.tuning.trials.capacity_window import CapacityStart
 from autotuner.tuning.trials.cpu_noise import Neighbors
 from autotuner.tuning.trials.gpu_and_port_leases import Leases
 from autotuner.tuning.trials.progress import Note, TrialProgress
+from autotuner.tuning.trials.racing import Race
 from autotuner.tuning.trials.running_trial import TrialDraft, TrialOutcome
 from autotuner.tuning.trials.server_checks import prove_applied
 from autotuner.tuning.trials.server_end_cause import explain
 from autotuner.tuning.trials.telemetry import Telemetry
 from autotuner.tuning.trials.windows import Windows
+from autotuner.tuning.verdicts import verdict_on
 
 LOG_LINES = 2000
 """Lines of the server's log that are searched for what it decided at start."""
@@ -62,6 +64,7 @@ class TrialRunner:
         folder: The trial's own.
         note: Takes its events.
         start: Where its capacity search begins, as the number of GPUs becomes known.
+        race: Says after each level whether it ends there.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class TrialRunner:
         folder: Path,
         note: Note,
         start: Callable[[int], CapacityStart] = lambda _: CapacityStart(),
+        race: Race = lambda _: None,
     ) -> None:
         self._context = context
         self._prepared = context.prepared
@@ -80,6 +84,7 @@ class TrialRunner:
         self._folder = folder
         self._labels = Labels(study=trial.study, trial=trial.number, owner=context.owner_id)
         self._start = start
+        self._race = race
         self._draft = TrialDraft(trial)
         self._progress = TrialProgress(self._draft, note)
 
@@ -187,11 +192,14 @@ class TrialRunner:
             engine=self._prepared.engine,
             resolved=draft.resolved,
             start=self._start(draft.gpus),
+            race=lambda measured: self._race(self._priced(measured)),
         )
-        measured = await windows.measure()
-        measurements = tuple(with_costs(m, draft.usd_per_hour) for m in measured)
+        measurements = self._priced(await windows.measure())
         self._progress.enter(Phase.SCORING)
-        return replace(self._scored(measurements), capacities=tuple(windows.capacities))
+        return replace(self._scored(measurements, windows.cut), capacities=tuple(windows.capacities))
+
+    def _priced(self, measured: Sequence[Measurement]) -> tuple[Measurement, ...]:
+        return tuple(with_costs(m, self._draft.usd_per_hour) for m in measured)
 
     def _same_world(self, facts: Mapping[str, str]) -> None:
         """Raises ``TrialFailedError`` for a server of another build, whose numbers could not be compared."""
@@ -209,15 +217,8 @@ class TrialRunner:
         metrics = await get_text(url + engine.metrics_path) if engine.metrics_path else ""
         return engine.resolved(info or {}, metrics, await endpoint.log_tail(LOG_LINES))
 
-    def _scored(self, measurements: tuple[Measurement, ...]) -> TrialOutcome:
-        spec = self._spec
-        verdict = scoring.score(
-            measurements,
-            spec.objectives,
-            spec.slos,
-            min_success_rate=spec.min_success_rate,
-            expected=[(s.text, level) for s in spec.workload.scenarios for level in spec.workload.levels],
-        )
+    def _scored(self, measurements: tuple[Measurement, ...], cut: Cut | None) -> TrialOutcome:
+        verdict = verdict_on(self._spec, measurements, cut)
         failure = None
         limited = [m for m in measurements if m.self_check.client_limited]
         if limited:
@@ -226,7 +227,7 @@ class TrialRunner:
                 message="the load generator could not keep up: " + "; ".join(limited[0].self_check.reasons),
                 remedy="lower the load, or measure from a machine with a free core",
             )
-        return TrialOutcome(state=TrialState.DONE, measurements=measurements, verdict=verdict, failure=failure)
+        return TrialOutcome(TrialState.DONE, measurements=measurements, cut=cut, verdict=verdict, failure=failure)
 
     def _explain(self, exit_code: int | None, tail: str, ready: bool) -> Failure:
         return explain(self._prepared.engine, exit_code, tail, ready=ready)

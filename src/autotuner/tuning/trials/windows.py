@@ -14,6 +14,7 @@ from autotuner.study.capacity.result import CapacityResult
 from autotuner.study.failure import TrialFailedError
 from autotuner.study.launch import Identity, Labels
 from autotuner.study.measurement import Measurement
+from autotuner.study.search.cut import Cut
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Phase
 from autotuner.study.workload import CapacityLoad, LoadLevel, Scenario
@@ -21,6 +22,7 @@ from autotuner.tuning.trials.capacity_window import CapacityStart, WatchedWindow
 from autotuner.tuning.trials.cpu_noise import DISTURBED, Neighbors
 from autotuner.tuning.trials.no_answer_failure import unanswered
 from autotuner.tuning.trials.progress import TrialProgress
+from autotuner.tuning.trials.racing import Race
 from autotuner.tuning.trials.running_limit import running_limit
 from autotuner.tuning.trials.server_checks import DEATH_REPORT_S, or_died, same_server
 from autotuner.tuning.trials.telemetry import Telemetry
@@ -43,6 +45,7 @@ class Windows:
         engine: Source of the server's own metrics.
         resolved: Settings that the server chose at start.
         start: Where a capacity search begins.
+        race: Says after each level whether the trial ends there.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Windows:
         engine: Engine,
         resolved: Mapping[str, object],
         start: CapacityStart,
+        race: Race = lambda _: None,
     ) -> None:
         self._spec = spec
         self._benchmark = benchmark
@@ -73,26 +77,30 @@ class Windows:
         self._progress = progress
         self._gpus = gpus
         self._start = start
+        self._race = race
         self.capacities: list[CapacityResult] = []
         """One per scenario, in a study of capacity."""
+        self.cut: Cut | None = None
+        """Why levels were left out; None if all were measured."""
         self._running_limit = running_limit(engine, endpoint.argv, resolved)
         own = (engine.server_metrics,) if engine.server_metrics is not None else ()
         # A server that was not launched here may not be the engine that the study names.
         self._server_metrics = own if endpoint.argv else metrics_sources()
 
     async def measure(self) -> tuple[Measurement, ...]:
-        """All windows in order. Raises ``TrialFailedError`` when one cannot be measured."""
+        """The windows in order, until the trial is cut. Raises ``TrialFailedError`` when one cannot be measured."""
         windows: list[Measurement] = []
         for number, scenario in enumerate(self._spec.workload.scenarios):
             policy = FixedLevels(self._spec.workload.levels)
             seen: list[Measurement] = []
-            while (level := policy.next(seen)) is not None:
+            while self.cut is None and (level := policy.next(seen)) is not None:
                 name = f"{number}-{len(seen)}"
                 if isinstance(level, CapacityLoad):
                     seen.append(await self._capacity(scenario, level, name))
                 else:
                     seen.append(await self._window(scenario, level, name))
                 await same_server(self._endpoint, self._identity)
+                self.cut = self._race([*windows, *seen])
             windows += seen
         return tuple(windows)
 

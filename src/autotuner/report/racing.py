@@ -1,0 +1,47 @@
+"""What racing saved: windows of trials that ended before all of their levels were measured."""
+
+from dataclasses import dataclass
+
+from autotuner.report.numbers import plain
+from autotuner.report.result import StudyResult
+from autotuner.study.trial import TrialRole, TrialState
+
+_MINUTE_S = 60
+
+
+@dataclass(frozen=True)
+class RacingSummary:
+    """Trials of a search that were cut."""
+
+    trials: int
+    """Measured trials of the search, without the default."""
+    cut: int
+    levels: int
+    """Levels that were left out."""
+    saved_s: float
+    """Least seconds that their windows would have taken."""
+
+
+def racing_summary(result: StudyResult) -> RacingSummary | None:
+    """Adds up all trials that count; None if the study measures every level of every trial."""
+    searched = [t for t in result.trials if t.role is TrialRole.SEARCH and t.state is TrialState.DONE]
+    cuts = [t.cut for t in searched if t.cut is not None]
+    if not cuts and not result.spec.search.races:
+        return None
+    return RacingSummary(
+        trials=len(searched),
+        cut=len(cuts),
+        levels=sum(len(cut.left) for cut in cuts),
+        saved_s=sum(cut.saved_s for cut in cuts),
+    )
+
+
+def racing_text(result: StudyResult) -> str:
+    """``Racing cut 6 of 13 trials: 14 levels were left out, which saved at least 7.5 min.``; empty if none was cut."""
+    found = racing_summary(result)
+    if found is None or not found.cut:
+        return ""
+    minutes = found.saved_s / _MINUTE_S
+    saved = f"{plain(minutes)} min" if minutes >= 1 else f"{plain(found.saved_s)} s"
+    levels = f"{found.levels} level{'s were' if found.levels != 1 else ' was'} left out"
+    return f"Racing cut {found.cut} of {found.trials} trials: {levels}, which saved at least {saved}."
