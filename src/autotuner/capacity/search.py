@@ -213,9 +213,15 @@ class CapacitySearch:
         high = self.refuted
         return low is not None and high is not None and high <= self._above(low) * (1 + ROUNDING)
 
-    def next_level(self) -> Plan | None:
-        """The next level, or None when the bracket is precise or nothing more can be learned."""
+    def next_level(self, affordable: int | None = None) -> Plan | None:
+        """The next level, or None when the bracket is precise or nothing more can be learned.
+
+        Args:
+            affordable: Requests for which there is time; None if there is enough.
+        """
         left = self._left_requests
+        if affordable is not None:
+            left = min(left, affordable)
         if self.required is not None and self._cold == len(self.results):
             patience = Patience(min(_REQUIRED_REQUESTS, left), _LIKELY_NEAR)
             certify, refute = (_UNEXPECTED * part for part in (self._left[True], self._left[False]))

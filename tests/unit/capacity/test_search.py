@@ -215,6 +215,16 @@ def test_a_short_budget_certifies_something_first(start: float, seed: int) -> No
     assert LevelState.CERTIFIED in decided
 
 
+@settings(max_examples=15, deadline=None)
+@given(st.floats(2, 50), st.integers(0, 10_000), st.integers(1_000, 9_000))
+def test_a_budget_of_time_has_the_same_levels_as_one_of_requests(start: float, seed: int, budget: int) -> None:
+    timed = CapacitySearch(Limits(max_requests=20_000), start)
+    random = Random(seed)
+    while (plan := timed.next_level(budget - timed.spent)) is not None:
+        timed.add(level(plan, CAPACITY, random))
+    assert timed.results == searched(Limits(max_requests=budget), start, seed).results
+
+
 def test_a_level_that_is_left_with_its_stake_has_used_nothing_of_the_error_rate() -> None:
     assert used(0.5, 0.3, decided=False) == 0
     assert used(0.5, -100.0, decided=False) == pytest.approx(0.5)

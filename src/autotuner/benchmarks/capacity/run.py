@@ -102,7 +102,7 @@ class CapacityRun:
             self._ask(trace=await run_sync(replayed_trace, self._scenario.trace))
         elif self._question.start is None and self._question.unit is LoadUnit.RATE:
             await self._pilot()
-        while (step := self._steps.next_level()) is not None and (left := end - monotonic()) > 0:
+        while (left := end - monotonic()) > 0 and (step := self._steps.next_level(left)) is not None:
             load, plan = step
             if self.levels and self._length_s(load) > left:
                 break  # a part of a replay would prove nothing

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from math import ceil, floor, inf
+from statistics import median
 
 from autotuner.benchmarks.capacity.question import CapacityQuestion
 from autotuner.capacity.level import LevelState
 from autotuner.capacity.level_result import LevelResult, failed
 from autotuner.capacity.observation import MeanValue, Observation, ShareCount
 from autotuner.capacity.replay_search import REPLAY_METHOD, ReplaySearch
-from autotuner.capacity.search import METHOD, CapacitySearch, Limits, Missing
+from autotuner.capacity.search import METHOD, CapacitySearch, Limits, Missing, Plan
 from autotuner.study.capacity.level_test import LevelPlan
 from autotuner.study.capacity.result import CapacityLevel, CapacityResult, SearchRange
 from autotuner.study.capacity.units import LOAD_KINDS
@@ -51,9 +52,13 @@ class SearchSteps:
         self._limited = 0
         self.levels: list[CapacityLevel] = []
 
-    def next_level(self) -> tuple[float, LevelPlan] | None:
-        """The next load and how it is tested; None when nothing more can be learned."""
-        plan = self._search.next_level()
+    def next_level(self, seconds_left: float | None = None) -> tuple[float, LevelPlan] | None:
+        """The next load and how it is tested; None when nothing more can be learned.
+
+        Args:
+            seconds_left: What is left of the time budget; None if that does not matter.
+        """
+        plan = self._next(seconds_left)
         if plan is None:
             return None
         return plan.load, LevelPlan(
@@ -65,7 +70,17 @@ class SearchSteps:
             likely=plan.patience.likely,
             checkpoint=plan.patience.checkpoint,
             replayed=self._replayed,
+            seconds_left=seconds_left,
         )
+
+    def _next(self, seconds_left: float | None) -> Plan | None:
+        if isinstance(self._search, ReplaySearch):
+            return self._search.next_level()  # the caller knows how long a replay takes
+        if seconds_left is None or not self._search.results:
+            return self._search.next_level()
+        # Requests arrive, or are answered by a server with so many in flight, about in proportion to the load.
+        paces = [level.measurement.arrived / level.measurement.window_s / level.load for level in self.levels]
+        return self._search.next_level(int(seconds_left * median(paces) * self._search.capacity_estimate().median))
 
     def add(self, level: CapacityLevel) -> None:
         """Records a level."""

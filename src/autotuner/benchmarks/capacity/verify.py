@@ -128,7 +128,7 @@ def _plan_problem(level: CapacityLevel, steps: SearchSteps, result: CapacityResu
         return f"its records are of {measured.scenario} at {measured.level.text}, not of this load"
     if any(level.measurement.records == other.measurement.records for other in steps.levels):
         return "its records are those of another level"
-    step = steps.next_level()
+    step = steps.next_level(level.plan.seconds_left)
     if step is None:
         return "the search ends before this level"
     load, plan = step

@@ -41,6 +41,9 @@ class LevelPlan(FrozenModel):
     checkpoint: int = 3_000
     replayed: int | None = Field(default=None, ge=1)
     """Requests of the replay that the level consists of; None for a load without an end."""
+    seconds_left: float | None = None
+    """What was left of the time budget when the level was chosen. Levels are shorter, and further below the capacity,
+    where it allows for fewer requests than the budget of requests."""
 
 
 class BoundFigures(FrozenModel):

@@ -162,6 +162,7 @@ CHANGES = {
     "error rate of refuting": set_at("plan", "refute", to=0.4),
     "least dispersion": set_at("plan", "dispersions", to=[1.5, 1.5]),
     "most requests": set_at("plan", "requests", to=1_000_000),
+    "time left": set_at("plan", "seconds_left", to=1.0),
     "load": set_at("load", to=100.0),
     "requests of the decision": set_at("decision", "requests", 0, to=100),
     "evidence": set_at("decision", "log_evidence_below", to=20.0),
