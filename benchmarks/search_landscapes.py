@@ -79,9 +79,9 @@ def main() -> None:
         predicted = all(p.predicted for x in found for points in x.points.values() for p in points)
         print(f"{path.name}: {len(found)} landscapes, {levels} points, {arguments.seeds} seeds, load: {arguments.load}")
         print(f"  {'launches to within 5%':24} {'mean':>6} {'95%':>5} {'worst':>6}", flush=True)
-        for name in arguments.strategy or arms():
-            if predicted or name not in PREDICTED:
-                _compare(name, arms()[name], found, arguments)
+        for name, arm in arms(found).items():
+            if name in (arguments.strategy or arms()) and (predicted or name not in PREDICTED):
+                _compare(name, arm, found, arguments)
     if arguments.coverage:
         for repeats in (3, 4, 6):
             shares = ", ".join(f"{noise:.0%} noise {coverage(repeats, noise, 500):.1%}" for noise in (0.02, 0.04))

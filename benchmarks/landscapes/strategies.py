@@ -3,7 +3,8 @@
 import importlib.util
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from warnings import catch_warnings, simplefilter
 
 import optuna
@@ -15,6 +16,7 @@ from autotuner.search.grid import GridSearch
 from autotuner.search.random import RandomSearch
 from autotuner.study.configuration import Configuration
 from autotuner.study.metric import Direction
+from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.trial import Trial
 from landscapes.tables import LOAD, NEAR, Landscape
 
@@ -22,7 +24,15 @@ Arm = Callable[[Landscape, int, int], int]
 """Launches until a feasible configuration within 5% of the best one was tried: by landscape, seed and limit."""
 
 
-def _context(landscape: Landscape, seed: int, most: int, *, predicted: bool) -> SearchContext:
+@dataclass(frozen=True)
+class Known:
+    """What a search knows before its first launch."""
+
+    predicted: bool = False
+    evidence: Evidence = NO_EVIDENCE
+
+
+def _context(landscape: Landscape, seed: int, most: int, known: Known) -> SearchContext:
     return SearchContext(
         space=landscape.space,
         directions=(Direction.MAX,),
@@ -32,13 +42,14 @@ def _context(landscape: Landscape, seed: int, most: int, *, predicted: bool) -> 
         places=landscape.places,
         load_parameters=frozenset(() if landscape.inner else (LOAD,)),
         gpus=lambda c: landscape.gpus[c.key],
-        forecast=landscape.forecast if predicted else lambda _: None,
+        forecast=landscape.forecast if known.predicted else lambda _: None,
+        evidence=known.evidence,
     )
 
 
-def searched(strategy: type[Search], landscape: Landscape, seed: int, most: int, *, predicted: bool = False) -> int:
+def searched(strategy: type[Search], landscape: Landscape, seed: int, most: int, known: Known = Known()) -> int:
     """Runs one of the product's strategies."""
-    search = strategy(strategy.Settings(), _context(landscape, seed, most, predicted=predicted))
+    search = strategy(strategy.Settings(), _context(landscape, seed, most, known))
     history: list[Trial] = []
     while len(history) < most:
         proposal = search.ask(history)
@@ -56,12 +67,24 @@ def _near(landscape: Landscape, configuration: Configuration) -> bool:
     return value is not None and value >= NEAR * landscape.best
 
 
-def _product(strategy: type[Search], *, predicted: bool = False) -> Arm:
-    return lambda landscape, seed, most: searched(strategy, landscape, seed, most, predicted=predicted)
+def _product(strategy: type[Search], known: Known = Known()) -> Arm:
+    return lambda landscape, seed, most: searched(strategy, landscape, seed, most, known)
 
 
 def _shuffled(landscape: Landscape, seed: int, most: int) -> int:
-    return searched(CalibratedSearch, landscape.shuffled(seed), seed, most, predicted=True)
+    return searched(CalibratedSearch, landscape.shuffled(seed), seed, most, Known(predicted=True))
+
+
+def _warm(every: Sequence[Landscape], *, predicted: bool, misleading: bool = False) -> Arm:
+    """Knows all other landscapes of the table, with their results in random order if ``misleading``."""
+
+    def run(landscape: Landscape, seed: int, most: int) -> int:
+        order = seed if misleading else None
+        studies = [x.earlier(landscape, order) for x in every if x.name != landscape.name]
+        evidence = Evidence(studies=tuple(sorted(studies, key=lambda s: -len(s.shared))))
+        return searched(CalibratedSearch, landscape, seed, most, Known(predicted, evidence))
+
+    return run
 
 
 def _blind(landscape: Landscape, seed: int, most: int) -> int:
@@ -123,8 +146,8 @@ def _optuna(sampler: Callable[[int], optuna.samplers.BaseSampler]) -> Arm:
     return run
 
 
-def arms() -> Mapping[str, Arm]:
-    """All strategies by name."""
+def arms(every: Sequence[Landscape] = ()) -> Mapping[str, Arm]:
+    """All strategies by name; ``every`` landscape of a table may be known when another one is searched."""
     found: dict[str, Arm] = {
         "random": _product(RandomSearch),
         "grid": _product(GridSearch),
@@ -132,13 +155,17 @@ def arms() -> Mapping[str, Arm]:
         "bayesian": _product(BayesianSearch),
         "blind": _blind,
         "cold": _product(CalibratedSearch),
-        "prior": _product(CalibratedSearch, predicted=True),
+        "prior": _product(CalibratedSearch, Known(predicted=True)),
         "shuffled": _shuffled,
+        "warm": _warm(every, predicted=True),
+        "warm-cold": _warm(every, predicted=False),
+        "misleading": _warm(every, predicted=True, misleading=True),
+        "misleading-cold": _warm(every, predicted=False, misleading=True),
     }
     if importlib.util.find_spec("torch"):
         found["gp"] = _optuna(lambda seed: optuna.samplers.GPSampler(seed=seed, n_startup_trials=4))
     return found
 
 
-PREDICTED = frozenset({"blind", "prior", "shuffled"})
+PREDICTED = frozenset({"blind", "prior", "shuffled", "warm", "misleading"})
 """Strategies that need predictions."""

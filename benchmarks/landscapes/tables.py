@@ -18,6 +18,7 @@ from autotuner.study.metric import Direction
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.parameters.space import Space
+from autotuner.study.search.evidence import EarlierStudy, EarlierTrial, EarlierWindow, Facet
 from autotuner.study.search.forecast import TPOT, TTFT, Forecast, LevelForecast
 from autotuner.study.search.goals import Goals, Place
 from autotuner.study.trial import Trial, TrialRole, TrialState
@@ -111,6 +112,35 @@ class Landscape:
         )
         return Forecast(levels, source="table", version="") if levels else None
 
+    def earlier(self, other: "Landscape", seed: int | None = None) -> EarlierStudy:
+        """All of this landscape as an earlier study, seen from another one.
+
+        Args:
+            other: The landscape that is searched.
+            seed: Of a permutation of the results; None: as they are.
+        """
+        facets = dict(zip((Facet.MODEL, Facet.GPU, Facet.WORKLOAD), _facets(self), strict=True))
+        also = dict(zip((Facet.MODEL, Facet.GPU, Facet.WORKLOAD), _facets(other), strict=True))
+        measured = [(key, p) for key, points in self.points.items() for p in points]
+        results = [p for _, p in measured]
+        if seed is not None:
+            random.Random(f"misleading {seed}").shuffle(results)
+        windows: dict[str, list[EarlierWindow]] = defaultdict(list)
+        for (key, point), result in zip(measured, results, strict=True):
+            windows[key].append(_earlier_window(point, result))
+        return EarlierStudy(
+            study=self.name,
+            facets={**facets, Facet.ENGINE: ""},
+            shared=(Facet.ENGINE, *(f for f in facets if facets[f] == also[f])),
+            slos=(self._slo,),
+            source="table",
+            trials=tuple(
+                EarlierTrial(number=i, values=c.values, gpus=self.gpus[c.key], windows=tuple(windows[c.key]))
+                for i, c in enumerate(self.space.grid())
+                if windows[c.key]
+            ),
+        )
+
     def shuffled(self, seed: int) -> "Landscape":
         """The same landscape with its predictions in random order."""
         predicted = [p.predicted for points in self.points.values() for p in points]
@@ -118,6 +148,20 @@ class Landscape:
         order = iter(predicted)
         points = {key: tuple(replace(p, predicted=next(order)) for p in points) for key, points in self.points.items()}
         return replace(self, points=points)
+
+
+def _facets(landscape: Landscape) -> tuple[str, str, str]:
+    model, system, *lengths = landscape.identity
+    return model, system, " ".join(lengths)
+
+
+def _earlier_window(point: Point, result: Point) -> EarlierWindow:
+    ttft, tpot = point.predicted or (None, None)
+    return EarlierWindow(
+        place=point.place,
+        values={"mean ttft": result.ttft, "mean tpot": result.tpot, "output_throughput_per_gpu": result.throughput},
+        predicted={"mean ttft": math.log(ttft), "mean tpot": math.log(tpot)} if ttft and tpot else {},
+    )
 
 
 def _window(point: Point) -> Measurement:

@@ -78,6 +78,7 @@ def load(url: str | None, name: str) -> StudyResult:
         trials,
         why=str(summary.get("why", "")),
         environment_fault=environment_fault(summary),
+        beginning=found.beginning,
     )
 
 

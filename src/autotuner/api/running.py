@@ -67,7 +67,9 @@ async def tune(
             )
 
         outcome = await (work() if on_event is None else _with_events(work, store, loaded.spec.name, on_event))
-        return study_result(loaded.spec, outcome.state, outcome.trials, why=outcome.why)
+        record = await run_sync(store.studies.get, loaded.spec.name)
+        beginning = record.beginning if record is not None else None
+        return study_result(loaded.spec, outcome.state, outcome.trials, why=outcome.why, beginning=beginning)
 
 
 async def _with_events(work: Callable[[], Any], store: Store, study: str, on_event: OnEvent) -> Outcome:

@@ -96,6 +96,8 @@ def run_live(tuner: Autotuner, loaded: LoadedStudy, *, quiet: bool) -> StudyResu
             return
         if found and (found.set_aside or found.reopened):
             say(f"note: {spec.name} {found.text}")
+        if found and found.beginning and found.beginning.text:
+            say(found.beginning.text)
         say(headline(plan, stored=found.stored if found else 0))
         screen.view.apply(tuner.events(spec.name))  # events of earlier runs, whose trials are in the table too
         screen.start()

@@ -38,13 +38,18 @@ def study_text(result: StudyResult, *, width: int | None = None) -> str:
     rows = [_cells(result, trial, rank, gpus) for trial, rank in ranked(result)]
     return "\n".join(
         [
-            *(render(Text(line), width) for line in (head, goals)),
+            *(render(Text(line), width) for line in (head, goals, *_warm_start(result))),
             "",
             table_text(columns, rows, width=width),
             "",
             *(render(Text(line), width) for line in marked_summary(result).splitlines()),
         ]
     )
+
+
+def _warm_start(result: StudyResult) -> list[str]:
+    """What the search learns from."""
+    return [result.beginning.text] if result.beginning is not None and result.beginning.text else []
 
 
 def _columns(result: StudyResult, gpus: Sequence[int]) -> list[Column]:

@@ -16,7 +16,10 @@ from autotuner.study.check import Check, CheckStatus
 from autotuner.study.parameters.parameter import CatalogEntry
 
 if TYPE_CHECKING:
-    from autotuner import Diagnosis, Plan, PlannedLaunch, PredictedLevel
+    from autotuner import Diagnosis, Plan, PlannedLaunch, PredictedLevel, Standing
+
+_UNUSED = 3
+"""Studies that are named with the reason why the search cannot learn from them."""
 
 
 def duration_text(seconds: float) -> str:
@@ -71,7 +74,7 @@ def plan_text(plan: Plan) -> str:
     runnable = f", {plan.launchable:,} launchable" if plan.launchable is not None else ""
     simulated = [f"simulated: {plan.simulated}; no real GPU is measured"] if plan.simulated else []
     stored = plan.standing.stored if plan.standing else 0
-    known = [f"study: {plan.standing.text}"] if plan.standing else []
+    known = [f"study: {plan.standing.text}", *warm_start(plan.standing)] if plan.standing else []
     lines = [
         headline(plan, stored=stored),
         *simulated,
@@ -84,6 +87,16 @@ def plan_text(plan: Plan) -> str:
     if not plan.launches:
         lines[-1] = "no launches: measures the running server"
     return "\n".join([*lines, "checks:", checks_text(plan.checks), "nothing was started"])
+
+
+def warm_start(standing: Standing) -> list[str]:
+    """What the search learns from, and which studies it cannot learn from, one line each."""
+    found = standing.beginning
+    if found is None:
+        return []
+    unused = [f"not learned from {one.study}: {one.why}" for one in found.unused[:_UNUSED]]
+    more = len(found.unused) - len(unused)
+    return [*filter(None, [found.text]), *unused, *([f"not learned from {more} more studies"] if more else [])]
 
 
 def _command(launch: PlannedLaunch) -> str:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from autotuner.study.configuration import Configuration
 from autotuner.study.metric import Direction
 from autotuner.study.parameters.space import Space
+from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.search.goals import Goals, Place
 from autotuner.study.search.rationale import Rationale
@@ -55,6 +56,8 @@ class SearchContext:
     """GPUs that a configuration needs; 0 if it is unknown."""
     forecast: Callable[[Configuration], Forecast | None] = field(default=lambda _: None)
     """Predicts the results of a configuration before it is launched; None if it cannot be predicted."""
+    evidence: Evidence = NO_EVIDENCE
+    """What earlier studies measured: a prior, never a result of this study."""
 
 
 class Search(ABC):
@@ -65,6 +68,8 @@ class Search(ABC):
 
     kind: ClassVar[str]
     Settings: ClassVar[type[BaseModel]]
+    uses_evidence: ClassVar[bool] = False
+    """Whether it learns from earlier studies, :attr:`SearchContext.evidence`."""
 
     def __init__(self, settings: BaseModel, context: SearchContext) -> None:
         self.settings = settings

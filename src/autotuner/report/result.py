@@ -14,6 +14,7 @@ from autotuner.scoring import Gain
 from autotuner.secrets import clean_model, clean_text, secrets_in
 from autotuner.study.base import FrozenModel
 from autotuner.study.objective import Objective
+from autotuner.study.search.beginning import Beginning
 from autotuner.study.simulated import simulated_trials
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
@@ -65,6 +66,8 @@ class StudyResult(FrozenModel):
     without refuted ones."""
     noise: float = DEFAULT_NOISE
     """Relative difference below which two single measurements of one configuration stay in 95% of cases."""
+    beginning: Beginning | None = None
+    """What was known when the study began: its hardware, and the earlier studies that its search learns from."""
     command: tuple[str, ...] = ()
     """Command that starts the winner: its own if it has one (a container), otherwise its arguments without the address
     flags of the trial."""
@@ -163,6 +166,7 @@ def study_result(
     *,
     why: str = "",
     environment_fault: bool | None = None,
+    beginning: Beginning | None = None,
 ) -> StudyResult:
     """Derives the result so far, without the study's secrets, because all of it may be displayed.
 
@@ -172,6 +176,7 @@ def study_result(
         trials: Its stored trials, in any order.
         why: Why the study ended.
         environment_fault: As in :func:`autotuner.tuning.ending.conclude`.
+        beginning: What was known when the study began.
     """
     secrets = frozenset(secrets_in(spec))
     spec = clean_model(spec, secrets)
@@ -203,6 +208,7 @@ def study_result(
         front=tuple(t.number for t in scoring.pareto(standing, spec.objectives)) if several else (),
         tied=tuple(t.number for t in scoring.ties(about, standing, spec.objectives, noise)) if about else (),
         noise=noise,
+        beginning=None if beginning is None else clean_model(beginning, secrets),
         command=winner.start_command if winner else (),
     )
 

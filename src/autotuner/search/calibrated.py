@@ -34,6 +34,7 @@ class CalibratedSearch(Search):
 
     kind: ClassVar[str] = "calibrated"
     Settings: ClassVar[type[BaseModel]] = CalibratedSettings
+    uses_evidence: ClassVar[bool] = True
 
     def __init__(self, settings: BaseModel, context: SearchContext) -> None:
         super().__init__(settings, context)

@@ -15,15 +15,22 @@ from autotuner.store.rows import (
     Row,
     UnreadableError,
     read_event,
+    read_evidence,
     read_owner,
     read_study,
     read_trial,
     storable,
 )
+from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.trial import Trial
 
 MAX_NUMBER = 2**31 - 1
 """Largest trial number that the database's integer column can hold."""
+_SELECT = (
+    "SELECT name, digest, spec, source, state, summary, owner_id, search_s, world, beginning, created_at, updated_at "
+    "FROM studies"
+)
+"""All columns of a record. The evidence is left out: it may be large, and only the search reads it."""
 _FINISHED = ", ".join(f"'{state}'" for state in FINISHED)
 
 
@@ -54,18 +61,23 @@ class StudyQueries:
 
     def get(self, name: str) -> StudyRecord | None:
         """One study; None if it is not stored. Raises :class:`UnreadableError`."""
-        rows = self._source.rows("SELECT * FROM studies WHERE name = :name", name=storable(name))
+        rows = self._source.rows(f"{_SELECT} WHERE name = :name", name=storable(name))
         return read_study(rows[0]) if rows else None
 
     def all(self, on_unreadable: Callable[[UnreadableError], None] = lambda _: None) -> list[StudyRecord]:
         """All studies by name. A row that cannot be read is left out; ``on_unreadable`` gets its error."""
         found = list[StudyRecord]()
-        for row in self._source.rows("SELECT * FROM studies ORDER BY name"):
+        for row in self._source.rows(f"{_SELECT} ORDER BY name"):
             try:
                 found.append(read_study(row))
             except UnreadableError as error:
                 on_unreadable(error)
         return found
+
+    def evidence(self, name: str) -> Evidence:
+        """What earlier studies had measured when this one began. Raises :class:`UnreadableError`."""
+        rows = self._source.rows("SELECT name, evidence FROM studies WHERE name = :name", name=storable(name))
+        return read_evidence(rows[0]) if rows else NO_EVIDENCE
 
     def holder(self, name: str) -> tuple[bool, str | None]:
         """(whether a study of this name is stored, readable or not; the id of its owner)."""

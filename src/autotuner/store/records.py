@@ -7,6 +7,7 @@ from pydantic import Field
 from autotuner.study.base import FrozenModel
 from autotuner.study.environment_facts import Facts
 from autotuner.study.owner import Owner
+from autotuner.study.search.beginning import Beginning
 from autotuner.study.spec import StudySpec
 
 
@@ -29,6 +30,8 @@ class StudyRecord(FrozenModel):
     """Wall-clock seconds that the search has used; None for studies stored before this was recorded."""
     world: Facts = Field(default_factory=dict, exclude=True)
     """Facts besides the spec that the stored trials depend on; a study resumes only if they are unchanged."""
+    beginning: Beginning | None = None
+    """What was known when the study began; None for a study that has not begun, or began in an earlier version."""
     created_at: float
     updated_at: float
 

@@ -13,10 +13,11 @@ from autotuner.plain_text import joined_line
 from autotuner.secrets import clean_text
 from autotuner.store.records import EventRecord, OwnerRecord, StudyRecord
 from autotuner.study.owner import Owner
+from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialState
 
-HEAD = "0005"
+HEAD = "0006"
 """Newest revision; a test compares it with the migrations."""
 BUSY_TIMEOUT_S = 30
 FINISHED = tuple(state.value for state in TrialState if state.finished)
@@ -77,14 +78,23 @@ def read_owner(row: Mapping[str, Any]) -> OwnerRecord:
 
 def read_study(row: Mapping[str, Any]) -> StudyRecord:
     """One row of ``studies``. Raises :class:`UnreadableError`."""
-    values = {k: v for k, v in row.items() if k != "stop_requested"}
+    values = {k: v for k, v in row.items() if k not in {"stop_requested", "evidence"}}
     try:
         values["spec"] = StudySpec.model_validate_json(values["spec"])
         values["summary"] = json.loads(values["summary"]) if values["summary"] else None
         values["world"] = json.loads(values["world"]) if values["world"] else {}
+        values["beginning"] = json.loads(values["beginning"]) if values["beginning"] else None
         return StudyRecord.model_validate(values)
     except (ValueError, TypeError) as error:
         raise UnreadableError(str(row["name"]), "", error) from None
+
+
+def read_evidence(row: Mapping[str, Any]) -> Evidence:
+    """The column ``evidence`` of a row of ``studies``. Raises :class:`UnreadableError`."""
+    try:
+        return Evidence.model_validate_json(row["evidence"]) if row["evidence"] else NO_EVIDENCE
+    except (ValueError, TypeError) as error:
+        raise UnreadableError(str(row["name"]), "what earlier studies say about ", error) from None
 
 
 def read_trial(study: str, text: str) -> Trial:

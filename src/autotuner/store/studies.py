@@ -12,6 +12,8 @@ from autotuner.store.rows import StoreError, storable
 from autotuner.store.tables import studies
 from autotuner.store.trials import TrialTable
 from autotuner.study.environment_facts import Facts
+from autotuner.study.search.beginning import Beginning
+from autotuner.study.search.evidence import Evidence
 from autotuner.study.spec import StudySpec
 
 
@@ -77,6 +79,14 @@ class StudyTable(StudyQueries):
         """Stores the facts besides the spec that the study's trials depend on."""
         facts = {fact: found.model_dump(mode="json") for fact, found in world.items()}
         self._set(name, {"world": self._database.json(facts)})
+
+    def begin(self, name: str, beginning: Beginning, evidence: Evidence) -> None:
+        """Stores what is known at the beginning of the study; a study that is resumed keeps it."""
+        values = {
+            "beginning": self._database.json(beginning.model_dump(mode="json")),
+            "evidence": self._database.json(evidence.model_dump(mode="json")) if evidence.studies else None,
+        }
+        self._set(name, values)
 
     def delete(self, name: str) -> None:
         """Removes a study with its trials and events."""

@@ -42,6 +42,8 @@ studies = Table(
     Column("stop_requested", Integer, nullable=False),
     Column("search_s", Float),
     Column("world", Text),
+    Column("beginning", Text),
+    Column("evidence", Text),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
 )

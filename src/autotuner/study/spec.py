@@ -74,6 +74,8 @@ class SearchSpec(PluginSpec):
     not do."""
     max_environment_faults: int = Field(default=3, ge=1)
     """Consecutive environment faults after which the study stops."""
+    warm_start: Literal["auto", "none"] | tuple[str, ...] = "auto"
+    """Earlier studies that the search learns from: all related ones, none, or those with these names."""
 
     @property
     def races(self) -> bool:

@@ -320,6 +320,10 @@ class SearchForm(FileForm):
         default="auto", description="End a trial once its levels so far have decided that it does not win; or off."
     )
     max_environment_faults: int = Field(default=3, ge=1, le=10**6, description="Stop after so many in a row.")
+    warm_start: Literal["auto", "none"] | list[str] = Field(
+        default="auto",
+        description="Earlier studies that calibrated learns from: auto (all related ones), none, or a list of names.",
+    )
 
 
 ListOf = BeforeValidator(_listed, json_schema_input_type=Any)

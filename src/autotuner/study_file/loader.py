@@ -238,5 +238,6 @@ def _search(form: SearchForm) -> SearchSpec:
             "trial_timeout_s": form.trial_timeout,
             "racing": form.racing,
             "max_environment_faults": form.max_environment_faults,
+            "warm_start": form.warm_start,
         }
     )

@@ -197,6 +197,7 @@ def _search(search: SearchSpec) -> dict[str, Any]:
         "trial_timeout": None if search.trial_timeout_s is None else _seconds(search.trial_timeout_s),
         "racing": search.racing,
         "max_environment_faults": search.max_environment_faults,
+        "warm_start": search.warm_start if isinstance(search.warm_start, str) else list(search.warm_start),
     }
     return {**{k: v for k, v in parts.items() if v is not None}, **search.settings}
 

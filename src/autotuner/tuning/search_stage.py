@@ -4,6 +4,7 @@ import logging
 
 from autotuner.plugins.search import Stop
 from autotuner.study.configuration import DEFAULT
+from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning.budget import Budget, SearchClock, trials_used_up
 from autotuner.tuning.planning.plan import windows_s
@@ -22,10 +23,12 @@ class SearchStage:
     A resumed study takes the same path as a new one: the strategy receives the stored trials again, in order.
     """
 
-    def __init__(self, prepared: Prepared, trials: StudyTrials, clock: SearchClock) -> None:
+    def __init__(
+        self, prepared: Prepared, trials: StudyTrials, clock: SearchClock, evidence: Evidence = NO_EVIDENCE
+    ) -> None:
         self._spec = prepared.spec
         self._trials = trials
-        self._search = prepared.search()
+        self._search = prepared.search(evidence)
         self._budget = Budget(prepared.spec.search, clock, least_s=windows_s(prepared.spec))
         self.slots = prepared.spec.search.parallel
         self.stopped_because = ""

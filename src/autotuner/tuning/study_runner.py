@@ -76,7 +76,8 @@ class StudyRunner:
         return list(self._trials)
 
     async def _search(self) -> None:
-        search = SearchStage(self._prepared, self._trials, self._clock)
+        evidence = await run_sync(self._store.studies.evidence, self._spec.name)
+        search = SearchStage(self._prepared, self._trials, self._clock, evidence)
         record = await run_sync(self._store.studies.get, self._spec.name)
         spent_s = record.search_s if record is not None else None
         self._clock.set(searched_s(self._trials) if spent_s is None else spent_s)

@@ -20,6 +20,7 @@ from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
 from autotuner.tuning.ending import Ending, conclude
 from autotuner.tuning.environment_watch import EnvironmentWatch
+from autotuner.tuning.memory.remembering import begin, remembered
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.resume_decision import Standing, adopt, standing
 from autotuner.tuning.run_liveness import HEARTBEAT_S, OwnerWatch, mark_ended, this_owner
@@ -85,7 +86,12 @@ def _register(store: Store, spec: StudySpec, source: str) -> None:
 async def standing_of(prepared: Prepared, store: Store, *, source: str, named: bool) -> Standing:
     """How the study relates to the stored one; see :func:`autotuner.tuning.planning.resume_decision.standing`."""
     now = await EnvironmentWatch(prepared).read()
-    return await run_sync(lambda: standing(prepared, store, now, source=source, named=named))
+
+    def work() -> Standing:
+        found = standing(prepared, store, now, source=source, named=named)
+        return found.replaced(beginning=remembered(prepared, store, now, results=found.stored))
+
+    return await run_sync(work)
 
 
 async def _resumed(prepared: Prepared, store: Store, source: str, *, named: bool) -> EnvironmentWatch:
@@ -100,6 +106,7 @@ async def _resumed(prepared: Prepared, store: Store, source: str, *, named: bool
     # Without results, the present environment counts; with results, theirs, and what has become known since then.
     stored = record.world if record is not None and found.stored else {}
     environment.known = {**stored, **now}
+    await run_sync(lambda: begin(prepared, store, environment.known, results=found.stored))
     await run_sync(lambda: adopt(prepared, store, source=source))
     return environment
 

@@ -12,12 +12,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from autotuner.store import OwnerRecord, Store, StoreError, rows, tables
 from autotuner.store import connection as store_connection
 from autotuner.study.measurement import GpuUse
 from autotuner.study.owner import Owner
+from autotuner.study.search.evidence import NO_EVIDENCE
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
 from autotuner.testing.samples import sample_study
@@ -63,6 +64,26 @@ def test_owners_of_revision_1_are_read(url: str) -> None:
         assert record.owner.process == ""
 
 
+def drop(connection: Connection, *columns: str) -> None:
+    """Takes the database back to a revision without these columns of ``studies``."""
+    for column in columns:
+        connection.execute(text(f"ALTER TABLE studies DROP COLUMN {column}"))
+
+
+def test_studies_of_revision_5_began_without_earlier_ones(
+    url: str, store: Store, add_study: Callable[..., StudySpec]
+) -> None:
+    add_study()
+    with store.database._engine.begin() as connection:
+        drop(connection, "beginning", "evidence")
+        connection.execute(text("UPDATE alembic_version SET version_num = '0005'"))
+    with Store.open(url) as again:
+        record = again.studies.get("s")
+        assert record is not None
+        assert record.beginning is None
+        assert again.studies.evidence("s") == NO_EVIDENCE
+
+
 def test_gpu_use_of_revision_3_is_read(
     url: str, store: Store, add_study: Callable[..., StudySpec], new_trial: Callable[..., Trial]
 ) -> None:
@@ -73,7 +94,7 @@ def test_gpu_use_of_revision_3_is_read(
     store.trials.add(trial, owner_id="a")
     with store.database._engine.begin() as connection:
         connection.execute(text("UPDATE trials SET trial = REPLACE(trial, 'utilization', 'utilisation')"))
-        connection.execute(text("ALTER TABLE studies DROP COLUMN world"))
+        drop(connection, "world", "beginning", "evidence")
         connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
     with Store.open(url) as again:
         (stored,) = again.trials.all("s")
@@ -114,7 +135,7 @@ def test_world_of_revision_4_is_taken_from_events(
     for kind, data in events:
         store.events.append("s", kind, data, at=1.0)
     with store.database._engine.begin() as connection:
-        connection.execute(text("ALTER TABLE studies DROP COLUMN world"))
+        drop(connection, "world", "beginning", "evidence")
         connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
     with Store.open(url) as again:
         record = again.studies.get("s")

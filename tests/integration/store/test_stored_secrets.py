@@ -9,6 +9,8 @@ from sqlalchemy import make_url
 from autotuner.secrets import HIDDEN
 from autotuner.store import Store
 from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.search.beginning import Beginning, UnusedStudy
+from autotuner.study.search.evidence import EarlierStudy, EarlierTrial, Evidence, Facet
 from autotuner.study.spec import EngineSpec, PluginSpec
 from autotuner.study.trial import Trial, TrialState
 from autotuner.testing.samples import sample_spec
@@ -58,10 +60,15 @@ def test_database_has_no_secrets(url: str, store: Store, new_trial: Callable[...
     store.trials.finish(trial.model_copy(update=ended), {"failure": {"message": text}})
     store.events.append("s", "notice", {"text": text, "token": "short"}, at=1.0)
     store.studies.set_state("s", "failed", {"why": text}, 2.0)
+    earlier = EarlierTrial(number=0, values={"api-key": SECRETS["args"], "alias": "kept-earlier"}, windows=())
+    study = EarlierStudy(study="old", facets={Facet.MODEL: text}, trials=(earlier,))
+    unused = (UnusedStudy(study="x", why=text),)
+    store.studies.begin("s", Beginning(unused=unused), Evidence(studies=(study,)))
     kept = dump(url, tmp_path)
     assert b"kept-log" in kept
     assert b"kept-plain" in kept
     assert b"kept-alias" in kept
+    assert b"kept-earlier" in kept
     for name, secret in SECRETS.items():
         for spelling in (secret, secret.replace("\\", "\\\\").replace('"', '\\"')):
             assert spelling.encode() not in kept, name

@@ -248,8 +248,17 @@ def study_section(result: StudyResult) -> list[Child]:
     goals = [*(o.text for o in spec.objectives), *(s.text for s in spec.slos)]
     return [
         element("p", f"{spec.engine.kind} serving {spec.model.path}: {'; '.join(goals)}."),
+        *_warm_start(result),
         element("details", element("summary", "Study file"), _pre(render_study(spec), "Study file")),
     ]
+
+
+def _warm_start(result: StudyResult) -> list[Child]:
+    """The earlier studies that the search learns from."""
+    if result.beginning is None or not result.beginning.learned:
+        return []
+    title = "The search learned from earlier studies before its first launch; no result of theirs is compared here:"
+    return [element("p", title), element("ul", [element("li", found.text) for found in result.beginning.learned])]
 
 
 def _pre(text: str, label: str) -> Html:

@@ -1,8 +1,8 @@
 """Configurations and load levels as columns of numbers, in which every modeled effect is linear."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from autotuner.search.model.scales import Scales
 from autotuner.search.points import Axis, Points
 from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
+from autotuner.study.search.evidence import EarlierTrial
 from autotuner.study.search.goals import Place
 
 Array = NDArray[np.float64]
@@ -40,9 +41,11 @@ class Units:
     loads: Array
     """Base-2 logarithm of the load relative to a medium one, by row and place."""
     scenarios: NDArray[np.int_]
-    """Index of the scenario, by row and place."""
+    """Index of the scenario, by row and place; one more than the last for a scenario that the study does not have."""
     servers: tuple[str, ...]
     """Identity of what is launched, per row."""
+    others: tuple[tuple[str, ...], ...] = ()
+    """Per row of an earlier study, what no column says about it."""
 
     def __len__(self) -> int:
         return len(self.configurations)
@@ -54,8 +57,8 @@ class Encoder:
     def __init__(self, context: SearchContext, typical: Sequence[Configuration]) -> None:
         """``typical`` are configurations whose loads and GPUs count as medium."""
         self._context = context
-        axes = [a for a in Points(context.space).axes if a.name not in context.load_parameters]
-        self._axes = [a for a in axes if a.values is None or len(a.values) > 1]
+        self._all_axes = [a for a in Points(context.space).axes if a.name not in context.load_parameters]
+        self._axes = [a for a in self._all_axes if a.values is None or len(a.values) > 1]
         self._ordered = [_Scale(a) for a in self._axes if a.ordered]
         self._unordered = [a for a in self._axes if not a.ordered]
         self._fixed = context.goals.places if context.goals and context.goals.places else (_ONLY,)
@@ -75,32 +78,74 @@ class Encoder:
 
     def units(self, configurations: Sequence[Configuration]) -> Units:
         """The configurations as rows."""
-        places = _padded([tuple(self._places(c)) for c in configurations])
+        return self._units(
+            configurations,
+            [tuple(self._places(c)) for c in configurations],
+            [self._context.gpus(c) for c in configurations],
+            [self._server(c) for c in configurations],
+        )
+
+    def _units(
+        self,
+        configurations: Sequence[Configuration],
+        own_places: Sequence[tuple[Place, ...]],
+        counts: Sequence[int],
+        servers: Sequence[str],
+    ) -> Units:
+        places = _padded(own_places)
         rows = [self._row(c) for c in configurations]
         count = len(configurations)
         width = len(places[0]) if places else 1
         loads = [[math.log2(p.load) - self._medium_load for p in own] for own in places]
-        counts = tuple(self._context.gpus(c) for c in configurations)
-        scenarios = [[self._scenarios.get(p.scenario, 0) for p in own] for own in places]
+        scenarios = [[self._scenarios.get(p.scenario, len(self._scenarios)) for p in own] for own in places]
         return Units(
             configurations=tuple(configurations),
             numbers=np.array([r[0] for r in rows], float).reshape(count, len(self._ordered)),
             codes=np.array([r[1] for r in rows], float).reshape(count, self._codes),
             unknown=np.array([r[2] for r in rows], float),
-            counts=counts,
+            counts=tuple(counts),
             gpus=np.array([math.log2(max(n, 1)) - self._medium_gpus for n in counts], float),
             places=places,
             loads=np.array(loads, float).reshape(count, width),
             scenarios=np.array(scenarios, int).reshape(count, width),
-            servers=tuple(self._server(c) for c in configurations),
+            servers=tuple(servers),
         )
+
+    def earlier(self, trials: Sequence[EarlierTrial]) -> Units:
+        """Launches of earlier studies as rows. Their servers have no identity if the present study cannot start them,
+        and what no column says about them is among the ``others``."""
+        found = [t.configuration or self._in_space(t) for t in trials]
+        units = self._units(
+            found,
+            [tuple(w.place for w in t.windows) for t in trials],
+            [t.gpus for t in trials],
+            [self._server(t.configuration) if t.configuration else "" for t in trials],
+        )
+        others = [(*self._others(c, t), *t.unlike) for c, t in zip(found, trials, strict=True)]
+        return replace(units, others=tuple(others), unknown=np.zeros(len(units)))
+
+    def _in_space(self, trial: EarlierTrial) -> Configuration:
+        """What a launch set, as far as the space has a parameter for it that is active then."""
+        names = [p.name for p in self._context.space.parameters]
+        return self._context.space.pruned({name: trial.values[name] for name in names if name in trial.values})
+
+    def _others(self, configuration: Configuration, trial: EarlierTrial) -> Iterator[str]:
+        """Values of parameters that have no column, and parameters whose value is not known."""
+        known = configuration.values
+        for axis in self._all_axes:
+            if axis.name not in known:
+                if axis.name not in self._conditional:
+                    yield f"{axis.name}?"
+            elif not (axis.ordered and axis in self._axes) and axis.position(known[axis.name]) is None:
+                yield f"{axis.name}={known[axis.name]}"
 
     def columns(self, units: Units, rows: NDArray[np.int_], places: NDArray[np.int_]) -> Array:
         """The columns of some levels of some units, one row each."""
         numbers = units.numbers[rows]
         codes = units.codes[rows]
         load = units.loads[rows, places][:, None]
-        scenario = np.eye(len(self._scenarios))[units.scenarios[rows, places]]
+        known = len(self._scenarios)
+        scenario = np.eye(known + 1, known)[units.scenarios[rows, places]]
         ones = np.ones((len(rows), 1))
         inputs = [numbers / scales.LENGTH, codes * math.sqrt(0.5), load / scales.LOAD_LENGTH, scenario * math.sqrt(0.5)]
         waves = np.cos(np.hstack(inputs) @ self._frequencies + self._phases) * math.sqrt(2 / scales.FREQUENCIES)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from autotuner.plugins.search import SearchContext
 from autotuner.search.model import scales
 from autotuner.search.model.encoding import Array, Encoder, Units
+from autotuner.search.model.memory import Memory
 from autotuner.search.model.observations import Rows, observe, seen, verdict_quantities
 from autotuner.search.model.posterior import Design, Member, average, fit
 from autotuner.search.model.quantities import TPOT, TTFT, Key, Quantity, quantities, rate_factor
@@ -29,6 +30,8 @@ class Draws:
     """Natural logarithm of each metric by draw, configuration and place."""
     predicted: float | None
     """Weight of the predictions; None without predictions."""
+    remembered: float | None = None
+    """Weight of earlier studies; None without any."""
 
 
 class Model:
@@ -42,6 +45,7 @@ class Model:
         candidates: Sequence[Configuration],
         forecasts: Forecasts,
         launch_noise: float,
+        memory: Memory,
     ) -> None:
         """
         Args:
@@ -51,6 +55,7 @@ class Model:
             candidates: Configurations that may be proposed.
             forecasts: Predictions.
             launch_noise: Standard deviation between launches of one configuration.
+            memory: What earlier studies measured.
         """
         self._context = context
         self._encoder = encoder
@@ -60,7 +65,8 @@ class Model:
         modeled = quantities(goals) if goals else verdict_quantities(len(context.directions))
         known = seen(context, trials)
         units = encoder.units(known.configurations)
-        self._observed = {server: i for i, server in enumerate(dict.fromkeys(units.servers))}
+        self._memory = memory
+        self._observed = {server: i for i, server in enumerate(dict.fromkeys([*memory.servers, *units.servers]))}
         self.source = ""
         """Source of the predictions; empty if there are none."""
         self._parameters: tuple[str, ...] = ()
@@ -85,13 +91,18 @@ class Model:
         at = np.array(rows.units, int)
         places = np.array(rows.places, int)
         if quantity.center is None:
+            quantity = replace(quantity, center=self._memory.center(quantity))
+        known = quantity
+        if quantity.center is None:
             rest = rows.observations.values - _expected(quantity, units, at, places)
             quantity = replace(quantity, center=float(np.median(rest)) if len(rest) else 0.0)
         members: list[Member] = []
         shared = self._columns(units, at, places)
         for kind in self._kinds(quantity):
             design = self._design(quantity, kind, units, at, places, shared)
-            members += fit(kind, design, rows.observations, self._launch_noise)
+            own = scales.PREDICTED if kind == "predicted" else scales.STRUCTURED
+            recalled = self._memory.recalled(known, kind, own, self._parameters)
+            members += fit(kind, design, rows.observations, self._launch_noise, recalled)
         return quantity, members
 
     def _kinds(self, quantity: Quantity) -> tuple[str, ...]:
@@ -114,8 +125,7 @@ class Model:
         if kind == "predicted":
             mean, slopes = self._predictions(quantity, units, at, places, mean)
             columns = np.hstack([columns, slopes])
-            known = [scales.CALIBRATION.get(p, scales.OTHER_CALIBRATION) for p in self._parameters]
-            deviations = np.concatenate([deviations, known, [scales.STRUCTURED.offset]])
+            deviations = np.concatenate([deviations, scales.calibration(self._parameters)])
         return Design(columns, mean, deviations * quantity.factor, own.server * quantity.factor, new)
 
     def _servers(self, units: Units) -> tuple[Array, Index]:
@@ -168,7 +178,11 @@ class Model:
             elif quantity.derived:
                 own = own + _rates(quantity.key, units, logs)
             logs[quantity.key] = own
-        return Draws(logs, average_of.predicted if self.source else None)
+        return Draws(
+            logs=logs,
+            predicted=average_of.predicted if self.source else None,
+            remembered=average_of.remembered if self._memory else None,
+        )
 
 
 def _drawn(

@@ -1,14 +1,15 @@
 """Linear models of one quantity, averaged: evidence of each, and joint draws at any points."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autotuner.search.model import scales
 from autotuner.search.model.encoding import Array
+from autotuner.search.model.recall import Recalled
 
 _JITTER = 1e-9
 _FAR_BELOW = -6.0
@@ -47,6 +48,37 @@ class Design:
 
 
 @dataclass(frozen=True)
+class Weights:
+    """What is known of the weights of all columns before the first launch: a normal distribution."""
+
+    deviations: Array
+    """Standard deviations; the weights are independent, apart from those that earlier studies say something about."""
+    recalled: Recalled | None = None
+
+    @property
+    def mean(self) -> Array:
+        """Their means."""
+        found = np.zeros(len(self.deviations))
+        if self.recalled is not None:
+            found[self.recalled.at] = self.recalled.mean
+        return found
+
+    def scaled(self, columns: Array) -> Array:
+        """The columns times the square root of the covariance."""
+        found: Array = columns * self.deviations
+        if self.recalled is not None:
+            found[:, self.recalled.at] = columns[:, self.recalled.at] @ self.recalled.root
+        return found
+
+    def spread(self, standard: Array) -> Array:
+        """The square root of the covariance times standard normal draws, one row each."""
+        found: Array = standard * self.deviations
+        if self.recalled is not None:
+            found[:, self.recalled.at] = standard[:, self.recalled.at] @ self.recalled.root.T
+        return found
+
+
+@dataclass(frozen=True)
 class Member:
     """One of the models that are averaged, fitted to the observations of one quantity."""
 
@@ -54,10 +86,18 @@ class Member:
     amplitude: float
     log_evidence: float
     design: Design
+    weights: Weights
     observations: Observations
     launch: float
     root: Array
     """Cholesky factor of the covariance of the observations."""
+    remembers: bool = False
+    """Whether it knows what earlier studies measured."""
+
+    @property
+    def log_recalled(self) -> float:
+        """How well it explains what it knows from earlier studies."""
+        return 0.0 if self.weights.recalled is None else self.weights.recalled.log_evidence
 
     def draw(self, random: np.random.Generator, count: int, design: Design) -> Array:
         """Joint draws at new points, one row each.
@@ -69,35 +109,47 @@ class Member:
             count: Number of draws.
             design: The points' columns.
         """
-        deviations = self.amplitude * self.design.deviations
-        weights = random.standard_normal((count, len(deviations))) * deviations
+        weights = self.weights.mean + self.weights.spread(random.standard_normal((count, len(self.weights.deviations))))
         if len(self.observations):
             seen = self.observations
             expected = weights @ self.design.columns.T + self.design.mean
             expected += self.launch * random.standard_normal((count, int(seen.launches.max()) + 1))[:, seen.launches]
             expected += random.standard_normal((count, len(seen))) * np.sqrt(seen.variances)
             missed = _solved(self.root, (seen.values - expected).T)
-            weights = weights + (self.design.columns.T @ missed).T * deviations**2
+            weights = weights + self.weights.spread(missed.T @ self.weights.scaled(self.design.columns))
         drawn: Array = weights @ design.columns.T + design.mean
         new = random.standard_normal((count, int(design.new.max()) + 2))
         return drawn + self.amplitude * design.server * np.where(design.new >= 0, new[:, design.new], 0.0)
 
 
-def fit(kind: str, design: Design, seen: Observations, launch: float) -> list[Member]:
-    """One member per amplitude. Values that are only bounds are replaced by what is expected below them."""
-    scaled = design.columns * design.deviations
-    smooth = scaled @ scaled.T
+def fit(
+    kind: str, design: Design, seen: Observations, launch: float, recalled: Sequence[Recalled] = ()
+) -> list[Member]:
+    """One member per amplitude, and another one per amplitude that knows what earlier studies measured, if any did."""
+    flat = [Weights(a * design.deviations) for a in scales.AMPLITUDES]
+    found = list(_fitted(kind, design, seen, launch, flat))
+    if recalled:
+        knowing = [Weights(a * design.deviations, r) for a, r in zip(scales.AMPLITUDES, recalled, strict=True)]
+        found += [replace(m, remembers=True) for m in _fitted(kind, design, seen, launch, knowing)]
+    return found
+
+
+def _fitted(
+    kind: str, design: Design, seen: Observations, launch: float, weights: Sequence[Weights]
+) -> Iterator[Member]:
+    """One member for each. Values that are only bounds are replaced by what is expected below them."""
     noise = launch**2 * np.equal.outer(seen.launches, seen.launches)
     if seen.bounded.any():
-        seen = _below_bounds(smooth + noise, design.mean, seen)
-    found = []
-    for amplitude in scales.AMPLITUDES:
-        covariance = amplitude**2 * smooth + noise + np.diag(seen.variances + _JITTER)
+        medium = weights[scales.AMPLITUDES.index(1.0)]
+        scaled = medium.scaled(design.columns)
+        seen = _below_bounds(scaled @ scaled.T + noise, design.mean + design.columns @ medium.mean, seen)
+    for amplitude, own in zip(scales.AMPLITUDES, weights, strict=True):
+        scaled = own.scaled(design.columns)
+        covariance = scaled @ scaled.T + noise + np.diag(seen.variances + _JITTER)
         root: Array = np.linalg.cholesky(covariance).astype(np.float64)
-        rest = np.linalg.solve(root, seen.values - design.mean)
+        rest = np.linalg.solve(root, seen.values - design.mean - design.columns @ own.mean)
         evidence = -0.5 * float(rest @ rest) - float(np.log(np.diag(root)).sum())
-        found.append(Member(kind, amplitude, evidence, design, seen, launch, root))
-    return found
+        yield Member(kind, amplitude, evidence, design, own, seen, launch, root)
 
 
 def _below_bounds(covariance: Array, mean: Array, seen: Observations) -> Observations:
@@ -143,44 +195,67 @@ class Averaged:
     """Member by quantity and draw."""
     predicted: float
     """Weight of the predictions."""
+    remembered: float
+    """Weight of earlier studies."""
 
 
 def average(quantities: Sequence[Sequence[Member]], random: np.random.Generator, count: int) -> Averaged:
     """Weights the members of all quantities by their evidence.
 
-    Kind and amplitude are shared by all quantities, apart from a deviation of each that costs evidence.
+    Kind and amplitude are shared by all quantities, apart from a deviation of each that costs evidence. Whether earlier
+    studies are believed is the same for all of them.
     """
     kinds = list(dict.fromkeys(m.kind for members in quantities for m in members))
-    hubs = [(kind, a) for kind in kinds for a in scales.AMPLITUDES]
+    memories = sorted({m.remembers for members in quantities for m in members})
+    hubs = [(remembers, kind, a) for remembers in memories for kind in kinds for a in scales.AMPLITUDES]
     trusts = (
         {"predicted": scales.TRUST, "structured": 1 - scales.TRUST} if len(kinds) > 1 else dict.fromkeys(kinds, 1.0)
     )
-    log_hubs = np.array([math.log(trusts[kind]) for kind, _ in hubs])
-    conditionals = []
+    log_hubs = np.array([math.log(trusts[kind]) for _, kind, _ in hubs])
+    tables = []
     for members in quantities:
-        own_kinds = {m.kind for m in members}
-        table = np.array(
-            [
-                [
-                    -0.5 * (math.log(m.amplitude / a) / scales.COUPLING) ** 2
-                    + (math.log(scales.OTHER_KIND) if m.kind != kind and kind in own_kinds else 0.0)
-                    for m in members
-                ]
-                for kind, a in hubs
-            ]
-        )
-        table -= _log_sum(table)[:, None]  # a distribution over the members, given the hub
-        table += np.array([m.log_evidence for m in members])
+        table = _given_hubs(hubs, members) + np.array([m.log_recalled for m in members])
         log_hubs = log_hubs + _log_sum(table)
-        conditionals.append(np.exp(table - _log_sum(table)[:, None]))
+        tables.append(table - _log_sum(table)[:, None])
+    # So much is known from earlier studies. Their number must not count as evidence that they apply here.
+    for remembers in memories:
+        own = [i for i, hub in enumerate(hubs) if hub[0] is remembers]
+        trust = (scales.MEMORY_TRUST if remembers else 1 - scales.MEMORY_TRUST) if len(memories) > 1 else 1.0
+        log_hubs[own] += math.log(trust) - float(_log_sum(log_hubs[None, own])[0])
+    for i, members in enumerate(quantities):
+        tables[i] = tables[i] + np.array([m.log_evidence for m in members])
+        log_hubs = log_hubs + _log_sum(tables[i])
+    conditionals = [np.exp(table - _log_sum(table)[:, None]) for table in tables]
     weights = np.exp(log_hubs - log_hubs.max())
     weights /= weights.sum()
     hub = random.choice(len(hubs), count, p=weights)
     uniform = random.random((len(quantities), count))
     chosen = [(c[hub].cumsum(axis=1) < u[:, None]).sum(axis=1) for c, u in zip(conditionals, uniform, strict=True)]
     limits = [len(members) - 1 for members in quantities]
-    predicted = float(sum(w for w, (kind, _) in zip(weights, hubs, strict=True) if kind == "predicted"))
-    return Averaged(np.array([np.minimum(c, n) for c, n in zip(chosen, limits, strict=True)], int), predicted)
+    return Averaged(
+        chosen=np.array([np.minimum(c, n) for c, n in zip(chosen, limits, strict=True)], int),
+        predicted=float(sum(w for w, (_, kind, _) in zip(weights, hubs, strict=True) if kind == "predicted")),
+        remembered=float(sum(w for w, (remembers, _, _) in zip(weights, hubs, strict=True) if remembers)),
+    )
+
+
+def _given_hubs(hubs: Sequence[tuple[bool, str, float]], members: Sequence[Member]) -> Array:
+    """Logarithm of the probability of each member of a quantity, by hub."""
+    kinds = {m.kind for m in members}
+    memories = {m.remembers for m in members}
+    table = np.array(
+        [
+            [
+                -0.5 * (math.log(m.amplitude / a) / scales.COUPLING) ** 2
+                + (math.log(scales.OTHER_KIND) if m.kind != kind and kind in kinds else 0.0)
+                + (-math.inf if m.remembers is not remembers and remembers in memories else 0.0)
+                for m in members
+            ]
+            for remembers, kind, a in hubs
+        ]
+    )
+    found: Array = table - _log_sum(table)[:, None]
+    return found
 
 
 def _log_sum(table: Array) -> Array:

@@ -10,6 +10,7 @@ from autotuner.search.model import acquisition
 from autotuner.search.model.candidates import Candidates
 from autotuner.search.model.encoding import Encoder, Units
 from autotuner.search.model.launching import Launching
+from autotuner.search.model.memory import Memory
 from autotuner.search.model.model import Draws, Model
 from autotuner.search.model.noise import launch_noise
 from autotuner.search.model.quantities import named
@@ -37,7 +38,7 @@ class Proposed:
 
 
 class Proposer:
-    """Fits and compares; keeps nothing but the columns of the space."""
+    """Fits and compares; keeps nothing but the columns of the space and what earlier studies say about them."""
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Proposer:
         self._forecasts = forecasts
         # From tried and untried configurations, so that a search that is rebuilt gets the same columns.
         self._encoder = Encoder(context, Candidates(context, proposals, frozenset()).listed)
+        self._memory = Memory(context, self._encoder)
 
     def propose(
         self, finished: Sequence[Trial], running: Sequence[Trial], taken: frozenset[str], made: int
@@ -69,7 +71,9 @@ class Proposer:
         own = [t for t in finished if t.role is not TrialRole.CONFIRM]
         feasible = [(t, a) for t in own if (a := achieved(context, t)) is not None]
         listed = candidates.listed
-        model = Model(context, encoder, finished, listed, self._forecasts, launch_noise(context, finished))
+        model = Model(
+            context, encoder, finished, listed, self._forecasts, launch_noise(context, finished), self._memory
+        )
         launching = Launching(context, encoder, own)
         waiting = [spelled_out(context, t) for t in running]
         rated = _Rated(context, encoder, model, launching, [a for _, a in feasible], waiting)
@@ -124,6 +128,7 @@ class _Rated:
             beats=beats,
             source=self._model.source,
             prior_weight=self._draws.predicted,
+            memory_weight=self._draws.remembered,
         )
         return Proposed(self._units.configurations[at], rationale)
 

@@ -51,9 +51,14 @@ class Quantity:
     per_gpus: float = 0.0
 
     @property
+    def relative(self) -> bool:
+        """Whether it is modeled relative to another quantity, so that the bounds of a study say nothing about it."""
+        return self.base is not None or self.derived
+
+    @property
     def predicted(self) -> bool:
         """Whether a forecast of the metric is a forecast of this quantity."""
-        return self.base is None and not self.derived and self.key.of is None
+        return not self.relative and self.key.of is None
 
 
 TTFT = Key("ttft", "mean")
@@ -92,20 +97,20 @@ def _direct(key: Key, goals: Goals) -> Quantity:
     rising = metric.better is Direction.MAX and key.metric not in OF_CAPACITY | {"success_rate"}
     return Quantity(
         key,
-        center=_center(key, goals),
+        center=anchor(key, goals.slos),
         factor=scales.FACTORS.get(key.metric, 1.0),
         per_load=scales.LATENCY_PER_LOAD if metric.distribution else scales.RATE_PER_LOAD if rising else 0.0,
         per_gpus=scales.TPOT_PER_GPUS if key.metric in {"tpot", "itl", "itl_token"} else 0.0,
     )
 
 
-def _center(key: Key, goals: Goals) -> float | None:
-    """Users set bounds near what is possible, so a bound says what to expect of a metric."""
-    about = [s for s in goals.slos if (s.metric, s.of) == (key.metric, key.of)]
+def anchor(key: Key, slos: Sequence[SLO]) -> float | None:
+    """Users set bounds near what is possible, so a bound says what to expect of a metric; None without one."""
+    about = [s for s in slos if (s.metric, s.of) == (key.metric, key.of)]
     bounds = [s for s in about if s.threshold > 0 and not s.bounds_each_request]
     if bounds:
         return min(math.log(s.threshold) - _tail(Key(s.metric, s.statistic)) for s in bounds)
-    if key.metric == "ttft" and (below := _center(key._replace(metric="tpot"), goals)) is not None:
+    if key.metric == "ttft" and (below := anchor(key._replace(metric="tpot"), slos)) is not None:
         return below + scales.TTFT_OVER_TPOT
     return None
 
@@ -117,16 +122,21 @@ def _tail(key: Key) -> float:
 
 def observed(quantity: Quantity, window: Measurement, place: Place, gpus: int) -> float | None:
     """The modeled logarithm in a window; None if it was not measured, or its latencies do not count."""
-    value = _logarithm(quantity.key, window)
+    return logarithm(quantity, lambda key: _logarithm(key, window), place, gpus)
+
+
+def logarithm(quantity: Quantity, measured: Callable[[Key], float | None], place: Place, gpus: int) -> float | None:
+    """The modeled logarithm, from those of the metrics in a window; None if they are not all known."""
+    value = measured(quantity.key)
     if value is None:
         return None
     if quantity.base is not None:
-        base = _logarithm(quantity.base, window)
+        base = measured(quantity.base)
         return None if base is None else value - base
     if not quantity.derived:
         return value
-    ttft = _logarithm(TTFT, window)
-    tpot = _logarithm(TPOT, window)
+    ttft = measured(TTFT)
+    tpot = measured(TPOT)
     if ttft is None or tpot is None:
         return None
     return value - derived(quantity.key, place, math.exp(ttft), math.exp(tpot), gpus)

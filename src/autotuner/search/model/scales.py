@@ -4,7 +4,7 @@ They are round numbers with a reason each, and the same for every study. All are
 logarithms: 0.1 is about 10%.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 AMPLITUDES = (0.5, 1.0, 2.0, 4.0)
@@ -93,6 +93,22 @@ CALIBRATION: Mapping[str, float] = {
 overhead of a step and the queueing factor within a factor of two."""
 OTHER_CALIBRATION = 0.3
 """Scale of calibration parameters that are not listed."""
+
+
+def calibration(parameters: Sequence[str]) -> list[float]:
+    """Of these calibration parameters, and of an offset where nothing is predicted."""
+    return [*(CALIBRATION.get(p, OTHER_CALIBRATION) for p in parameters), STRUCTURED.offset]
+
+
+MEMORY_TRUST = 0.8
+"""Weight of earlier studies before the first measurement, against knowing none."""
+SHARED = 0.3
+"""Share of the variance of each effect that all studies of one engine have in common."""
+SHARED_PER_FACET = 0.15
+"""The same for each facet (model, GPU, release of the engine, workload) that two studies share. What remains if all are
+the same differs from day to day."""
+DOUBTS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Standard deviations of additional noise that an earlier study may need to be explained."""
 
 LATENCY_PER_LOAD = 0.3
 """Expected change of a latency per doubling of the load, without predictions."""

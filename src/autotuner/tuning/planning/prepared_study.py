@@ -28,6 +28,7 @@ from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.environment import PREFIX, flags_in, tuned_variables
 from autotuner.study.parameters.portable import is_portable
 from autotuner.study.parameters.space import Space
+from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.study.trial import Trial, TrialRole
@@ -171,9 +172,9 @@ class Prepared:
         filled = {name: defaults.get(name) if value is None else value for name, value in spelled.values.items()}
         return configuration if self.space.contains(self.space.pruned(filled)) else None
 
-    def search(self) -> Search:
-        """A new search over the space, which knows no trials yet."""
-        return loading.search(self.spec.search, search_context(self))
+    def search(self, evidence: Evidence = NO_EVIDENCE) -> Search:
+        """A new search over the space, which knows no trials yet, apart from those of earlier studies."""
+        return loading.search(self.spec.search, search_context(self, evidence))
 
     async def preflight(self) -> list[Check]:
         """Checks before the first trial. Read-only."""

@@ -18,6 +18,7 @@ from autotuner.store import Store, StudyRecord
 from autotuner.study.base import FrozenModel
 from autotuner.study.configuration import Configuration
 from autotuner.study.environment_facts import Facts, differences, touched
+from autotuner.study.search.beginning import Beginning
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.environment_watch import START_OVER
@@ -40,6 +41,8 @@ class Standing(FrozenModel):
     """Stored results that were cut, and may win by the present goals: set aside too, so that they may be measured."""
     notes: tuple[str, ...] = ()
     """Things to know before the study resumes, one line each."""
+    beginning: Beginning | None = None
+    """What was known when the stored study began, or what a new one would learn from; None if that was not read."""
 
     @property
     def text(self) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from autotuner.errors import UsageError
 from autotuner.plugins.search import SearchContext
 from autotuner.study.configuration import Configuration
+from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.search.goals import Goals
 
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
     from autotuner.tuning.planning.prepared_study import Prepared
 
 
-def search_context(prepared: "Prepared") -> SearchContext:
-    """The problem of the study's search."""
+def search_context(prepared: "Prepared", evidence: Evidence = NO_EVIDENCE) -> SearchContext:
+    """The problem of the study's search, with what earlier studies measured."""
     spec = prepared.spec
 
     def gpus(configuration: Configuration) -> int:
@@ -39,4 +40,5 @@ def search_context(prepared: "Prepared") -> SearchContext:
         goals=Goals.of(spec.objectives, spec.slos, spec.workload),
         gpus=gpus,
         forecast=forecast,
+        evidence=evidence,
     )

@@ -1,0 +1,1 @@
+"""What a study learns from earlier studies in the store."""

@@ -1,0 +1,159 @@
+"""Trials of an earlier study in terms of a new one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from autotuner.errors import UsageError
+from autotuner.plugins.engine import Engine
+from autotuner.scoring.values import metric_value
+from autotuner.secrets import HIDDEN
+from autotuner.study.base import Value
+from autotuner.study.configuration import Configuration
+from autotuner.study.measurement import Measurement
+from autotuner.study.metric import METRICS
+from autotuner.study.objective import metric_text
+from autotuner.study.parameters.environment import flags_in
+from autotuner.study.parameters.portable import is_portable
+from autotuner.study.search.evidence import EarlierTrial, EarlierWindow
+from autotuner.study.search.forecast import Forecast
+from autotuner.study.search.goals import Place
+from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Trial, TrialState
+from autotuner.study.workload import Scenario, Workload
+from autotuner.tuning.planning.portable_checks import expanded
+from autotuner.tuning.planning.prediction.predictions import Predictions
+from autotuner.tuning.planning.prepared_study import Prepared
+
+_LATENCIES = ("ttft", "tpot")
+_STATISTICS = ("mean", "p50", "p90", "p95", "p99")
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What it takes to see the trials of an earlier study with the eyes of a new one."""
+
+    prepared: Prepared
+    """The new study."""
+    spec: StudySpec
+    """The earlier one."""
+    engine: Engine
+    """Of the earlier one."""
+    predictions: Predictions
+    same_server: bool
+    """Whether equal flags start equal servers: model, GPU and engine are the same."""
+    _forecasts: dict[str, Forecast | None] = field(default_factory=dict)
+
+    def trials(self, stored: Sequence[Trial], most: int) -> list[EarlierTrial]:
+        """Those with measurements that a search may learn from, with at most so many levels."""
+        found = []
+        for trial in stored:
+            made = self._trial(trial) if trial.state is TrialState.DONE and trial.verdict is not None else None
+            if made is None:
+                continue
+            most -= len(made.windows)
+            if most < 0:
+                break
+            found.append(made)
+        return found
+
+    def _trial(self, trial: Trial) -> EarlierTrial | None:
+        simulated = self.prepared.spec.engine.kind == "simulated"
+        if trial.simulated != simulated:
+            return None
+        try:
+            flags = self._flags(trial)
+        except UsageError:
+            return None  # flags that this version of the engine does not know
+        forecast = self._forecast(flags)
+        windows = tuple(w for m in trial.measurements if (w := self._window(m, forecast)) is not None)
+        if not windows:
+            return None
+        configuration = self._same(trial, flags)
+        return EarlierTrial(
+            number=trial.number,
+            values=_without_secrets({**flags, **trial.launched.values, **trial.configuration.values}),
+            configuration=configuration,
+            unlike=() if configuration is not None else tuple(self._unlike(flags)),
+            gpus=trial.gpus,
+            windows=windows,
+        )
+
+    def _forecast(self, flags: Mapping[str, Value]) -> Forecast | None:
+        """Computed once for repeats of a launch."""
+        key = repr(sorted(flags.items()))
+        if key not in self._forecasts:
+            self._forecasts[key] = self.predictions.forecast(flags, self.spec.workload, self.spec.slos)
+        return self._forecasts[key]
+
+    def _flags(self, trial: Trial) -> dict[str, Value]:
+        fixed = {self.engine.canonical(k): v for k, v in self.spec.engine.args.items()}
+        return expanded(self.engine, {**fixed, **flags_in(trial.launched.values)})
+
+    def _same(self, trial: Trial, flags: Mapping[str, Value]) -> Configuration | None:
+        """The configuration of the new study that starts the same server; None if none does."""
+        if not self.same_server or self.spec.engine.env != self.prepared.spec.engine.env:
+            return None
+        try:
+            found = self.prepared.known_as(trial.configuration)
+            if found is None or _given(self.prepared.values(found)) != _given(flags):
+                return None
+        except UsageError:
+            return None
+        return found
+
+    def _unlike(self, flags: Mapping[str, Value]) -> list[str]:
+        """Flags and variables that the new study fixes or leaves out, where the earlier one had another value."""
+        prepared = self.prepared
+        names = [flag for p in prepared.spec.parameters for flag in p.flags]
+        portable = [flag for name in names if is_portable(name) for flag in prepared.engine.portable_flags(name)]
+        tuned = {prepared.engine.canonical(name) for name in [*names, *portable]}
+        old = _without_secrets(_given(flags))
+        new = _without_secrets(_given(expanded(prepared.engine, prepared.fixed)))
+        found = [f"{name}={old.get(name)}" for name in sorted({*old, *new} - tuned) if old.get(name) != new.get(name)]
+        env = prepared.spec.engine.env
+        own = self.spec.engine.env
+        return [*found, *(f"env.{name}" for name in sorted({*env, *own}) if env.get(name) != own.get(name))]
+
+    def _window(self, m: Measurement, forecast: Forecast | None) -> EarlierWindow | None:
+        kinds = {level.kind for level in self.prepared.spec.workload.levels}
+        scenario = _scenario(self.spec.workload, m.scenario)
+        unsound = m.overloaded or m.cut or m.undecided or m.thin or m.self_check.client_limited
+        if scenario is None or unsound or m.level.kind not in kinds:
+            return None
+        values = {}
+        for metric, statistic in _wanted(self.prepared.spec):
+            value = metric_value(m, metric, statistic)
+            if value is not None and value > 0:
+                values[metric_text(metric, statistic)] = value
+        level = forecast.at(m.scenario, m.level.text) if forecast is not None else None
+        predicted = {c.text: mean for c, mean in level.log_mean.items()} if level is not None else {}
+        slopes = {c.text: dict(s) for c, s in level.slopes.items()} if level is not None else {}
+        return EarlierWindow(
+            place=Place.of(scenario, m.level, generates=self.spec.workload.streams),
+            values=values,
+            uncertainty={name: half for name, half in m.uncertainty.items() if name in values},
+            predicted={name: mean for name, mean in predicted.items() if name in values},
+            slopes={name: own for name, own in slopes.items() if name in values},
+        )
+
+
+def _wanted(spec: StudySpec) -> list[tuple[str, str | None]]:
+    """Metrics that objectives and SLOs name, those that they are derived from, and the latencies."""
+    named = [(o.metric, o.statistic) for o in spec.objectives] + [(s.metric, s.statistic) for s in spec.slos]
+    found = [(metric, statistic) for metric, statistic in named if statistic or not METRICS[metric].distribution]
+    means = [(metric, "mean") for metric, _ in named if METRICS[metric].distribution]
+    latencies = [(metric, statistic) for metric in _LATENCIES for statistic in _STATISTICS]
+    return list(dict.fromkeys([*found, *means, *latencies]))
+
+
+def _scenario(workload: Workload, text: str) -> Scenario | None:
+    return next((s for s in workload.scenarios if s.text == text), None)
+
+
+def _given(flags: Mapping[str, Value]) -> dict[str, Value]:
+    """What reaches the command line: a null leaves the flag out."""
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _without_secrets(values: Mapping[str, Value]) -> dict[str, Value]:
+    return {name: value for name, value in values.items() if HIDDEN not in str(value)}

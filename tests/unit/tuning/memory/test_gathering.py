@@ -1,0 +1,222 @@
+"""Which stored studies a new one learns from, and what of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotuner.plugins.loading import engine as engine_of
+from autotuner.secrets import HIDDEN
+from autotuner.store import Store
+from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.environment_facts import Fact
+from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.launch import Hardware
+from autotuner.study.measurement import Distribution, Measurement, SelfCheck
+from autotuner.study.search.beginning import Beginning
+from autotuner.study.search.evidence import NO_EVIDENCE, EarlierStudy, Facet
+from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.study.workload import Concurrency
+from autotuner.study_file.loader import parse_study
+from autotuner.testing.search_kit import made
+from autotuner.tuning.memory import gathering
+from autotuner.tuning.memory.gathering import Gathered, gather
+from autotuner.tuning.memory.relation import Described
+from autotuner.tuning.planning.prepared_study import Prepared, prepare
+
+pytestmark = pytest.mark.anyio
+GPU = Hardware(cpus=8, memory_gb=64, gpus=8)
+BEGINNING = Beginning(hardware=GPU)
+WORLD = {"server package vllm": Fact(state="vllm-0.11.0")}
+
+
+def study(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "new",
+        "model": "m",
+        "engine": {"kind": "simulated", "flavor": "vllm", "gpu": "H100", "gpu_count": 8, "model": "Llama-3.1-8B"},
+        "parameters": {"tensor-parallel-size": [1, 2], "max-num-seqs": [16, 64, 256]},
+        "workload": {"scenarios": ["D(100,10)"], "concurrency": [4, 16]},
+        "objective": "max output_throughput",
+        "slo": ["mean tpot <= 20ms"],
+        "search": "calibrated",
+        **changes,
+    }
+
+
+def engine(**changes: Any) -> dict[str, Any]:
+    return {"engine": {**study()["engine"], **changes}}
+
+
+def spec_of(**changes: Any) -> StudySpec:
+    return parse_study(json.dumps(study(**changes)), source="study.yaml", folder=Path("/")).spec
+
+
+async def prepared(**changes: Any) -> Prepared:
+    return await prepare(spec_of(**changes), planning=True)
+
+
+def window(in_flight: int, **changes: Any) -> Measurement:
+    others = dict.fromkeys(("std", "min", "p50", "p75", "p90", "p95", "p99", "p99_9", "max"))
+    mean = Distribution.model_validate({**others, "count": 50, "mean": 0.01})
+    facts: dict[str, Any] = {
+        "scenario": "D(100,10)",
+        "level": Concurrency(in_flight=in_flight),
+        "window_s": 30.0,
+        "requests": 50,
+        "failed": 0,
+        "distributions": {"ttft": mean, "tpot": mean},
+        "scalars": {"output_throughput": 100.0 * in_flight},
+    }
+    return Measurement(**{**facts, **changes})
+
+
+def trial(number: int, values: dict[str, Any], *windows: Measurement, **changes: Any) -> Trial:
+    own = made(number, Configuration(values=values)) if values else made(number, DEFAULT, role=TrialRole.DEFAULT)
+    facts = {"measurements": windows or (window(4), window(16)), "resolved": {"simulated": True}, "gpus": 1}
+    return own.replaced(study="old", **{**facts, **changes})
+
+
+def add(store: Store, *trials: Trial, beginning: Beginning | None = BEGINNING, **changes: Any) -> None:
+    spec = spec_of(**{"name": "old", **changes})
+    store.studies.create(spec, source="t", digest=spec.digest, now=1.0)
+    store.studies.set_world(spec.name, WORLD)
+    if beginning is not None:
+        store.studies.begin(spec.name, beginning, NO_EVIDENCE)
+    for one in trials or (trial(0, {}), trial(1, {"tensor-parallel-size": 2, "max-num-seqs": 64}, gpus=2)):
+        stored = store.trials.add(one.replaced(study=spec.name, state=TrialState.QUEUED), owner_id="o")
+        store.trials.finish(one.replaced(study=spec.name, number=stored.number, finished_at=2.0), {})
+
+
+async def gathered(store: Store, **changes: Any) -> Gathered:
+    return gather(await prepared(**changes), store, WORLD)
+
+
+async def test_a_stored_study_is_seen_with_the_eyes_of_the_new_one(store: Store) -> None:
+    add(store)
+    found = await gathered(store)
+    (old,) = found.evidence.studies
+    assert (old.study, set(old.shared), old.windows, found.unused) == ("old", set(Facet), 4, [])
+    default, other = old.trials
+    assert other.configuration == Configuration(values={"tensor-parallel-size": 2, "max-num-seqs": 64})
+    assert default.configuration == DEFAULT
+    assert other.unlike == ()
+    (first, _) = other.windows
+    assert first.values == pytest.approx({"mean ttft": 0.01, "mean tpot": 0.01, "output_throughput": 400.0})
+    assert {"mean ttft", "mean tpot"} <= set(first.predicted), "the model's shape is known"
+    assert first.slopes["mean tpot"]
+    assert (first.place.level, first.place.in_flight, first.place.output_tokens) == ("concurrency=4", 4, 10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "facet"),
+    [
+        (engine(model="Qwen3-8B"), Facet.MODEL),
+        (engine(gpu="H200"), Facet.GPU),
+        (engine(speed=2.0), Facet.ENGINE),
+        ({"workload": {**study()["workload"], "scenarios": ["D(100,20)"]}}, Facet.WORKLOAD),
+    ],
+)
+async def test_what_differs_is_recorded(store: Store, changes: dict[str, Any], facet: Facet) -> None:
+    add(store)
+    found = await gathered(store, **changes)
+    (old,) = found.evidence.studies
+    assert set(Facet) - set(old.shared) == {facet}
+    if facet is not Facet.WORKLOAD:
+        assert all(t.configuration is None for t in old.trials), "another server, although its flags are the same"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"engine": {**study()["engine"], "flavor": "sglang"}, "parameters": {"tp-size": [1, 2]}},
+        {"beginning": None},
+        {"beginning": Beginning()},
+        {"beginning": Beginning(hardware=GPU, definitions=0)},
+        {"workload": {"scenarios": ["D(100,10)"], "concurrency": [4, 16], "api": "completions"}},
+        {"workload": {"scenarios": ["D(100,10)"], "concurrency": [4, 16], "ignore_eos": False}},
+        {"workload": {"scenarios": ["D(100,10)"], "rates": [4]}},
+        {"benchmark": "genai_bench"},
+    ],
+)
+async def test_other_studies_are_not_used(store: Store, changes: dict[str, Any]) -> None:
+    windows = (window(4, level=spec_of(**changes_of(changes)).workload.levels[0]),) if "workload" in changes else ()
+    add(store, *([trial(0, {}, *windows)] if windows else []), **changes)
+    found = await gathered(store)
+    assert found.evidence == NO_EVIDENCE
+    assert [one.study for one in found.unused] == ["old"]
+    assert found.unused[0].why
+
+
+def changes_of(changes: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in changes.items() if name != "beginning"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state": TrialState.VOID},
+        {"state": TrialState.FAILED, "verdict": None, "measurements": ()},
+        {"resolved": {}},
+        {"measurements": (window(4, cut=True),)},
+        {"measurements": (window(4, overloaded=True),)},
+        {"measurements": (window(4, thin=("few",)),)},
+        {"measurements": (window(4, self_check=SelfCheck(client_limited=True)),)},
+    ],
+)
+async def test_trials_that_measured_nothing_sound_are_left_out(store: Store, changes: dict[str, Any]) -> None:
+    add(store, trial(0, {}), trial(1, {"tensor-parallel-size": 2, "max-num-seqs": 64}, **changes))
+    (old,) = (await gathered(store)).evidence.studies
+    assert [t.number for t in old.trials] == [0]
+
+
+async def test_a_study_whose_environment_changed_is_not_used(store: Store) -> None:
+    failure = Failure(cause=FailureCause.WORLD_CHANGED, message="model has changed")
+    void = trial(1, {}, state=TrialState.VOID, verdict=None, failure=failure)
+    add(store, trial(0, {}), void)
+    found = await gathered(store)
+    assert found.evidence == NO_EVIDENCE
+    assert [one.study for one in found.unused] == ["old"]
+
+
+async def test_a_model_without_predictions_is_used_for_the_same_model_only(store: Store) -> None:
+    add(store, engine={"kind": "vllm"}, model="/nowhere/a")
+    add(store, trial(0, {}, resolved={}), name="same", engine={"kind": "vllm"}, model="/nowhere/b")
+    found = await gathered(store, engine={"kind": "vllm"}, model="/nowhere/b")
+    assert [s.study for s in found.evidence.studies] == ["same"]
+    assert [one.study for one in found.unused] == ["old"]
+
+
+async def test_flags_that_the_new_study_does_not_have_are_named(store: Store) -> None:
+    add(store, engine={**study()["engine"], "args": {"max-num-batched-tokens": 4096}})
+    (old,) = (await gathered(store)).evidence.studies
+    assert {t.unlike for t in old.trials} == {("max-num-batched-tokens=4096",)}
+    assert {t.configuration for t in old.trials} == {None}
+
+
+async def test_secrets_and_other_engines_stay_where_they_are(store: Store) -> None:
+    add(store, engine={**study()["engine"], "args": {"api-key": "sk-very-secret-1"}})
+    text = (await gathered(store)).evidence.model_dump_json()
+    assert "sk-very-secret-1" not in text
+    assert HIDDEN not in text
+
+
+async def test_a_study_does_not_learn_from_itself(store: Store) -> None:
+    add(store, name="new")
+    assert (await gathered(store)) == Gathered()
+
+
+async def test_closely_related_studies_come_first_and_levels_are_limited(store: Store) -> None:
+    add(store, name="far", engine={**study()["engine"], "gpu": "H200"})
+    add(store, name="near")
+    assert [s.study for s in (await gathered(store)).evidence.studies] == ["near", "far"]
+    record = store.studies.get("near")
+    assert record is not None
+    new = Described(spec_of(), engine_of(spec_of().engine), GPU, WORLD)
+    one = gathering._related(new, record)
+    assert isinstance(one, gathering._Related)
+    limited = gathering._learned(await prepared(), one, store, most=3)
+    assert isinstance(limited, EarlierStudy)
+    assert limited.windows == 2, "whole trials only"
