@@ -102,7 +102,8 @@ def state_text(result: StudyResult, trial: Trial) -> tuple[str, str]:
     if trial.state is not TrialState.DONE or trial.verdict is None:
         return trial.state.value, "cyan"
     if not trial.verdict.feasible:
-        return "SLOs missed", "red"
+        worse = all(v.slo == "quality" for v in trial.verdict.violations if v.hard)
+        return "worse answers" if worse else "SLOs missed", "red"
     if trial.cut is not None:
         return "cut", "yellow"
     if not trial.verdict.rankable:
@@ -142,6 +143,8 @@ def reasons(trial: Trial) -> list[str]:
 
 def violation_text(violation: Violation, trial: Trial) -> str:
     """``p99 ttft <= 400ms: 812 ms at D(128,48) concurrency=16``."""
+    if violation.text:
+        return f"{violation.slo}: {violation.text}"
     metric = violation.slo.split(" <= ")[0].split(" >= ")[0].split(" ")[-1]
     value = "not measured" if violation.value is None else figure_text(metric, violation.value)
     return f"{violation.slo}: {value} at {violation.where}"

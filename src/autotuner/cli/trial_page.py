@@ -18,6 +18,7 @@ from autotuner.plain_text import marked_line
 from autotuner.report.headline import change_text
 from autotuner.report.numbers import UNSURE, metric_name, percent, with_unit
 from autotuner.report.predictions import predictions
+from autotuner.report.quality import quality_lines
 from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult
 from autotuner.report.server_diagnosis import diagnosis, server_figures
@@ -93,6 +94,7 @@ def trial_text(result: StudyResult, trial: Trial, log: Sequence[str], *, width: 
     sections = [
         _head(result, trial),
         _slos(result, trial),
+        _quality(trial),
         _rationale(result, trial),
         *(_window(m, width) for m in trial.measurements if not m.undecided),
         *(_curve(found, width) for found in trial.capacities),
@@ -174,6 +176,11 @@ def _slos(result: StudyResult, trial: Trial) -> list[str]:
             shown += " so far"
         lines.append(f"  {state:6}  {slo.text}: {shown}")
     return ["SLOs", *lines] if lines and trial.verdict is not None else []
+
+
+def _quality(trial: Trial) -> list[str]:
+    lines = quality_lines(trial)
+    return ["quality", *(f"  {marked_line(line)}" for line in lines)] if lines else []
 
 
 def _rationale(result: StudyResult, trial: Trial) -> list[str]:

@@ -165,6 +165,10 @@ class Simulated(Engine):
             }
         )
 
+    def changes_arithmetic(self, name: str) -> bool:
+        """As the real engine."""
+        return self._real.changes_arithmetic(name)
+
     def canonical(self, name: str) -> str:
         """As the real engine."""
         return self._real.canonical(name)

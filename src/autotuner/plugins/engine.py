@@ -14,7 +14,7 @@ from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Hardware, LaunchPlan
-from autotuner.study.parameters.environment import flags_in, variables_in
+from autotuner.study.parameters.environment import flags_in, is_variable, variables_in
 from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.parameters.portable import file_path, is_portable
 from autotuner.study.search.serving import Serving
@@ -57,6 +57,8 @@ class Engine(ABC):
     """Flags that a new study tunes first: those with the largest effect on most models."""
     load_limits: ClassVar[Mapping[str, LoadLimit]] = {}
     """Flags, by canonical name, whose effect ends where the load ends."""
+    arithmetic_flags: ClassVar[frozenset[str] | None] = None
+    """Flags of the catalog that may change what the model answers; None: all. See :meth:`changes_arithmetic`."""
     core_flags: ClassVar[frozenset[str]] = frozenset()
     """Flags that set a number of threads: a new study does not try more than the machine has cores."""
     starter_degree: ClassVar[str] = ""
@@ -202,6 +204,26 @@ class Engine(ABC):
             None if the flags affect memory or speed in a way that is not modeled; by default always None.
         """
         return None
+
+    def changes_arithmetic(self, name: str) -> bool:
+        """Whether another value of a flag or an environment variable may change what the model answers.
+
+        Weight and KV formats, speculative decoding and attention backends do; batch sizes and memory limits only change
+        which requests are computed together.
+
+        Args:
+            name: Canonical or portable name of a flag, or ``env.NAME``.
+
+        Returns:
+            True for what is not known: portable number formats, variables, flags that the catalog lacks, and everything
+            if :attr:`arithmetic_flags` is None.
+        """
+        if self.arithmetic_flags is None or is_variable(name):
+            return True
+        if is_portable(name):
+            return name.startswith("quantization.")
+        flag = self.canonical(name)
+        return flag in self.arithmetic_flags or flag not in self.catalog
 
     @abstractmethod
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:

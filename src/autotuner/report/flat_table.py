@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from autotuner.errors import MissingExtraError, Problem, UsageError
+from autotuner.report.quality import COLUMNS, quality_row
 from autotuner.report.server_diagnosis import diagnosis
 from autotuner.study.measurement import GpuUse, Measurement, Slice
 from autotuner.study.metric import METRICS
@@ -50,6 +51,7 @@ def table_columns(result: StudyResult) -> list[str]:
         "decision",
         "usd_per_hour",
         "cut",
+        *COLUMNS,
     ]
 
 
@@ -77,6 +79,7 @@ def table_rows(result: StudyResult) -> Iterator[list[object]]:
                 m.decision.state if m and m.decision else None,
                 trial.usd_per_hour,
                 trial.cut.text if trial.cut else None,
+                *quality_row(trial),
             ]
 
 

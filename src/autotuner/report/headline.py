@@ -286,7 +286,10 @@ def _nothing_feasible(result: StudyResult) -> str:
     if nearest is None or nearest.verdict is None:
         return "no configuration met the SLOs"
     missed = [v for v in nearest.verdict.violations if v.hard]
-    how = "; ".join(f"{v.slo} missed by {percent(v.relative, sign=False)} at {v.where}" for v in missed[:3])
+    how = "; ".join(
+        f"{v.slo}: {v.text}" if v.text else f"{v.slo} missed by {percent(v.relative, sign=False)} at {v.where}"
+        for v in missed[:3]
+    )
     if nearest.verdict.feasible:
         how = f"met the SLOs once, but {failed_launches(nearest, result)}"
         return f"no configuration met the SLOs in all of its launches; closest: {_named(nearest)}: {how}"

@@ -11,6 +11,7 @@ from autotuner.study.base import FrozenModel, Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.parameters.parameter import Parameter, as_flags
+from autotuner.study.quality.spec import QualitySpec
 from autotuner.study.workload import CapacityLoad, Workload
 
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
@@ -135,6 +136,8 @@ class StudySpec(FrozenModel):
     min_success_rate: float = Field(default=0.99, ge=0, le=1)
     search: SearchSpec = SearchSpec()
     confirm: ConfirmSpec = ConfirmSpec()
+    quality: QualitySpec | None = None
+    """Comparison of answers with the default's; None: answers are not checked."""
     prices: Mapping[str, float] = Field(default_factory=dict)
     """USD per GPU-hour by kind of GPU, ``*`` for others; ``host``: USD per hour of a server without GPUs."""
 
@@ -161,6 +164,8 @@ class StudySpec(FrozenModel):
                 "objectives": sorted(o.text for o in self.objectives),
                 "min_success_rate": self.min_success_rate,
             }
+        if self.quality is not None:
+            data["quality"] = self.quality.asked
         of_requests = [s for s in self.slos if s.bounds_each_request]
         return {**data, "slos on each request": sorted(s.text for s in of_requests)}
 
@@ -172,7 +177,7 @@ class StudySpec(FrozenModel):
     @property
     def first_digest(self) -> str:
         """The hash in the form of earlier versions, which covers all but budgets and confirmation."""
-        data = self.model_dump(mode="json", exclude={"search", "confirm", "prices"})
+        data = self.model_dump(mode="json", exclude={"search", "confirm", "prices", "quality"})
         # Fields that earlier versions do not have are left out if they are empty.
         if not self.combinations:
             del data["combinations"]

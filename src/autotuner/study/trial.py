@@ -11,6 +11,7 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Identity, without_flags
 from autotuner.study.measurement import Measurement
+from autotuner.study.quality.result import QualityResult
 from autotuner.study.search.cut import Cut
 from autotuner.study.search.rationale import Rationale
 from autotuner.study.verdict import Verdict
@@ -57,6 +58,8 @@ class Phase(StrEnum):
     READY = "ready"
     WARMING = "warming"
     MEASURING = "measuring"
+    CHECKING = "checking"
+    """Asking for the answers of the quality check."""
     SCORING = "scoring"
     RELEASING = "releasing"
     DONE = "done"
@@ -105,6 +108,8 @@ class Trial(FrozenModel):
     gpus: int = 0
     usd_per_hour: float | None = None
     """Price of the trial's GPUs, or of the host if the server uses none; None if the study has no such price."""
+    quality: QualityResult | None = None
+    """Its answers compared with the default's; None if they were not checked."""
     rationale: Rationale | None = None
     """Why the search proposed the configuration; None if its strategy gives no reason."""
 

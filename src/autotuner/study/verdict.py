@@ -9,7 +9,7 @@ class Violation(FrozenModel):
     """A bound that was violated at one scenario and level."""
 
     slo: str
-    """The bound's text, or ``success_rate``."""
+    """The bound's text, ``success_rate``, or ``quality``."""
     where: str
     """Scenario and level, e.g. ``D(128,48) concurrency=8``."""
     value: float | None
@@ -20,6 +20,8 @@ class Violation(FrozenModel):
     """Distance from the bound divided by the bound."""
     hard: bool = True
     """Whether the violation makes the trial infeasible; a soft one only adds to the penalty."""
+    text: str = ""
+    """The figures of a bound that is not an SLO on a metric."""
 
 
 class Verdict(FrozenModel):

@@ -21,7 +21,6 @@ from autotuner.study.text.forms import (
 )
 from autotuner.study.text.options import path_text
 from autotuner.study.workload import Api, LoadUnit, RequestRate, Scenario, Stages
-from autotuner.study_file.confirm_form import ConfirmForm
 from autotuner.study_file.endpoints import check_endpoint_scenarios, check_endpoint_settings, check_token_ids
 from autotuner.study_file.form_fields import (
     DatasetForm,
@@ -45,6 +44,8 @@ from autotuner.study_file.form_fields import (
     price,
 )
 from autotuner.study_file.goal_forms import ObjectiveForm, SloForm, long_objective, long_slo
+from autotuner.study_file.proof.confirm_form import ConfirmForm
+from autotuner.study_file.proof.quality_form import QualityForm
 
 MAX_PARAMETERS = 64
 
@@ -381,6 +382,9 @@ class StudyFile(FileForm):
     )
     confirm: ConfirmForm = Field(
         default=ConfirmForm(), description="How the default and its best challengers are measured again, interleaved."
+    )
+    quality: Annotated[QualityForm, _short("parameters")] | None = Field(
+        default=None, description="Whether answers stay as good as the default's: auto, all, or {parameters, kl, ..}."
     )
     prices: Annotated[
         dict[str, Annotated[float, BeforeValidator(price, json_schema_input_type=Price)]],

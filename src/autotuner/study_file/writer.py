@@ -13,6 +13,7 @@ from autotuner.study.metric import METRICS, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.parameters.parameter import Choices, Domain, Parameter
 from autotuner.study.parameters.portable import is_portable
+from autotuner.study.quality.spec import QualitySpec
 from autotuner.study.spec import ConfirmSpec, SearchSpec, StudySpec
 from autotuner.study.text.datasets import dataset_text
 from autotuner.study.text.mixes import mix_text
@@ -53,6 +54,7 @@ def render_study(spec: StudySpec) -> str:
         "min_success_rate": spec.min_success_rate,
         "search": _search(spec.search),
         "confirm": _confirm(spec.confirm),
+        "quality": _quality(spec.quality) if spec.quality is not None else {},
         "prices": dict(spec.prices),
     }
     return "".join(_section(key, value) for key, value in sections.items() if value not in ({}, []))
@@ -62,6 +64,12 @@ def _confirm(confirm: ConfirmSpec) -> dict[str, Any]:
     number = {"at_most": confirm.at_most} if confirm.repeats is None else {"repeats": confirm.repeats}
     margin = {} if confirm.margin is None else {"margin": confirm.margin}
     return {**number, **margin, "confidence": confirm.confidence, "challengers": confirm.challengers}
+
+
+def _quality(quality: QualitySpec) -> dict[str, Any]:
+    named = quality.parameters if isinstance(quality.parameters, str) else list(quality.parameters)
+    rest = quality.model_dump(exclude={"parameters", "time_limit_s"})
+    return {"parameters": named, **rest, "time_limit": quality.time_limit_s}
 
 
 def _parameters(spec: StudySpec) -> Any:

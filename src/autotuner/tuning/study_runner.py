@@ -17,6 +17,7 @@ from autotuner.study.trial import Trial, TrialState
 from autotuner.tuning.budget import SearchClock, searched_s
 from autotuner.tuning.environment_watch import EnvironmentWatch, environment_changed
 from autotuner.tuning.planning.prepared_study import Prepared
+from autotuner.tuning.proof import records
 from autotuner.tuning.proof.stage import ProofStage
 from autotuner.tuning.retry_or_stop import Faults
 from autotuner.tuning.run_liveness import OwnerWatch
@@ -53,7 +54,13 @@ class StudyRunner:
         self._journal = journal
         self._owners = OwnerWatch(store)
         self._environment = environment or EnvironmentWatch(prepared)
-        self._context = RunContext(prepared, owner.id, compare=self._environment.changes_in, has_run=self._has_run)
+        self._context = RunContext(
+            prepared,
+            owner.id,
+            compare=self._environment.changes_in,
+            default=lambda: records.default_of(list(self._trials)),
+            has_run=self._has_run,
+        )
         self._trials = StudyTrials()
         self._faults = Faults(prepared.spec.search.max_environment_faults)
         self._clock = SearchClock()

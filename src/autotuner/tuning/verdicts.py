@@ -4,16 +4,21 @@ from collections.abc import Sequence
 
 from autotuner import scoring
 from autotuner.scoring import Lost
+from autotuner.scoring.agreement import with_quality
 from autotuner.study.measurement import Measurement
+from autotuner.study.quality.result import QualityResult
 from autotuner.study.search.cut import Cut, Left
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
 from autotuner.study.verdict import Verdict
 
 
-def verdict_on(spec: StudySpec, measured: Sequence[Measurement], cut: Cut | None = None) -> Verdict:
-    """The verdict on a trial, which may have been cut."""
-    return _verdict(spec, measured, () if cut is None else cut.left, "" if cut is None else cut.text)
+def verdict_on(
+    spec: StudySpec, measured: Sequence[Measurement], cut: Cut | None = None, quality: QualityResult | None = None
+) -> Verdict:
+    """The verdict on a trial, which may have been cut, and whose answers may have been compared with the default's."""
+    verdict = _verdict(spec, measured, () if cut is None else cut.left, "" if cut is None else cut.text)
+    return with_quality(verdict, quality, spec.quality)
 
 
 def verdict_so_far(spec: StudySpec, measured: Sequence[Measurement], left: Sequence[Left]) -> Verdict:

@@ -80,6 +80,9 @@ class LlamaCpp(Engine):
     info_path: ClassVar[str | None] = "/props"
     server_metrics: ClassVar[MetricsSource | None] = SERVER_METRICS
     starters: ClassVar[tuple[str, ...]] = ("threads", "parallel", "ubatch-size", "flash-attn")
+    arithmetic_flags: ClassVar[frozenset[str] | None] = frozenset(
+        {"cache-type-k", "cache-type-v", "flash-attn", "cache-reuse", "context-shift", "n-gpu-layers"}
+    )
     core_flags: ClassVar[frozenset[str]] = frozenset({"threads", "threads-batch"})
     load_limits: ClassVar[Mapping[str, LoadLimit]] = {
         "parallel": LoadLimit.REQUESTS,

@@ -251,3 +251,30 @@ _SERVICE: Rows = (
 )  # fmt: skip
 
 KNOWN = {**CATALOG, **by_name(_SERVICE)}
+
+ARITHMETIC = frozenset(
+    name
+    for name in CATALOG
+    if name.startswith(("speculative-", "quantization"))
+    or name
+    in {
+        "attention-backend",
+        "decode-attention-backend",
+        "dtype",
+        "enable-fp32-lm-head",
+        "enable-fused-qk-norm-rope",
+        "enable-torch-compile",
+        "fp4-gemm-backend",
+        "fp8-gemm-backend",
+        "kv-cache-dtype",
+        "linear-attn-backend",
+        "mamba-backend",
+        "model-impl",
+        "moe-a2a-backend",
+        "moe-runner-backend",
+        "prefill-attention-backend",
+        "sampling-backend",
+        "triton-attention-num-kv-splits",
+    }
+)
+"""Flags that choose number formats, kernels or speculative decoding."""

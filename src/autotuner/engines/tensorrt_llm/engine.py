@@ -81,6 +81,9 @@ class TensorrtLlm(GpuEngine):
     info_path: ClassVar[str | None] = "/version"
     metrics_path: ClassVar[str | None] = "/prometheus/metrics"
     server_metrics: ClassVar[MetricsSource | None] = SERVER_METRICS
+    arithmetic_flags: ClassVar[frozenset[str] | None] = frozenset(
+        {"attn-backend", "backend", "kv-cache-config.dtype", "max-beam-width", "moe-config.backend"}
+    )
     starters: ClassVar[tuple[str, ...]] = ("max-batch-size", "max-num-tokens")
     starter_degree: ClassVar[str] = "tp-size"
     load_limits: ClassVar[Mapping[str, LoadLimit]] = {

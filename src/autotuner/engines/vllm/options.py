@@ -163,3 +163,27 @@ _SERVICE: Rows = (
 )  # fmt: skip
 
 KNOWN = {**CATALOG, **by_name(_SERVICE)}
+
+ARITHMETIC = frozenset(
+    name
+    for name in CATALOG
+    if name.startswith(("spec", "quantization"))
+    or name
+    in {
+        "attention-backend",
+        "attention-config",
+        "compilation-config",
+        "dtype",
+        "kernel-config",
+        "kv-cache-dtype",
+        "linear-backend",
+        "mamba-backend",
+        "mamba-cache-dtype",
+        "mamba-ssm-cache-dtype",
+        "model-impl",
+        "moe-backend",
+        "optimization-level",
+        "performance-mode",
+    }
+)
+"""Flags that choose number formats, kernels or speculative decoding."""

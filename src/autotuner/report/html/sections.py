@@ -183,7 +183,7 @@ def _note(trial: Trial) -> str:
         return trial.state.value
     if trial.verdict is None:
         return ""
-    missed = dict.fromkeys(v.slo for v in trial.verdict.violations if v.hard)
+    missed = dict.fromkeys(": ".join(filter(None, (v.slo, v.text))) for v in trial.verdict.violations if v.hard)
     return "; ".join([*missed, *trial.verdict.reasons, *map(unsure_text, trial.verdict.unsure)])
 
 

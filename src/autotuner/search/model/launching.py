@@ -41,6 +41,8 @@ class Hurdle(IntEnum):
 
 
 _PASSED = len(Hurdle)
+_UNMODELED = frozenset({"success_rate", "quality"})
+"""Bounds on what the model does not predict; their violations are learned like failures."""
 _HURDLES = {
     FailureCause.INVALID_FLAG: Hurdle.VALID,
     FailureCause.INVALID_VALUE: Hurdle.VALID,
@@ -119,7 +121,7 @@ def _end(trial: Trial) -> int | None:
     verdict = trial.verdict
     if trial.state is not TrialState.DONE or verdict is None:
         return None
-    unmeasured = any(v.hard and (v.value is None or v.slo == "success_rate") for v in verdict.violations)
+    unmeasured = any(v.hard and (v.value is None or v.slo in _UNMODELED) for v in verdict.violations)
     return Hurdle.MEASURED if unmeasured else _PASSED
 
 

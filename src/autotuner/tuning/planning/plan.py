@@ -19,6 +19,7 @@ from autotuner.study.workload import CapacityLoad, LoadLevel, Scenario, Stages, 
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.proof_plan import fewest_launches, proof_checks
 from autotuner.tuning.planning.resume_decision import Standing
+from autotuner.tuning.quality.coverage import quality_checks
 
 START_S = 2.0
 """Assumed seconds for starting and stopping a server, until a trial has been measured."""
@@ -90,6 +91,7 @@ async def make_plan(
     checks = []
     if preflight:
         own = [*_budgets(prepared, size.trials), *proof_checks(spec, size.trials), *_side_by_side(spec)]
+        own += quality_checks(spec, prepared.engine)
         checks = [*await prepared.preflight(), *own]
     fewest = fewest_launches(spec, size.trials)
     points = [DEFAULT] if size.launchable is None else [DEFAULT, *_examples(prepared, examples)]

@@ -53,6 +53,7 @@ from autotuner.tuning.planning.target_hardware import target_hardware
 from autotuner.tuning.planning.unmeasurable_goals import idle_bounds, unmeasurable, unpriced_in_space
 from autotuner.tuning.planning.value_checks import check_values
 from autotuner.tuning.planning.window_checks import window_checks
+from autotuner.tuning.quality.coverage import check_quality
 
 LEAST_FREE_BYTES = 100_000_000
 logger = logging.getLogger(__name__)
@@ -278,6 +279,7 @@ def _check(prepared: Prepared) -> None:
     check_values(prepared.engine, prepared.spec.parameters)
     if prepared.deployer.launches:
         check_public(prepared.spec)
+    check_quality(prepared.spec, prepared.engine)
     _check_some_valid(prepared)
     _check_something_to_try(prepared)
 

@@ -185,7 +185,7 @@ def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial
     """The stored trials whose meaning changes under the present study: other bounds and prices change verdicts, and
     configurations may have left the space or returned to it."""
     spec = prepared.spec
-    goals = ("objectives", "slos", "min_success_rate")
+    goals = ("objectives", "slos", "min_success_rate", "quality")
     other_prices = record.spec.prices != spec.prices
     other_goals = other_prices or any(getattr(record.spec, key) != getattr(spec, key) for key in goals)
     inside = {t.number: _known(prepared, t) for t in trials if t.role is not TrialRole.CONFIRM}
@@ -198,7 +198,7 @@ def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial
         if other_prices:  # void trials and those set aside were paid for, too
             changed = _priced(prepared, changed)
         if other_goals and changed.verdict is not None:
-            changed = changed.replaced(verdict=verdict_on(spec, changed.measurements, changed.cut))
+            changed = changed.replaced(verdict=verdict_on(spec, changed.measurements, changed.cut, changed.quality))
         found.append(changed)
     return [new for old, new in zip(judged, _still_cut(spec, found), strict=True) if new != old]
 

@@ -8,6 +8,7 @@ from autotuner.study.capacity.result import CapacityResult
 from autotuner.study.failure import KEPT_LOG_LINES, Blame, Failure
 from autotuner.study.launch import Identity
 from autotuner.study.measurement import Measurement
+from autotuner.study.quality.result import QualityResult
 from autotuner.study.search.cut import Cut
 from autotuner.study.trial import Trial, TrialState
 from autotuner.study.verdict import Verdict
@@ -52,6 +53,8 @@ class TrialDraft:
     command: tuple[str, ...] = ()
     identity: Identity | None = None
     resolved: Mapping[str, object] = field(default_factory=dict)
+
+    quality: QualityResult | None = None
 
     @property
     def study(self) -> str:
@@ -98,4 +101,5 @@ class TrialDraft:
             finished_at=finished_at,
             gpus=self.gpus,
             usd_per_hour=self.usd_per_hour,
+            quality=self.quality,
         )

@@ -21,17 +21,19 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
 from autotuner.study.launch import Gpu, Labels, LaunchPlan
 from autotuner.study.measurement import Measurement
+from autotuner.study.quality.result import QualityState
 from autotuner.study.search.cut import Cut
 from autotuner.study.trial import Phase, Trial, TrialState
 from autotuner.tuning.environment_watch import environment_changed
 from autotuner.tuning.planning.prepared_study import Prepared
+from autotuner.tuning.quality.gate import QualityGate
 from autotuner.tuning.trials.capacity_window import CapacityStart
 from autotuner.tuning.trials.cpu_noise import Neighbors
 from autotuner.tuning.trials.gpu_and_port_leases import Leases
 from autotuner.tuning.trials.progress import Note, TrialProgress
 from autotuner.tuning.trials.racing import Race
 from autotuner.tuning.trials.running_trial import TrialDraft, TrialOutcome
-from autotuner.tuning.trials.server_checks import prove_applied
+from autotuner.tuning.trials.server_checks import prove_applied, same_server
 from autotuner.tuning.trials.server_end_cause import explain
 from autotuner.tuning.trials.telemetry import Telemetry
 from autotuner.tuning.trials.windows import Windows
@@ -50,6 +52,8 @@ class RunContext:
     neighbors: Neighbors = field(default_factory=Neighbors)
     compare: Callable[[Mapping[str, str]], Sequence[str]] = lambda _: ()
     """Compares facts that a running server reports with those of the other trials; one line for each difference."""
+    default: Callable[[], Trial | None] = lambda: None
+    """The default's trial, once it has been measured."""
     has_run: Callable[[Configuration], bool] = lambda _: False
     """Whether a server with this configuration has been measured in the study."""
 
@@ -86,6 +90,7 @@ class TrialRunner:
         self._start = start
         self._race = race
         self._draft = TrialDraft(trial)
+        self._quality = QualityGate(context.prepared, trial, folder, context.default)
         self._progress = TrialProgress(self._draft, note)
 
     async def run(self) -> Trial:
@@ -195,6 +200,12 @@ class TrialRunner:
             race=lambda measured: self._race(self._priced(measured)),
         )
         measurements = self._priced(await windows.measure())
+        if self._quality.due and windows.cut is None:  # what is cut cannot win
+            self._progress.enter(Phase.CHECKING)
+            draft.quality = await self._quality.result(endpoint)
+            if draft.quality.state is QualityState.REFERENCE and draft.quality.why:
+                self._progress.notice(f"quality: no checked configuration can win: {draft.quality.why}")
+            await same_server(endpoint, draft.identity)
         self._progress.enter(Phase.SCORING)
         return replace(self._scored(measurements, windows.cut), capacities=tuple(windows.capacities))
 
@@ -218,7 +229,7 @@ class TrialRunner:
         return engine.resolved(info or {}, metrics, await endpoint.log_tail(LOG_LINES))
 
     def _scored(self, measurements: tuple[Measurement, ...], cut: Cut | None) -> TrialOutcome:
-        verdict = verdict_on(self._spec, measurements, cut)
+        verdict = verdict_on(self._spec, measurements, cut, self._draft.quality)
         failure = None
         limited = [m for m in measurements if m.self_check.client_limited]
         if limited:

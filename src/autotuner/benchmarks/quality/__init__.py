@@ -1,0 +1,1 @@
+"""Asks a server for greedy answers with log-probabilities, to compare them with another server's."""

@@ -1,0 +1,154 @@
+"""Greedy answers of a running server, with the log-probabilities of its most likely tokens.
+
+Servers differ in what they return. vLLM and SGLang have the older form of OpenAI's ``logprobs`` on ``/v1/completions``
+(vLLM at most 20, OpenAI at most 5), llama.cpp has the form of its chat endpoint there, and earlier versions only their
+own ``/completion``. The first request that the default's server understands is used for all servers of a study.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import anyio
+import httpx
+
+from autotuner.benchmarks.quality.responses import tokens_of
+from autotuner.net.client import target_client
+from autotuner.net.faults import Answer, answer_fault, exception_fault, without_secrets
+from autotuner.net.target import Target, credentials_in
+from autotuner.study.quality.answers import Answers, Reference, Token
+
+_KEPT_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to ask for an answer with log-probabilities."""
+
+    path: str
+    fields: Mapping[str, Any]
+    length: str = "max_tokens"
+    probabilities: bool = True
+    """Whether the response must have log-probabilities."""
+
+    @property
+    def text(self) -> str:
+        """``/v1/completions logprobs=20``."""
+        return " ".join([self.path, *(f"{name}={value}" for name, value in self.fields.items())])
+
+
+_OPENAI = "/v1/completions"
+METHODS = (
+    Method(_OPENAI, {"logprobs": 20, "ignore_eos": True}),
+    Method(_OPENAI, {"logprobs": 5, "ignore_eos": True}),
+    Method("/completion", {"n_probs": 20, "ignore_eos": True}, length="n_predict"),
+    Method(_OPENAI, {"logprobs": 5}),
+    Method(_OPENAI, {}, probabilities=False),
+)
+"""In the order in which they are tried. The last one only compares texts."""
+
+
+class Probe:
+    """Asks one server for its answers.
+
+    Args:
+        target: Where requests are sent.
+        model: Name of the model in requests.
+        prompts: What is asked.
+        tokens: Length of each answer.
+        in_flight: Requests that are sent at the same time.
+        limit_s: Time limit of asking all prompts once, in seconds.
+    """
+
+    def __init__(
+        self, target: Target, model: str, prompts: Sequence[str], *, tokens: int, in_flight: int, limit_s: float
+    ) -> None:
+        self._target = target
+        self._model = model
+        self._prompts = prompts
+        self._tokens = tokens
+        self._in_flight = in_flight
+        self._limit_s = limit_s
+
+    async def reference(self) -> Reference:
+        """The answers that others are compared with, and those of the controls."""
+        method, problem = await self._understood()
+        if method is None:
+            return Reference(full=Answers(method="", problem=problem), controls=(Answers(method=""),))
+        order = list(range(len(self._prompts)))
+        shuffled = Random(0).sample(order, len(order))
+        full = await self.answers(method)
+        alone = await self._asked(method, order, in_flight=1)
+        return Reference(full=full, controls=(alone, await self._asked(method, shuffled, self._in_flight)))
+
+    async def answers(self, method: Method) -> Answers:
+        """The answers to all prompts, many in flight."""
+        return await self._asked(method, range(len(self._prompts)), self._in_flight)
+
+    async def _understood(self) -> tuple[Method | None, str]:
+        """The first request that the server understands; otherwise the reason why it refuses the last one."""
+        problem = ""
+        with anyio.move_on_after(self._limit_s):
+            async with target_client(self._target, timeout_s=self._limit_s) as client:
+                for method in METHODS:
+                    found, problem = await self._answer(client, method, self._prompts[0])
+                    if found and (not method.probabilities or found[0].top):
+                        return method, ""
+        return None, problem or f"no answer within {self._limit_s:g} s"
+
+    async def _asked(self, method: Method, order: Sequence[int], in_flight: int) -> Answers:
+        began = time.monotonic()
+        found: dict[int, tuple[Token, ...]] = {}
+        problems: list[str] = []
+        left = list(reversed(order))
+
+        async def work(client: httpx.AsyncClient) -> None:
+            while left:
+                number = left.pop()
+                tokens, problem = await self._answer(client, method, self._prompts[number])
+                if tokens:
+                    found[number] = tokens
+                else:
+                    problems.append(problem)
+
+        with anyio.move_on_after(self._limit_s) as limit:
+            async with (
+                target_client(self._target, timeout_s=self._limit_s) as client,
+                anyio.create_task_group() as group,
+            ):
+                for _ in range(in_flight):
+                    group.start_soon(work, client)
+        return Answers(
+            method=method.text,
+            answers=tuple(found.get(number) for number in range(len(self._prompts))),
+            seconds=time.monotonic() - began,
+            late=limit.cancelled_caught,
+            problem=problems[0] if problems else "",
+        )
+
+    async def _answer(self, client: httpx.AsyncClient, method: Method, prompt: str) -> tuple[tuple[Token, ...], str]:
+        """The tokens of one answer; none with the reason if there is no usable response."""
+        body = {
+            "model": self._model,
+            "prompt": prompt,
+            "temperature": 0,
+            "stream": False,
+            method.length: self._tokens,
+            **method.fields,
+        }
+        try:
+            response = await client.post(self._target.url(method.path), json=body)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            return (), self._safe(exception_fault(error).message)
+        refused = response.status_code != httpx.codes.OK
+        kept = response.content[:_KEPT_BYTES] if refused else response.content
+        if fault := answer_fault(Answer(status=response.status_code, headers={}, body=kept)):
+            return (), self._safe(fault.message)
+        tokens = tokens_of(response.json())
+        return tokens, "" if tokens else "the response has no text"
+
+    def _safe(self, text: str) -> str:
+        """The text without credentials that the server may have echoed."""
+        return without_secrets(text, credentials_in(self._target.headers, self._target.access))

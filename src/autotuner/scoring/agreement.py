@@ -1,0 +1,207 @@
+"""Agreement of two servers' answers, beyond what one server's answers differ among themselves.
+
+A server's arithmetic depends on which requests share a batch, so even identical servers do not agree on every token. A
+candidate is therefore judged by its distance from the default's answers minus that of a control: the default itself,
+asked in another batch composition. Answers are compared token by token up to and including the first different token;
+up to there both servers continue the same text.
+
+Both measures are ratios over the compared tokens: the share of different tokens (the hazard of leaving the default's
+answer), and the KL divergence. The difference to the control is paired by prompt. Its lower bound is that of the
+jackknife with Student's t at 99.5%, so that an identical server exceeds one of the two bounds in at most 1% of cases,
+even for a bound of zero.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from autotuner.scoring.gain import student_t
+from autotuner.study.quality.answers import Answers, Reference, Token
+from autotuner.study.quality.result import Distance, Excess, QualityResult, QualityState
+from autotuner.study.quality.spec import QualitySpec
+from autotuner.study.verdict import Verdict, Violation
+
+LEAST_PROMPTS = 16
+"""Fewest prompts that both servers answered."""
+_LEVEL = 0.005
+"""One-sided error probability of each of the two measures."""
+_FLOOR = 1e-9
+"""Smallest probability of all tokens together that a server does not list."""
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One answer compared with the default's."""
+
+    tokens: int
+    different: bool
+    kl: float | None
+    logprob: float | None
+
+
+def judge(reference: Reference, candidate: Answers) -> QualityResult:
+    """Compares a candidate's answers with the default's.
+
+    Returns:
+        Without the number of the default's trial. ``undecided`` if fewer than :data:`LEAST_PROMPTS` prompts were
+        answered by both.
+    """
+    arms = [_pairs(reference.full, control) for control in reference.controls]
+    own = _pairs(reference.full, candidate)
+    common = [i for i, pair in enumerate(own) if pair is not None and all(arm[i] is not None for arm in arms)]
+    found = QualityResult(state=QualityState.UNDECIDED, method=candidate.method, seconds=candidate.seconds)
+    if len(common) < LEAST_PROMPTS:
+        return found.replaced(why=_too_few(len(common), reference, candidate))
+    pairs = [[arm[i] for i in common] for arm in (own, *arms)]
+    theirs, *controls = [[pair for pair in arm if pair is not None] for arm in pairs]
+    worst = max(controls, key=_hazard)
+    disagreement = _excess(theirs, worst, lambda p: float(p.different))
+    kl = None
+    if all(p.kl is not None for arm in (theirs, *controls) for p in arm):
+        noisiest = max(controls, key=_divergence)
+        kl = _excess(theirs, noisiest, lambda p: p.kl or 0.0)
+    return found.replaced(
+        state=QualityState.COMPARED,
+        candidate=_distance(theirs),
+        control=_distance(worst),
+        disagreement=disagreement,
+        kl=kl,
+    )
+
+
+def quality_violation(result: QualityResult, spec: QualitySpec) -> Violation | None:
+    """The violation of the quality bounds; None if they are met. What is not known does not meet them."""
+    if result.state is QualityState.REFERENCE:
+        return None
+    if result.state is QualityState.UNDECIDED:
+        return _violation(f"not decided: {result.why}", None, spec.disagreement, 1.0)
+    bounds = ((result.kl, spec.kl, "KL"), (result.disagreement, spec.disagreement, ""))
+    over = [(e.value / bound - 1, e, bound) for e, bound, _ in bounds if e is not None and e.low > bound]
+    if not over:
+        return None
+    relative, excess, bound = max(over, key=lambda found: found[0])
+    return _violation(quality_text(result), excess.value, bound, relative)
+
+
+def with_quality(verdict: Verdict, quality: QualityResult | None, spec: QualitySpec | None) -> Verdict:
+    """The verdict with the violation of the quality bounds, if there is one."""
+    violation = quality_violation(quality, spec) if quality is not None and spec is not None else None
+    if violation is None:
+        return verdict
+    return verdict.replaced(
+        feasible=False,
+        violations=(*verdict.violations, violation),
+        total_violation=verdict.total_violation + violation.relative,
+    )
+
+
+def quality_text(result: QualityResult) -> str:
+    """``agrees on 73% of tokens (control 100%), KL 0.0087 (control 0)``."""
+    if result.candidate is None or result.control is None:
+        return result.why
+    text = f"agrees on {result.candidate.agreement:.1%} of tokens (control {result.control.agreement:.1%})"
+    if result.candidate.kl is not None and result.control.kl is not None:
+        text += f", KL {result.candidate.kl:.3g} nats (control {result.control.kl:.2g})"
+    return text
+
+
+def _violation(text: str, value: float | None, threshold: float, relative: float) -> Violation:
+    return Violation(slo="quality", where="", value=value, threshold=threshold, relative=relative, text=text)
+
+
+def _too_few(common: int, reference: Reference, candidate: Answers) -> str:
+    asked = [*reference.controls, reference.full, candidate]
+    problem = next((a.problem for a in reversed(asked) if a.problem), "")
+    late = "; the time limit ended it" if any(a.late for a in asked) else ""
+    return f"only {common} prompts were answered by both servers{late}{f': {problem}' if problem else ''}"
+
+
+def _pairs(reference: Answers, other: Answers) -> list[_Pair | None]:
+    count = len(reference.answers)
+    answers = (*other.answers, *[None] * count)[:count]
+    return [_pair(one, two) if one and two else None for one, two in zip(reference.answers, answers, strict=True)]
+
+
+def _pair(reference: Sequence[Token], other: Sequence[Token]) -> _Pair:
+    divergences: list[float | None] = []
+    changes: list[float | None] = []
+    different = False
+    for one, two in zip(reference, other, strict=False):
+        divergences.append(_kl(one, two))
+        changes.append(_change(one, two))
+        if one.text != two.text:
+            different = True
+            break
+    if not different and len(reference) != len(other):  # one of them ended its answer here
+        different = True
+    known = [d for d in divergences if d is not None]
+    moved = [c for c in changes if c is not None]
+    return _Pair(
+        tokens=len(divergences),
+        different=different,
+        kl=math.fsum(known) if len(known) == len(divergences) else None,
+        logprob=math.fsum(moved) if len(moved) == len(changes) else None,
+    )
+
+
+def _kl(one: Token, two: Token) -> float | None:
+    """A lower bound of the KL divergence between the two distributions of the next token.
+
+    Tokens that only the reference lists have at most the smallest probability that the other one lists.
+    """
+    if not one.top or not two.top:
+        return None
+    least = min(two.top.values())
+    total = math.fsum(math.exp(p) * (p - two.top.get(token, least)) for token, p in one.top.items())
+    rest = 1 - math.fsum(math.exp(p) for p in one.top.values())
+    others = 1 - math.fsum(math.exp(q) for token, q in two.top.items() if token in one.top)
+    if rest > _FLOOR:
+        total += rest * math.log(rest / max(others, _FLOOR))
+    return max(0.0, total)
+
+
+def _change(one: Token, two: Token) -> float | None:
+    if one.text not in one.top or not two.top:
+        return None
+    return two.top.get(one.text, min(two.top.values())) - one.top[one.text]
+
+
+def _hazard(pairs: Sequence[_Pair]) -> float:
+    return _ratio(pairs, lambda p: float(p.different))
+
+
+def _divergence(pairs: Sequence[_Pair]) -> float:
+    return _ratio(pairs, lambda p: p.kl or 0.0)
+
+
+def _ratio(pairs: Sequence[_Pair], amount: Callable[[_Pair], float]) -> float:
+    return math.fsum(map(amount, pairs)) / max(1, sum(p.tokens for p in pairs))
+
+
+def _excess(own: Sequence[_Pair], control: Sequence[_Pair], amount: Callable[[_Pair], float]) -> Excess:
+    """The difference of the ratios, with the lower bound of the jackknife over prompts."""
+    sums = [(math.fsum(map(amount, arm)), max(1, sum(p.tokens for p in arm))) for arm in (own, control)]
+    (top, tokens), (base, others) = sums
+    value = top / tokens - base / others
+    count = len(own)
+    left_out = [
+        (top - amount(one)) / max(1, tokens - one.tokens) - (base - amount(two)) / max(1, others - two.tokens)
+        for one, two in zip(own, control, strict=True)
+    ]
+    center = fmean(left_out)
+    spread = math.sqrt(math.fsum((x - center) ** 2 for x in left_out) * (count - 1) / count)
+    return Excess(value=value, low=value - student_t(1 - _LEVEL, count - 1) * spread)
+
+
+def _distance(pairs: Sequence[_Pair]) -> Distance:
+    moved = [p.logprob for p in pairs if p.logprob is not None]
+    tokens = sum(p.tokens for p in pairs)
+    return Distance(
+        prompts=len(pairs),
+        tokens=tokens,
+        identical=fmean(float(not p.different) for p in pairs),
+        agreement=1 - _hazard(pairs),
+        kl=_divergence(pairs) if all(p.kl is not None for p in pairs) else None,
+        logprob=math.fsum(moved) / tokens if tokens and len(moved) == len(pairs) else None,
+    )

@@ -1,0 +1,1 @@
+"""Quality of a configuration's answers: what a study checks, and what was found."""

@@ -1,0 +1,1 @@
+"""Forms of the sections that decide whether a configuration may win."""

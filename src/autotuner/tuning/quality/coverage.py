@@ -1,0 +1,91 @@
+"""Which configurations are compared with the default's answers, before anything is launched."""
+
+from collections.abc import Mapping
+
+from autotuner.errors import Problem, UsageError, did_you_mean
+from autotuner.plugins.engine import Engine
+from autotuner.study.base import Value, same
+from autotuner.study.check import Check
+from autotuner.study.configuration import Configuration
+from autotuner.study.parameters.environment import PREFIX, is_variable
+from autotuner.study.spec import StudySpec
+
+_PASSES = 3
+"""Times that the default's server is asked: many prompts in flight, one at a time, and in another order."""
+
+
+def checked_names(study: StudySpec, engine: Engine) -> tuple[str, ...]:
+    """The tuned flags and variables whose values are checked."""
+    spec = study.quality
+    if spec is None:
+        return ()
+    flags = [(p.name, flag) for p in study.parameters for flag in p.flags]
+    if spec.parameters == "auto":
+        flags = [(name, flag) for name, flag in flags if engine.changes_arithmetic(flag)]
+    elif spec.parameters != "all":
+        given = {engine.canonical(name) for name in spec.parameters} | set(spec.parameters)
+        flags = [(name, flag) for name, flag in flags if name in given or flag in given]
+    return tuple(dict.fromkeys(flag for _, flag in flags))
+
+
+def is_checked(study: StudySpec, engine: Engine, fixed: Mapping[str, Value], configuration: Configuration) -> bool:
+    """Whether the configuration sets one of these to another value than the default.
+
+    Args:
+        study: The study.
+        engine: Its engine.
+        fixed: Arguments of every launch by canonical name.
+        configuration: Tuned values.
+    """
+    values = study.as_flags(configuration).values
+    return any(
+        name in values and not same(_set(engine, name, values[name]), _of_default(study, engine, fixed, name))
+        for name in checked_names(study, engine)
+    )
+
+
+def quality_checks(study: StudySpec, engine: Engine) -> list[Check]:
+    """What the quality check covers, and the time that it takes."""
+    spec = study.quality
+    if spec is None or not study.parameters:
+        return []
+    names = checked_names(study, engine)
+    if not names:
+        why = "no parameter is checked: none of them is known to change arithmetic"
+        return [Check.warn("quality", why, remedy="write quality: all, or name the parameters")]
+    return [
+        Check.ok(
+            "quality",
+            f"answers of configurations that change {', '.join(names)} are compared with the default's: {spec.prompts} "
+            f"prompts, at most {spec.time_limit_s:g} s each, and {_PASSES} times that for the default",
+        )
+    ]
+
+
+def check_quality(study: StudySpec, engine: Engine) -> None:
+    """Refuses a section ``quality`` that names what is not tuned. Raises :class:`UsageError`."""
+    spec = study.quality
+    if spec is None or isinstance(spec.parameters, str):
+        return
+    tuned = [name for p in study.parameters for name in dict.fromkeys((p.name, *p.flags))]
+    known = {*tuned, *(engine.canonical(name) for name in tuned)}
+    problems = [
+        Problem(where="quality.parameters", value=name, why="is not tuned", remedy=did_you_mean(name, tuned))
+        for name in spec.parameters
+        if name not in known and engine.canonical(name) not in known
+    ]
+    if problems:
+        raise UsageError(problems)
+
+
+def _of_default(study: StudySpec, engine: Engine, fixed: Mapping[str, Value], name: str) -> Value:
+    """The value that the default's server has; None if it is not known."""
+    if is_variable(name):
+        return study.engine.env.get(name.removeprefix(PREFIX))
+    return _set(engine, name, fixed.get(name))
+
+
+def _set(engine: Engine, name: str, value: Value) -> Value:
+    """A flag's value, or its default if it is left out."""
+    entry = engine.catalog.get(name)
+    return entry.default if value is None and entry is not None else value

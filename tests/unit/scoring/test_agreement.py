@@ -1,0 +1,140 @@
+"""Answers of two servers compared, beyond what one server's answers differ among themselves."""
+
+import math
+from random import Random
+
+import pytest
+
+from autotuner.scoring.agreement import LEAST_PROMPTS, judge, quality_text, quality_violation, with_quality
+from autotuner.study.quality.answers import Answers, Reference, Token
+from autotuner.study.quality.result import Excess, QualityResult, QualityState
+from autotuner.study.quality.spec import QualitySpec
+from autotuner.study.verdict import Verdict
+from autotuner.testing.toy_model import ToyModel
+
+SPEC = QualitySpec()
+
+
+def said(*answers: str, top: dict[str, float] | None = None) -> Answers:
+    """One answer per text; every character is a token."""
+    made = tuple(tuple(Token(text=c, top=top or {}) for c in text) if text else None for text in answers)
+    return Answers(method="m", answers=made)
+
+
+def reference(*answers: str, control: str = "", top: dict[str, float] | None = None) -> Reference:
+    controls = said(*[control or a for a in answers], top=top)
+    return Reference(full=said(*answers, top=top), controls=(controls, said(*answers, top=top)))
+
+
+def compared(default: ToyModel, other: ToyModel, seed: int, *, prompts: int = 16, tokens: int = 8) -> QualityResult:
+    source = Random(seed)
+    full, alone, shuffled, candidate = (
+        model.answers(prompts, tokens, source) for model in (default, default, default, other)
+    )
+    return judge(Reference(full=full, controls=(alone, shuffled)), candidate)
+
+
+def test_answers_are_compared_up_to_the_first_different_token() -> None:
+    default = reference(*["abcd"] * 16)
+    found = judge(default, said(*["abxd"] * 8, *["abcd"] * 8))
+    assert found.state is QualityState.COMPARED
+    assert found.candidate is not None
+    assert found.candidate.tokens == 8 * 3 + 8 * 4
+    assert found.candidate.agreement == pytest.approx(1 - 8 / 56)
+    assert found.candidate.identical == 0.5
+    assert found.candidate.kl is None
+    assert found.disagreement is not None
+    assert found.disagreement.value == pytest.approx(8 / 56)
+
+
+def test_an_answer_that_ends_early_differs() -> None:
+    found = judge(reference(*["abcd"] * 16), said(*["ab"] * 16))
+    assert found.candidate is not None
+    assert found.candidate.identical == 0
+
+
+def test_kl_of_known_distributions() -> None:
+    one = {"a": math.log(0.6), "b": math.log(0.4)}
+    two = {"a": math.log(0.5), "b": math.log(0.5)}
+    default = Reference(full=said(*["a"] * 16, top=one), controls=(said(*["a"] * 16, top=one),))
+    found = judge(default, said(*["a"] * 16, top=two))
+    assert found.candidate is not None
+    assert found.candidate.kl == pytest.approx(0.6 * math.log(0.6 / 0.5) + 0.4 * math.log(0.4 / 0.5))
+    assert found.candidate.logprob == pytest.approx(math.log(0.5 / 0.6))
+    assert found.control is not None
+    assert found.control.kl == 0
+
+
+def test_kl_of_truncated_distributions_is_a_lower_bound() -> None:
+    source = Random(1)
+    names = [str(i) for i in range(30)]
+    for _ in range(100):
+        p, q = ([source.expovariate(1) for _ in range(30)] for _ in range(2))
+        p, q = ([x / math.fsum(side) for x in side] for side in (p, q))
+        true = math.fsum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+        tops = [dict(sorted(zip(names, map(math.log, side), strict=True), key=lambda t: -t[1])[:10]) for side in (p, q)]
+        default = Reference(full=said(*["a"] * 16, top=tops[0]), controls=(said(*["a"] * 16, top=tops[0]),))
+        found = judge(default, said(*["a"] * 16, top=tops[1])).candidate
+        assert found is not None
+        assert found.kl is not None
+        assert 0 <= found.kl <= true + 1e-9
+
+
+def test_what_the_default_disagrees_with_itself_is_subtracted() -> None:
+    default = reference(*["abcd"] * 16, control="abxd")
+    found = judge(default, said(*["abxd"] * 16))
+    assert found.disagreement is not None
+    assert found.disagreement.value == 0
+    assert quality_violation(found, SPEC) is None
+
+
+def test_too_few_answers_decide_nothing() -> None:
+    default = reference(*["abcd"] * 16)
+    few = said(*["abcd"] * (LEAST_PROMPTS - 1), "").replaced(late=True, problem="HTTP 500")
+    found = judge(default, few)
+    assert found.state is QualityState.UNDECIDED
+    assert "15 prompts" in found.why
+    assert "time limit" in found.why
+    assert "HTTP 500" in found.why
+    violation = quality_violation(found, SPEC)
+    assert violation is not None
+    assert violation.value is None
+    assert not with_quality(Verdict(feasible=True), found, SPEC).feasible
+
+
+def test_bounds_decide_by_the_lower_end() -> None:
+    found = QualityResult(
+        state=QualityState.COMPARED,
+        disagreement=Excess(value=0.2, low=0.09),
+        kl=Excess(value=0.3, low=0.06),
+    )
+    violation = quality_violation(found, SPEC)
+    assert violation is not None
+    assert (violation.value, violation.threshold) == (0.3, 0.05)
+    assert violation.relative == pytest.approx(5)
+    assert quality_violation(found, SPEC.replaced(kl=0.1)) is None
+    verdict = with_quality(Verdict(feasible=True, total_violation=0.5), found, SPEC)
+    assert verdict.total_violation == pytest.approx(5.5)
+    assert verdict.violations[-1].slo == "quality"
+
+
+def test_the_default_and_unchecked_trials_violate_nothing() -> None:
+    assert quality_violation(QualityResult(state=QualityState.REFERENCE), SPEC) is None
+    assert with_quality(Verdict(feasible=True), None, SPEC).feasible
+
+
+def test_an_identical_server_is_rarely_worse_even_for_a_bound_of_zero() -> None:
+    """Two one-sided tests at 0.5% each; counted over servers with as much noise as bfloat16 in batches."""
+    default = ToyModel(noise=0.08)
+    found = [compared(default, default, seed) for seed in range(40)]
+    assert sum(f.disagreement is not None and f.disagreement.low > 0 for f in found) <= 2
+    assert sum(f.kl is not None and f.kl.low > 0 for f in found) <= 2
+    assert not any(quality_violation(f, SPEC) for f in found)
+
+
+def test_a_broken_server_is_always_caught() -> None:
+    default = ToyModel(noise=0.08)
+    for seed in range(20):
+        broken = compared(default, ToyModel(noise=0.08, error=2.0, server="broken"), seed)
+        assert quality_violation(broken, SPEC) is not None
+        assert "KL" in quality_text(broken)

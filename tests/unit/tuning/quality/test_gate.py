@@ -1,0 +1,157 @@
+"""Studies that compare answers with the default's."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from random import Random
+from typing import Any
+
+import pytest
+
+from autotuner.benchmarks.quality.records import REFERENCE_FILE
+from autotuner.events.follow import read
+from autotuner.events.types import Notice
+from autotuner.plugins.deployer import DeployContext, Endpoint
+from autotuner.store import Store
+from autotuner.store.paths import trial_folder
+from autotuner.study.launch import LaunchPlan
+from autotuner.study.quality.result import QualityState
+from autotuner.study.quality.spec import QualitySpec
+from autotuner.study.spec import ConfirmSpec, StudySpec
+from autotuner.study.trial import TrialRole
+from autotuner.testing.fake_deployer import FakeDeployer
+from autotuner.testing.scripted_http import Asked, Reply, json_reply, scripted_server
+from autotuner.testing.toy_model import ToyModel
+from autotuner.tuning.ending import Ending
+from autotuner.tuning.planning.resume_decision import judged_again
+from support.study_runs import run
+
+pytestmark = pytest.mark.anyio
+
+GOOD = ToyModel(noise=0.02)
+BROKEN = ToyModel(noise=0.02, error=3.0, server="broken scales")
+
+
+def speaking(model: ToyModel) -> Callable[[Asked], Reply]:
+    source = Random(1)
+
+    def reply(asked: Asked) -> Reply:
+        if asked.method == "GET":
+            return json_reply({}, 404)
+        made = model.answer(asked.json["prompt"], asked.json["max_tokens"], source)
+        logprobs = {"tokens": [t.text for t in made], "top_logprobs": [dict(t.top) for t in made]}
+        return json_reply({"choices": [{"text": "", "logprobs": logprobs}]})
+
+    return reply
+
+
+class Speaking(FakeDeployer):
+    """Servers with ``parallel`` 8 have broken number formats."""
+
+    urls: dict[bool, str]
+
+    @asynccontextmanager
+    async def deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
+        async with super().deploy(plan, context) as endpoint:
+            endpoint.url = self.urls[plan.tuned.get("parallel") == 8]
+            yield endpoint
+
+
+@pytest.fixture
+def deployer() -> Iterator[Speaking]:
+    with ExitStack() as stack:
+        made = Speaking()
+        made.urls = {
+            broken: stack.enter_context(scripted_server(speaking(BROKEN if broken else GOOD))).url
+            for broken in (False, True)
+        }
+        yield made
+
+
+def spec(loop: Any, **quality: Any) -> StudySpec:
+    study: StudySpec = loop.spec()
+    return study.replaced(quality=QualitySpec(prompts=16, tokens=4, **quality))
+
+
+def states(trials: Any) -> dict[int, str | None]:
+    return {t.number: t.quality.state.value if t.quality else None for t in trials}
+
+
+async def test_broken_formats_are_infeasible_until_the_bounds_change(
+    loop: Any, store: Store, deployer: Speaking
+) -> None:
+    outcome = await run(loop.prepared(spec(loop), deployer=deployer), store)
+    assert states(outcome.trials) == {0: "reference", 1: "compared", 2: "compared", 3: "compared"}
+    assert [t.verdict.feasible for t in outcome.trials if t.verdict] == [True, True, True, False]
+    broken = outcome.trials[3]
+    assert broken.verdict is not None
+    [violation] = broken.verdict.violations
+    assert (violation.slo, violation.hard) == ("quality", True)
+    found = broken.quality
+    assert found is not None
+    assert found.reference == 0
+    assert found.kl is not None
+    assert found.kl.low > 0.05
+    assert found.control is not None
+    assert found.candidate is not None
+    assert found.control.agreement > found.candidate.agreement
+    assert (trial_folder("s", 0) / REFERENCE_FILE).exists()
+    assert store.trials.all("s") == list(outcome.trials)
+    record = store.studies.get("s")
+    assert record is not None
+    wide = loop.prepared(spec(loop, kl=50.0, disagreement=0.99), deployer=deployer)
+    changed = judged_again(wide, record, list(outcome.trials))
+    assert [(t.number, t.verdict.feasible) for t in changed if t.verdict] == [(3, True)]
+
+
+async def test_repeats_are_not_asked_again(loop: Any, store: Store, deployer: Speaking) -> None:
+    study = spec(loop).replaced(confirm=ConfirmSpec(repeats=1))
+    outcome = await run(loop.prepared(study, deployer=deployer), store)
+    repeats = [t for t in outcome.trials if t.role is TrialRole.CONFIRM]
+    assert repeats
+    assert all(t.quality is None and t.verdict is not None and t.verdict.feasible for t in repeats)
+    assert 3 not in {t.repeat_of for t in repeats}
+
+
+async def test_named_parameters_decide_who_is_checked(loop: Any, store: Store, deployer: Speaking) -> None:
+    outcome = await run(loop.prepared(spec(loop, parameters=("other",)), deployer=deployer), store)
+    assert states(outcome.trials) == {0: "reference", 1: None, 2: None, 3: None}
+
+
+def test_what_is_asked_is_part_of_the_measurement(loop: Any) -> None:
+    assert spec(loop, kl=50.0, time_limit_s=5.0).digest == spec(loop).digest
+    assert len({spec(loop).digest, spec(loop, parameters="all").digest, loop.spec().digest}) == 3
+
+
+async def test_a_resumed_study_compares_with_the_stored_answers(
+    loop: Any, another_loop: Any, store: Store, deployer: Speaking
+) -> None:
+    study = spec(loop)
+    await run(loop.prepared(study.replaced(search=study.search.replaced(trials=2)), deployer=deployer), store)
+    outcome = await run(another_loop("again").prepared(study, deployer=deployer), store)
+    assert states(outcome.trials) == {0: "reference", 1: "compared", 2: "compared", 3: "compared"}
+    assert outcome.trials[3].verdict is not None
+    assert not outcome.trials[3].verdict.feasible
+
+
+async def test_without_the_default_s_answers_nothing_that_is_checked_may_win(
+    loop: Any, another_loop: Any, store: Store, deployer: Speaking
+) -> None:
+    study = spec(loop)
+    await run(loop.prepared(study.replaced(search=study.search.replaced(trials=1)), deployer=deployer), store)
+    (trial_folder("s", 0) / REFERENCE_FILE).unlink()
+    outcome = await run(another_loop("again").prepared(study, deployer=deployer), store)
+    assert states(outcome.trials) == {0: "reference", 1: "undecided", 2: "undecided", 3: "undecided"}
+    assert [t.verdict.feasible for t in outcome.trials if t.verdict] == [True, False, False, False]
+    assert all(t.quality is not None and REFERENCE_FILE in t.quality.why for t in outcome.trials[1:])
+    assert outcome.ending is Ending.DEFAULT_ONLY
+
+
+async def test_a_server_that_cannot_be_asked_is_reported_at_once(loop: Any, store: Store) -> None:
+    outcome = await run(loop.prepared(spec(loop)), store)  # the double answers no requests
+    default = outcome.trials[0].quality
+    assert default is not None
+    assert default.state is QualityState.REFERENCE
+    assert default.why
+    assert states(outcome.trials)[1] == "undecided"
+    notices = [e.text for e in read(store, "s") if isinstance(e, Notice)]
+    assert any("quality" in text and default.why in text for text in notices)
