@@ -80,7 +80,7 @@ def _warm(every: Sequence[Landscape], *, predicted: bool, misleading: bool = Fal
 
     def run(landscape: Landscape, seed: int, most: int) -> int:
         order = seed if misleading else None
-        studies = [x.earlier(landscape, order) for x in every if x.name != landscape.name]
+        studies = [x.earlier(landscape, order) for x in every if x.identity != landscape.identity]
         evidence = Evidence(studies=tuple(sorted(studies, key=lambda s: -len(s.shared))))
         return searched(CalibratedSearch, landscape, seed, most, Known(predicted, evidence))
 

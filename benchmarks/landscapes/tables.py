@@ -53,6 +53,8 @@ class Point:
 class Landscape:
     """All configurations of one model on one system with one workload."""
 
+    identity: tuple[str, ...]
+    """Its model, system and lengths; see :data:`IDENTITY`."""
     inner: bool
     """Whether a launch measures all its loads; otherwise the load is a parameter."""
     space: Space
@@ -129,7 +131,7 @@ class Landscape:
         for (key, point), result in zip(measured, results, strict=True):
             windows[key].append(_earlier_window(point, result))
         return EarlierStudy(
-            study=self.name,
+            study=" ".join(self.identity),
             facets={**facets, Facet.ENGINE: ""},
             shared=(Facet.ENGINE, *(f for f in facets if facets[f] == also[f])),
             slos=(self._slo,),
@@ -217,7 +219,8 @@ def _landscape(rows: Sequence[Mapping[str, str]], fewest: int, *, inner: bool) -
     listed = dict.fromkeys(tuple(_typed(row[c]) for c in named) for row in rows)
     combinations = tuple(dict(zip(named, found, strict=True)) for found in listed)
     space = Space(parameters=tuple(parameters), combinations=combinations)
-    return Landscape(inner, space, points, gpus, bound)
+    identity = tuple(rows[0][c] for c in IDENTITY)
+    return Landscape(identity, inner, space, points, gpus, bound)
 
 
 def _typed(text: str) -> Value:

@@ -195,6 +195,7 @@ def _rationale(result: StudyResult, trial: Trial) -> list[str]:
         f"{percent(why.starts, sign=False)} likely to start",
         goal,
         f"predicted by {source}" if source else "",
+        f"recommended by {why.recommended}" if why.recommended else "",
         f"earlier studies ({percent(why.memory_weight, sign=False)})" if why.memory_weight is not None else "",
     ]
     lines = [f"  {', '.join(fact for fact in facts if fact)}"]

@@ -29,6 +29,7 @@ from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import Hardware, LaunchPlan, Readiness
 from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.search.serving import Serving
+from autotuner.study.search.starting_point import StartingPoint
 from autotuner.study.spec import EngineSpec, Model
 
 SERVER = "autotuner.simulator"
@@ -245,6 +246,10 @@ class Simulated(Engine):
     def simulated_gpus(self, values: Mapping[str, Value]) -> int:
         """GPUs that a real server with these values would use."""
         return self._real.gpus(values)
+
+    def starting_points(self, hardware: Hardware) -> Sequence[StartingPoint]:
+        """Those of the real engine."""
+        return self._real.starting_points(hardware)
 
     def serving(self, values: Mapping[str, Value], hardware: Hardware) -> Serving | None:
         """As for the real engine, with the simulated model."""

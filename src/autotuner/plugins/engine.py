@@ -18,6 +18,7 @@ from autotuner.study.parameters.environment import flags_in, is_variable, variab
 from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.parameters.portable import file_path, is_portable
 from autotuner.study.search.serving import Serving
+from autotuner.study.search.starting_point import StartingPoint
 from autotuner.study.spec import EngineSpec, Model
 
 
@@ -224,6 +225,14 @@ class Engine(ABC):
             return name.startswith("quantization.")
         flag = self.canonical(name)
         return flag in self.arithmetic_flags or flag not in self.catalog
+
+    def starting_points(self, hardware: Hardware) -> Sequence[StartingPoint]:
+        """Values that the engine's documentation recommends, the most promising ones first. Default: none.
+
+        Args:
+            hardware: As this engine's servers see it.
+        """
+        return ()
 
     @abstractmethod
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:

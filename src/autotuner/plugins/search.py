@@ -17,6 +17,7 @@ from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.search.goals import Goals, Place
 from autotuner.study.search.rationale import Rationale
+from autotuner.study.search.starting_point import Start
 from autotuner.study.trial import Trial
 
 
@@ -56,6 +57,8 @@ class SearchContext:
     """GPUs that a configuration needs; 0 if it is unknown."""
     forecast: Callable[[Configuration], Forecast | None] = field(default=lambda _: None)
     """Predicts the results of a configuration before it is launched; None if it cannot be predicted."""
+    starts: tuple[Start, ...] = ()
+    """Configurations that the engine's documentation recommends."""
     evidence: Evidence = NO_EVIDENCE
     """What earlier studies measured: a prior, never a result of this study."""
 

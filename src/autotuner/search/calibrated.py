@@ -19,10 +19,17 @@ from autotuner.study.base import FrozenModel
 from autotuner.study.configuration import Configuration
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.search.rationale import Rationale
+from autotuner.study.search.starting_point import Start
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
 if TYPE_CHECKING:
     from autotuner.search.model.proposing import Proposer
+
+
+_MOST_STARTS = 2
+"""Recommended configurations that are tried before the model chooses."""
+_TRIALS_PER_START = 5
+"""Trials of the budget for each of them."""
 
 
 class CalibratedSettings(FrozenModel):
@@ -68,9 +75,23 @@ class CalibratedSearch(Search):
 
         if self._proposer is None:
             self._proposer = Proposer(self.context, self._proposals, self.forecast)
-        proposal = self._proposer.propose(finished, running, taken, len(made))
-        self._rationale = (proposal.configuration.key, proposal.rationale)
+        start = self._start(taken, len(made))
+        only = (start.configuration,) if start is not None else ()
+        proposal = self._proposer.propose(finished, running, taken, len(made), only)
+        why = proposal.rationale
+        if start is not None:
+            why = why.replaced(recommended=start.source)
+        self._rationale = (proposal.configuration.key, why)
         return proposal.configuration
+
+    def _start(self, taken: frozenset[str], made: int) -> Start | None:
+        """The next recommended configuration, as long as nothing better is known: no predictions, no earlier studies,
+        and hardly any trial."""
+        most = 1 + min(_MOST_STARTS, self.context.trials // _TRIALS_PER_START)
+        if self.context.evidence.studies or made == 0 or made >= most:
+            return None
+        untried = (s for s in self.context.starts if self.context.identity(s.configuration) not in taken)
+        return next((s for s in untried if self.forecast(s.configuration) is None), None)
 
     def explain(self, proposal: Configuration) -> Rationale | None:
         """Predictions for the last proposal, and what it was expected to beat."""

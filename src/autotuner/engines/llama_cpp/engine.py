@@ -14,6 +14,7 @@ from autotuner.engines.llama_cpp.causes import explain
 from autotuner.engines.llama_cpp.options import OPTIONS, QUANTIZED_CACHE_TYPES, REPLACED, Option
 from autotuner.engines.llama_cpp.server_metrics import SERVER_METRICS
 from autotuner.engines.llama_cpp.serving import serving
+from autotuner.engines.llama_cpp.starting_points import starting_points
 from autotuner.engines.shared.command_line import CommandLine, text_of, type_problem
 from autotuner.errors import Problem, did_you_mean
 from autotuner.plugins.engine import Engine, LoadLimit
@@ -24,6 +25,7 @@ from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware, LaunchPlan, Readiness
 from autotuner.study.parameters.parameter import CatalogEntry, ValueType
 from autotuner.study.search.serving import Serving
+from autotuner.study.search.starting_point import StartingPoint
 from autotuner.study.spec import EngineSpec, Model
 from autotuner.study.text.forms import Duration
 
@@ -197,6 +199,10 @@ class LlamaCpp(Engine):
         """1 if a ``llama-server`` program explicitly puts layers on a GPU, else 0. The wheel runs on the CPU."""
         layers = self._named(values).get("n-gpu-layers")
         return int(self.settings.server != WHEEL and layers is not None and str(layers) not in {"0", "auto", "-1"})
+
+    def starting_points(self, hardware: Hardware) -> Sequence[StartingPoint]:
+        """See :func:`autotuner.engines.llama_cpp.starting_points.starting_points`."""
+        return starting_points(hardware)
 
     def serving(self, values: Mapping[str, Value], hardware: Hardware) -> Serving | None:
         """See :func:`autotuner.engines.llama_cpp.serving.serving`."""

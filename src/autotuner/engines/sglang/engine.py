@@ -4,7 +4,7 @@ Pure. Source: SGLang 0.5.23 (``sglang/srt/server_args.py``, ``sglang/srt/arg_gro
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from autotuner.engines.sglang.causes import LINES, MEMORY_REMEDIES
 from autotuner.engines.sglang.options import ARITHMETIC, CATALOG, KNOWN
 from autotuner.engines.sglang.server_metrics import SERVER_METRICS
 from autotuner.engines.sglang.serving import serving
+from autotuner.engines.sglang.starting_points import STARTING_POINTS
 from autotuner.engines.shared.gpu_capability import capability
 from autotuner.engines.shared.gpu_causes import explain
 from autotuner.engines.shared.gpu_engine import GpuEngine, GpuEngineSettings, problem, too_old
@@ -25,6 +26,7 @@ from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware
 from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.search.serving import Serving
+from autotuner.study.search.starting_point import StartingPoint
 from autotuner.study.spec import Model
 
 _NODES = "leave it out: a server runs on one machine"
@@ -145,6 +147,10 @@ class Sglang(GpuEngine):
         """Data-parallel attention groups, from ``attn-dp-size`` or from the older ``enable-dp-attention``."""
         own = self.size(values, "attn-dp-size")
         return own if own > 1 or not values.get("enable-dp-attention") else self.size(values, "dp-size")
+
+    def starting_points(self, hardware: Hardware) -> Sequence[StartingPoint]:
+        """Of servers with GPUs."""
+        return () if self.settings.device == "cpu" else STARTING_POINTS
 
     def serving(self, values: Mapping[str, Value], hardware: Hardware) -> Serving | None:
         """See :func:`autotuner.engines.sglang.serving.serving`; None for a server without a GPU."""

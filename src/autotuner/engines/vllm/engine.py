@@ -18,6 +18,7 @@ from autotuner.engines.vllm.causes import explain
 from autotuner.engines.vllm.options import ARITHMETIC, CATALOG, KNOWN
 from autotuner.engines.vllm.server_metrics import SERVER_METRICS
 from autotuner.engines.vllm.serving import serving
+from autotuner.engines.vllm.starting_points import STARTING_POINTS
 from autotuner.errors import Problem
 from autotuner.plugins.engine import LoadLimit
 from autotuner.plugins.server_metrics import MetricsSource
@@ -26,6 +27,7 @@ from autotuner.study.failure import Failure
 from autotuner.study.launch import Flag, Hardware
 from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.search.serving import Serving
+from autotuner.study.search.starting_point import StartingPoint
 from autotuner.study.spec import Model
 
 _NODES = "leave it out: a server runs on one machine"
@@ -180,6 +182,10 @@ class Vllm(GpuEngine):
         for name in names:
             count *= self.size(values, name)
         return count
+
+    def starting_points(self, hardware: Hardware) -> Sequence[StartingPoint]:
+        """Of servers with GPUs."""
+        return () if self.settings.device == "cpu" else STARTING_POINTS
 
     def serving(self, values: Mapping[str, Value], hardware: Hardware) -> Serving | None:
         """See :func:`autotuner.engines.vllm.serving.serving`; None for a server without a GPU."""

@@ -54,7 +54,12 @@ class Proposer:
         self._memory = Memory(context, self._encoder)
 
     def propose(
-        self, finished: Sequence[Trial], running: Sequence[Trial], taken: frozenset[str], made: int
+        self,
+        finished: Sequence[Trial],
+        running: Sequence[Trial],
+        taken: frozenset[str],
+        made: int,
+        only: Sequence[Configuration] = (),
     ) -> Proposed:
         """The best of all candidates, of which there is at least one.
 
@@ -63,6 +68,7 @@ class Proposer:
             running: Trials whose results are awaited.
             taken: Identities that may not be proposed.
             made: Number of trials so far; with the study's seed, it determines all draws.
+            only: Candidates to choose from; empty: all of the space.
         """
         context = self._context
         candidates = Candidates(context, self._proposals, taken)
@@ -70,7 +76,7 @@ class Proposer:
         random = np.random.default_rng([abs(context.seed), made, 17])
         own = [t for t in finished if t.role is not TrialRole.CONFIRM]
         feasible = [(t, a) for t in own if (a := achieved(context, t)) is not None]
-        listed = candidates.listed
+        listed = list(only) or candidates.listed
         model = Model(
             context, encoder, finished, listed, self._forecasts, launch_noise(context, finished), self._memory
         )
@@ -81,7 +87,7 @@ class Proposer:
         good = [listed[i] for i in np.argsort(-rated.scores.score, kind="stable")[:_SURROUNDED]]
         best_trials = sorted(feasible, key=lambda pair: -sum(pair[1]))[:_SURROUNDED]
         more = candidates.around([*(spelled_out(context, t) for t, _ in best_trials), *good])
-        if more:
+        if more and not only:
             rated.rate([*listed, *more], random)
         beats = best_trials[0][0].number if best_trials else None
         return rated.best(beats)

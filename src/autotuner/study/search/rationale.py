@@ -37,5 +37,7 @@ class Rationale(FrozenModel):
     """Source of the predictions before any measurement; empty if there were none."""
     prior_weight: float | None = Field(default=None, ge=0, le=1)
     """Weight of these predictions, given the measurements so far; None without predictions."""
+    recommended: str = ""
+    """URL of the documentation that recommends the configuration, if it was chosen for that."""
     memory_weight: float | None = Field(default=None, ge=0, le=1)
     """Weight of what earlier studies measured, given the measurements so far; None if there are none."""

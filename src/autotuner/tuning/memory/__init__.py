@@ -1,1 +1,1 @@
-"""What a study learns from earlier studies in the store."""
+"""What a study knows before its first launch: earlier studies in the store, and recommendations."""

@@ -8,6 +8,7 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.search.goals import Goals
+from autotuner.tuning.memory.starting_points import starting_points
 
 if TYPE_CHECKING:
     from autotuner.tuning.planning.prepared_study import Prepared
@@ -40,5 +41,6 @@ def search_context(prepared: "Prepared", evidence: Evidence = NO_EVIDENCE) -> Se
         goals=Goals.of(spec.objectives, spec.slos, spec.workload),
         gpus=gpus,
         forecast=forecast,
+        starts=starting_points(prepared),
         evidence=evidence,
     )
