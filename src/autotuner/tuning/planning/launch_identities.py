@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import cached_property
 
 from autotuner.errors import Problem, UsageError
 from autotuner.plugins.engine import Engine
@@ -12,6 +13,9 @@ from autotuner.study.parameters.parameter import Choices, Parameter, as_flags
 from autotuner.study.parameters.portable import is_portable
 from autotuner.study.parameters.space import Space
 from autotuner.study.spec import EngineSpec, Model
+
+_MOST_COMPARED = 5000
+"""Points of a space whose launches are computed to find one with the same launch."""
 
 
 class LaunchIdentities:
@@ -41,6 +45,19 @@ class LaunchIdentities:
         if configuration.key not in self._launches:
             self._launches[configuration.key] = self._digest(configuration)
         return self._launches[configuration.key]
+
+    def started_by(self, flags: Configuration) -> Configuration | None:
+        """The configuration of the space with this launch; None if none has it, or if there are too many."""
+        return self._starting.get(self._digest(flags))
+
+    @cached_property
+    def _starting(self) -> dict[str, Configuration]:
+        size = self._space.size
+        points = self._space.grid() if size is not None and size <= _MOST_COMPARED else ()
+        found: dict[str, Configuration] = {}
+        for point in points:
+            found.setdefault(self._digest(point), point)
+        return found
 
     @property
     def differ_in_writing(self) -> bool:

@@ -142,6 +142,12 @@ class Prepared:
         """Identity of the server that this configuration starts; see :meth:`LaunchIdentities.of`."""
         return self._identities.of(configuration)
 
+    def started_by(self, flags: Configuration) -> Configuration | None:
+        """The configuration of the space that starts the server with these flags and variables; None if none does, or
+        if the space has too many to compare."""
+        found = self._identities.started_by(flags)
+        return found if found is not None and self._accepted(found) else None
+
     @cached_property
     def _identities(self) -> LaunchIdentities:
         return LaunchIdentities(self.engine, self.model, self.engine_spec, self.space)

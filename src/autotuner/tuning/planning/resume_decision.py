@@ -188,7 +188,7 @@ def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial
     goals = ("objectives", "slos", "min_success_rate", "quality")
     other_prices = record.spec.prices != spec.prices
     other_goals = other_prices or any(getattr(record.spec, key) != getattr(spec, key) for key in goals)
-    inside = {t.number: _known(prepared, t) for t in trials if t.role is not TrialRole.CONFIRM}
+    inside = _inside(prepared, [t for t in trials if t.role is not TrialRole.CONFIRM])
     judged = [t for t in trials if t.state.finished or t.state is TrialState.VOID]
     found = []
     for trial in judged:
@@ -217,6 +217,23 @@ def _still_cut(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
     return [t.replaced(**aside) if is_open(t) else t for t in trials]
 
 
+def _inside(prepared: Prepared, trials: Sequence[Trial]) -> dict[int, Configuration | None]:
+    """Each trial's configuration in terms of the present study; None if it is no longer in the space.
+
+    A trial whose configuration is written differently by now (``4`` as ``"4"``, a combination under another name)
+    counts if it launched the server of a configuration that no other trial has.
+    """
+    found = {t.number: _known(prepared, t) for t in trials}
+    taken = {c.key for c in found.values() if c is not None}
+    for trial in trials:
+        if found[trial.number] is None:
+            same = prepared.started_by(trial.launched)
+            if same is not None and same.key not in taken:
+                found[trial.number] = same
+                taken.add(same.key)
+    return found
+
+
 def _known(prepared: Prepared, trial: Trial) -> Configuration | None:
     """The trial's configuration in terms of the present study; None if it is no longer in the space, or a combination
     that it names stands for other flags now."""
@@ -237,8 +254,11 @@ def _kept(trial: Trial, configuration: Configuration | None) -> Trial:
     state = trial.state
     if trial.set_aside:
         state = TrialState.DONE if trial.verdict is not None else TrialState.FAILED
-    same = configuration if configuration.key != trial.configuration.key else trial.configuration
-    return trial.replaced(state=state, set_aside="", configuration=same)
+    if configuration.key == trial.configuration.key:
+        return trial.replaced(state=state, set_aside="")
+    flags = trial.launched.values  # what was launched, however it is written now
+    unnamed = trial.flags is None and configuration.values.keys() >= flags.keys()
+    return trial.replaced(state=state, set_aside="", configuration=configuration, flags=None if unnamed else flags)
 
 
 def _priced(prepared: Prepared, trial: Trial) -> Trial:

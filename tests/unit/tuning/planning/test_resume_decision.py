@@ -309,3 +309,57 @@ async def test_renamed_study(loop: Any, store: Store) -> None:
     assert len(launched) == 4, "the study starts anew"
     with pytest.raises(StoreError, match=r"\bs-old\b"):
         store.studies.rename("s", "s-old")
+
+
+@pytest.mark.parametrize("kind", ["grid", "random", "bayesian", "calibrated"])
+async def test_no_edit_repeats_a_launch(loop: Any, store: Store, kind: str) -> None:
+    """Budget, values, goals and strategy change one after the other."""
+
+    async def edited(trials: int, *values: Any, **changes: Any) -> list[str]:
+        search = loop.spec(kind=kind).search.replaced(trials=trials)
+        return (await run(loop, store, **{"search": search, "parameters": slots(*values), **changes}))[0]
+
+    every = await edited(2, 1, 2, 8)
+    every += await edited(3, 1, 2, 8)
+    every += await edited(20, 1, 2, 8, 16)
+    every += await edited(20, 1, 2, 8, 16, slos=(parse_slo("output_throughput >= 120"),))
+    every += await edited(20, 1, 2, 8, 16, objectives=(parse_objective("min p50 ttft"),))
+    every += await edited(20, 1, 2, 8, 16, search=loop.spec(kind="grid", seed=5).search.replaced(trials=30))
+    assert sorted(every) == sorted(["", *(f"--parallel={n}" for n in (1, 2, 8, 16))])
+
+
+async def test_a_value_that_is_written_differently_is_not_measured_again(loop: Any, store: Store) -> None:
+    def notes(*values: Any) -> tuple[Parameter, ...]:
+        return (Parameter(name="note", domain=Choices(values=values)),)  # a flag that takes any text
+
+    async def noted(*values: Any) -> tuple[int, list[Any]]:
+        _, trials = await run(loop, store, parameters=notes(*values))
+        return len(trials), [t.configuration.values.get("note") for t in trials if t.state.finished]
+
+    assert await noted("1", "2") == (3, [None, "1", "2"])
+    assert await noted(1, 2, 16) == (4, [None, 1, 2, 16])
+    assert await noted("1", 2) == (4, [None, "1", 2])
+
+
+async def test_a_combination_under_another_name_is_not_measured_again(loop: Any, store: Store) -> None:
+    await run(loop, store, parameters=profiles(small=1, large=8))
+    launched, trials = await run(loop, store, parameters=profiles(small=1, huge=8, other=2))
+    assert launched == ["--parallel=2"]
+    assert [t.configuration.values.get("profile") for t in trials] == [None, "small", "huge", "other"]
+    assert [t.launched.values.get("parallel") for t in trials] == [None, 1, 8, 2]
+    launched, trials = await run(loop, store, parameters=slots(1, 8))
+    assert launched == []
+    assert counted(trials) == [None, 1, 8]
+    launched, _ = await run(loop, store, parameters=profiles(small=1, large=8))
+    assert launched == []
+
+
+async def test_two_trials_of_one_server_do_not_both_count(loop: Any, store: Store) -> None:
+    await run(loop, store, parameters=slots(1, 2))
+    first = store.trials.all("s")[1]
+    again = first.replaced(configuration={"values": {"parallel": "1"}}, state=TrialState.QUEUED)
+    added = store.trials.add(again, owner_id="o")
+    store.trials.finish(again.replaced(number=added.number, state=TrialState.DONE, finished_at=2.0), {})
+    _, trials = await run(loop, store, parameters=slots(1, 2))
+    assert counted(trials) == [None, 1, 2]
+    assert [t.number for t in trials if t.set_aside] == [3]
