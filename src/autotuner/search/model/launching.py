@@ -1,7 +1,7 @@
 """Probability that a configuration starts and can be measured, learned from failures by their cause."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -11,6 +11,7 @@ from autotuner.plugins.search import SearchContext
 from autotuner.search.model.encoding import Array, Encoder, Units
 from autotuner.search.model.scales import Scales
 from autotuner.search.proposals import spelled_out
+from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Blame, FailureCause
 from autotuner.study.trial import Trial, TrialState
 
@@ -61,8 +62,9 @@ class Launching:
 
     def __init__(self, context: SearchContext, encoder: Encoder, trials: Sequence[Trial]) -> None:
         self._encoder = encoder
-        ends = [(t, end) for t in trials if (end := _end(t)) is not None]
-        units = encoder.units([spelled_out(context, t) for t, _ in ends])
+        ends = [(spelled_out(context, t), end) for t in trials if (end := _end(t)) is not None]
+        ends += _earlier(context, {context.identity(c) for c, _ in ends})
+        units = encoder.units([c for c, _ in ends])
         columns = self._columns(units)
         self._fitted: list[tuple[Array, Array, Array]] = []
         for hurdle in sorted({end for _, end in ends} - {_PASSED}):
@@ -103,6 +105,19 @@ class Launching:
         rows = np.arange(len(units))
         own: Array = self._encoder.columns(units, rows, np.zeros(len(units), int))
         return own * self._encoder.deviations(_LOG_ODDS)
+
+
+def _earlier(context: SearchContext, known: Collection[str]) -> Iterator[tuple[Configuration, int]]:
+    """Where the same servers ended in earlier studies, apart from those that this study has launched itself."""
+    found: dict[str, tuple[Configuration, int]] = {}
+    for trial in (t for study in context.evidence.studies for t in study.trials):
+        if trial.configuration is None:
+            continue
+        configuration = trial.configuration if trial.configuration.values else context.default
+        if configuration is not None:
+            end = _PASSED if trial.failed is None else _HURDLES.get(trial.failed, Hurdle.STAYS_UP)
+            found.setdefault(context.identity(configuration), (configuration, end))
+    return (pair for identity, pair in found.items() if identity not in known)
 
 
 def _root(covariance: Array) -> Array:

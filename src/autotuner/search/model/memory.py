@@ -34,7 +34,7 @@ class Memory:
         self._studies = context.evidence.studies
         trials: list[tuple[int, EarlierTrial]] = []
         for number, study in enumerate(self._studies):
-            for trial in study.trials:
+            for trial in (t for t in study.trials if t.windows):
                 if sum(len(t.windows) for _, t in trials) + len(trial.windows) <= _MOST_WINDOWS:
                     trials.append((number, trial))
         self._trials = [trial for _, trial in trials]

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from autotuner.study.base import FrozenModel, Value
 from autotuner.study.configuration import Configuration
+from autotuner.study.failure import FailureCause
 from autotuner.study.objective import SLO
 from autotuner.study.search.goals import Place
 
@@ -50,7 +51,9 @@ class EarlierTrial(FrozenModel):
     unlike: tuple[str, ...] = ()
     """Flags and variables, with their values, in which the launch differs from all those of the new study."""
     gpus: int = 0
-    windows: tuple[EarlierWindow, ...]
+    failed: FailureCause | None = None
+    """Why it could not be measured, if that was due to its configuration."""
+    windows: tuple[EarlierWindow, ...] = ()
 
 
 class EarlierStudy(FrozenModel):

@@ -9,6 +9,7 @@ from autotuner.scoring.values import metric_value
 from autotuner.secrets import HIDDEN
 from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
+from autotuner.study.failure import Blame, FailureCause
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS
 from autotuner.study.objective import metric_text
@@ -25,6 +26,14 @@ from autotuner.tuning.planning.prediction.predictions import Predictions
 from autotuner.tuning.planning.prepared_study import Prepared
 
 _LATENCIES = ("ttft", "tpot")
+_AT_START = frozenset(
+    {
+        FailureCause.INVALID_FLAG, FailureCause.INVALID_VALUE, FailureCause.UNSUPPORTED_COMBINATION,
+        FailureCause.UNSUPPORTED_GPU, FailureCause.GPU_OUT_OF_MEMORY_LOADING, FailureCause.KV_CACHE_TOO_SMALL,
+        FailureCause.CRASH_LOADING,
+    }
+)  # fmt: skip
+"""Failures that do not depend on the load."""
 _STATISTICS = ("mean", "p50", "p90", "p95", "p99")
 
 
@@ -41,13 +50,15 @@ class Translation:
     predictions: Predictions
     same_server: bool
     """Whether equal flags start equal servers: model, GPU and engine are the same."""
+    same_load: bool
+    """Whether the workload is the same."""
     _forecasts: dict[str, Forecast | None] = field(default_factory=dict)
 
     def trials(self, stored: Sequence[Trial], most: int) -> list[EarlierTrial]:
         """Those with measurements that a search may learn from, with at most so many levels."""
         found = []
         for trial in stored:
-            made = self._trial(trial) if trial.state is TrialState.DONE and trial.verdict is not None else None
+            made = self._failed(trial) if trial.state is TrialState.FAILED else self._trial(trial)
             if made is None:
                 continue
             most -= len(made.windows)
@@ -56,9 +67,24 @@ class Translation:
             found.append(made)
         return found
 
+    def _failed(self, trial: Trial) -> EarlierTrial | None:
+        """A failure that the same server would have in the new study, too."""
+        failure = trial.failure
+        if failure is None or failure.blame is not Blame.CONFIGURATION:
+            return None
+        if failure.cause not in _AT_START and not self.same_load:
+            return None
+        try:
+            configuration = self._same(trial, self._flags(trial))
+        except UsageError:
+            return None
+        if configuration is None:
+            return None
+        return EarlierTrial(number=trial.number, values={}, configuration=configuration, failed=failure.cause)
+
     def _trial(self, trial: Trial) -> EarlierTrial | None:
         simulated = self.prepared.spec.engine.kind == "simulated"
-        if trial.simulated != simulated:
+        if trial.state is not TrialState.DONE or trial.verdict is None or trial.simulated != simulated:
             return None
         try:
             flags = self._flags(trial)

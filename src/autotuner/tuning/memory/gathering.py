@@ -135,8 +135,9 @@ def _learned(prepared: Prepared, one: _Related, store: ReadStore, most: int) -> 
     spec = one.record.spec
     predictions = Predictions(one.described.engine, spec.model, one.described.hardware, here=prepared.deployer.here)
     same_server = {Facet.MODEL, Facet.GPU, Facet.ENGINE} <= {*one.shared}
-    trials = Translation(prepared, spec, one.described.engine, predictions, same_server).trials(stored, most)
-    if not trials:
+    same_load = Facet.WORKLOAD in one.shared
+    trials = Translation(prepared, spec, one.described.engine, predictions, same_server, same_load).trials(stored, most)
+    if not any(t.windows for t in trials):
         return "no measurements of this kind of load"
     predicted = any(w.predicted for t in trials for w in t.windows)
     if Facet.MODEL not in one.shared and not predicted:

@@ -9,10 +9,12 @@ from autotuner.plugins.search import SearchContext
 from autotuner.search.calibrated import CalibratedSearch, CalibratedSettings
 from autotuner.search.model import scales
 from autotuner.search.model.encoding import Encoder
+from autotuner.search.model.launching import Launching
 from autotuner.search.model.memory import Memory
 from autotuner.search.model.quantities import quantities
 from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
+from autotuner.study.failure import FailureCause
 from autotuner.study.measurement import Distribution, Measurement
 from autotuner.study.metric import Direction
 from autotuner.study.objective import SLO, Objective
@@ -161,6 +163,21 @@ def test_no_proposal_names_a_weight_without_earlier_studies() -> None:
     assert isinstance(asked, Configuration)
     why = search.explain(asked)
     assert why is None or why.memory_weight is None
+
+
+def test_a_server_that_failed_before_is_hardly_expected_to_start() -> None:
+    study = earlier(*Facet)
+    best = Configuration(values={"batch": 32, "kernel": "b", "chunk": 2048})
+    cause = FailureCause.GPU_OUT_OF_MEMORY_LOADING
+    trials = [t.replaced(windows=(), failed=cause) if t.configuration == best else t for t in study.trials]
+    problem = context(study.replaced(trials=tuple(trials)))
+    encoder = Encoder(problem, list(SPACE.grid()))
+    units = encoder.units(list(SPACE.grid()))
+    chances = dict(zip(units.configurations, Launching(problem, encoder, []).starts(units), strict=True))
+    assert min(chances, key=chances.__getitem__) == best
+    assert chances[best] < 0.7
+    again = Launching(problem, encoder, [run_trial(0, best)])
+    assert again.starts(encoder.units([best]))[0] > 0.9, "what this study has seen itself counts"
 
 
 def memory(*studies: EarlierStudy) -> Memory:

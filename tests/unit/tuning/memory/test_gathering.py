@@ -172,6 +172,29 @@ async def test_trials_that_measured_nothing_sound_are_left_out(store: Store, cha
     assert [t.number for t in old.trials] == [0]
 
 
+@pytest.mark.parametrize(
+    ("cause", "load", "counts"),
+    [
+        (FailureCause.GPU_OUT_OF_MEMORY_LOADING, "D(100,20)", True),
+        (FailureCause.GPU_OUT_OF_MEMORY_RUNNING, "D(100,10)", True),
+        (FailureCause.GPU_OUT_OF_MEMORY_RUNNING, "D(100,20)", False),
+        (FailureCause.DISK_FULL, "D(100,10)", False),
+    ],
+)
+async def test_failures_of_the_same_server_are_known(
+    store: Store, cause: FailureCause, load: str, counts: bool
+) -> None:
+    values = {"tensor-parallel-size": 1, "max-num-seqs": 256}
+    failure = Failure(cause=cause, message="it failed")
+    failed = trial(1, values, state=TrialState.FAILED, verdict=None, failure=failure).replaced(measurements=())
+    add(store, trial(0, {}), failed)
+    found = await gathered(store, workload={**study()["workload"], "scenarios": [load]})
+    (old,) = found.evidence.studies
+    assert [(t.number, t.failed) for t in old.trials] == [(0, None), *([(1, cause)] if counts else [])]
+    other = await gathered(store, workload={**study()["workload"], "scenarios": [load]}, **engine(gpu="H200"))
+    assert [t.number for t in other.evidence.studies[0].trials] == [0], "another GPU may have room for it"
+
+
 async def test_a_study_whose_environment_changed_is_not_used(store: Store) -> None:
     failure = Failure(cause=FailureCause.WORLD_CHANGED, message="model has changed")
     void = trial(1, {}, state=TrialState.VOID, verdict=None, failure=failure)
