@@ -189,16 +189,16 @@ def _rationale(result: StudyResult, trial: Trial) -> list[str]:
     if why is None:
         return []
     goal = f"{percent(why.improves, sign=False)} likely to beat trial {why.beats}" if why.beats is not None else ""
-    source = why.source if why.prior_weight is None else f"{why.source} ({percent(why.prior_weight, sign=False)})"
+    weights = ((f"prediction by {why.source}", why.prior_weight), ("earlier studies", why.memory_weight))
     facts = [
         f"{percent(why.feasible, sign=False)} likely to be feasible",
         f"{percent(why.starts, sign=False)} likely to start",
         goal,
-        f"predicted by {source}" if source else "",
         f"recommended by {why.recommended}" if why.recommended else "",
-        f"earlier studies ({percent(why.memory_weight, sign=False)})" if why.memory_weight is not None else "",
     ]
     lines = [f"  {', '.join(fact for fact in facts if fact)}"]
+    if known := [f"{what} ({percent(weight, sign=False)})" for what, weight in weights if weight is not None]:
+        lines.append(f"  weight of what was known before: {', '.join(known)}")
     several = len(result.spec.workload.scenarios) > 1
     for found in predictions(trial):
         expected = found.expected
