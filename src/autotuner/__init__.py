@@ -84,7 +84,7 @@ _NAMES = {
     "autotuner.study_file.loader": ("LoadedStudy",),
     "autotuner.tuning.capacity_session": ("CapacityStoppedError",),
     "autotuner.tuning.ending": ("Ending",),
-    "autotuner.tuning.planning.plan": ("Plan", "PlannedLaunch", "PredictedLevel"),
+    "autotuner.tuning.planning.plan": ("Plan", "PlannedEngine", "PlannedLaunch", "PredictedLevel"),
     "autotuner.tuning.planning.resume_decision": ("Standing",),
 }
 """Public names by defining module."""

@@ -78,6 +78,7 @@ from autotuner.study_file.loader import LoadedStudy as LoadedStudy
 from autotuner.tuning.capacity_session import CapacityStoppedError as CapacityStoppedError
 from autotuner.tuning.ending import Ending as Ending
 from autotuner.tuning.planning.plan import Plan as Plan
+from autotuner.tuning.planning.plan import PlannedEngine as PlannedEngine
 from autotuner.tuning.planning.plan import PlannedLaunch as PlannedLaunch
 from autotuner.tuning.planning.plan import PredictedLevel as PredictedLevel
 from autotuner.tuning.planning.resume_decision import Standing as Standing
@@ -119,6 +120,7 @@ __all__ = [
     "Owner",
     "PhaseEntered",
     "Plan",
+    "PlannedEngine",
     "PlannedLaunch",
     "PredictedLevel",
     "PreflightError",

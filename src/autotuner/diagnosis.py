@@ -18,9 +18,10 @@ from autotuner.plugins.deployer import Deployer
 from autotuner.store import Store, StoreError
 from autotuner.store.paths import site_file
 from autotuner.study.base import FrozenModel
-from autotuner.study.check import Check, CheckStatus
+from autotuner.study.check import Check, CheckStatus, worst
 from autotuner.study.spec import PluginSpec, StudySpec
-from autotuner.tuning.planning.prepared_study import data_folder, prepare, worst
+from autotuner.tuning.data_folder import data_folder
+from autotuner.tuning.planning.engines.prepared_engines import prepare
 
 
 class Diagnosis(FrozenModel):
@@ -74,7 +75,12 @@ async def of_study(spec: StudySpec, *, store_url: str | None = None) -> Diagnosi
 
 
 async def _target(spec: StudySpec) -> list[Check]:
-    """The target's checks for a study that cannot be prepared, with engine and model if these are valid."""
+    """The targets' checks for a study that cannot be prepared, with engine and model if these are valid."""
+    names = [entry.name for entry in spec.engines] or [""]
+    return [check for name in names for check in await _target_of(spec.of_engine(name))]
+
+
+async def _target_of(spec: StudySpec) -> list[Check]:
     try:
         deployer: Deployer = loading.deployer(spec.deploy)
         with suppress(AutotunerError):

@@ -72,7 +72,8 @@ def shortened(path: Path, model: Path, url: str) -> dict[str, Any]:
     if "url" in (data.get("deploy") or {}):
         data["deploy"]["url"] = url
         return dict(data)
-    if (data["engine"] if isinstance(data["engine"], str) else data["engine"]["kind"]) != "simulated":
+    engines = data.get("engines") or [data["engine"]]
+    if any((e if isinstance(e, str) else e["kind"]) != "simulated" for e in engines):
         data["model"] = str(model)
     if not re.search(r"dataset:|trace|mix|turns|prefixes|[ER]\(", str(data["workload"]["scenarios"])):
         data["workload"]["scenarios"] = "D(16,8)"

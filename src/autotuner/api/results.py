@@ -156,7 +156,8 @@ def manifest(found: StudyResult, form: str, options: Mapping[str, Any]) -> Manif
     if given.get("start_from") is not None:
         given["start_from"] = files.read_text(Path(given["start_from"]), remedy="name a file with an OME runtime")
     read = parse_options(form, given)
-    deployer = loading.deployer(found.spec.deploy)
+    spec = found.spec if found.winner is None else found.spec.of(found.winner.configuration)
+    deployer = loading.deployer(spec.deploy)
     model = blocking(lambda: deployer.locate(found.spec.model))
     settings = deployer.settings
     winner = winner_of(found, model, image_of=deployer.image, settings=settings, server=read.server)

@@ -25,8 +25,8 @@ from autotuner.store.paths import study_folder
 from autotuner.study.owner import Owner
 from autotuner.study.spec import PluginSpec
 from autotuner.study_file.machine_settings import parse_settings
+from autotuner.tuning.planning.engines.prepared_engines import prepare
 from autotuner.tuning.planning.plan import Plan, make_plan
-from autotuner.tuning.planning.prepared_study import prepare
 from autotuner.tuning.planning.resume_decision import Standing
 from autotuner.tuning.run_liveness import OwnerWatch, is_running, mark_ended
 from autotuner.tuning.study_session import Outcome, run_session, standing_of
@@ -135,8 +135,7 @@ def doctor(
     given = settings if isinstance(settings, Mapping) else parse_settings(settings)
     if study is not None:
         spec = loaded_study(study).spec
-        target = PluginSpec.model_validate({**spec.deploy.settings, **given, "kind": spec.deploy.kind})
-        changed = spec.model_copy(update={"deploy": target})
+        changed = spec.deployed(lambda d: PluginSpec.model_validate({**d.settings, **given, "kind": d.kind}))
         return blocking(lambda: of_study(changed, store_url=url))
     site = site_settings().get("deploy", {}).get(deploy, {})
     target = PluginSpec.model_validate({**site, **given, "kind": deploy})
@@ -222,7 +221,7 @@ def reap(url: str | None, *, study: str | None) -> list[str]:
         dead = await OwnerWatch(store).settled()
         lines = list[str]()
         launching = {kind for kind, cls in loading.available("deployers").items() if cls.launches}
-        used = [record.spec.deploy for record in store.studies.all()]
+        used = [deployer for record in store.studies.all() for deployer in record.spec.deployers]
         for spec in _different([*(PluginSpec(kind=kind) for kind in sorted(launching)), *used]):
             if spec.kind in launching:
                 with suppress(UsageError):  # a stored study may have settings that no longer exist

@@ -29,7 +29,7 @@ def study_schema() -> dict[str, Any]:
 
     Example:
         >>> sorted(autotuner.study_schema()["required"])
-        ['engine', 'model', 'objective', 'workload']
+        ['model', 'objective', 'workload']
     """
     return schema_of(
         {

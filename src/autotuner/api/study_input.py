@@ -65,12 +65,11 @@ def read_study(
         overrides=overrides,
     )
     spec = loaded.spec
-    changes = dict[str, PluginSpec]()
-    for section, given, kind in (("deploy", spec.deploy, mode), ("benchmark", spec.benchmark, benchmark)):
-        if kind is not None and given.kind != kind:
-            changes[section] = PluginSpec(kind=kind)
     remember(spec)
-    spec = spec.model_copy(update=changes) if changes else spec
+    if mode is not None:
+        spec = spec.deployed(lambda given: given if given.kind == mode else PluginSpec(kind=mode))
+    if benchmark is not None and spec.benchmark.kind != benchmark:
+        spec = spec.model_copy(update={"benchmark": PluginSpec(kind=benchmark)})
     notes = loaded.notes
     if simulate is not None:
         spec = simulated_study(spec, simulate, mode=mode, benchmark=benchmark)

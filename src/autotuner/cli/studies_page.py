@@ -21,7 +21,7 @@ def filtered_and_sorted(
         s
         for s in studies
         if (state is None or s.standing == state or s.state == state)
-        and (engine is None or s.spec.engine.kind == engine)
+        and (engine is None or engine in s.spec.engine_kinds)
         and (match is None or fnmatch(s.name, match))
     ]
     return sorted(found, key=_KEYS[sort])
@@ -74,7 +74,7 @@ def _row(study: StudyOverview, now: float) -> list[Text]:
         Text(marked_line(answer.configuration) or answer.ending.value.replace("_", " "), style="" if proven else "dim"),
         Text("" if answer.change is None else percent(answer.change), style="bold green" if proven else ""),
         Text(with_unit(objective.metric, answer.value) if answer.value is not None else ""),
-        Text(study.spec.engine.kind),
+        Text(", ".join(study.spec.engine_kinds)),
         Text(age_text(now - study.updated_at)),
         Text(marked_line(study.source)),
     ]

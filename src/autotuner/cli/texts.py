@@ -16,7 +16,7 @@ from autotuner.study.check import Check, CheckStatus
 from autotuner.study.parameters.parameter import CatalogEntry
 
 if TYPE_CHECKING:
-    from autotuner import Diagnosis, Plan, PlannedLaunch, PredictedLevel, Standing
+    from autotuner import Diagnosis, Plan, PlannedEngine, PlannedLaunch, PredictedLevel, Standing
 
 _UNUSED = 3
 """Studies that are named with the reason why the search cannot learn from them."""
@@ -42,14 +42,7 @@ def age_text(seconds: float) -> str:
 
 def headline(plan: Plan, *, stored: int = 0) -> str:
     """One line on what will run, and for about how long."""
-    others = plan.trials - 1
-    total = f" of {plan.others:,}" if plan.others is not None else ""
-    tries = f"the default and up to {others}{total} configurations"
-    if not others:
-        tries = "one configuration"
-    elif plan.others is not None and others >= plan.others:
-        alternatives = "1 other configuration" if others == 1 else f"all {others} other configurations"
-        tries = f"the default and {alternatives}"
+    tries = _tries(plan)
     fewest = f"{plan.fewest_repeats} to " if 0 < plan.fewest_repeats < plan.repeats else "up to "
     proof = f", then {fewest}{plan.repeats} interleaved repeats" if plan.repeats else ""
     windows = f"{plan.windows} windows per launch; " if plan.windows > 1 else ""
@@ -68,6 +61,18 @@ def headline(plan: Plan, *, stored: int = 0) -> str:
     return f"{plan.study}: {how}: {tries}{proof}; {windows}{about}"
 
 
+def _tries(plan: Plan) -> str:
+    defaults = max(1, len(plan.engines))
+    default = f"the defaults of {defaults} engines" if plan.engines else "the default"
+    others = plan.trials - defaults
+    total = None if plan.others is None else plan.others - defaults + 1
+    if not others:
+        return default if plan.engines else "one configuration"
+    if total is None or others < total:
+        return f"{default} and up to {others}{'' if total is None else f' of {total:,}'} configurations"
+    return f"{default} and {'1 other configuration' if others == 1 else f'all {others} other configurations'}"
+
+
 def plan_text(plan: Plan) -> str:
     """Output of ``autotuner plan``."""
     size = "continuous" if plan.space_size is None else f"{plan.space_size:,} points"
@@ -79,6 +84,7 @@ def plan_text(plan: Plan) -> str:
         headline(plan, stored=stored),
         *simulated,
         *known,
+        *map(_engine, plan.engines),
         f"search space: {size}{runnable}",
         "example launches:",
     ]
@@ -97,6 +103,15 @@ def warm_start(standing: Standing) -> list[str]:
     unused = [f"not learned from {one.study}: {one.why}" for one in found.unused[:_UNUSED]]
     more = len(found.unused) - len(unused)
     return [*filter(None, [found.text]), *unused, *([f"not learned from {more} more studies"] if more else [])]
+
+
+def _engine(engine: PlannedEngine) -> str:
+    """``engine vllm: docker, 12 points, 10 launchable``."""
+    what = f"simulated {engine.simulated}" if engine.simulated else engine.engine
+    size = "continuous" if engine.space_size is None else f"{engine.space_size:,} points"
+    runnable = f", {engine.launchable:,} launchable" if engine.launchable is not None else ""
+    space = f"{size}{runnable}" if engine.space_size != 0 else "the default alone"
+    return f"engine {engine.name}: {what} on {engine.deploy}, {space}"
 
 
 def _command(launch: PlannedLaunch) -> str:

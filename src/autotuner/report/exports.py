@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from autotuner.report.engine_defaults import engine_defaults
 from autotuner.report.flat_table import table_columns, table_rows
 from autotuner.report.headline import headline
 from autotuner.report.racing import racing_summary
@@ -60,14 +61,13 @@ def _marked_result(result: StudyResult) -> dict[str, Any]:
     for name in ("default", "best", "winner", "nearest"):
         if (found := getattr(result, name)) is not None:
             data[name]["simulated"] = found.simulated
-    cost = plain_data(study_cost(result))
-    racing = plain_data(racing_summary(result))
     return {
         **data,
         "headline": headline(result),
         "simulated": result.simulated or None,
-        "cost": cost,
-        "racing": racing,
+        "cost": plain_data(study_cost(result)),
+        "engine_defaults": plain_data(engine_defaults(result)),
+        "racing": plain_data(racing_summary(result)),
     }
 
 
@@ -96,7 +96,8 @@ def command_line(result: StudyResult) -> str:
     if result.winner is not None and result.winner.command:
         return shlex.join(result.command)
     tuned = variables_in(result.winner.launched.values) if result.winner else {}
-    values = {**result.spec.engine.env, **{name: text for name, text in tuned.items() if text is not None}}
+    spec = result.spec.of(result.winner.configuration) if result.winner else result.spec
+    values = {**spec.engine.env, **{name: text for name, text in tuned.items() if text is not None}}
     env = [
         f'{key}="${key}"' if is_hidden(key, value) else f"{key}={shlex.quote(value)}" for key, value in values.items()
     ]
@@ -121,6 +122,7 @@ def best_json(result: StudyResult) -> dict[str, Any]:
         "decision": plain_data(result.decision),
         "cost": plain_data(study_cost(result)),
         "racing": plain_data(racing_summary(result)),
+        "engine_defaults": plain_data(engine_defaults(result)),
     }
     if winner is None:
         return {**answer, "winner": None}
@@ -128,6 +130,7 @@ def best_json(result: StudyResult) -> dict[str, Any]:
     return {
         **answer,
         "winner": winner.number,
+        "engine": result.spec.engine_name(winner.configuration) or None,
         "gpus": winner.gpus,
         "parameters": dict(winner.configuration.values),
         "flags": flags_in(set_values),

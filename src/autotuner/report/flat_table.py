@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from autotuner.errors import MissingExtraError, Problem, UsageError
 from autotuner.report.quality import COLUMNS, quality_row
 from autotuner.report.server_diagnosis import diagnosis
+from autotuner.study.base import Value
 from autotuner.study.measurement import GpuUse, Measurement, Slice
 from autotuner.study.metric import METRICS
+from autotuner.study.parameters.engines import qualified_values
 from autotuner.study.trial import Trial
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def table_rows(result: StudyResult) -> Iterator[list[object]]:
     """Yields the rows; None where there is no value."""
     names = _names(result)
     for trial in result.trials:
-        values = {**trial.configuration.values, **trial.launched.values}
+        values = {**trial.configuration.values, **_launched(trial, result)}
         levels = [level.measurement for found in trial.capacities for level in found.levels]
         for m in (*trial.measurements, *levels) or (None,):
             yield [
@@ -86,8 +88,17 @@ def table_rows(result: StudyResult) -> Iterator[list[object]]:
 def _names(result: StudyResult) -> list[str]:
     """The parameters, with the flags that named combinations stand for, or stood for when a trial was launched."""
     present = [name for p in result.spec.parameters for name in (p.name, *p.flags)]
-    launched = [name for t in result.trials for name in t.flags or ()]
+    launched = [name for t in result.trials for name in _launched(t, result) if t.flags is not None]
     return list(dict.fromkeys([*present, *launched]))
+
+
+def _launched(trial: Trial, result: StudyResult) -> dict[str, Value]:
+    """What the launch set. With several engines, each flag is under its engine's name, apart from other engines' flags
+    of that name."""
+    engine = result.spec.engine_name(trial.configuration)
+    if not engine:
+        return dict(trial.launched.values)
+    return qualified_values(engine, trial.launched.values, [p.name for p in result.spec.shared])
 
 
 def data_frame(result: StudyResult, library: Library | None) -> Any:

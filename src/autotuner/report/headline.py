@@ -11,6 +11,7 @@ from autotuner.report.study_cost import cost_text
 from autotuner.scoring import Effect, Gain
 from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.objective import Objective
+from autotuner.study.parameters.engines import ENGINE
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.workload import CapacityLoad
 from autotuner.tuning.ending import Ending
@@ -348,9 +349,16 @@ _HEADLINES: Mapping[Ending, Callable[[StudyResult], str]] = {
 }
 
 
+def _default_name(trial: Trial) -> str:
+    """``the default``, or ``the default of vllm`` if there are several engines."""
+    engine = trial.configuration.values.get(ENGINE)
+    return f"the default of {engine}" if engine is not None else "the default"
+
+
 def _named(trial: Trial) -> str:
-    if trial.role is TrialRole.DEFAULT:
-        return "the default"
+    if trial.role is TrialRole.DEFAULT or trial.engine_default:
+        number = f" (trial {trial.number})" if trial.engine_default else ""
+        return f"{_default_name(trial)}{number}"
     return f"trial {trial.number} ({marked_line(trial.configuration.text)})"
 
 
@@ -358,8 +366,8 @@ def _winner(result: StudyResult) -> str:
     trial = result.winner
     if trial is None:
         return "none"
-    if trial.role is TrialRole.DEFAULT:
-        return "the default"
+    if trial.role is TrialRole.DEFAULT or trial.engine_default:
+        return _named(trial)
     return f"trial {trial.number}, {marked_line(trial.configuration.text)}"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autotuner.plain_text import marked_line
+from autotuner.report.engine_defaults import engine_lines
 from autotuner.report.exports import command_line
 from autotuner.report.headline import summary_lines
 from autotuner.report.result import StudyResult
@@ -11,8 +12,8 @@ from autotuner.study.trial import Trial, TrialState
 
 
 def summary_text(result: StudyResult) -> str:
-    """Returns the headline and its qualifications, one line each."""
-    return "\n".join(summary_lines(result))
+    """Returns the headline, its qualifications and the defaults of other engines, one line each."""
+    return "\n".join([*summary_lines(result), *engine_lines(result)])
 
 
 def marked_summary(result: StudyResult) -> str:

@@ -40,6 +40,12 @@ class Check(FrozenModel):
         return cls(name=name, status=CheckStatus.FAIL, detail=detail, remedy=remedy)
 
 
+def worst(checks: list[Check]) -> CheckStatus:
+    """The worst status among the checks; OK if there are none."""
+    order = [CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL]
+    return max((c.status for c in checks), key=order.index, default=CheckStatus.OK)
+
+
 class PreflightError(EnvironmentFaultError):
     """The environment is not ready; nothing was launched.
 

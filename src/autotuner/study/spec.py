@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from autotuner.study.base import FrozenModel, Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.objective import SLO, Objective
+from autotuner.study.parameters.engines import ENGINE, own_values, qualified_constraint
 from autotuner.study.parameters.parameter import Parameter, as_flags
 from autotuner.study.quality.spec import QualitySpec
 from autotuner.study.workload import CapacityLoad, Workload
@@ -55,6 +56,27 @@ class EngineSpec(PluginSpec):
 
     args: Mapping[str, Value] = Field(default_factory=dict)
     env: Mapping[str, str] = Field(default_factory=dict)
+
+
+class EngineEntry(FrozenModel):
+    """One of several engines of a study, with parameters and a deployer of its own."""
+
+    name: str
+    engine: EngineSpec
+    deploy: PluginSpec
+    parameters: tuple[Parameter, ...] = ()
+    """By the engine's own names; :attr:`StudySpec.parameters` has them under the entry's name."""
+    constraints: tuple[str, ...] = ()
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """The settings that determine what is measured: an entry with other ones is another entry."""
+        return _without_incidental(self.model_dump(mode="json", include={"engine", "deploy"}))
+
+    @property
+    def digest(self) -> str:
+        """Hash of :attr:`measured`."""
+        return _hash(self.measured)
 
 
 class SearchSpec(PluginSpec):
@@ -124,6 +146,10 @@ class StudySpec(FrozenModel):
     model: Model
     engine: EngineSpec
     deploy: PluginSpec
+    engines: tuple[EngineEntry, ...] = ()
+    """The engines to choose from, the baseline first; ``engine`` and ``deploy`` are then the baseline's. ``parameters``
+    are those of all engines as one space (see :mod:`autotuner.study.parameters.engines`), ``constraints`` the ones that
+    no entry has. Empty: ``engine`` is the only one."""
     benchmark: PluginSpec = PluginSpec(kind="native")
     parameters: tuple[Parameter, ...] = ()
     combinations: tuple[Mapping[str, Value], ...] = ()
@@ -141,8 +167,71 @@ class StudySpec(FrozenModel):
     prices: Mapping[str, float] = Field(default_factory=dict)
     """USD per GPU-hour by kind of GPU, ``*`` for others; ``host``: USD per hour of a server without GPUs."""
 
+    @property
+    def shared(self) -> tuple[Parameter, ...]:
+        """The parameters that all engines have; without ``engines``, all parameters."""
+        names = tuple(f"{entry.name}." for entry in self.engines)
+        own = (ENGINE,) if self.engines else ()
+        return tuple(p for p in self.parameters if p.name not in own and not p.name.startswith(names))
+
+    @property
+    def space_constraints(self) -> tuple[str, ...]:
+        """The constraints of the whole space, those of the engines included."""
+        shared = [p.name for p in self.shared]
+        own = (qualified_constraint(e.name, text, shared) for e in self.engines for text in e.constraints)
+        return (*own, *self.constraints)
+
+    @property
+    def engine_kinds(self) -> tuple[str, ...]:
+        """Kinds of the engines, each once."""
+        return tuple(dict.fromkeys(e.engine.kind for e in self.engines)) or (self.engine.kind,)
+
+    @property
+    def deployers(self) -> tuple[PluginSpec, ...]:
+        """The engines' deployers."""
+        return tuple(e.deploy for e in self.engines) or (self.deploy,)
+
+    def deployed(self, change: Callable[[PluginSpec], PluginSpec]) -> "StudySpec":
+        """The study with every deployer changed."""
+        entries = tuple(e.model_copy(update={"deploy": change(e.deploy)}) for e in self.engines)
+        return self.model_copy(update={"deploy": change(self.deploy), "engines": entries})
+
+    def engine_name(self, configuration: Configuration) -> str:
+        """Name of the engine that a configuration chooses; empty if the study has one engine only."""
+        if not self.engines:
+            return ""
+        return str(configuration.values.get(ENGINE, self.engines[0].name))
+
+    def of_engine(self, name: str) -> "StudySpec":
+        """The study as if it had only one of its engines, with the parameters by that engine's own names.
+
+        Raises:
+            KeyError: If it has no such engine.
+        """
+        if not self.engines:
+            return self
+        entry = {e.name: e for e in self.engines}[name]
+        return self.model_copy(
+            update={
+                "engine": entry.engine,
+                "deploy": entry.deploy,
+                "engines": (),
+                "parameters": (*entry.parameters, *self.shared),
+                "constraints": entry.constraints,
+            }
+        )
+
+    def of(self, configuration: Configuration) -> "StudySpec":
+        """As :meth:`of_engine`, with the engine that a configuration chooses. Raises ``KeyError``."""
+        return self.of_engine(self.engine_name(configuration))
+
     def as_flags(self, configuration: Configuration) -> Configuration:
-        """The configuration with named combinations replaced by the flags that they stand for."""
+        """What a launch sets, by the engine's own names: the configuration with named combinations replaced by the
+        flags that they stand for. Raises ``KeyError`` if the study has no longer the engine."""
+        if self.engines:
+            name = self.engine_name(configuration)
+            own = own_values(name, configuration.values)
+            return self.of_engine(name).as_flags(Configuration(values=own))
         if not any(p.combinations for p in self.parameters):
             return configuration
         return Configuration(values=as_flags(self.parameters, configuration.values))
@@ -155,9 +244,11 @@ class StudySpec(FrozenModel):
         confirmation may change while results are kept, except SLOs on each request, because they define goodput. A
         capacity search decides its loads by the SLOs, and ends early by the objectives.
         """
-        data = self.model_dump(mode="json", include={"model", "engine", "deploy", "benchmark", "workload"})
-        for section, names in _INCIDENTAL.items():
-            data[section] = {key: value for key, value in data[section].items() if key not in names}
+        common = {"model", "benchmark", "workload"}
+        if self.engines:  # what each engine measures is compared engine by engine
+            data = {**self.model_dump(mode="json", include=common), "baseline": self.engines[0].name}
+        else:
+            data = _without_incidental(self.model_dump(mode="json", include={*common, "engine", "deploy"}))
         if any(isinstance(level, CapacityLoad) for level in self.workload.levels):
             data["capacity"] = {
                 "slos": sorted(s.text for s in self.slos if s.hard),
@@ -172,20 +263,32 @@ class StudySpec(FrozenModel):
     @property
     def digest(self) -> str:
         """Hash of :attr:`measured`."""
-        return f"m-{hashlib.sha256(json.dumps(self.measured, sort_keys=True).encode()).hexdigest()[:16]}"
+        return f"m-{_hash(self.measured)}"
 
     @property
     def first_digest(self) -> str:
         """The hash in the form of earlier versions, which covers all but budgets and confirmation."""
         data = self.model_dump(mode="json", exclude={"search", "confirm", "prices", "quality"})
         # Fields that earlier versions do not have are left out if they are empty.
-        if not self.combinations:
-            del data["combinations"]
+        for name in ("combinations", "engines"):
+            if not data[name]:
+                del data[name]
         for parameter in data["parameters"]:
             for name in ("when", "combinations"):
                 if not parameter[name]:
                     del parameter[name]
-        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+        return _hash(data)
+
+
+def _hash(data: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _without_incidental(data: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(data)
+    for section, names in _INCIDENTAL.items():
+        found[section] = {key: value for key, value in data[section].items() if key not in names}
+    return found
 
 
 _INCIDENTAL = {

@@ -73,8 +73,11 @@ class Trial(FrozenModel):
     role: TrialRole
     configuration: Configuration
     flags: Mapping[str, Value] | None = None
-    """Flags and variables that the launch set, if the configuration names combinations; their flags may be edited
-    later. None: the configuration's own values, as in all studies of earlier versions."""
+    """Flags and variables that the launch set, by the engine's own names, if the configuration names one of several
+    engines, or combinations, whose flags may be edited later. None: the configuration's own values, as in all studies
+    of earlier versions."""
+    engine_default: bool = False
+    """Whether it launches the default of an engine other than the baseline, which the proof always includes."""
     state: TrialState = TrialState.QUEUED
     repeat_of: int | None = None
     """Number of the trial that this one repeats, if it is a confirmation."""

@@ -36,6 +36,19 @@ def mapped(value: Any) -> Any:
     return value
 
 
+def short(key: str) -> BeforeValidator:
+    """Expands a bare string into a mapping with this one key."""
+    return BeforeValidator(lambda v: {key: v} if isinstance(v, str) else mapped(v), json_schema_input_type=Any)
+
+
+def listed(value: Any) -> Any:
+    """The value as a list; a single value may be written without brackets."""
+    return value if isinstance(value, list) else [value]
+
+
+ListOf = BeforeValidator(listed, json_schema_input_type=Any)
+
+
 def parsed_by(parse: Callable[[Any], Any], kind: type, schema: Any) -> BeforeValidator:
     """Parses a text form; ``parse`` also rejects values that are not text."""
 

@@ -5,13 +5,12 @@ for the parser, for editors (JSON Schema) and for the reference.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from autotuner.invalid_value import InvalidValueError
-from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.text.forms import (
     checked_speed,
     parse_long_scenario,
@@ -22,12 +21,20 @@ from autotuner.study.text.forms import (
 from autotuner.study.text.options import path_text
 from autotuner.study.workload import Api, LoadUnit, RequestRate, Scenario, Stages
 from autotuner.study_file.endpoints import check_endpoint_scenarios, check_endpoint_settings, check_token_ids
+from autotuner.study_file.engines.forms import (
+    MAX_ENGINES,
+    MAX_PARAMETERS,
+    Constraints,
+    EngineForm,
+    Engines,
+    PluginForm,
+)
 from autotuner.study_file.form_fields import (
     DatasetForm,
     Duration,
     FileForm,
-    FileValue,
     LengthsForm,
+    ListOf,
     MixForm,
     ParameterForm,
     Price,
@@ -37,26 +44,14 @@ from autotuner.study_file.form_fields import (
     StagesForm,
     TraceForm,
     checked_kinds,
-    checked_variables,
-    env_value,
-    mapped,
+    listed,
     parsed_by,
     price,
+    short,
 )
 from autotuner.study_file.goal_forms import ObjectiveForm, SloForm, long_objective, long_slo
 from autotuner.study_file.proof.confirm_form import ConfirmForm
 from autotuner.study_file.proof.quality_form import QualityForm
-
-MAX_PARAMETERS = 64
-
-
-def _short(key: str) -> BeforeValidator:
-    """Expands a bare string into a mapping with this one key."""
-    return BeforeValidator(lambda v: {key: v} if isinstance(v, str) else mapped(v), json_schema_input_type=Any)
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
 
 
 class ModelForm(FileForm):
@@ -68,50 +63,14 @@ class ModelForm(FileForm):
     name: str | None = Field(default=None, description="Model name in requests; default: chosen by the engine.")
 
 
-class EngineForm(FileForm):
-    """The inference server; further keys are settings of the engine."""
-
-    model_config = ConfigDict(extra="allow")
-
-    kind: str = Field(min_length=1, description="Inference server, e.g. llama_cpp.")
-    args: dict[str, FileValue] = Field(
-        default_factory=dict, description="Flags for every launch, including the default; true is a bare switch."
-    )
-    env: Annotated[
-        dict[str, Annotated[str, BeforeValidator(env_value, json_schema_input_type=str | int | float | bool)]],
-        AfterValidator(checked_variables),
-    ] = Field(default_factory=dict, description="Environment of the server; tune variables as parameters.env.NAME.")
-
-
-class PluginForm(FileForm):
-    """A plugin by kind; further keys are its settings."""
-
-    model_config = ConfigDict(extra="allow")
-
-    kind: str = Field(min_length=1, description="Name of the plugin.")
-
-
-def _text_or(parse: Callable[[str], Any], kind: type) -> BeforeValidator:
-    def read(value: Any) -> Any:
-        if isinstance(value, kind):
-            return value
-        if not isinstance(value, str):
-            if kind is Scenario and isinstance(value, Mapping):
-                return parse_long_scenario(value)
-            raise InvalidValueError("must be text", remedy=_EXAMPLES[kind])
-        return parse(value)
-
-    return BeforeValidator(read, json_schema_input_type=str)
-
-
-_EXAMPLES: dict[type, str] = {Scenario: "write e.g. D(128,48)", Constraint: "write e.g. tp-size * pp-size <= gpus"}
-
-
-def _constraint(text: str) -> Constraint:
-    found = Constraint.parse(text)
-    if not found.names:
-        raise InvalidValueError("names no parameter", remedy="leave it out")
-    return found
+def _read_scenario(value: Any) -> Any:
+    if isinstance(value, Scenario):
+        return value
+    if isinstance(value, Mapping):
+        return parse_long_scenario(value)
+    if not isinstance(value, str):
+        raise InvalidValueError("must be text", remedy="write e.g. D(128,48)")
+    return parse_scenario(value)
 
 
 def _rate(value: Any) -> Any:
@@ -129,7 +88,7 @@ def _stage_lists(value: Any) -> Any:
     """A list of loads. A list of mappings is one load, stage by stage."""
     if isinstance(value, list) and value and all(isinstance(v, Mapping) and "stages" not in v for v in value):
         return [value]
-    return _listed(value)
+    return listed(value)
 
 
 _OF_CAPACITY = frozenset({"unit", "precision", "confidence", "low", "high", "max_requests"})
@@ -208,8 +167,8 @@ class WorkloadForm(FileForm):
         default=Api.CHAT, description="chat, completions, embeddings or rerank."
     )
     scenarios: Annotated[
-        list[Annotated[Scenario, _text_or(parse_scenario, Scenario)]],
-        BeforeValidator(_listed, json_schema_input_type=_ScenarioInput | list[_ScenarioInput]),
+        list[Annotated[Scenario, BeforeValidator(_read_scenario, json_schema_input_type=str)]],
+        BeforeValidator(listed, json_schema_input_type=_ScenarioInput | list[_ScenarioInput]),
     ] = Field(
         min_length=1,
         description="What is sent: D(in,out), N(mean,std)/(mean,std), U(..)/(..), dataset:FILE, trace:FILE, "
@@ -217,11 +176,11 @@ class WorkloadForm(FileForm):
     )
     concurrency: Annotated[
         list[Annotated[int, Field(ge=1, le=100_000)]],
-        BeforeValidator(_listed, json_schema_input_type=int | list[int]),
+        BeforeValidator(listed, json_schema_input_type=int | list[int]),
     ] = Field(default_factory=list, description="Closed loop: requests in flight; one load level each.")
     rates: Annotated[
         list[Annotated[RequestRate, Field(strict=False), BeforeValidator(_rate, json_schema_input_type=Any)]],
-        BeforeValidator(_listed, json_schema_input_type=Any),
+        BeforeValidator(listed, json_schema_input_type=Any),
     ] = Field(default_factory=list, description="Open loop: requests per second, or {rate, arrivals, burstiness}.")
     stages: Annotated[
         list[Annotated[Stages, BeforeValidator(parse_stages, json_schema_input_type=_StagesInput)]],
@@ -231,11 +190,11 @@ class WorkloadForm(FileForm):
     )
     speeds: Annotated[
         list[Annotated[float, BeforeValidator(checked_speed, json_schema_input_type=int | float)]],
-        BeforeValidator(_listed, json_schema_input_type=float | list[float]),
+        BeforeValidator(listed, json_schema_input_type=float | list[float]),
     ] = Field(default_factory=list, description="Traces: how many times as fast to replay them; 1 by default.")
     users: Annotated[
         list[Annotated[int, Field(ge=1, le=100_000)]],
-        BeforeValidator(_listed, json_schema_input_type=int | list[int]),
+        BeforeValidator(listed, json_schema_input_type=int | list[int]),
     ] = Field(default_factory=list, description="Conversations: users who hold one after the other.")
     load: Literal["capacity"] | None = Field(
         default=None, description="capacity: find the highest load within the hard SLOs, instead of fixed levels."
@@ -327,9 +286,6 @@ class SearchForm(FileForm):
     )
 
 
-ListOf = BeforeValidator(_listed, json_schema_input_type=Any)
-
-
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 
 
@@ -347,25 +303,30 @@ class StudyFile(FileForm):
         json_schema_extra={"pattern": _NAME.pattern},
         description="Identifies the study in the store; default: from folder and file name.",
     )
-    model: Annotated[ModelForm, _short("path")] = Field(description="The model: a path or Hub ID, or {path, name}.")
-    engine: Annotated[EngineForm, _short("kind")] = Field(description="The server: a kind, or {kind, args, env, ..}.")
-    deploy: Annotated[PluginForm, _short("kind")] = Field(
+    model: Annotated[ModelForm, short("path")] = Field(description="The model: a path or Hub ID, or {path, name}.")
+    engine: Annotated[EngineForm, short("kind")] = Field(description="The server: a kind, or {kind, args, env, ..}.")
+    engines: Engines = Field(
+        default_factory=list,
+        max_length=MAX_ENGINES,
+        description="Several servers to choose from, the baseline first: {name, kind, .., deploy, parameters}.",
+    )
+    deploy: Annotated[PluginForm, short("kind")] = Field(
         default=PluginForm(kind="process"),
         description="Where servers run: process, docker, kubernetes, ome, external, or a plugin.",
     )
-    benchmark: Annotated[PluginForm, _short("kind")] = Field(
+    benchmark: Annotated[PluginForm, short("kind")] = Field(
         default=PluginForm(kind="native"), description="Load generator: native, genai_bench, ome_job, or a plugin."
     )
     parameters: dict[str, ParameterForm] = Field(
         default_factory=dict, max_length=MAX_PARAMETERS, description="What to tune, by the engine's own flag names."
     )
-    quantization: Annotated[dict[str, Setting], _short("preset")] = Field(
+    quantization: Annotated[dict[str, Setting], short("preset")] = Field(
         default_factory=dict, description="Number formats, portable across engines, or a preset; a list is tuned."
     )
-    parallelism: Annotated[dict[str, Setting], _short("preset")] = Field(
+    parallelism: Annotated[dict[str, Setting], short("preset")] = Field(
         default_factory=dict, description="Degrees of parallelism, portable across engines, or a preset."
     )
-    constraints: Annotated[list[Annotated[Constraint, _text_or(_constraint, Constraint)]], ListOf] = Field(
+    constraints: Constraints = Field(
         default_factory=list, max_length=100, description="Constraints on parameters, e.g. tp-size * pp-size <= gpus."
     )
     workload: WorkloadForm = Field(description="The load to measure with.")
@@ -377,13 +338,13 @@ class StudyFile(FileForm):
         list[Annotated[SloForm, BeforeValidator(long_slo, json_schema_input_type=str | SloForm)]], ListOf
     ] = Field(default_factory=list, description="SLOs to meet, e.g. p99 ttft <= 200ms.")
     min_success_rate: Ratio = Field(default=0.99, ge=0, le=1, description="Minimum success rate of a winner.")
-    search: Annotated[SearchForm, _short("strategy")] = Field(
+    search: Annotated[SearchForm, short("strategy")] = Field(
         default=SearchForm(), description="Search strategy and budget: a strategy, or {strategy, trials, ..}."
     )
     confirm: ConfirmForm = Field(
         default=ConfirmForm(), description="How the default and its best challengers are measured again, interleaved."
     )
-    quality: Annotated[QualityForm, _short("parameters")] | None = Field(
+    quality: Annotated[QualityForm, short("parameters")] | None = Field(
         default=None, description="Whether answers stay as good as the default's: auto, all, or {parameters, kl, ..}."
     )
     prices: Annotated[

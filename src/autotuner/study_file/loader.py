@@ -13,9 +13,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from autotuner.errors import UsageError
+from autotuner.study.base import Value
 from autotuner.study.objective import SLO
 from autotuner.study.parameters.conditions import hyphenated
 from autotuner.study.parameters.environment import canonical_variable, is_variable
+from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.parameters.portable import SECTIONS, file_path
 from autotuner.study.problems import problems_of
 from autotuner.study.spec import ConfirmSpec, EngineSpec, Model, PluginSpec, SearchSpec, StudySpec
@@ -23,6 +25,7 @@ from autotuner.study.workload import Workload
 from autotuner.study_file.combinations import forms_of, points_of
 from autotuner.study_file.conditions import ConditionReader
 from autotuner.study_file.default_name import default_name
+from autotuner.study_file.engines.reader import read_engines
 from autotuner.study_file.forms import SearchForm, StudyFile
 from autotuner.study_file.legacy.task import ENGINES, is_older, native_of
 from autotuner.study_file.located_document import Document, read_data, read_text
@@ -131,14 +134,46 @@ class _StudyReader:
         document = self._document
         sections = Sections(document)
         valid = sections.valid
+        fixed, portable = read_sections({s: valid.get(s, {}) for s in SECTIONS}, document)
+        read = self._several if "engines" in document.data else self._single
+        engines = read(sections, fixed, portable)
+        workload = self._workload(valid)
+        name = valid.get("name")
+        if name is None and "name" not in document.data:
+            name = default_name(document.source, name_folder)
+        if document.problems or engines is None or workload is None:
+            raise UsageError(document.problems)
+        try:
+            return StudySpec(
+                name=name or "",
+                model=Model(path=self._resolved(valid["model"].path), name=valid["model"].name),
+                benchmark=PluginSpec.model_validate(valid["benchmark"].model_dump()),
+                **engines,
+                workload=workload,
+                objectives=tuple(of_unit(form.parsed(), workload) for form in valid["objective"]),
+                slos=tuple(of_unit(form.parsed(), workload) for form in valid["slo"]),
+                min_success_rate=valid["min_success_rate"],
+                search=_search(valid["search"]),
+                confirm=ConfirmSpec(**valid["confirm"].model_dump()),
+                quality=valid["quality"].spec() if valid["quality"] is not None else None,
+                prices=valid["prices"],
+            )
+        except ValidationError as error:
+            raise UsageError(problems_of(error, StudySpec, prefix=document.source)) from None
+
+    def _single(
+        self, sections: Sections, fixed: Mapping[str, Value], portable: Sequence[Parameter]
+    ) -> dict[str, Any] | None:
+        """The fields of a study with one engine; None if the engine has problems."""
+        document = self._document
+        valid = sections.valid
         form = valid.get("engine")
         engine = EngineSpec.model_validate(form.model_dump()) if form else None
-        flag = self._flag_names(engine) if engine else _hyphenated
+        flag = self._flag_names(engine, document) if engine else _hyphenated
 
         def canonical(name: str) -> str:
             return canonical_variable(name) if is_variable(name) else flag(name)
 
-        fixed, portable = read_sections({s: valid.get(s, {}) for s in SECTIONS}, document)
         reader = ParameterReader(document, canonical, engine)
         forms = valid.get("parameters") or {}
         if sections.combinations:
@@ -151,33 +186,37 @@ class _StudyReader:
         if portable and combinations:
             why = f"combinations cannot be tuned together with {file_path(portable[0].name)}"
             document.fault(("parameters",), why, remedy="write the engine's own flags into each combination")
-        workload = self._workload(valid)
-        name = valid.get("name")
-        if name is None and "name" not in document.data:
-            name = default_name(document.source, name_folder)
-        if document.problems or engine is None or workload is None:
-            raise UsageError(document.problems)
-        try:
-            return StudySpec(
-                name=name or "",
-                model=Model(path=self._resolved(valid["model"].path), name=valid["model"].name),
-                engine=engine.model_copy(update={"args": {**engine.args, **fixed}}),
-                deploy=PluginSpec.model_validate(valid["deploy"].model_dump()),
-                benchmark=PluginSpec.model_validate(valid["benchmark"].model_dump()),
-                parameters=parameters,
-                combinations=combinations,
-                constraints=constraints,
-                workload=workload,
-                objectives=tuple(of_unit(form.parsed(), workload) for form in valid["objective"]),
-                slos=tuple(of_unit(form.parsed(), workload) for form in valid["slo"]),
-                min_success_rate=valid["min_success_rate"],
-                search=_search(valid["search"]),
-                confirm=ConfirmSpec(**valid["confirm"].model_dump()),
-                quality=valid["quality"].spec() if valid["quality"] is not None else None,
-                prices=valid["prices"],
-            )
-        except ValidationError as error:
-            raise UsageError(problems_of(error, StudySpec, prefix=document.source)) from None
+        if engine is None or "deploy" not in valid:
+            return None
+        return {
+            "engine": engine.model_copy(update={"args": {**engine.args, **fixed}}),
+            "deploy": PluginSpec.model_validate(valid["deploy"].model_dump()),
+            "parameters": parameters,
+            "combinations": combinations,
+            "constraints": constraints,
+        }
+
+    def _several(
+        self, sections: Sections, fixed: Mapping[str, Value], portable: Sequence[Parameter]
+    ) -> dict[str, Any] | None:
+        """The fields of a study with several engines; None if one of them has problems."""
+        if not sections.valid.get("engines"):
+            return None
+        quality = sections.valid.get("quality")
+        if quality is not None and not isinstance(quality.parameters, str):
+            why = "a list names parameters of one engine"
+            self._document.fault(("quality", "parameters"), why, remedy="use auto or all")
+        found = read_engines(
+            self._document, sections.valid, fixed=fixed, portable=portable, flag_names=self._flag_names
+        )
+        first = found.engines[0]
+        return {
+            "engine": first.engine,
+            "deploy": first.deploy,
+            "engines": found.engines,
+            "parameters": found.parameters,
+            "constraints": found.constraints,
+        }
 
     def workload_and_slos(self) -> tuple[Workload, tuple[SLO, ...]]:
         """The sections ``workload`` and ``slo`` alone."""
@@ -200,19 +239,19 @@ class _StudyReader:
             check_endpoint(key, bounds, workload, self._document)
         return workload
 
-    def _flag_names(self, engine: EngineSpec) -> Canonical:
+    def _flag_names(self, engine: EngineSpec, document: Document) -> Canonical:
         if self._canonical_of is None:
             return _hyphenated
         try:
             return self._canonical_of(engine)
         except UsageError as error:
             for problem in error.problems:
-                changes = {"where": self._document.where(tuple(problem.where.split(".")))}
+                changes = {"where": document.where(tuple(problem.where.split(".")))}
                 if self._older and (problem.where != "engine.kind" or engine.kind in ENGINES):
                     continue  # a task cannot hold an engine's settings; a missing engine is reported by the plan
                 if self._older:
                     changes["remedy"] = f"{problem.remedy}; a runtime of OME is deployed with --mode ome"
-                self._document.problems.append(problem.model_copy(update=changes))
+                document.problems.append(problem.model_copy(update=changes))
         return _hyphenated
 
     def _resolved(self, path: str) -> str:

@@ -5,6 +5,7 @@ JSON cannot hold them.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from autotuner.errors import UsageError, did_you_mean
@@ -85,15 +86,20 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
 
 def with_site(spec: StudySpec, site: Site, source: str) -> tuple[StudySpec, list[str]]:
     """The study with the site's settings as defaults, and one note per section about which were used."""
-    changes = dict[str, Any]()
     notes = list[str]()
-    for section, given in (("deploy", spec.deploy), ("benchmark", spec.benchmark)):
+
+    def filled(section: str, given: PluginSpec) -> PluginSpec:
         defaults = site.get(section, {}).get(given.kind, {})
-        if added := [name for name in defaults if name not in given.settings]:
-            changes[section] = PluginSpec.model_validate({**defaults, **given.settings, "kind": given.kind})
-            notes.append(f"{section}: {', '.join(added)} from {source}")
+        added = [name for name in defaults if name not in given.settings]
+        if not added:
+            return given
+        notes.append(f"{section}: {', '.join(added)} from {source}")
+        return PluginSpec.model_validate({**defaults, **given.settings, "kind": given.kind})
+
+    spec = spec.deployed(partial(filled, "deploy"))
+    changes: dict[str, Any] = {"benchmark": filled("benchmark", spec.benchmark)}
     prices = site.get(_PRICES, {})
     if added := [kind for kind in prices if not any(same_kind(kind, own) for own in spec.prices)]:
         changes[_PRICES] = {**{kind: prices[kind] for kind in added}, **spec.prices}
         notes.append(f"{_PRICES}: {', '.join(added)} from {source}")
-    return spec.model_copy(update=changes) if changes else spec, notes
+    return spec.model_copy(update=changes), list(dict.fromkeys(notes))

@@ -11,8 +11,9 @@ from pydantic.fields import FieldInfo
 from autotuner.study.base import Value
 from autotuner.study.problems import MAX_DETAILED, problems_of
 from autotuner.study_file.combinations import read_combinations
+from autotuner.study_file.engines.forms import MAX_ENGINES, EngineEntryForm, EngineForm
 from autotuner.study_file.form_fields import FileForm
-from autotuner.study_file.forms import EngineForm, SearchForm, StudyFile
+from autotuner.study_file.forms import SearchForm, StudyFile
 from autotuner.study_file.located_document import Document, Path
 
 _MOST_KEYS = 200
@@ -39,10 +40,14 @@ class Sections:
                 document.unknown((key,), list(fields))
         for key, info in fields.items():
             self._read(key, info)
+        if "engine" in document.data and "engines" in document.data:
+            document.fault(("engines",), "use engine or engines, not both", remedy="move engine into the list")
 
     def _read(self, key: str, info: FieldInfo) -> None:
         document = self._document
         if key not in document.data:
+            if key == "engine" and "engines" in document.data:
+                return
             if info.is_required():
                 document.fault((key,), "missing", remedy="this key is required")
             else:
@@ -58,7 +63,11 @@ class Sections:
         except ValidationError as error:
             self._note_problems(error)
         if key in _OPEN and isinstance(written, dict):
-            self._note_near_misses(key, list(_OPEN[key].model_fields))
+            self._note_near_misses((key,), written, list(_OPEN[key].model_fields))
+        if key == "engines" and isinstance(written, list):
+            for index, entry in enumerate(written[:MAX_ENGINES]):
+                if isinstance(entry, dict):
+                    self._note_near_misses((key, index), entry, list(EngineEntryForm.model_fields))
 
     def _note_problems(self, error: ValidationError) -> None:
         """Adds one problem per place: pydantic reports one for each member of a union."""
@@ -90,11 +99,12 @@ class Sections:
                 break
         return tuple(path)
 
-    def _note_near_misses(self, section: str, known: list[str]) -> None:
-        candidates = sorted({*known, "strategy" if section == "search" else "kind"})
-        for key in islice(self._document.data[section], _MOST_KEYS):
+    def _note_near_misses(self, path: Path, written: Mapping[str, Any], known: list[str]) -> None:
+        search = path == ("search",)
+        candidates = sorted({*known, "strategy" if search else "kind"})
+        for key in islice(written, _MOST_KEYS):
             near = get_close_matches(key, candidates, n=1, cutoff=0.8)
-            if section == "search" and key == "kind":
+            if search and key == "kind":
                 near = ["strategy"]  # every other plugin is chosen by its kind
             if key not in known and near:
-                self._document.fault((section, key), "unknown key", remedy=f'did you mean "{near[0]}"?')
+                self._document.fault((*path, key), "unknown key", remedy=f'did you mean "{near[0]}"?')

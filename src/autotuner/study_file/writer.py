@@ -14,7 +14,7 @@ from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.parameters.parameter import Choices, Domain, Parameter
 from autotuner.study.parameters.portable import is_portable
 from autotuner.study.quality.spec import QualitySpec
-from autotuner.study.spec import ConfirmSpec, SearchSpec, StudySpec
+from autotuner.study.spec import ConfirmSpec, EngineEntry, EngineSpec, PluginSpec, SearchSpec, StudySpec
 from autotuner.study.text.datasets import dataset_text
 from autotuner.study.text.mixes import mix_text
 from autotuner.study.text.stages import PREFIX as STAGES
@@ -42,10 +42,9 @@ def render_study(spec: StudySpec) -> str:
     sections: dict[str, Any] = {
         "name": spec.name,
         "model": {"path": spec.model.path, "name": spec.model.name} if spec.model.name is not None else spec.model.path,
-        "engine": _plugin({**spec.engine.settings, "kind": spec.engine.kind, **_engine(spec)}),
-        "deploy": _plugin({"kind": spec.deploy.kind, **spec.deploy.settings}),
+        **_servers(spec),
         "benchmark": _plugin({"kind": spec.benchmark.kind, **spec.benchmark.settings}),
-        "parameters": _parameters(spec),
+        "parameters": {} if spec.engines else _parameters(spec),
         **written_sections(spec.engine.args, spec.parameters, _parameter),
         "constraints": list(spec.constraints),
         "workload": _workload(spec.workload),
@@ -72,16 +71,36 @@ def _quality(quality: QualitySpec) -> dict[str, Any]:
     return {"parameters": named, **rest, "time_limit": quality.time_limit_s}
 
 
+def _servers(spec: StudySpec) -> dict[str, Any]:
+    """The sections ``engine`` and ``deploy``, or ``engines``."""
+    if spec.engines:
+        return {"engines": [_entry(entry) for entry in spec.engines]}
+    return {"engine": _plugin(_engine(spec.engine)), "deploy": _plugin(_deploy(spec.deploy))}
+
+
+def _entry(entry: EngineEntry) -> dict[str, Any]:
+    parts = {
+        "deploy": _plugin(_deploy(entry.deploy)),
+        "parameters": {p.name: _parameter(p) for p in entry.parameters},
+        "constraints": list(entry.constraints),
+    }
+    return {"name": entry.name, **_engine(entry.engine), **{k: v for k, v in parts.items() if v}}
+
+
 def _parameters(spec: StudySpec) -> Any:
     if spec.combinations:
         return [dict(point) for point in spec.combinations]
     return {p.name: _parameter(p) for p in spec.parameters if not is_portable(p.name)}
 
 
-def _engine(spec: StudySpec) -> dict[str, Any]:
-    own = {name: value for name, value in spec.engine.args.items() if not is_portable(name)}
-    parts = {"args": own, "env": dict(spec.engine.env)}
-    return {k: v for k, v in parts.items() if v}
+def _engine(engine: EngineSpec) -> dict[str, Any]:
+    own = {name: value for name, value in engine.args.items() if not is_portable(name)}
+    parts = {"args": own, "env": dict(engine.env)}
+    return {**engine.settings, "kind": engine.kind, **{k: v for k, v in parts.items() if v}}
+
+
+def _deploy(deploy: PluginSpec) -> dict[str, Any]:
+    return {"kind": deploy.kind, **deploy.settings}
 
 
 def _plugin(parts: dict[str, Any]) -> Any:
@@ -210,7 +229,7 @@ def _search(search: SearchSpec) -> dict[str, Any]:
     return {**{k: v for k, v in parts.items() if v is not None}, **search.settings}
 
 
-_BLOCKS = ("parameters", "constraints", "workload", "slo", "engine", "search")
+_BLOCKS = ("parameters", "constraints", "workload", "slo", "engine", "engines", "search")
 
 
 def _section(key: str, value: Any) -> str:

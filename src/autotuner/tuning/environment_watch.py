@@ -14,7 +14,7 @@ from anyio.to_thread import run_sync
 
 from autotuner.plugins.deployer import Deployer
 from autotuner.study.base import Value, parts_of
-from autotuner.study.configuration import DEFAULT
+from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.environment_facts import Fact, Facts, differences
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import LaunchPlan
@@ -22,6 +22,10 @@ from autotuner.tuning.fingerprints import Fingerprints
 from autotuner.tuning.hub_models import cached_commit, hub_cache, hub_models
 from autotuner.tuning.planning.prepared_study import Prepared
 
+SETTINGS = "settings"
+"""The fact that stands for what the study file says about one of several engines."""
+_OF_WORKLOAD = frozenset({"dataset", "trace", "tokenizer"})
+"""Facts that all engines of a study share."""
 _SHARED_LIBRARIES = ("*.so", "*.so.*")
 
 
@@ -35,13 +39,14 @@ def environment_changed(changed: Sequence[str]) -> Failure:
 
 
 class EnvironmentWatch:
-    """Reads what a study's numbers depend on at its start, and again before and after each launch. Starts nothing."""
+    """Reads what a study's numbers depend on at its start, and again before and after each launch. Starts nothing.
+
+    Facts about one of several engines stand under the engine's name, and concern its trials only.
+    """
 
     def __init__(self, prepared: Prepared) -> None:
-        self._prepared = prepared
-        self._plan = prepared.engine.launch(prepared.model, prepared.engine_spec, DEFAULT)
-        self._hub_models = hub_models(prepared)
-        self._prints = Fingerprints()
+        self._spec = prepared.spec
+        self._engines = {name: _EngineWatch(engine) for name, engine in prepared.by_engine.items()}
         self.known: dict[str, Fact] = {}
         """Facts as they were when the study's trials ran."""
         self._published: frozenset[str] = frozenset()
@@ -57,22 +62,51 @@ class EnvironmentWatch:
 
     async def read(self) -> dict[str, Fact]:
         """All facts that can be known now."""
-        found = await run_sync(self._here)
-        reported = await self._prepared.deployer.facts(self._plan)
-        return {**found, **{name: Fact(state=state) for name, state in reported.items()}}
+        found: dict[str, Fact] = {}
+        for name in self._engines:
+            found |= await self._read(name)
+        return found
 
-    async def changes(self) -> list[str]:
-        """What has changed, one line each. Facts that become known are remembered from now on."""
-        return self._compared(await self.read())
+    async def changes(self, configuration: Configuration = DEFAULT) -> list[str]:
+        """What has changed for trials of a configuration, one line each. Facts that become known are remembered from
+        now on."""
+        return self._compared(await self._read(self._spec.engine_name(configuration)))
 
-    def changes_in(self, facts: Mapping[str, str]) -> list[str]:
+    def changes_in(self, configuration: Configuration, facts: Mapping[str, str]) -> list[str]:
         """Like :meth:`changes`, for facts that a running server reports."""
-        return self._compared({name: Fact(state=state) for name, state in facts.items()})
+        name = self._spec.engine_name(configuration)
+        return self._compared({_under(name, fact): Fact(state=state) for fact, state in facts.items()})
+
+    async def _read(self, name: str) -> dict[str, Fact]:
+        found = await self._engines[name].read()
+        pinned = {e.name: Fact(state=f"{e.engine.kind} {e.digest}") for e in self._spec.engines}
+        own = {} if name not in pinned else {SETTINGS: pinned[name]}
+        return {fact if fact in _OF_WORKLOAD else _under(name, fact): known for fact, known in {**own, **found}.items()}
 
     def _compared(self, now: Facts) -> list[str]:
         found = differences(self.known, now)
         self.known = {**now, **self.known}
         return found
+
+
+def _under(engine: str, fact: str) -> str:
+    return f"{engine}: {fact}" if engine else fact
+
+
+class _EngineWatch:
+    """Reads the facts of one engine."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        self._plan = prepared.engine.launch(prepared.model, prepared.engine_spec, DEFAULT)
+        self._hub_models = hub_models(prepared)
+        self._prints = Fingerprints()
+
+    async def read(self) -> dict[str, Fact]:
+        """All facts that can be known now."""
+        found = await run_sync(self._here)
+        reported = await self._prepared.deployer.facts(self._plan)
+        return {**found, **{name: Fact(state=state) for name, state in reported.items()}}
 
     def _here(self) -> dict[str, Fact]:
         prepared = self._prepared

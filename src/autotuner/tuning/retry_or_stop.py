@@ -76,7 +76,8 @@ class Faults:
         if is_fatal(failure) or self._in_a_row >= self._most:
             self.fatal = StudyFaultError(failure, self._in_a_row)
             return ""
-        self._retries.append(Job(trial.role, trial.configuration, trial.repeat_of, trial.block, trial.rationale))
+        job = Job(trial.role, trial.configuration, trial.repeat_of, trial.block, trial.rationale, trial.engine_default)
+        self._retries.append(job)
         return retry_notice(failure)
 
     def give_up(self, trials: Iterable[Trial]) -> None:

@@ -2,6 +2,8 @@
 
 import logging
 import time
+from dataclasses import replace
+from functools import partial
 
 import anyio
 from anyio.to_thread import run_sync
@@ -57,8 +59,6 @@ class StudyRunner:
         self._context = RunContext(
             prepared,
             owner.id,
-            compare=self._environment.changes_in,
-            default=lambda: records.default_of(list(self._trials)),
             has_run=self._has_run,
         )
         self._trials = StudyTrials()
@@ -137,6 +137,7 @@ class StudyRunner:
             number=-1,  # the store gives it the next one
             role=job.role,
             configuration=job.configuration,
+            engine_default=job.engine_default,
             flags=None if flags == job.configuration else flags.values,
             repeat_of=job.repeat_of,
             rationale=job.rationale,
@@ -176,8 +177,13 @@ class StudyRunner:
         def start(gpus: int) -> CapacityStart:
             return capacity_start(self._spec, trial, list(self._trials), gpus)
 
+        context = replace(
+            self._context,
+            compare=partial(self._environment.changes_in, trial.configuration),
+            default=lambda: records.default_of_engine(self._spec, trial.configuration, list(self._trials)),
+        )
         rule = race(self._spec, trial, lambda: list(self._trials))
-        runner = TrialRunner(self._context, trial, leases, folder, note, start, rule)
+        runner = TrialRunner(context, trial, leases, folder, note, start, rule)
         running = trial.replaced(state=TrialState.RUNNING)
         self._trials.put(running)
         await run_sync(self._store.trials.update, running)
@@ -203,9 +209,9 @@ class StudyRunner:
 
     async def _in_unchanged_environment(self, runner: TrialRunner, trial: Trial, stage: Stage) -> Trial:
         """The trial; void if model, server or machine are not those of the other trials, or change meanwhile."""
-        changed = await self._environment.changes()
+        changed = await self._environment.changes(trial.configuration)
         finished = await self._in_time(runner, trial, stage) if not changed else runner.cut_off()
-        changed = changed or await self._environment.changes()
+        changed = changed or await self._environment.changes(trial.configuration)
         if known := self._environment.publish_if_more():
             self._journal.note(WorldLearned(study=self._spec.name, facts=known))
             await run_sync(self._store.studies.set_world, self._spec.name, known)

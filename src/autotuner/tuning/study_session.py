@@ -141,7 +141,9 @@ async def _clean_up(prepared: Prepared, store: Store, name: str, owners: OwnerWa
     """
     dead = await owners.settled({lease.owner_id for lease in await run_sync(store.leases.all)})
     logger.debug("owners that have ended: %s", sorted(dead))
-    removed = await prepared.deployer.reap(dead.__contains__)
+    removed: list[str] = []
+    for engine in prepared.by_engine.values():
+        removed += await engine.deployer.reap(dead.__contains__)
     for owner_id in dead & {lease.owner_id for lease in await run_sync(store.leases.all)}:
         await run_sync(store.leases.release_all, owner_id)
     voided = await run_sync(lambda: store.trials.void_owned_by(dead, name, time.time()))

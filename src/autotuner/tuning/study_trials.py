@@ -23,6 +23,8 @@ class Job:
     """For confirmations, the block of the proof."""
     rationale: Rationale | None = None
     """Why the search proposed the configuration."""
+    engine_default: bool = False
+    """Whether it is the default of an engine other than the baseline."""
 
 
 class Stage(Protocol):

@@ -128,7 +128,7 @@ def winner_of(
         PlanDiffersError: If the launch would differ from what was measured.
     """
     trial = _winning_trial(result)
-    spec = result.spec.engine
+    spec = result.spec.of(trial.configuration).engine
     engine = loading.engine(spec)
     plan = engine.launch(model, spec, trial.launched)
     address = plan.address_flags
@@ -208,7 +208,10 @@ def _same_words(stored: Sequence[str], planned: Sequence[str]) -> bool:
 def _same_flags(result: StudyResult, trial: Trial, engine: Engine, plan: LaunchPlan) -> None:
     """Checks that a command line of the cluster contains our flags with the values of the plan."""
     planned = plan.argv(host="", port=0)
-    names = {*plan.tuned, *(engine.canonical(n) for n in result.spec.engine.args if not is_portable(n))}
+    names = {
+        *plan.tuned,
+        *(engine.canonical(n) for n in result.spec.of(trial.configuration).engine.args if not is_portable(n)),
+    }
     for name in sorted(names):
         was = engine.flag_value(trial.argv, name)
         now = engine.flag_value(planned, name)

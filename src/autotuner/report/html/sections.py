@@ -247,7 +247,7 @@ def study_section(result: StudyResult) -> list[Child]:
     spec = result.spec
     goals = [*(o.text for o in spec.objectives), *(s.text for s in spec.slos)]
     return [
-        element("p", f"{spec.engine.kind} serving {spec.model.path}: {'; '.join(goals)}."),
+        element("p", f"{' or '.join(spec.engine_kinds)} serving {spec.model.path}: {'; '.join(goals)}."),
         *_warm_start(result),
         element("details", element("summary", "Study file"), _pre(render_study(spec), "Study file")),
     ]

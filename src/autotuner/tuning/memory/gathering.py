@@ -10,7 +10,7 @@ from autotuner.study.search.beginning import Beginning, LearnedFrom, UnusedStudy
 from autotuner.study.search.evidence import NO_EVIDENCE, EarlierStudy, Evidence, Facet
 from autotuner.study.spec import StudySpec
 from autotuner.tuning.memory.earlier_trials import Translation
-from autotuner.tuning.memory.relation import Described, drifted, obstacle
+from autotuner.tuning.memory.relation import SEVERAL_ENGINES, Described, drifted, obstacle
 from autotuner.tuning.planning.prediction.predictions import Predictions
 from autotuner.tuning.planning.prepared_study import Prepared
 
@@ -51,7 +51,10 @@ def gather(prepared: Prepared, store: ReadStore, world: Facts) -> Gathered:
             why = f"strategy {spec.search.kind} does not learn from other studies"
             raise UsageError(Problem(where="search.warm_start", why=why, remedy="use strategy: calibrated"))
         return Gathered()
-    if wanted == "none" or not spec.parameters or not prepared.deployer.launches:
+    if spec.engines and isinstance(wanted, tuple):
+        why = f"{SEVERAL_ENGINES}, so it does not learn from other studies"
+        raise UsageError(Problem(where="search.warm_start", why=why, remedy="remove it"))
+    if wanted == "none" or spec.engines or not spec.parameters or not prepared.deployer.launches:
         return Gathered()
     new = Described(spec, prepared.engine, prepared.hardware, world)
     found = Gathered()

@@ -19,6 +19,10 @@ _OF_RELEASE = ("server package ", "server program", "image", "runtime")
 """Beginnings of the names of facts about the server's release."""
 
 
+SEVERAL_ENGINES = "the study has several engines"
+"""Why a study and others do not learn from each other: what is measured belongs to one engine and machine each."""
+
+
 @dataclass(frozen=True)
 class Described:
     """A study, with what its measurements depend on."""
@@ -56,6 +60,8 @@ def _load_text(workload: Workload) -> str:
 
 def obstacle(new: StudySpec, old: StudySpec, beginning: Beginning | None) -> str:
     """Why a stored study cannot be learned from, whatever its measurements are; empty if it can."""
+    if old.engines:
+        return SEVERAL_ENGINES
     if old.engine.kind != new.engine.kind or _flavor(old) != _flavor(new):
         return f"another engine ({_engine_text(old)})"
     if beginning is None or beginning.hardware is None:

@@ -1,8 +1,9 @@
 """Plan of a study: its launches, their estimated time, and all checks, without starting anything."""
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from math import exp
 
 from pydantic import Field
 
@@ -12,7 +13,7 @@ from autotuner.plugins.deployer import ShowsCommand
 from autotuner.secrets import clean_model, secrets_in
 from autotuner.study.base import FrozenModel
 from autotuner.study.check import Check
-from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.configuration import Configuration
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import CapacityLoad, LoadLevel, Scenario, Stages, TraceSpeed
@@ -47,12 +48,27 @@ class PlannedLaunch(FrozenModel):
     """What it should achieve; empty if model, GPU or flags are not known well enough."""
 
 
+class PlannedEngine(FrozenModel):
+    """One of several engines of a study."""
+
+    name: str
+    engine: str
+    deploy: str
+    space_size: int | None
+    """As :attr:`Plan.space_size`, of this engine alone."""
+    launchable: int | None
+    simulated: str = ""
+
+
 class Plan(FrozenModel):
     """What would run and about how long it takes."""
 
     study: str
     engine: str
+    """Kind of the engine; of several, their names."""
     deploy: str
+    engines: tuple[PlannedEngine, ...] = ()
+    """The engines to choose from, the baseline first; empty if there is only one."""
     space_size: int | None
     """Grid points before constraints; None for a continuous space."""
     launchable: int | None
@@ -91,14 +107,18 @@ async def make_plan(
     checks = []
     if preflight:
         own = [*_budgets(prepared, size.trials), *proof_checks(spec, size.trials), *_side_by_side(spec)]
-        own += quality_checks(spec, prepared.engine)
+        for name, engine in prepared.by_engine.items():
+            found = quality_checks(engine.spec, engine.engine)
+            own += [c.replaced(name=f"{name}: {c.name}") for c in found] if name else found
         checks = [*await prepared.preflight(), *own]
     fewest = fewest_launches(spec, size.trials)
-    points = [DEFAULT] if size.launchable is None else [DEFAULT, *_examples(prepared, examples)]
+    defaults = prepared.defaults
+    points = defaults if size.launchable is None else (*defaults, *_examples(prepared, examples))
     made = Plan(
         study=spec.name,
-        engine=spec.engine.kind,
-        deploy=spec.deploy.kind,
+        engine=" or ".join(e.name for e in spec.engines) or spec.engine.kind,
+        deploy=", ".join(dict.fromkeys(d.kind for d in spec.deployers)),
+        engines=tuple(_engine(name, engine) for name, engine in prepared.by_engine.items() if name),
         space_size=prepared.space.size if spec.parameters else 0,
         launchable=size.launchable,
         others=size.others,
@@ -109,12 +129,23 @@ async def make_plan(
         estimated_s=estimate_s(spec, size.trials, size.repeats),
         earliest_s=estimate_s(spec, size.trials, fewest, cut=spec.search.races),
         longest_s=estimate_s(spec, size.trials, size.repeats, extended=True),
-        launches=tuple([await _launch(prepared, c) for c in points]) if prepared.deployer.launches else (),
+        launches=tuple([await _launch(prepared, c) for c in points if prepared.of(c).deployer.launches]),
         checks=tuple(checks),
         standing=standing,
-        simulated=_simulated(spec),
+        simulated=_simulated(spec) if not spec.engines else "",
     )
     return clean_model(made, frozenset(secrets_in(spec)))
+
+
+def _engine(name: str, engine: Prepared) -> PlannedEngine:
+    return PlannedEngine(
+        name=name,
+        engine=engine.spec.engine.kind,
+        deploy=engine.spec.deploy.kind,
+        space_size=engine.space.size if engine.spec.parameters else 0,
+        launchable=engine.size.launchable,
+        simulated=_simulated(engine.spec),
+    )
 
 
 def _side_by_side(spec: StudySpec) -> list[Check]:
@@ -134,20 +165,26 @@ def _side_by_side(spec: StudySpec) -> list[Check]:
 
 
 def _budgets(prepared: Prepared, trials: int) -> list[Check]:
-    gpus = prepared.engine.gpus(prepared.values(DEFAULT)) if prepared.deployer.launches else 0
-    return budget_checks(prepared.spec, trials, gpus) if prepared.spec.parameters else []
+    return budget_checks(prepared.spec, trials, prepared.gpus(prepared.defaults[0])) if prepared.spec.parameters else []
 
 
 def _examples(prepared: Prepared, count: int) -> list[Configuration]:
-    """The first configurations of the grid that the search could launch."""
-    seen = {prepared.identity(c) for c in (DEFAULT, prepared.default) if c is not None}
+    """The first configurations of the grid that the search could launch, those of several engines in equal parts."""
+    seen = {prepared.identity(c) for c in (*prepared.defaults, prepared.default) if c is not None}
+    seen |= {prepared.identity(prepared.spelled_out(c)) for c in prepared.defaults}
+    of_each = Counter[str]()
+    most = math.ceil(count / len(prepared.by_engine))
     found: list[Configuration] = []
     for configuration in prepared.space.grid():
+        engine = prepared.spec.engine_name(configuration)
         if len(found) == count:
             break
+        if of_each[engine] == most:
+            continue
         identity = prepared.identity(configuration)
         if identity not in seen and prepared.valid(configuration):
             seen.add(identity)
+            of_each[engine] += 1
             found.append(configuration)
     return found
 
@@ -225,7 +262,7 @@ def _budget_check(name: str, limit: str, fitting: int, trials: int, each: float)
 async def _launch(prepared: Prepared, configuration: Configuration) -> PlannedLaunch:
     plan = prepared.launch(configuration)
     argv = (*plan.command, *(a for flag in plan.flags for a in flag.argv()))
-    deployer = prepared.deployer
+    deployer = prepared.of(configuration).deployer
     command = await deployer.command(plan) if isinstance(deployer, ShowsCommand) else ()
     return PlannedLaunch(
         configuration=configuration,
@@ -241,7 +278,7 @@ def _predicted(forecast: Forecast | None) -> tuple[PredictedLevel, ...]:
         PredictedLevel(
             scenario=found.scenario,
             level=found.level,
-            values={channel.text: exp(mean) for channel, mean in found.log_mean.items()},
+            values={channel.text: math.exp(mean) for channel, mean in found.log_mean.items()},
         )
         for found in (forecast.levels if forecast is not None else ())
     )

@@ -1,8 +1,6 @@
 """Prepared study: loaded plugins, the target's hardware and the checked space, ready to plan or run."""
 
 import logging
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,12 +10,11 @@ from anyio.to_thread import run_sync
 from autotuner.errors import Problem, UsageError
 from autotuner.plugins import loading
 from autotuner.plugins.benchmark import Benchmark, NeedsDeployer
-from autotuner.plugins.deployer import BaseArguments, BoundDeployer, HasBaseArguments
+from autotuner.plugins.deployer import BoundDeployer
 from autotuner.plugins.engine import Engine
 from autotuner.plugins.search import Search, Stop
 from autotuner.scoring.cost import HOST, usd_per_hour
 from autotuner.secrets import remember
-from autotuner.store.paths import data_home
 from autotuner.study.base import Value
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.configuration import DEFAULT, Configuration
@@ -26,12 +23,14 @@ from autotuner.study.metric import COST_METRICS
 from autotuner.study.parameters.conditions import hyphenated
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.environment import PREFIX, flags_in, tuned_variables
-from autotuner.study.parameters.portable import is_portable
 from autotuner.study.parameters.space import Space
 from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.search.forecast import Forecast
+from autotuner.study.search.starting_point import Start
 from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.study.trial import Trial, TrialRole
+from autotuner.tuning.data_folder import data_folder
+from autotuner.tuning.memory.starting_points import starting_points
 from autotuner.tuning.planning.capacity_checks import capacity_problems
 from autotuner.tuning.planning.condition_checks import check_conditions, check_names, compared_when_inactive
 from autotuner.tuning.planning.ineffective_values import idle_values, single_values
@@ -49,13 +48,12 @@ from autotuner.tuning.planning.prediction.predictions import Predictions
 from autotuner.tuning.planning.public_values import check_public
 from autotuner.tuning.planning.search_context import search_context
 from autotuner.tuning.planning.study_size import CHECKED_POINTS, StudySize, study_size
-from autotuner.tuning.planning.target_hardware import target_hardware
+from autotuner.tuning.planning.target_hardware import below, over_base, target_hardware
 from autotuner.tuning.planning.unmeasurable_goals import idle_bounds, unmeasurable, unpriced_in_space
 from autotuner.tuning.planning.value_checks import check_values
 from autotuner.tuning.planning.window_checks import window_checks
 from autotuner.tuning.quality.coverage import check_quality
 
-LEAST_FREE_BYTES = 100_000_000
 logger = logging.getLogger(__name__)
 
 
@@ -83,6 +81,20 @@ class Prepared:
     """Whether ``hardware`` is this machine's because the target does not answer; see :func:`target_hardware`."""
 
     @property
+    def by_engine(self) -> Mapping[str, "Prepared"]:
+        """The engines of the study, prepared one by one, by name; the only one has no name."""
+        return {"": self}
+
+    def of(self, configuration: Configuration) -> "Prepared":
+        """The engine that a configuration chooses."""
+        return self
+
+    @property
+    def defaults(self) -> tuple[Configuration, ...]:
+        """The default of each engine; the first one is the study's."""
+        return (DEFAULT,)
+
+    @property
     def engine_spec(self) -> EngineSpec:
         """The study's engine with the arguments of the target's own command line, which the study's override."""
         engine = self.spec.engine
@@ -90,9 +102,9 @@ class Prepared:
 
     def valid(self, configuration: Configuration) -> bool:
         """Whether engine and hardware can run this configuration, as far as that is known before a launch."""
-        return self._accepted(configuration) and self.misfit(configuration) is None
+        return self.accepts(configuration) and self.misfit(configuration) is None
 
-    def _accepted(self, configuration: Configuration) -> bool:
+    def accepts(self, configuration: Configuration) -> bool:
         """Whether it is valid whatever memory it takes."""
         try:
             values = self.values(configuration)
@@ -131,22 +143,31 @@ class Prepared:
         flags = self.spec.as_flags(configuration)
         return self.engine.launch(self.model, self.engine_spec, flags, tuned_variables(self.spec.parameters))
 
+    def gpus(self, configuration: Configuration) -> int:
+        """The GPUs that a server with this configuration takes. Raises ``UsageError`` as :meth:`values`."""
+        return self.engine.gpus(self.values(configuration)) if self.deployer.launches else 0
+
+    @property
+    def gpu_name(self) -> str:
+        """Name of the GPUs as the engine sees them; empty if it is not known."""
+        return self.engine.machine(self.hardware).gpu_name
+
     def usd_per_hour(self, configuration: Configuration) -> float | None:
         """What a server with this configuration costs; None if the study has no price for it."""
         if not self.spec.prices:
             return None
         gpus = self.engine.priced_gpus(self.values(configuration)) if self.deployer.launches else 0
-        return usd_per_hour(self.spec.prices, self.engine.machine(self.hardware).gpu_name, gpus)
+        return usd_per_hour(self.spec.prices, self.gpu_name, gpus)
 
     def identity(self, configuration: Configuration) -> str:
         """Identity of the server that this configuration starts; see :meth:`LaunchIdentities.of`."""
         return self._identities.of(configuration)
 
-    def started_by(self, flags: Configuration) -> Configuration | None:
+    def started_by(self, flags: Configuration, like: Configuration = DEFAULT) -> Configuration | None:
         """The configuration of the space that starts the server with these flags and variables; None if none does, or
-        if the space has too many to compare."""
+        if the space has too many to compare. ``like`` has chosen the engine."""
         found = self._identities.started_by(flags)
-        return found if found is not None and self._accepted(found) else None
+        return found if found is not None and self.accepts(found) else None
 
     @cached_property
     def _identities(self) -> LaunchIdentities:
@@ -158,12 +179,25 @@ class Prepared:
         return study_size(
             self.spec,
             self.space,
-            accepted=self._accepted,
+            accepted=self.accepts,
             misfit=lambda c: found.why if (found := self.misfit(c)) else "",
             identity=self.identity,
             defaults=[c for c in (DEFAULT, self.default) if c is not None],
-            compare=self._identities.differ_in_writing,
+            compare=self.differ_in_writing,
         )
+
+    @property
+    def differ_in_writing(self) -> bool:
+        """Whether points of the space may start the same server; see :attr:`LaunchIdentities.differ_in_writing`."""
+        return self._identities.differ_in_writing
+
+    def own(self, configuration: Configuration) -> Configuration:
+        """A configuration by the names of the engine that it chooses."""
+        return configuration
+
+    def spelled_out(self, configuration: Configuration) -> Configuration:
+        """A configuration that chooses an engine's default in terms of the space's parameters."""
+        return configuration
 
     def known_as(self, configuration: Configuration) -> Configuration | None:
         """A stored configuration in terms of the study's present parameters; None if it is no longer in the space. The
@@ -174,10 +208,15 @@ class Prepared:
         if any(value is not None for name, value in configuration.values.items() if name not in spelled.values):
             return None  # it sets a parameter that is no longer tuned, or is inactive now
         if self.space.contains(spelled):
-            return spelled if self._accepted(spelled) else None
+            return spelled if self.accepts(spelled) else None
         defaults = self.default.values if self.default is not None else {}
         filled = {name: defaults.get(name) if value is None else value for name, value in spelled.values.items()}
         return configuration if self.space.contains(self.space.pruned(filled)) else None
+
+    @property
+    def starts(self) -> tuple[Start, ...]:
+        """Recommended configurations in the space."""
+        return starting_points(self)
 
     def search(self, evidence: Evidence = NO_EVIDENCE) -> Search:
         """A new search over the space, which knows no trials yet, apart from those of earlier studies."""
@@ -240,8 +279,8 @@ async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
     constraints = tuple(_constraint(text, i) for i, text in enumerate(spec.constraints))
     if problems := portable_problems(engine, spec.parameters, fixed, constraints):
         raise UsageError(problems)
-    deployer, own = await _over_base(deployer)
-    base = _below(engine, spec, own.args)
+    deployer, own = await over_base(deployer)
+    base = below(engine, spec, own.args)
     fixed = {**base, **fixed}
     missing: Check | None = None
     if deployer.launches:
@@ -299,22 +338,6 @@ def _check_launches(deployer: BoundDeployer, spec: StudySpec) -> None:
     if not deployer.launches and spec.parameters:
         why = f"{deployer.kind} measures a running server, so nothing can be tuned"
         raise UsageError(Problem(where="parameters", why=why, remedy="remove the parameters, or deploy with process"))
-
-
-async def _over_base(deployer: BoundDeployer) -> tuple[BoundDeployer, BaseArguments]:
-    """The deployer for plans that include the target's own flags, and these flags."""
-    if not isinstance(deployer, HasBaseArguments):
-        return deployer, BaseArguments({}, "")
-    own = await deployer.base_arguments()
-    return deployer.built_over(own), own
-
-
-def _below(engine: Engine, spec: StudySpec, base: Mapping[str, Value]) -> dict[str, Value]:
-    """Flags of the target's own command line that the study does not set, neither by name nor by a portable one."""
-    said = [*spec.engine.args, *(flag for p in spec.parameters for flag in p.flags)]
-    portable = {engine.canonical(flag) for name in said if is_portable(name) for flag in engine.portable_flags(name)}
-    own = {engine.canonical(name) for name in spec.engine.args if not is_portable(name)}
-    return {name: value for name, value in base.items() if name not in portable | own}
 
 
 def _hardware_names(hardware: Hardware) -> dict[str, Value]:
@@ -395,20 +418,3 @@ def _check_something_to_try(prepared: Prepared) -> None:
 def _spelled_out(space: Space, defaults: Mapping[str, Value]) -> Configuration | None:
     spelled = space.pruned({p.name: p.default(defaults) for p in space.parameters})
     return spelled if space.contains(spelled) else None
-
-
-def data_folder() -> Check:
-    """Check of free space and permissions for logs and request records."""
-    folder = data_home()
-    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    free = shutil.disk_usage(existing).free
-    detail = f"{folder} ({free / 1e9:.1f} GB free)"
-    remedy = "set AUTOTUNER_HOME to a folder with room that you may write"
-    bad = not os.access(existing, os.W_OK | os.X_OK) or free < LEAST_FREE_BYTES
-    return Check.fail("data folder", detail, remedy=remedy) if bad else Check.ok("data folder", detail)
-
-
-def worst(checks: list[Check]) -> CheckStatus:
-    """The worst status among the checks; OK if there are none."""
-    order = [CheckStatus.OK, CheckStatus.WARN, CheckStatus.FAIL]
-    return max((c.status for c in checks), key=order.index, default=CheckStatus.OK)

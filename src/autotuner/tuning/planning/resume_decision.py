@@ -80,7 +80,7 @@ def standing(prepared: Prepared, store: Store, now: Facts, *, source: str = "", 
     if results:
         _check_pinned(record, spec)
         _check_measured(record, spec, results)
-        notes = _compared_with(record.world, now, spec.name)
+        notes = _compared_with(record.world, now, spec)
     if _another_file(record, source):
         notes.append(other_file_note(spec.name, record.source))
     aside = Counter(t.set_aside for t in trials)
@@ -93,9 +93,9 @@ def standing(prepared: Prepared, store: Store, now: Facts, *, source: str = "", 
     )
 
 
-def _compared_with(stored: Facts, now: Facts, name: str) -> list[str]:
+def _compared_with(stored: Facts, now: Facts, spec: StudySpec) -> list[str]:
     if changed := differences(stored, now):
-        raise UsageError(other_environment_problem(name, changed))
+        raise UsageError(other_environment_problem(spec.name, changed, several=bool(spec.engines)))
     return [rewritten_note(fact) for fact in touched(stored, now)]
 
 
@@ -112,16 +112,27 @@ def other_file_note(study: str, file: str) -> str:
     return f"study {study} was started from another file, {file}"
 
 
-def other_environment_problem(study: str, changed: Sequence[str]) -> Problem:
-    """The refusal of a study whose model, server or machine is not that of its stored trials."""
+def other_environment_problem(study: str, changed: Sequence[str], *, several: bool = False) -> Problem:
+    """The refusal of a study whose model, server or machine is not that of its stored trials; ``several``: it has
+    several engines, each measured under its name."""
     why = f"its stored trials measured something else: {'; '.join(changed)}"
-    remedy = f"restore it, {START_OVER}, or remove the stored trials: autotuner delete {study}"
+    rename = f"{_RENAME}, " if several else ""
+    remedy = f"restore it, {rename}{START_OVER}, or remove the stored trials: autotuner delete {study}"
     return Problem(where="name", value=study, why=why, remedy=remedy)
 
 
 def rewritten_note(fact: str) -> str:
     """The note on a file that was written again without a change."""
     return f"{fact} was rewritten since the stored trials, with the same content"
+
+
+_RENAME = "give the engine another name, which measures it anew"
+
+
+def other_engine_problem(engine: str, changed: Sequence[str]) -> Problem:
+    """The refusal of an engine whose settings are not those of its stored trials."""
+    why = f"the stored trials of this engine were measured differently: {'; '.join(changed[:5])}"
+    return Problem(where=f"engines.{engine}", why=why, remedy=f"restore it, or {_RENAME}, or {START_OVER}")
 
 
 def other_measurement_problem(study: str, changed: Sequence[str]) -> Problem:
@@ -144,6 +155,7 @@ def _another_file(record: StudyRecord, source: str) -> bool:
 
 def _check_pinned(record: StudyRecord, spec: StudySpec) -> None:
     if record.digest in {spec.digest, spec.first_digest}:
+        _check_engines(record, spec)
         return
     secrets = frozenset(secrets_in(spec))  # the stored spec has none: it would always differ
     old = clean(record.spec.measured, frozenset())
@@ -153,6 +165,22 @@ def _check_pinned(record: StudyRecord, spec: StudySpec) -> None:
     if not changed and first_form and HIDDEN not in str(new):
         return  # stored by a version that pinned more
     raise UsageError(other_measurement_problem(spec.name, changed))
+
+
+def _check_engines(record: StudyRecord, spec: StudySpec) -> None:
+    """Refuses other settings under the name of an engine that the stored study has, too."""
+    stored = {entry.name: entry for entry in record.spec.engines}
+    secrets = frozenset(secrets_in(spec))
+    for entry in (e for e in spec.engines if e.name in stored):
+        old = clean(stored[entry.name].measured, frozenset())
+        new = clean(entry.measured, secrets)
+        if changed := list(_differing("", _flat(old), _flat(new))):
+            raise UsageError(other_engine_problem(entry.name, changed))
+
+
+def _flat(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """An engine's settings as the study file has them."""
+    return {**measured["engine"], "deploy": measured["deploy"]}
 
 
 def _differing(path: str, old: Any, new: Any) -> Iterator[str]:
@@ -227,7 +255,7 @@ def _inside(prepared: Prepared, trials: Sequence[Trial]) -> dict[int, Configurat
     taken = {c.key for c in found.values() if c is not None}
     for trial in trials:
         if found[trial.number] is None:
-            same = prepared.started_by(trial.launched)
+            same = prepared.started_by(trial.launched, trial.configuration)
             if same is not None and same.key not in taken:
                 found[trial.number] = same
                 taken.add(same.key)
@@ -262,11 +290,13 @@ def _kept(trial: Trial, configuration: Configuration | None) -> Trial:
 
 
 def _priced(prepared: Prepared, trial: Trial) -> Trial:
+    if prepared.spec.engine_name(trial.configuration) not in prepared.by_engine:
+        return trial  # where its engine ran is not known any more
+    own = prepared.of(trial.configuration)
     try:
-        hourly = prepared.usd_per_hour(trial.launched)  # what a combination's name stands for may have been edited
+        hourly = own.usd_per_hour(trial.launched)  # what a combination's name stands for may have been edited
     except UsageError:  # set aside: it sets a flag that the study no longer knows
-        gpu_name = prepared.engine.machine(prepared.hardware).gpu_name
-        hourly = usd_per_hour(prepared.spec.prices, gpu_name, trial.gpus)
+        hourly = usd_per_hour(prepared.spec.prices, own.gpu_name, trial.gpus)
     measurements = tuple(with_costs(m, hourly) for m in trial.measurements)
     return trial.replaced(measurements=measurements, usd_per_hour=hourly)
 

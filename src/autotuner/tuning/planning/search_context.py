@@ -8,7 +8,6 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.search.goals import Goals
-from autotuner.tuning.memory.starting_points import starting_points
 
 if TYPE_CHECKING:
     from autotuner.tuning.planning.prepared_study import Prepared
@@ -20,7 +19,7 @@ def search_context(prepared: "Prepared", evidence: Evidence = NO_EVIDENCE) -> Se
 
     def gpus(configuration: Configuration) -> int:
         try:
-            return prepared.engine.gpus(prepared.values(configuration)) if prepared.deployer.launches else 0
+            return prepared.gpus(configuration)
         except UsageError:
             return 0  # values that the engine refuses; they are not launched
 
@@ -41,6 +40,6 @@ def search_context(prepared: "Prepared", evidence: Evidence = NO_EVIDENCE) -> Se
         goals=Goals.of(spec.objectives, spec.slos, spec.workload),
         gpus=gpus,
         forecast=forecast,
-        starts=starting_points(prepared),
+        starts=prepared.starts,
         evidence=evidence,
     )

@@ -60,8 +60,22 @@ def simulated_study(spec: StudySpec, gpus: str, *, mode: str | None = None, benc
         UsageError: For unknown GPUs, or an engine that cannot be simulated.
     """
     gpu, count = parse_gpus(gpus)
-    engine = spec.engine
-    kind = spec.engine.kind
+    entries = [
+        e.replaced(engine=_simulated(spec.model, e.engine, gpu, count, where=f"engines.{e.name}.kind"))
+        for e in spec.engines
+    ]
+    suffix = f"-simulated-{gpu}x{count}"
+    found = spec.replaced(
+        name=spec.name[: _NAME_LENGTH - len(suffix)] + suffix,
+        engine=entries[0].engine if entries else _simulated(spec.model, spec.engine, gpu, count, where="engine.kind"),
+        engines=tuple(entries),
+        benchmark=spec.benchmark if benchmark else PluginSpec(kind="native"),
+    )
+    return found if mode else found.deployed(lambda _: PluginSpec(kind="process"))
+
+
+def _simulated(model: Model, engine: EngineSpec, gpu: str, count: int, *, where: str) -> EngineSpec:
+    kind = engine.kind
     if kind == "simulated":
         settings = {**engine.settings, "gpu": gpu, "gpu_count": count}
     elif kind in _FLAVORS:
@@ -69,12 +83,6 @@ def simulated_study(spec: StudySpec, gpus: str, *, mode: str | None = None, benc
     else:
         remedy = "leave --simulate out, or use one of these engines"
         why = "only sglang and vllm can be simulated"
-        raise UsageError(Problem(where="engine.kind", value=kind, why=why, remedy=remedy))
-    _check_shape(spec.model, settings)
-    suffix = f"-simulated-{gpu}x{count}"
-    return spec.replaced(
-        name=spec.name[: _NAME_LENGTH - len(suffix)] + suffix,
-        engine=EngineSpec.model_validate({**settings, "kind": "simulated", "args": engine.args, "env": engine.env}),
-        deploy=spec.deploy if mode else PluginSpec(kind="process"),
-        benchmark=spec.benchmark if benchmark else PluginSpec(kind="native"),
-    )
+        raise UsageError(Problem(where=where, value=kind, why=why, remedy=remedy))
+    _check_shape(model, settings)
+    return EngineSpec.model_validate({**settings, "kind": "simulated", "args": engine.args, "env": engine.env})

@@ -21,7 +21,8 @@ class StudySize:
     launchable: int | None
     """Grid points that satisfy constraints and engine; None if there are too many to count, or no parameters."""
     others: int | None
-    """Different servers among these besides the default's; None if there are too many to compare, or no parameters."""
+    """Different servers besides the default's, those of other engines' defaults included; None if there are too many to
+    compare, or no parameters."""
     trials: int
     """Launches of the search at most, the default included."""
     repeats: int
@@ -41,6 +42,7 @@ def study_size(
     defaults: Collection[Configuration],
     compare: bool,
     misfit: Callable[[Configuration], str],
+    other_defaults: int = 0,
 ) -> StudySize:
     """Counts the grid in one pass.
 
@@ -52,13 +54,15 @@ def study_size(
         defaults: Ways to write the default.
         compare: Whether two points may start the same server, so that their launches have to be compared.
         misfit: Why an accepted configuration cannot fit in memory; empty if it may.
+        other_defaults: Defaults among ``defaults`` that are launched besides the study's, those of other engines.
     """
     if not spec.parameters:
         return StudySize(launchable=None, others=None, trials=1, repeats=0)
     counted = _counted(space, accepted, identity, defaults, misfit, compare=compare)
-    trials = spec.search.trials if counted.others is None else min(spec.search.trials, counted.others + 1)
-    repeats = most_launches(spec.confirm, trials - 1)
-    return replace(counted, trials=trials, repeats=repeats)
+    others = None if counted.others is None else counted.others + other_defaults
+    trials = spec.search.trials if others is None else min(spec.search.trials, others + 1)
+    repeats = most_launches(spec.confirm, trials - 1, other_defaults)
+    return replace(counted, others=others, trials=trials, repeats=repeats)
 
 
 def _counted(

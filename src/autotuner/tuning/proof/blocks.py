@@ -11,7 +11,7 @@ from autotuner.study.objective import Objective
 from autotuner.study.spec import ConfirmSpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.proof.decision import contenders, decided
-from autotuner.tuning.proof.records import blocks_of, default_of, repeats_of
+from autotuner.tuning.proof.records import blocks_of, default_of, engine_defaults, repeats_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def next_repeat(trials: Sequence[Trial], objectives: Sequence[Objective], confir
     repeated.
     """
     made = sum(t.role is TrialRole.CONFIRM and t.state.finished for t in trials)
-    left = most_launches(confirm) - made
+    left = most_launches(confirm, other_defaults=len(engine_defaults(trials))) - made
     field = contenders(trials, objectives, confirm)
     if left <= 0 or not field or decided(trials, objectives, confirm, field):
         return None
@@ -60,7 +60,9 @@ def _last(unmeasured: Sequence[Trial], trials: Sequence[Trial], block: int, conf
     return Repeat(min(unmeasured, key=lambda t: len(repeats_of(t, trials))), block)
 
 
-def most_launches(confirm: ConfirmSpec, tried: int | None = None) -> int:
-    """Upper bound of the proof's launches if the search tries ``tried`` configurations besides the default."""
-    others = confirm.challengers if tried is None else min(confirm.challengers, tried)
+def most_launches(confirm: ConfirmSpec, tried: int | None = None, other_defaults: int = 0) -> int:
+    """Upper bound of the proof's launches if the search tries ``tried`` configurations besides the default, among them
+    the defaults of other engines."""
+    most = confirm.challengers + other_defaults
+    others = most if tried is None else min(most, tried)
     return confirm.blocks * (1 + others) if others else 0

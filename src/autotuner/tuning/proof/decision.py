@@ -25,6 +25,7 @@ from autotuner.tuning.proof.noise import known_noise, measured_noise
 from autotuner.tuning.proof.records import (
     challengers,
     default_of,
+    engine_defaults,
     launches,
     pairs,
     rankable_blocks,
@@ -79,19 +80,21 @@ class Decision(FrozenModel):
 
 def alpha(trials: Sequence[Trial], objectives: Sequence[Objective], confirm: ConfirmSpec) -> float:
     """Error probability of a single interval."""
-    return shared_alpha(confirm, len(objectives), len(challengers(trials, objectives)))
+    others = len(challengers(trials, objectives))
+    return shared_alpha(confirm, len(objectives), others, len(engine_defaults(trials)))
 
 
-def shared_alpha(confirm: ConfirmSpec, objectives: int, others: int) -> float:
+def shared_alpha(confirm: ConfirmSpec, objectives: int, others: int, other_defaults: int = 0) -> float:
     """Error probability of a single interval if ``others`` configurations may be compared with the default. A
-    challenger that replaces a refuted one takes over its share, because a refuted one is never claimed to be better."""
-    compared = max(1, min(confirm.challengers, others))
+    challenger that replaces a refuted one takes over its share, because a refuted one is never claimed to be better.
+    Defaults of other engines are compared in addition to the challengers."""
+    compared = max(1, min(confirm.challengers + other_defaults, others))
     return (1 - confirm.confidence) / (compared * objectives)
 
 
-def fewest_blocks(confirm: ConfirmSpec, objectives: int, others: int) -> int:
+def fewest_blocks(confirm: ConfirmSpec, objectives: int, others: int, other_defaults: int = 0) -> int:
     """The smallest number of blocks that can decide anything."""
-    return fewest_pairs(shared_alpha(confirm, objectives, others))
+    return fewest_pairs(shared_alpha(confirm, objectives, others, other_defaults))
 
 
 def decidable_noise(change: float, blocks: int, level: float) -> float:
@@ -189,8 +192,12 @@ def contenders(trials: Sequence[Trial], objectives: Sequence[Objective], confirm
 
     An adaptive proof keeps the best two after three blocks, and the best one after five: contenders that are still
     indistinguishable by then differ too little to be worth a launch of each in every block.
+
+    The defaults of other engines are always among them until they have the repeats that a comparison takes.
     """
-    field = [t for t in challengers(trials, objectives) if not refuted(t, trials)][: confirm.challengers]
+    holding = [t for t in challengers(trials, objectives) if not refuted(t, trials)]
+    field = holding[: confirm.challengers]
+    field += [t for t in holding[confirm.challengers :] if t.engine_default]
     known = _standings(field, trials, objectives, confirm)
     if not known:
         return field
@@ -206,13 +213,21 @@ def contenders(trials: Sequence[Trial], objectives: Sequence[Objective], confirm
         both = 1 / counts[trial.number] + 1 / counts[leader.number]
         return known[trial.number] - known[leader.number] > wide * math.sqrt(both)
 
-    field = [t for t in field if not clearly_below(t)]
+    wanted = [t for t in field if _not_compared_yet(t, trials)]
+    field = [t for t in field if t in wanted or not clearly_below(t)]
     if confirm.adaptive:
         most = max(counts.values())
         kept = next((kept for blocks, kept in _KEPT if most >= blocks), len(field))
         best = sorted(field, key=lambda t: known.get(t.number, -math.inf))[:kept]
-        field = [t for t in field if t in best]
+        field = [t for t in field if t in best or t in wanted]
     return field
+
+
+def _not_compared_yet(trial: Trial, trials: Sequence[Trial]) -> bool:
+    """Whether the default of another engine lacks repeats for a comparison. One that cannot be ranked is given up like
+    any challenger."""
+    found = repeats_of(trial, trials)
+    return trial.engine_default and len(rankable_repeats(trial, trials)) < LEAST_REPEATS and len(found) < _UNRANKED
 
 
 def decided(
@@ -233,7 +248,9 @@ def decided(
     if default is None or default.state is not TrialState.DONE or not launches(default, trials).held:
         return all(len(repeats_of(t, trials)) >= min(WITHOUT_DEFAULT, confirm.at_most) for t in field)
     known = _standings(field, trials, objectives, confirm)
-    if any(t.number not in known and len(repeats_of(t, trials)) < _UNRANKED for t in field):
+    if any(t.number not in known and len(repeats_of(t, trials)) < _UNRANKED for t in field) or any(
+        _not_compared_yet(t, trials) for t in field
+    ):
         return False
     found = {t.number: gains(t, trials, objectives, confirm) for t in field}
     leader = min(known, key=lambda number: known[number], default=None)

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotuner import scoring
+from autotuner.study.configuration import Configuration
 from autotuner.study.objective import Objective
+from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
 
@@ -45,6 +47,19 @@ def default_of(trials: Sequence[Trial]) -> Trial | None:
     """The default's trial: the first one that was measured, otherwise the last one that failed."""
     found = [t for t in trials if t.role is TrialRole.DEFAULT and t.state.finished]
     return next((t for t in found if t.state is TrialState.DONE), found[-1] if found else None)
+
+
+def engine_defaults(trials: Sequence[Trial]) -> list[Trial]:
+    """The defaults of engines other than the baseline that were measured."""
+    return [t for t in trials if t.engine_default and t.state is TrialState.DONE]
+
+
+def default_of_engine(spec: StudySpec, configuration: Configuration, trials: Sequence[Trial]) -> Trial | None:
+    """The measured default of the engine that a configuration chooses; without several engines, the default."""
+    name = spec.engine_name(configuration)
+    if not name or name == spec.engines[0].name:
+        return default_of(trials)
+    return next((t for t in engine_defaults(trials) if spec.engine_name(t.configuration) == name), None)
 
 
 def repeats_of(trial: Trial, trials: Sequence[Trial]) -> list[Trial]:

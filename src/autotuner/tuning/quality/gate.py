@@ -30,10 +30,10 @@ class QualityGate:
     """Asks a trial's server and compares its answers with the default's.
 
     Args:
-        prepared: The study.
-        trial: The trial.
+        prepared: The study; of several engines, the trial's.
+        trial: The trial, by the engine's own names of parameters.
         folder: Its folder, which keeps the answers.
-        default: The default's trial, once it has been measured.
+        default: The trial of the engine's default, once it has been measured.
     """
 
     def __init__(self, prepared: Prepared, trial: Trial, folder: Path, default: Callable[[], Trial | None]) -> None:
@@ -49,7 +49,12 @@ class QualityGate:
         configurations were checked before."""
         if self._spec is None or self._trial.role is TrialRole.CONFIRM:
             return False
-        return self._trial.role is TrialRole.DEFAULT or self._checked()
+        return self._is_reference or self._checked()
+
+    @property
+    def _is_reference(self) -> bool:
+        """Whether it is a default: each engine's configurations are compared with that engine's own."""
+        return self._trial.role is TrialRole.DEFAULT or self._trial.engine_default
 
     async def result(self, endpoint: Endpoint) -> QualityResult:
         """Asks the server. Raises ``TrialFailedError`` if it dies, or the answers cannot be stored."""
@@ -62,7 +67,7 @@ class QualityGate:
             in_flight=self._in_flight(),
             limit_s=spec.time_limit_s,
         )
-        if self._trial.role is TrialRole.DEFAULT:
+        if self._is_reference:
             return await self._reference(probe, endpoint)
         return await self._compared(probe, endpoint)
 

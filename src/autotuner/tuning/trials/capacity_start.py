@@ -46,7 +46,7 @@ def capacity_start(spec: StudySpec, trial: Trial, trials: Sequence[Trial], gpus:
         found *= gpus / best.gpus
     # Soft SLOs that the best one misses lower its rank, so that less capacity might win.
     penalized = best.verdict is not None and best.verdict.penalty > 0
-    if trial.role is not TrialRole.SEARCH or penalized:
+    if trial.role is not TrialRole.SEARCH or trial.engine_default or penalized:
         return CapacityStart(found)
     return CapacityStart(found if load.unit is LoadUnit.SPEED else above(found, load), required=True)
 

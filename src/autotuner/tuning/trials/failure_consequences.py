@@ -52,9 +52,15 @@ def settled(trial: Trial, trials: Iterable[Trial]) -> Trial:
     failure = trial.failure
     if failure is None:
         return trial
-    if trial.role is TrialRole.SEARCH and trial.state is TrialState.VOID and failure.cause in _OF_ONE_VALUE:
+    if (
+        trial.role is TrialRole.SEARCH
+        and not trial.engine_default
+        and trial.state is TrialState.VOID
+        and failure.cause in _OF_ONE_VALUE
+    ):
         return trial.replaced(state=TrialState.FAILED)
-    tried_before = any(_failed_by_itself(t) for t in trials if t.number != trial.number and _is_default(t))
+    same = (t for t in trials if t.number != trial.number and _is_default(t) and t.configuration == trial.configuration)
+    tried_before = any(map(_failed_by_itself, same))
     if _is_default(trial) and trial.state is TrialState.FAILED and _may_pass(failure) and not tried_before:
         return trial.replaced(state=TrialState.VOID)
     return trial
@@ -105,7 +111,7 @@ def comparable_text(failure: Failure) -> str:
 
 
 def _is_default(trial: Trial) -> bool:
-    return trial.role is TrialRole.DEFAULT
+    return trial.role is TrialRole.DEFAULT or trial.engine_default
 
 
 def _failed_by_itself(trial: Trial) -> bool:

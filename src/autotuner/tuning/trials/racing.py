@@ -28,7 +28,7 @@ def race(spec: StudySpec, trial: Trial, trials: Callable[[], Sequence[Trial]]) -
         trial: The trial.
         trials: The present trials of the study.
     """
-    if not spec.search.races or trial.role is not TrialRole.SEARCH:
+    if not spec.search.races or trial.role is not TrialRole.SEARCH or trial.engine_default:
         return lambda _: None
 
     def decide(measured: Sequence[Measurement]) -> Cut | None:

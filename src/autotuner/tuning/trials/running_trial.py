@@ -81,6 +81,7 @@ class TrialDraft:
             role=self.proposed.role,
             configuration=self.proposed.configuration,
             flags=self.proposed.flags,
+            engine_default=self.proposed.engine_default,
             repeat_of=self.proposed.repeat_of,
             block=self.proposed.block,
             rationale=self.proposed.rationale,

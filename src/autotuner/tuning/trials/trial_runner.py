@@ -53,7 +53,7 @@ class RunContext:
     compare: Callable[[Mapping[str, str]], Sequence[str]] = lambda _: ()
     """Compares facts that a running server reports with those of the other trials; one line for each difference."""
     default: Callable[[], Trial | None] = lambda: None
-    """The default's trial, once it has been measured."""
+    """The trial of the engine's default, once it has been measured."""
     has_run: Callable[[Configuration], bool] = lambda _: False
     """Whether a server with this configuration has been measured in the study."""
 
@@ -83,6 +83,7 @@ class TrialRunner:
     ) -> None:
         self._context = context
         self._prepared = context.prepared
+        self._engine = context.prepared.of(trial.configuration)
         self._spec = context.prepared.spec
         self._leases = leases
         self._folder = folder
@@ -90,7 +91,8 @@ class TrialRunner:
         self._start = start
         self._race = race
         self._draft = TrialDraft(trial)
-        self._quality = QualityGate(context.prepared, trial, folder, context.default)
+        own = trial.replaced(configuration=context.prepared.own(trial.configuration))
+        self._quality = QualityGate(self._engine, own, folder, context.default)
         self._progress = TrialProgress(self._draft, note)
 
     async def run(self) -> Trial:
@@ -117,7 +119,7 @@ class TrialRunner:
 
     async def _leased(self) -> TrialOutcome:
         """Leases GPUs before the time limit starts, since the wait is not the configuration's fault."""
-        deployer = self._prepared.deployer
+        deployer = self._engine.deployer
         limit_s = self._spec.search.trial_timeout_s
         configuration = self._draft.proposed.configuration
         self._draft.usd_per_hour = self._prepared.usd_per_hour(configuration)
@@ -156,7 +158,7 @@ class TrialRunner:
             note=self._progress.notice,
         )
         self._progress.enter(Phase.LAUNCHING)
-        async with self._prepared.deployer.deploy(plan, deployment) as endpoint:
+        async with self._engine.deployer.deploy(plan, deployment) as endpoint:
             self._progress.enter(Phase.READY)
             try:
                 return await self._measured(endpoint, plan, telemetry)
@@ -179,13 +181,13 @@ class TrialRunner:
         draft.argv = endpoint.argv
         draft.address_flags = plan.address_flags
         draft.command = endpoint.command
-        await prove_applied(endpoint, plan, self._prepared.engine)
+        await prove_applied(endpoint, plan, self._engine.engine)
         draft.identity = await endpoint.identity()
         draft.resolved = await self._resolved(endpoint)
         self._same_world(await endpoint.facts())
         windows = Windows(
             self._spec,
-            self._prepared.benchmark,
+            self._engine.benchmark,
             endpoint,
             identity=draft.identity,
             labels=self._labels,
@@ -194,7 +196,7 @@ class TrialRunner:
             neighbors=self._context.neighbors,
             progress=self._progress,
             gpus=draft.gpus,
-            engine=self._prepared.engine,
+            engine=self._engine.engine,
             resolved=draft.resolved,
             start=self._start(draft.gpus),
             race=lambda measured: self._race(self._priced(measured)),
@@ -220,8 +222,8 @@ class TrialRunner:
             raise TrialFailedError(environment_changed(changed))
 
     async def _resolved(self, endpoint: Endpoint) -> Mapping[str, object]:
-        engine = self._prepared.engine
-        if not self._prepared.deployer.launches:
+        engine = self._engine.engine
+        if not self._engine.deployer.launches:
             return {}
         url = endpoint.info_url or endpoint.url
         info = await get_json(url + engine.info_path) if engine.info_path else None
@@ -241,4 +243,4 @@ class TrialRunner:
         return TrialOutcome(TrialState.DONE, measurements=measurements, cut=cut, verdict=verdict, failure=failure)
 
     def _explain(self, exit_code: int | None, tail: str, ready: bool) -> Failure:
-        return explain(self._prepared.engine, exit_code, tail, ready=ready)
+        return explain(self._engine.engine, exit_code, tail, ready=ready)

@@ -13,7 +13,7 @@ from autotuner.deployers.external import ExternalDeployer
 from autotuner.errors import UsageError
 from autotuner.plugins import loading
 from autotuner.search import proposals
-from autotuner.study.check import CheckStatus
+from autotuner.study.check import CheckStatus, worst
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.launch import Hardware
 from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange, Parameter
@@ -22,7 +22,7 @@ from autotuner.testing.benchmark_kit import ScriptedBenchmark
 from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine
 from autotuner.tuning.planning.plan import make_plan
-from autotuner.tuning.planning.prepared_study import prepare, worst
+from autotuner.tuning.planning.prepared_study import prepare
 
 pytestmark = pytest.mark.anyio
 
@@ -152,7 +152,7 @@ async def test_preflight_checks_the_data_folder(loop: Any, tmp_path: Path, monke
         with monkeypatch.context() as patched:
             if free is not None:
                 usage = shutil.disk_usage(tmp_path)._replace(free=free)
-                patched.setattr("autotuner.tuning.planning.prepared_study.shutil.disk_usage", lambda _, u=usage: u)
+                patched.setattr("autotuner.tuning.data_folder.shutil.disk_usage", lambda _, u=usage: u)
             bad = (await prepared.preflight())[0]
         assert bad.status is CheckStatus.FAIL
         assert "AUTOTUNER_HOME" in bad.remedy

@@ -1,0 +1,1 @@
+"""``engines`` of a study file: several engines in one study."""
