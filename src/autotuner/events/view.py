@@ -43,6 +43,8 @@ class Row:
     """Worst value for each SLO of the study, in order."""
     state: str = "queued"
     feasible: bool | None = None
+    worse: bool = False
+    """Whether only its answers make it infeasible."""
     rankable: bool = True
     """False if the trial's values must not be compared with others."""
     unsure: tuple[str, ...] = ()
@@ -193,6 +195,7 @@ class StudyView:
         row.cut = event.cut
         if event.verdict is not None:
             row.feasible = event.verdict.feasible
+            row.worse = event.verdict.worse
             row.rankable = event.verdict.rankable
             row.unsure = event.verdict.unsure
             row.objectives = event.verdict.objectives

@@ -20,7 +20,7 @@ from autotuner.scoring.gain import student_t
 from autotuner.study.quality.answers import Answers, Reference, Token
 from autotuner.study.quality.result import Distance, Excess, QualityResult, QualityState
 from autotuner.study.quality.spec import QualitySpec
-from autotuner.study.verdict import Verdict, Violation
+from autotuner.study.verdict import QUALITY, Verdict, Violation
 
 LEAST_PROMPTS = 16
 """Fewest prompts that both servers answered."""
@@ -107,7 +107,7 @@ def quality_text(result: QualityResult) -> str:
 
 
 def _violation(text: str, value: float | None, threshold: float, relative: float) -> Violation:
-    return Violation(slo="quality", where="", value=value, threshold=threshold, relative=relative, text=text)
+    return Violation(slo=QUALITY, where="", value=value, threshold=threshold, relative=relative, text=text)
 
 
 def _too_few(common: int, reference: Reference, candidate: Answers) -> str:

@@ -4,6 +4,9 @@ from pydantic import Field
 
 from autotuner.study.base import FrozenModel
 
+QUALITY = "quality"
+"""Name of the bound on the quality of answers."""
+
 
 class Violation(FrozenModel):
     """A bound that was violated at one scenario and level."""
@@ -52,3 +55,9 @@ class Verdict(FrozenModel):
     """False if the trial must not be ranked: client-limited, insufficient data, or an unknown objective."""
     reasons: tuple[str, ...] = ()
     """Overloaded scenarios and levels, and why the trial must not be ranked, one line each."""
+
+    @property
+    def worse(self) -> bool:
+        """Whether the quality of its answers is all that makes the trial infeasible."""
+        hard = [v.slo for v in self.violations if v.hard]
+        return bool(hard) and set(hard) == {QUALITY}

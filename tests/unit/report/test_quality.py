@@ -1,0 +1,84 @@
+"""Figures of the quality check in every output."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from autotuner.cli.study_page import reasons, state_text
+from autotuner.cli.trial_page import trial_text
+from autotuner.events.types import TrialFinished
+from autotuner.report.exports import csv_text, strict_json
+from autotuner.report.headline import headline
+from autotuner.report.html.page import html_report
+from autotuner.report.quality import WORSE
+from autotuner.report.result import StudyResult, study_result
+from autotuner.scoring.agreement import with_quality
+from autotuner.study.quality.result import Distance, Excess, QualityResult, QualityState
+from autotuner.study.quality.spec import QualitySpec
+from autotuner.testing.samples import SampleKind, sample_study
+
+SIDE = Distance(prompts=32, tokens=141, identical=0.25, agreement=0.7731, kl=0.0203, logprob=-0.04)
+CONTROL = Distance(prompts=32, tokens=999, identical=0.97, agreement=0.999, kl=1e-6, logprob=0.0)
+WRONG = QualityResult(
+    state=QualityState.COMPARED,
+    method="/v1/completions logprobs=20",
+    reference=0,
+    candidate=SIDE,
+    control=CONTROL,
+    disagreement=Excess(value=0.226, low=0.123),
+    kl=Excess(value=0.0203, low=0.0124),
+    seconds=9.0,
+)
+
+
+def result(quality: QualityResult, *, everywhere: bool = False) -> StudyResult:
+    """The last feasible trial of the search has this quality, or all trials have."""
+    sample = sample_study(SampleKind.WINNER)
+    spec = sample.spec.replaced(quality=QualitySpec())
+    last = max(t.number for t in sample.trials if t.verdict and t.verdict.feasible and t.repeat_of is None)
+    trials = [
+        t.replaced(quality=quality, verdict=with_quality(t.verdict, quality, spec.quality))
+        if t.verdict and (everywhere or t.number == last)
+        else t
+        for t in sample.trials
+    ]
+    return study_result(spec, sample.state, trials, why=sample.why)
+
+
+def test_every_output_has_the_figures() -> None:
+    found = result(WRONG)
+    trial = next(t for t in found.trials if t.quality is not None)
+    assert state_text(found, trial)[0] == WORSE
+    assert any("quality" in line and "77.3%" in line and "0.0203" in line for line in reasons(trial))
+    page = trial_text(found, trial, [], width=160)
+    for figure in ("141 tokens", "999 tokens", "22.6 points", "12.3", "0.0124", "trial 0", WRONG.method):
+        assert figure in page
+    titles, *rows = csv.reader(io.StringIO(csv_text(found)))
+    row = dict(zip(titles, next(r for r in rows if r[0] == str(trial.number)), strict=True))
+    assert row["quality"] == "compared"
+    assert float(row["quality_candidate_agreement"]) == SIDE.agreement
+    assert float(row["quality_control_kl"]) == CONTROL.kl
+    assert float(row["quality_disagreement_low"]) == 0.123
+    stored = next(t for t in json.loads(strict_json(found))["trials"] if t["number"] == trial.number)
+    assert stored["quality"]["kl"] == {"value": 0.0203, "low": 0.0124}
+    assert "77.3%" in html_report(found)
+    finished = TrialFinished.of(trial, ())
+    assert finished.verdict is not None
+    assert finished.verdict.worse
+
+
+@pytest.mark.parametrize("state", [QualityState.UNDECIDED, QualityState.COMPARED])
+def test_nothing_wins_if_all_answers_are_worse(state: QualityState) -> None:
+    found = result(WRONG.replaced(state=state, why="only 3 prompts were answered by both servers"), everywhere=True)
+    assert found.winner is None
+    assert "quality" in headline(found)
+    assert ("3 prompts" if state is QualityState.UNDECIDED else "77.3%") in headline(found)
+
+
+def test_the_default_says_that_others_are_compared_with_it() -> None:
+    found = result(QualityResult(state=QualityState.REFERENCE, method="/v1/completions", seconds=15.0))
+    trial = next(t for t in found.trials if t.quality is not None)
+    assert "compared with this trial" in trial_text(found, trial, [], width=160)
+    assert "quality" not in trial_text(found, found.trials[0], [], width=160)
