@@ -17,6 +17,9 @@ class Fact(FrozenModel):
     """What may change without a change of state, such as modification times of files."""
 
 
+SETTINGS = "settings"
+"""The fact that stands for what the study file says about one of several engines. Its state is a digest."""
+
 Facts = Mapping[str, Fact]
 """Facts by name, without those that are unknown at the moment: these never count as a difference."""
 
@@ -25,7 +28,13 @@ def differences(before: Facts, now: Facts) -> list[str]:
     """One line for each fact whose state has changed."""
     both = [name for name in before if name in now]
     changed = [name for name in both if before[name].state != now[name].state]
-    return [f"{name} has changed: it was {before[name].state}, and is {now[name].state}" for name in changed]
+    return [_change(name, before[name], now[name]) for name in changed]
+
+
+def _change(name: str, before: Fact, now: Fact) -> str:
+    if name.rpartition(": ")[2] == SETTINGS:
+        return f"{name} differ from those of its trials"
+    return f"{name} has changed: it was {before.state}, and is {now.state}"
 
 
 def touched(before: Facts, now: Facts) -> list[str]:

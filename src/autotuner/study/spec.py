@@ -76,7 +76,7 @@ class EngineEntry(FrozenModel):
     @property
     def digest(self) -> str:
         """Hash of :attr:`measured`."""
-        return _hash(self.measured)
+        return digest_of(self.measured)
 
 
 class SearchSpec(PluginSpec):
@@ -227,7 +227,7 @@ class StudySpec(FrozenModel):
 
     def as_flags(self, configuration: Configuration) -> Configuration:
         """What a launch sets, by the engine's own names: the configuration with named combinations replaced by the
-        flags that they stand for. Raises ``KeyError`` if the study has no longer the engine."""
+        flags that they stand for. Raises ``KeyError`` if the study no longer has the engine."""
         if self.engines:
             name = self.engine_name(configuration)
             own = own_values(name, configuration.values)
@@ -263,7 +263,7 @@ class StudySpec(FrozenModel):
     @property
     def digest(self) -> str:
         """Hash of :attr:`measured`."""
-        return f"m-{_hash(self.measured)}"
+        return f"m-{digest_of(self.measured)}"
 
     @property
     def first_digest(self) -> str:
@@ -277,10 +277,11 @@ class StudySpec(FrozenModel):
             for name in ("when", "combinations"):
                 if not parameter[name]:
                     del parameter[name]
-        return _hash(data)
+        return digest_of(data)
 
 
-def _hash(data: Mapping[str, Any]) -> str:
+def digest_of(data: Mapping[str, Any]) -> str:
+    """Hash of plain data: 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 

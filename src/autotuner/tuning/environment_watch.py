@@ -13,17 +13,17 @@ from pathlib import Path
 from anyio.to_thread import run_sync
 
 from autotuner.plugins.deployer import Deployer
+from autotuner.secrets import clean, secrets_in
 from autotuner.study.base import Value, parts_of
 from autotuner.study.configuration import DEFAULT, Configuration
-from autotuner.study.environment_facts import Fact, Facts, differences
+from autotuner.study.environment_facts import SETTINGS, Fact, Facts, differences
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import LaunchPlan
+from autotuner.study.spec import digest_of
 from autotuner.tuning.fingerprints import Fingerprints
 from autotuner.tuning.hub_models import cached_commit, hub_cache, hub_models
 from autotuner.tuning.planning.prepared_study import Prepared
 
-SETTINGS = "settings"
-"""The fact that stands for what the study file says about one of several engines."""
 _OF_WORKLOAD = frozenset({"dataset", "trace", "tokenizer"})
 """Facts that all engines of a study share."""
 _SHARED_LIBRARIES = ("*.so", "*.so.*")
@@ -47,6 +47,11 @@ class EnvironmentWatch:
     def __init__(self, prepared: Prepared) -> None:
         self._spec = prepared.spec
         self._engines = {name: _EngineWatch(engine) for name, engine in prepared.by_engine.items()}
+        secrets = frozenset(secrets_in(self._spec))  # a rotated secret starts the same server
+        self._pinned = {
+            entry.name: f"{entry.engine.kind} {digest_of(clean(entry.measured, secrets))}"
+            for entry in self._spec.engines
+        }
         self.known: dict[str, Fact] = {}
         """Facts as they were when the study's trials ran."""
         self._published: frozenset[str] = frozenset()
@@ -79,8 +84,7 @@ class EnvironmentWatch:
 
     async def _read(self, name: str) -> dict[str, Fact]:
         found = await self._engines[name].read()
-        pinned = {e.name: Fact(state=f"{e.engine.kind} {e.digest}") for e in self._spec.engines}
-        own = {} if name not in pinned else {SETTINGS: pinned[name]}
+        own = {SETTINGS: Fact(state=self._pinned[name])} if name in self._pinned else {}
         return {fact if fact in _OF_WORKLOAD else _under(name, fact): known for fact, known in {**own, **found}.items()}
 
     def _compared(self, now: Facts) -> list[str]:

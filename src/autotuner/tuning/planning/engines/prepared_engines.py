@@ -40,7 +40,7 @@ class PreparedEngines(Prepared):
         return self.engines
 
     def of(self, configuration: Configuration) -> Prepared:
-        """The engine that a configuration chooses. Raises ``UsageError`` if the study has no longer this engine."""
+        """The engine that a configuration chooses. Raises ``UsageError`` if the study no longer has this engine."""
         name = self.spec.engine_name(configuration)
         if name not in self.engines:
             raise UsageError(Problem(where="engines", value=name, why="the study has no engine of this name"))

@@ -156,10 +156,18 @@ async def test_other_settings_need_another_name(loop: Any, store: Store) -> None
     await run(loop, store, study(entry("a", 2), **settings))
     with pytest.raises(UsageError) as returned:  # nor may it return with other settings
         await run(loop, store, study(entry("a", 2), changed, **settings))
-    assert "b: settings" in returned.value.problems[0].why
+    assert "b: settings differ" in returned.value.problems[0].why
     renamed = {**changed, "name": "c"}
     _, launched = await run(loop, store, study(entry("a", 2), renamed, **settings))
     assert launched == ["c default", "c 2"]
+
+
+async def test_a_rotated_secret_is_no_other_setting(loop: Any, store: Store) -> None:
+    settings = {"search": {"trials": 20, "strategy": "grid"}, "confirm": {"repeats": 0}}
+    before, after = (entry("b", 2, env={"API_TOKEN": token}) for token in ("s3cret-old-value", "s3cret-new-value"))
+    await run(loop, store, study(entry("a", 2), before, **settings))
+    _, launched = await run(loop, store, study(entry("a", 2), after, **settings))
+    assert launched == []
 
 
 async def test_the_baseline_cannot_change(loop: Any, store: Store) -> None:
