@@ -87,6 +87,7 @@ def errors(row: Row, calibration: Calibration, *, as_measured: bool, plain: bool
         serving(row, as_measured=as_measured, plain=plain),
         workload,
         calibration,
+        staggered=False,
         slopes=False,
     )
     if found is None:

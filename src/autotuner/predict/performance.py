@@ -29,7 +29,7 @@ from autotuner.study.workload import (
 )
 
 SOURCE = "roofline"
-VERSION = "1"
+VERSION = "2"
 """Changes whenever the same configuration gets another forecast."""
 PARAMETERS = ("compute", "memory", "link", "step", "queue")
 """Calibration parameters that a forecast has slopes for."""
@@ -62,6 +62,7 @@ def forecast(
     calibration: Calibration | None = None,
     *,
     bounds: Mapping[Channel, float] | None = None,
+    staggered: bool = True,
     slopes: bool = True,
 ) -> Forecast | None:
     """Predicted results of one configuration.
@@ -75,6 +76,8 @@ def forecast(
         calibration: Corrections for this hardware; None: the built-in assumptions.
         bounds: Upper bounds of mean TTFT and TPOT in seconds. The capacity is the highest load at which they hold;
             without any, the highest load that the server can sustain.
+        staggered: Whether the first requests of a closed loop get shorter answers, as those of the built-in load
+            generator do, so that requests do not arrive together.
         slopes: Whether to compute them, which takes six times as long.
 
     Returns:
@@ -88,6 +91,7 @@ def forecast(
     levels = []
     for scenario in workload.scenarios:
         lengths = lengths_of(scenario, workload, serving)
+        lengths = lengths and replace(lengths, staggered=staggered)
         if lengths is None:
             continue
         for level in workload.levels:

@@ -5,7 +5,7 @@ decoding waits (SGLang), and prompt chunks in the same steps as decoding (vLLM, 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, sqrt
 
 _BISECTIONS = 14
@@ -30,6 +30,8 @@ class Lengths:
     """Standard deviation of the output."""
     cached: float = 0.0
     """Tokens before the prompt that are in the prefix cache."""
+    staggered: bool = False
+    """Whether the first requests of a closed loop are answered at different lengths, so that requests end apart."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ def _burst_cycle(batching: Batching, lengths: Lengths, running: float) -> tuple[
     steps = lengths.output - 1
     step_s = batching.step_s(running, 0.0)
     decode_s = steps * step_s
+    if lengths.staggered and steps >= 1:
+        return _staggered_cycle(batching, lengths, running)
     all_s, mean_s = _burst(batching, lengths.prompt, running)
     # Lengths that differ by more than the burst takes let requests arrive one by one.
     apart_s = 2 * sqrt(3) * lengths.spread * step_s
@@ -93,6 +97,22 @@ def _burst_cycle(batching: Batching, lengths: Lengths, running: float) -> tuple[
     first_s = together * mean_s + (1 - together) * (alone_s + queued_s)
     tpot_s = (cycle_s - first_s) / steps if steps > 0 else 0.0
     return ttft_s, max(tpot_s, step_s), cycle_s
+
+
+def _staggered_cycle(batching: Batching, lengths: Lengths, running: float) -> tuple[float, float, float]:
+    """The same if requests do not start together.
+
+    Requests end, and others begin, only after decoding steps. Those that happen to end after the same step form a
+    group, whose prompts are computed at once; all other requests wait for them. More requests make more and larger
+    groups, so no latency falls.
+    """
+    steps = lengths.output - 1
+    step_s = batching.step_s(running, 0.0)
+    groups = steps * (1 - (1 - 1 / steps) ** running)  # occupied ones of as many places as there are steps
+    prompt_s = _prompt_s(batching, lengths.prompt, running / groups)
+    waits_s = batching.queue * step_s / 2 * min(1.0, running - 1)  # it arrives while the next step is computed
+    tpot_s = step_s + (groups - 1) * prompt_s / steps
+    return prompt_s + waits_s, tpot_s, prompt_s + waits_s + steps * tpot_s
 
 
 def _burst(batching: Batching, prompt: float, requests: float) -> tuple[float, float]:
@@ -174,7 +194,7 @@ def _overlap_s(batching: Batching, prompt: float, others: float, group_s: float,
 
 def peak(batching: Batching, lengths: Lengths) -> float:
     """The highest rate, in requests per second, that a replica can serve."""
-    return closed_loop(batching, lengths, batching.slots).requests_s
+    return closed_loop(batching, replace(lengths, staggered=False), batching.slots).requests_s
 
 
 def open_loop(batching: Batching, lengths: Lengths, rate: float, window_s: float) -> Steady:
@@ -189,11 +209,12 @@ def open_loop(batching: Batching, lengths: Lengths, rate: float, window_s: float
         rate: Arrivals per second.
         window_s: Duration of the load.
     """
-    full = closed_loop(batching, lengths, batching.slots)
+    full = closed_loop(batching, replace(lengths, staggered=False), batching.slots)
     most = full.requests_s
     if rate >= most:
         late_s = full.ttft_s + batching.queue * window_s / 2 * (1 - most / rate)
-        return Steady(late_s, full.tpot_s, most)
+        almost_s = _loaded(batching, lengths, batching.slots, most)[1]  # more load does not make it faster
+        return Steady(late_s, max(full.tpot_s, almost_s), most)
     low = 0.0
     high = batching.slots
     for _ in range(_BISECTIONS):  # Little's law: the batch equals the arrivals while one request decodes

@@ -80,7 +80,9 @@ def test_more_load_never_lowers_tpot(
 @given(ENGINES, st.floats(0.05, 0.9), st.floats(0.0, 0.5), st.integers(16, 4000), st.integers(2, 500))
 def test_a_higher_rate_never_lowers_latencies(engine: str, part: float, more: float, prompt: int, output: int) -> None:
     serving = Serving(engine=engine)
-    full = predicted(Concurrency(in_flight=100_000), serving=serving, prompt=prompt, output=output)
+    asked = workload(Concurrency(in_flight=100_000), prompt=prompt, output=output)
+    full = forecast(MODELS["Llama-3.1-8B"], gpu_named("H100"), serving, asked, staggered=False, slopes=False)
+    assert full is not None
     most = value(full, OUTPUT_THROUGHPUT) / output
     rates = RequestRate(rate=part * most), RequestRate(rate=(part + more) * most)
     found = predicted(*rates, serving=serving, prompt=prompt, output=output)

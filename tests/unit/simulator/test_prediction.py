@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from itertools import count
+from random import Random
 
 import pytest
 
@@ -37,9 +38,17 @@ def server(engine: str) -> tuple[Scheduler, Serving]:
     return VllmScheduler(replace(config, context=131072)), vllm.serving()
 
 
-def served(scheduler: Scheduler, prompt: int, output: int, in_flight: int) -> tuple[float, float, float]:
-    """(mean TTFT, mean TPOT, output tokens per second) of a closed loop, without the first and last requests."""
-    waiting = [Request(token_ids([f"{next(_UNIQUE)}"] * prompt), output, ignore_eos=True) for _ in range(5 * in_flight)]
+def served(
+    scheduler: Scheduler, prompt: int, output: int, in_flight: int, *, staggered: bool = False
+) -> tuple[float, float, float]:
+    """(mean TTFT, mean TPOT, output tokens per second) of a closed loop, without the first and last requests.
+
+    ``staggered``: the first requests get shorter answers, as those of the load generator do.
+    """
+    random = Random(in_flight)
+    shares = [random.uniform(0.1, 1.0) if staggered else 1.0 for _ in range(in_flight)] + [1.0] * (4 * in_flight)
+    outputs = [max(1, round(share * output)) for share in shares]
+    waiting = [Request(token_ids([f"{next(_UNIQUE)}"] * prompt), n, ignore_eos=True) for n in outputs]
     judged = waiting[in_flight:-in_flight] if in_flight > 1 else list(waiting)
     now = 0.0
     sent: dict[Request, float] = {}
@@ -76,9 +85,29 @@ def test_a_closed_loop_is_predicted_as_it_is_scheduled(engine: str, prompt: int,
     lengths = (TokenLengths(kind="fixed", a=prompt), TokenLengths(kind="fixed", a=output))
     scenario = Scenario(text="s", input=lengths[0], output=lengths[1])
     workload = Workload(scenarios=(scenario,), levels=(Concurrency(in_flight=in_flight),))
-    found = forecast(MODELS["Llama-3.1-8B"], gpu_named("H100"), serving, workload, slopes=False)
+    found = forecast(MODELS["Llama-3.1-8B"], gpu_named("H100"), serving, workload, staggered=False, slopes=False)
     assert found is not None
     means = found.levels[0].log_mean
     assert means[TTFT] == pytest.approx(math.log(ttft), abs=0.15)
     assert means[TPOT] == pytest.approx(math.log(tpot), abs=0.1)
     assert means[OUTPUT_THROUGHPUT] == pytest.approx(math.log(throughput), abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "output", "in_flight"),
+    [(200, 50, 16), (200, 50, 64), (1000, 100, 16), (1000, 100, 64), (2000, 200, 16), (6000, 50, 4)],
+)
+def test_requests_that_end_apart_wait_for_few_prompts(prompt: int, output: int, in_flight: int) -> None:
+    scheduler, serving = server("sglang")
+    ttft, tpot, throughput = served(scheduler, prompt, output, in_flight, staggered=True)
+    lengths = (TokenLengths(kind="fixed", a=prompt), TokenLengths(kind="fixed", a=output))
+    scenario = Scenario(text="s", input=lengths[0], output=lengths[1])
+    workload = Workload(scenarios=(scenario,), levels=(Concurrency(in_flight=in_flight),))
+    found = forecast(MODELS["Llama-3.1-8B"], gpu_named("H100"), serving, workload, slopes=False)
+    assert found is not None
+    means = found.levels[0].log_mean
+    # A real client's next request arrives while a step is computed, which this loop has none of.
+    step_s = math.exp(means[TPOT])
+    assert ttft * math.exp(-0.2) <= math.exp(means[TTFT]) <= (ttft + step_s / 2) * math.exp(0.2)
+    assert means[TPOT] == pytest.approx(math.log(tpot), abs=0.1)
+    assert means[OUTPUT_THROUGHPUT] == pytest.approx(math.log(throughput), abs=0.15)
