@@ -159,7 +159,7 @@ class RecordingSearch:
             def tell(self, trial: Trial) -> None:
                 learned.append((trial.number, trial.state.value))
 
-        monkeypatch.setattr(Prepared, "search", lambda _: Recorder(None, None))  # type: ignore[arg-type]
+        monkeypatch.setattr(Prepared, "search", lambda *_: Recorder(None, None))  # type: ignore[arg-type]
 
 
 async def test_search_learns_results_only_and_again_when_resumed(
