@@ -80,6 +80,7 @@ class NativeBenchmark(Benchmark):
     kind: ClassVar[str] = "native"
     Settings = NativeSettings
     tests_levels: ClassVar[bool] = True
+    short_windows: ClassVar[bool] = True
 
     def __init__(self, settings: NativeSettings) -> None:
         super().__init__(settings)

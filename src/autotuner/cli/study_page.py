@@ -70,7 +70,7 @@ def _columns(result: StudyResult, gpus: Sequence[int]) -> list[Column]:
 def _cells(result: StudyResult, trial: Trial, rank: int | None, gpus: Sequence[int]) -> list[Text]:
     spec = result.spec
     objectives = trial.verdict.objectives if trial.verdict else ()
-    slos = [slo_value(slo, trial.measurements) for slo in spec.slos] if trial.verdict else []
+    slos = [slo_value(slo, trial.measurements) for slo in spec.slos] if trial.verdict and trial.measurements else []
     figures = gpu_cells(trial)
     is_best = result.winner is not None and trial.number == result.winner.number
     style = "bold green" if is_best else "dim" if trial.role is TrialRole.CONFIRM else ""
@@ -147,7 +147,8 @@ def violation_text(violation: Violation, trial: Trial) -> str:
         return f"{violation.slo}: {violation.text}"
     metric = violation.slo.split(" <= ")[0].split(" >= ")[0].split(" ")[-1]
     value = "not measured" if violation.value is None else figure_text(metric, violation.value)
-    return f"{violation.slo}: {value} at {violation.where}"
+    by_look = trial.cut is not None and trial.cut.confidence is not None
+    return f"{violation.slo}: {value}{' at best' if by_look else ''} at {violation.where}"
 
 
 def _time(trial: Trial) -> str:

@@ -96,6 +96,7 @@ def trial_text(result: StudyResult, trial: Trial, log: Sequence[str], *, width: 
         _slos(result, trial),
         _quality(trial),
         _rationale(result, trial),
+        *(_window(m, width, "short window before the full ones, ") for m in trial.looks),
         *(_window(m, width) for m in trial.measurements if not m.undecided),
         *(_curve(found, width) for found in trial.capacities),
         _argv(result, trial),
@@ -213,8 +214,8 @@ def _rationale(result: StudyResult, trial: Trial) -> list[str]:
     return ["expected before the launch (95% intervals)", *lines]
 
 
-def _window(measured: Measurement, width: int) -> list[str]:
-    facts = [f"{measured.requests} requests"]
+def _window(measured: Measurement, width: int, kind: str = "") -> list[str]:
+    facts = [f"{kind}{measured.requests} requests"]
     if measured.failed:
         messages = error_messages(measured)
         kinds = ", ".join(

@@ -63,6 +63,9 @@ class Benchmark(ABC):
     tests_levels: ClassVar[bool] = False
     """Whether a window ends as soon as the test of its level (``Window.test``) is decided."""
 
+    short_windows: ClassVar[bool] = False
+    """Whether a window of a few seconds takes no longer than that, so that a look at a server costs little."""
+
     def __init__(self, settings: BaseModel) -> None:
         self.settings = settings
 

@@ -1,6 +1,7 @@
 """The results of a study as one table, with a row per trial, scenario and load level.
 
-A capacity search has a row for ``capacity``, and one for each level that it tested.
+A capacity search has a row for ``capacity``, and one for each level that it tested. A short window before the full ones
+(``short_window``) has a row of its own.
 
 Trials without a measurement have one row. The CSV export and the data frames share this table. Times are in seconds,
 rates per second.
@@ -54,6 +55,7 @@ def table_columns(result: StudyResult) -> list[str]:
         "usd_per_hour",
         "cut",
         *COLUMNS,
+        "short_window",
     ]
 
 
@@ -63,7 +65,7 @@ def table_rows(result: StudyResult) -> Iterator[list[object]]:
     for trial in result.trials:
         values = {**trial.configuration.values, **_launched(trial, result)}
         levels = [level.measurement for found in trial.capacities for level in found.levels]
-        for m in (*trial.measurements, *levels) or (None,):
+        for m in (*trial.looks, *trial.measurements, *levels) or (None,):
             yield [
                 *_head(trial),
                 *((m.scenario, m.level.text) if m else (None, None)),
@@ -82,6 +84,7 @@ def table_rows(result: StudyResult) -> Iterator[list[object]]:
                 trial.usd_per_hour,
                 trial.cut.text if trial.cut else None,
                 *quality_row(trial),
+                any(m is look for look in trial.looks) if m else None,
             ]
 
 

@@ -19,7 +19,7 @@ class RacingSummary:
     levels: int
     """Levels that were left out."""
     saved_s: float
-    """Least seconds that their windows would have taken."""
+    """Least seconds that their windows would have taken, without those that looks took."""
 
 
 def racing_summary(result: StudyResult) -> RacingSummary | None:
@@ -28,18 +28,20 @@ def racing_summary(result: StudyResult) -> RacingSummary | None:
     cuts = [t.cut for t in searched if t.cut is not None]
     if not cuts and not result.spec.search.races:
         return None
+    warmup_s = result.spec.workload.warmup_s
+    looked_s = sum(warmup_s + look.window_s for trial in result.trials for look in trial.looks)
     return RacingSummary(
         trials=len(searched),
         cut=len(cuts),
         levels=sum(len(cut.left) for cut in cuts),
-        saved_s=sum(cut.saved_s for cut in cuts),
+        saved_s=sum(cut.saved_s for cut in cuts) - looked_s,
     )
 
 
 def racing_text(result: StudyResult) -> str:
-    """``Racing cut 6 of 13 trials: 14 levels were left out, which saved at least 7.5 min.``; empty if none was cut."""
+    """``Racing cut 6 of 13 trials: 14 levels were left out, which saved at least 7.5 min.``; empty without a saving."""
     found = racing_summary(result)
-    if found is None or not found.cut:
+    if found is None or found.saved_s <= 0:
         return ""
     minutes = found.saved_s / _MINUTE_S
     saved = f"{plain(minutes)} min" if minutes >= 1 else f"{plain(found.saved_s)} s"

@@ -92,9 +92,9 @@ class SearchSpec(PluginSpec):
     """Trials that may run at the same time."""
     trial_timeout_s: float | None = Field(default=None, gt=0)
     """Time limit of one trial, from launch to the end of measuring."""
-    racing: Literal["auto", "off"] = "off"
-    """Whether trials end once their measured levels have decided that they do not win, which earlier versions did
-    not do."""
+    racing: Literal["auto", "levels", "off"] = "off"
+    """Whether trials end once it is decided that they do not win: ``auto`` by a short window before the full ones or by
+    full windows, ``levels`` by full windows only. Earlier versions measured everything."""
     max_environment_faults: int = Field(default=3, ge=1)
     """Consecutive environment faults after which the study stops."""
     warm_start: Literal["auto", "none"] | tuple[str, ...] = "auto"

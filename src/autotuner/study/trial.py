@@ -84,6 +84,8 @@ class Trial(FrozenModel):
     block: int | None = None
     """Block of the proof that it belongs to, from 1, if it is a confirmation. Trials of the same block are compared in
     pairs. None in studies of earlier versions."""
+    looks: tuple[Measurement, ...] = ()
+    """Short windows before the full ones, which only decided whether these were worth their time. Never ranked."""
     measurements: tuple[Measurement, ...] = ()
     capacities: tuple[CapacityResult, ...] = ()
     """Levels and bracket of each scenario's capacity search."""

@@ -276,8 +276,9 @@ class SearchForm(FileForm):
     gpu_hours: float | None = Field(default=None, gt=0, le=10**9, description="Budget in GPU hours.")
     parallel: int = Field(default=1, ge=1, le=1000, description="Number of trials to run concurrently.")
     trial_timeout: Duration | None = Field(default=None, gt=0, description="Timeout of a single trial.")
-    racing: Literal["auto", "off"] = Field(
-        default="auto", description="End a trial once its levels so far have decided that it does not win; or off."
+    racing: Literal["auto", "levels", "off"] = Field(
+        default="auto",
+        description="End a trial once it cannot win: auto (also by a short window first), levels, or off.",
     )
     max_environment_faults: int = Field(default=3, ge=1, le=10**6, description="Stop after so many in a row.")
     warm_start: Literal["auto", "none"] | list[str] = Field(

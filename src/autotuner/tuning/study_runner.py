@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -14,6 +15,7 @@ from autotuner.events.types import Event, Notice, PhaseEntered, TrialFinished, T
 from autotuner.store import Store
 from autotuner.store.paths import trial_folder
 from autotuner.study.configuration import Configuration
+from autotuner.study.measurement import Measurement
 from autotuner.study.owner import Owner
 from autotuner.study.trial import Trial, TrialState
 from autotuner.tuning.budget import SearchClock, searched_s
@@ -29,7 +31,7 @@ from autotuner.tuning.trials.capacity_start import capacity_start
 from autotuner.tuning.trials.capacity_window import CapacityStart
 from autotuner.tuning.trials.failure_consequences import hopeless, settled
 from autotuner.tuning.trials.gpu_and_port_leases import Leases
-from autotuner.tuning.trials.racing import race
+from autotuner.tuning.trials.racing import Race
 from autotuner.tuning.trials.trial_runner import RunContext, TrialRunner
 
 logger = logging.getLogger(__name__)
@@ -182,9 +184,16 @@ class StudyRunner:
             compare=partial(self._environment.changes_in, trial.configuration),
             default=lambda: records.default_of_engine(self._spec, trial.configuration, list(self._trials)),
         )
-        rule = race(self._spec, trial, lambda: list(self._trials))
-        runner = TrialRunner(context, trial, leases, folder, note, start, rule)
+        short_windows = self._prepared.of(trial.configuration).benchmark.short_windows
+        rule = Race(self._spec, trial, lambda: list(self._trials), short_windows=short_windows)
         running = trial.replaced(state=TrialState.RUNNING)
+
+        async def keep(looks: Sequence[Measurement], windows: Sequence[Measurement]) -> None:
+            """Stores what was measured, in case the run is interrupted."""
+            so_far = running.replaced(looks=tuple(looks), measurements=tuple(windows))
+            await run_sync(self._store.trials.update, so_far)
+
+        runner = TrialRunner(context, trial, leases, folder, note, start, rule, keep)
         self._trials.put(running)
         await run_sync(self._store.trials.update, running)
         self._clock.began(trial.number)

@@ -78,6 +78,11 @@ def test_a_cut_trial_is_never_ranked() -> None:
     assert found.reasons == ("cut after 1 of 3 levels",)
 
 
+def test_a_cut_trial_comes_after_complete_ones_that_miss_slos_by_more() -> None:
+    cut = trial(1, verdict([window(LEVELS[0], 0.21)], (TTFT,), [BOUND], cut="cut"))
+    assert [t.number for t in rank([cut, complete(2, 0.9, slos=[BOUND])], (TTFT,))] == [2, 1]
+
+
 def test_a_missed_slo_decides_as_soon_as_another_trial_meets_all() -> None:
     missed = verdict([window(LEVELS[0], 0.3)], (TTFT,), [BOUND])
     found = judged(missed, [complete(4, 0.1, slos=[BOUND])])

@@ -92,6 +92,9 @@ def observe(context: SearchContext, quantity: Quantity, known: Seen, units: Unit
             windows = list(_of_verdict(quantity, verdict, context))
         else:
             windows = [w for m in trial.measurements for w in _of_window(quantity, m, units.places[row], trial.gpus)]
+            if not trial.measurements:  # a look ended the trial
+                looked = [w for m in trial.looks for w in _of_window(quantity, m, units.places[row], trial.gpus)]
+                windows = [(at, y, spread + scales.LOOK**2, bound) for at, y, spread, bound in looked]
         variance = (scales.UNKNOWN_VALUE * float(units.unknown[row])) ** 2
         found += [(row, at, y, spread + variance, launch, bound) for at, y, spread, bound in windows]
     kept = _capped(found, _priority(known.trials, context.directions))

@@ -23,6 +23,8 @@ NOISE_PSEUDO_REPEATS = 4
 """Degrees of freedom of :data:`LAUNCH_NOISE` beside those of repeats."""
 NOISE_FLOOR = 0.005
 """Smallest noise of a window, whatever its own interval says."""
+LOOK = 0.1
+"""Added for a short window, of a trial that had no full ones."""
 UNKNOWN_VALUE = 0.3
 """Added for each parameter whose value is unknown, as the default's may be."""
 LENGTH = 0.5

@@ -30,5 +30,8 @@ class Cut(FrozenModel):
     left: tuple[Left, ...]
     rivals: tuple[int, ...]
     """Numbers of the trials that it cannot beat, best first."""
+    confidence: float | None = None
+    """That the full windows would have decided the same, if a look at short windows ended the trial; None if nothing
+    that was left out could have changed the decision."""
     saved_s: float
     """Least seconds that the windows left out would have taken."""

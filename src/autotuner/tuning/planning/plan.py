@@ -17,6 +17,7 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import CapacityLoad, LoadLevel, Scenario, Stages, TraceSpeed
+from autotuner.tuning.looks import look_s
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.proof_plan import fewest_launches, proof_checks
 from autotuner.tuning.planning.resume_decision import Standing
@@ -86,8 +87,8 @@ class Plan(FrozenModel):
     estimated_s: float
     """Seconds at most if every window is steady after ``workload.duration``. Slow starts are extra."""
     earliest_s: float = 0.0
-    """As ``estimated_s`` if the proof is decided as early as possible, and every trial of the search after its first
-    level."""
+    """As ``estimated_s`` if the proof is decided as early as possible, and every trial of the search after its look or
+    first level."""
     longest_s: float = 0.0
     """Seconds at most if every window is extended to ``workload.max_duration``. Slow starts are extra."""
     launches: tuple[PlannedLaunch, ...]
@@ -112,6 +113,7 @@ async def make_plan(
             own += [c.replaced(name=f"{name}: {c.name}") for c in found] if name else found
         checks = [*await prepared.preflight(), *own]
     fewest = fewest_launches(spec, size.trials)
+    looks_s = look_s(spec) if prepared.benchmark.short_windows else 0.0
     defaults = prepared.defaults
     points = defaults if size.launchable is None else (*defaults, *_examples(prepared, examples))
     made = Plan(
@@ -126,9 +128,9 @@ async def make_plan(
         repeats=size.repeats,
         fewest_repeats=fewest,
         windows=len(spec.workload.scenarios) * len(spec.workload.levels),
-        estimated_s=estimate_s(spec, size.trials, size.repeats),
-        earliest_s=estimate_s(spec, size.trials, fewest, cut=spec.search.races),
-        longest_s=estimate_s(spec, size.trials, size.repeats, extended=True),
+        estimated_s=estimate_s(spec, size.trials, size.repeats, looks_s=looks_s),
+        earliest_s=estimate_s(spec, size.trials, fewest, cut=spec.search.races, looks_s=looks_s),
+        longest_s=estimate_s(spec, size.trials, size.repeats, extended=True, looks_s=looks_s),
         launches=tuple([await _launch(prepared, c) for c in points if prepared.of(c).deployer.launches]),
         checks=tuple(checks),
         standing=standing,
@@ -224,12 +226,28 @@ def window_length_s(spec: StudySpec, scenario: Scenario, level: LoadLevel, *, ex
     return spec.workload.longest_s if extended else spec.workload.duration_s
 
 
-def estimate_s(spec: StudySpec, trials: int, repeats: int, *, extended: bool = False, cut: bool = False) -> float:
-    """Estimated upper bound of the study's seconds, without slow starts; ``extended`` as for :func:`trial_s`, ``cut``:
-    if each trial but the default ends after its first level. A time budget caps the search."""
+def estimate_s(
+    spec: StudySpec,
+    trials: int,
+    repeats: int,
+    *,
+    extended: bool = False,
+    cut: bool = False,
+    looks_s: float = 0.0,
+) -> float:
+    """Estimated upper bound of the study's seconds, without slow starts. A time budget caps the search.
+
+    Args:
+        spec: The study.
+        trials: Launches of the search.
+        repeats: Launches of the proof.
+        extended: As for :func:`trial_s`.
+        cut: Whether each trial but the default ends after its looks, or after its first level if it has none.
+        looks_s: Seconds of the looks of one trial.
+    """
     each = trial_s(spec, extended=extended)
-    others = trial_s(spec, levels=1) if cut else each
-    search = (each + (trials - 1) * others) / spec.search.parallel
+    others = trial_s(spec, levels=0 if looks_s else 1) if cut else each
+    search = (each + (trials - 1) * others + trials * looks_s) / spec.search.parallel
     if spec.search.time_s is not None:
         search = min(search, max(spec.search.time_s, each))
     return search + repeats * each

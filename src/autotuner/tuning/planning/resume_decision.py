@@ -22,6 +22,7 @@ from autotuner.study.search.beginning import Beginning
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.environment_watch import START_OVER
+from autotuner.tuning.looks import after_looks, verdict_by_looks
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.verdicts import lost, verdict_on, verdict_so_far
 
@@ -228,21 +229,27 @@ def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial
         if other_goals and changed.verdict is not None:
             changed = changed.replaced(verdict=verdict_on(spec, changed.measurements, changed.cut, changed.quality))
         found.append(changed)
-    return [new for old, new in zip(judged, _still_cut(spec, found), strict=True) if new != old]
+    others = other_goals or record.spec.confirm != spec.confirm
+    if others or any(old.state is not new.state for old, new in zip(judged, found, strict=True)):
+        found = _still_cut(spec, found)
+    return [new for old, new in zip(judged, found, strict=True) if new != old]
 
 
 def _still_cut(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
     """The trials, with those set aside that were cut and would not be any more: other goals may rank them first, or the
     trials that had beaten them have left the space."""
 
-    def is_open(trial: Trial) -> bool:
+    def again(trial: Trial) -> Trial:
         if trial.cut is None or trial.state is not TrialState.DONE:
-            return False
-        verdict = verdict_so_far(spec, trial.measurements, trial.cut.left)
-        return lost(spec, verdict, trials, trial.number) is None
+            return trial
+        by_look = trial.cut.confidence is not None
+        so_far = None if by_look else verdict_so_far(spec, trial.measurements, trial.cut.left)
+        verdict = so_far or verdict_by_looks(spec, trial.looks, trials, trial.number)
+        if verdict is None or lost(spec, verdict, trials, trial.number) is None:
+            return trial.replaced(state=TrialState.VOID, set_aside=NOT_DECIDED)
+        return trial.replaced(verdict=after_looks(verdict, trial.cut.text)) if by_look else trial
 
-    aside = {"state": TrialState.VOID, "set_aside": NOT_DECIDED}
-    return [t.replaced(**aside) if is_open(t) else t for t in trials]
+    return [again(t) for t in trials]
 
 
 def _inside(prepared: Prepared, trials: Sequence[Trial]) -> dict[int, Configuration | None]:
@@ -297,8 +304,8 @@ def _priced(prepared: Prepared, trial: Trial) -> Trial:
         hourly = own.usd_per_hour(trial.launched)  # what a combination's name stands for may have been edited
     except UsageError:  # set aside: it sets a flag that the study no longer knows
         hourly = usd_per_hour(prepared.spec.prices, own.gpu_name, trial.gpus)
-    measurements = tuple(with_costs(m, hourly) for m in trial.measurements)
-    return trial.replaced(measurements=measurements, usd_per_hour=hourly)
+    looks, measurements = (tuple(with_costs(m, hourly) for m in found) for found in (trial.looks, trial.measurements))
+    return trial.replaced(looks=looks, measurements=measurements, usd_per_hour=hourly)
 
 
 def adopt(prepared: Prepared, store: Store, *, source: str) -> None:

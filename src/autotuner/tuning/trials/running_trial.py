@@ -19,6 +19,7 @@ class TrialOutcome:
     """How a trial ended."""
 
     state: TrialState
+    looks: tuple[Measurement, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     capacities: tuple[CapacityResult, ...] = ()
     cut: Cut | None = None
@@ -87,6 +88,7 @@ class TrialDraft:
             rationale=self.proposed.rationale,
             created_at=self.proposed.created_at,
             state=outcome.state,
+            looks=outcome.looks,
             measurements=outcome.measurements,
             capacities=outcome.capacities,
             cut=outcome.cut,

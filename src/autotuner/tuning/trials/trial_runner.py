@@ -24,6 +24,7 @@ from autotuner.study.measurement import Measurement
 from autotuner.study.quality.result import QualityState
 from autotuner.study.search.cut import Cut
 from autotuner.study.trial import Phase, Trial, TrialState
+from autotuner.study.verdict import Verdict
 from autotuner.tuning.environment_watch import environment_changed
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.quality.gate import QualityGate
@@ -36,7 +37,7 @@ from autotuner.tuning.trials.running_trial import TrialDraft, TrialOutcome
 from autotuner.tuning.trials.server_checks import prove_applied, same_server
 from autotuner.tuning.trials.server_end_cause import explain
 from autotuner.tuning.trials.telemetry import Telemetry
-from autotuner.tuning.trials.windows import Windows
+from autotuner.tuning.trials.windows import Keep, Windows, forget
 from autotuner.tuning.verdicts import verdict_on
 
 LOG_LINES = 2000
@@ -68,7 +69,8 @@ class TrialRunner:
         folder: The trial's own.
         note: Takes its events.
         start: Where its capacity search begins, as the number of GPUs becomes known.
-        race: Says after each level whether it ends there.
+        race: Says whether it ends early; None: all levels are measured.
+        keep: Takes its windows after each of them; None: they are known at its end.
     """
 
     def __init__(
@@ -79,7 +81,8 @@ class TrialRunner:
         folder: Path,
         note: Note,
         start: Callable[[int], CapacityStart] = lambda _: CapacityStart(),
-        race: Race = lambda _: None,
+        race: Race | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self._context = context
         self._prepared = context.prepared
@@ -90,6 +93,7 @@ class TrialRunner:
         self._labels = Labels(study=trial.study, trial=trial.number, owner=context.owner_id)
         self._start = start
         self._race = race
+        self._keep = keep or forget
         self._draft = TrialDraft(trial)
         own = trial.replaced(configuration=context.prepared.own(trial.configuration))
         self._quality = QualityGate(self._engine, own, folder, context.default)
@@ -199,9 +203,11 @@ class TrialRunner:
             engine=self._engine.engine,
             resolved=draft.resolved,
             start=self._start(draft.gpus),
-            race=lambda measured: self._race(self._priced(measured)),
+            race=self._race,
+            keep=self._keep,
+            priced=lambda measured: with_costs(measured, draft.usd_per_hour),
         )
-        measurements = self._priced(await windows.measure())
+        measurements = await windows.measure()
         if self._quality.due and windows.cut is None:  # what is cut cannot win
             self._progress.enter(Phase.CHECKING)
             draft.quality = await self._quality.result(endpoint)
@@ -209,10 +215,8 @@ class TrialRunner:
                 self._progress.notice(f"quality: no checked configuration can win: {draft.quality.why}")
             await same_server(endpoint, draft.identity)
         self._progress.enter(Phase.SCORING)
-        return replace(self._scored(measurements, windows.cut), capacities=tuple(windows.capacities))
-
-    def _priced(self, measured: Sequence[Measurement]) -> tuple[Measurement, ...]:
-        return tuple(with_costs(m, self._draft.usd_per_hour) for m in measured)
+        outcome = self._scored(measurements, windows.cut, windows.verdict)
+        return replace(outcome, capacities=tuple(windows.capacities), looks=tuple(windows.looks))
 
     def _same_world(self, facts: Mapping[str, str]) -> None:
         """Raises ``TrialFailedError`` for a server of another build, whose numbers could not be compared."""
@@ -230,8 +234,8 @@ class TrialRunner:
         metrics = await get_text(url + engine.metrics_path) if engine.metrics_path else ""
         return engine.resolved(info or {}, metrics, await endpoint.log_tail(LOG_LINES))
 
-    def _scored(self, measurements: tuple[Measurement, ...], cut: Cut | None) -> TrialOutcome:
-        verdict = verdict_on(self._spec, measurements, cut, self._draft.quality)
+    def _scored(self, measurements: tuple[Measurement, ...], cut: Cut | None, by_looks: Verdict | None) -> TrialOutcome:
+        verdict = by_looks or verdict_on(self._spec, measurements, cut, self._draft.quality)
         failure = None
         limited = [m for m in measurements if m.self_check.client_limited]
         if limited:

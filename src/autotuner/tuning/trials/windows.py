@@ -1,6 +1,6 @@
 """Measurement windows of one trial on its running server."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from autotuner.study.measurement import Measurement
 from autotuner.study.search.cut import Cut
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Phase
-from autotuner.study.workload import CapacityLoad, LoadLevel, Scenario
+from autotuner.study.verdict import Verdict
+from autotuner.study.workload import CapacityLoad, LoadLevel, Scenario, Workload
+from autotuner.tuning.looks import look_workload
 from autotuner.tuning.trials.capacity_window import CapacityStart, WatchedWindows, at_capacity, measure_capacity
 from autotuner.tuning.trials.cpu_noise import DISTURBED, Neighbors
 from autotuner.tuning.trials.no_answer_failure import unanswered
@@ -26,6 +28,12 @@ from autotuner.tuning.trials.racing import Race
 from autotuner.tuning.trials.running_limit import running_limit
 from autotuner.tuning.trials.server_checks import DEATH_REPORT_S, or_died, same_server
 from autotuner.tuning.trials.telemetry import Telemetry
+
+Keep = Callable[[Sequence[Measurement], Sequence[Measurement]], Awaitable[None]]
+
+
+async def forget(looks: Sequence[Measurement], windows: Sequence[Measurement]) -> None:
+    """Keeps nothing."""
 
 
 class Windows:
@@ -45,7 +53,9 @@ class Windows:
         engine: Source of the server's own metrics.
         resolved: Settings that the server chose at start.
         start: Where a capacity search begins.
-        race: Says after each level whether the trial ends there.
+        race: Says whether the trial ends early; None: all levels are measured.
+        priced: Adds the costs to a window.
+        keep: Takes the short windows and the full ones so far after each of them.
     """
 
     def __init__(
@@ -64,7 +74,9 @@ class Windows:
         engine: Engine,
         resolved: Mapping[str, object],
         start: CapacityStart,
-        race: Race = lambda _: None,
+        race: Race | None = None,
+        priced: Callable[[Measurement], Measurement] = lambda m: m,
+        keep: Keep = forget,
     ) -> None:
         self._spec = spec
         self._benchmark = benchmark
@@ -78,10 +90,16 @@ class Windows:
         self._gpus = gpus
         self._start = start
         self._race = race
+        self._priced = priced
+        self._keep = keep
         self.capacities: list[CapacityResult] = []
         """One per scenario, in a study of capacity."""
+        self.looks: list[Measurement] = []
+        """Short windows that preceded the full ones."""
         self.cut: Cut | None = None
         """Why levels were left out; None if all were measured."""
+        self.verdict: Verdict | None = None
+        """The verdict by the short windows, if these ended the trial."""
         self._running_limit = running_limit(engine, endpoint.argv, resolved)
         own = (engine.server_metrics,) if engine.server_metrics is not None else ()
         # A server that was not launched here may not be the engine that the study names.
@@ -90,19 +108,37 @@ class Windows:
     async def measure(self) -> tuple[Measurement, ...]:
         """The windows in order, until the trial is cut. Raises ``TrialFailedError`` when one cannot be measured."""
         windows: list[Measurement] = []
+        await self._look()
+        levels = self._spec.workload.levels
         for number, scenario in enumerate(self._spec.workload.scenarios):
-            policy = FixedLevels(self._spec.workload.levels)
+            order = self._race.order(scenario, self.looks) if self._race else levels
+            policy = FixedLevels(order)
             seen: list[Measurement] = []
             while self.cut is None and (level := policy.next(seen)) is not None:
-                name = f"{number}-{len(seen)}"
+                name = f"{number}-{levels.index(level)}"
                 if isinstance(level, CapacityLoad):
-                    seen.append(await self._capacity(scenario, level, name))
+                    seen.append(self._priced(await self._capacity(scenario, level, name)))
                 else:
-                    seen.append(await self._window(scenario, level, name))
+                    seen.append(self._priced(await self._window(scenario, level, name)))
+                await self._keep(self.looks, [*windows, *seen])
                 await same_server(self._endpoint, self._identity)
-                self.cut = self._race([*windows, *seen])
-            windows += seen
+                self.cut = self._race.after_level([*windows, *seen]) if self._race else None
+            places = [levels.index(level) for level in order[: len(seen)]]
+            windows += [m for _, m in sorted(zip(places, seen, strict=True), key=lambda pair: pair[0])]
         return tuple(windows)
+
+    async def _look(self) -> None:
+        """Takes the short windows, and decides by them. One without an answer decides nothing."""
+        if self._race is None:
+            return
+        short = look_workload(self._spec.workload)
+        for number, (scenario, level) in enumerate(self._race.looks):
+            look = await self._attempt(scenario, level, f"look-{number}.parquet", short)
+            self.looks.append(self._priced(look))
+            await self._keep(self.looks, ())
+            await same_server(self._endpoint, self._identity)
+        if (found := self._race.after_looks(self.looks)) is not None:
+            self.cut, self.verdict = found
 
     async def _capacity(self, scenario: Scenario, load: CapacityLoad, name: str) -> Measurement:
         """Searches for the capacity, and returns the measurement that stands for it."""
@@ -142,11 +178,13 @@ class Windows:
         busy = f"{DISTURBED} {quietest.self_check.foreign_cpu_cores:.2f} CPU cores, {tries}"
         return await self._answered(quietest.replaced(warnings=(*quietest.warnings, busy)))
 
-    async def _attempt(self, scenario: Scenario, level: LoadLevel, records: str) -> Measurement:
+    async def _attempt(
+        self, scenario: Scenario, level: LoadLevel, records: str, workload: Workload | None = None
+    ) -> Measurement:
         window = Window(
             scenario=scenario,
             level=level,
-            workload=self._spec.workload,
+            workload=workload or self._spec.workload,
             labels=self._labels,
             folder=self._folder,
             records_name=records,

@@ -155,3 +155,15 @@ async def test_the_plan_says_both_ends(loop: Any) -> None:
     spec = study(loop, slo="p99 ttft <= 200ms")
     assert estimate_s(spec, 4, 0, cut=True) == trial_s(spec) + 3 * trial_s(spec, levels=1)
     assert estimate_s(spec, 4, 0) == 4 * trial_s(spec)
+
+
+async def test_levels_are_stored_as_soon_as_they_are_measured(loop: Any, store: Store) -> None:
+    """An interrupted run keeps them, although the trial does not count."""
+    kept: list[list[int]] = []
+
+    def script(endpoint: Endpoint, window: Window) -> Measurement:
+        kept.append(levels(tuple(store.trials.all("s"))))
+        return by_latency(endpoint, window)
+
+    await run(loop.prepared(study(loop, trials=2), script=script), store)
+    assert kept == [[0], [1], [2], [3, 0], [3, 1], [3, 2]]
