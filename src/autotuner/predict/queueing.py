@@ -68,6 +68,8 @@ def closed_loop(batching: Batching, lengths: Lengths, concurrency: float) -> Ste
     running = max(1.0, min(concurrency, batching.slots))
     cycle = _mixed_cycle if batching.mixed else _burst_cycle
     first_s, tpot_s, cycle_s = cycle(batching, lengths, running)
+    # Little's law: a request cannot take longer than the time until the next one starts in its place.
+    cycle_s = max(cycle_s, first_s + (lengths.output - 1) * tpot_s)
     # A slot becomes free every cycle_s / running, and concurrency - running requests wait for one in turn.
     waits_s = batching.queue * (concurrency - running) / running * cycle_s
     return Steady(
