@@ -10,6 +10,7 @@ draws identical servers with different amounts of noise between requests, and se
 
 import argparse
 import asyncio
+import socket
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,6 @@ from autotuner.testing.toy_model import ToyModel
 from quality_models import write_model
 
 SPEC = QualitySpec()
-PORT = 18931
 IN_FLIGHT = 4
 DRAWN_PROMPTS = 16
 DRAWN_TOKENS = 16
@@ -65,11 +65,14 @@ ARMS = (
 @contextmanager
 def server(model: Path, args: Sequence[str]) -> Iterator[Target]:
     """A llama.cpp server, ended with the context."""
-    command = [sys.executable, "-m", "autotuner.engines.llama_cpp.server", "--model", str(model), "--port", str(PORT)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "autotuner.engines.llama_cpp.server", "--model", str(model), "--port", str(port)]
     command += ["--ctx-size", "4096", "--parallel", str(IN_FLIGHT), "--threads", "1", *args]
     with tempfile.TemporaryFile() as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
-            url = f"http://127.0.0.1:{PORT}"
+            url = f"http://127.0.0.1:{port}"
             for _ in range(600):
                 if process.poll() is not None:
                     log.seek(0)
