@@ -32,7 +32,7 @@ class Known:
     evidence: Evidence = NO_EVIDENCE
 
 
-def _context(landscape: Landscape, seed: int, most: int, known: Known) -> SearchContext:
+def context_of(landscape: Landscape, seed: int, most: int, known: Known) -> SearchContext:
     return SearchContext(
         space=landscape.space,
         directions=(Direction.MAX,),
@@ -49,7 +49,7 @@ def _context(landscape: Landscape, seed: int, most: int, known: Known) -> Search
 
 def searched(strategy: type[Search], landscape: Landscape, seed: int, most: int, known: Known = Known()) -> int:
     """Runs one of the product's strategies."""
-    search = strategy(strategy.Settings(), _context(landscape, seed, most, known))
+    search = strategy(strategy.Settings(), context_of(landscape, seed, most, known))
     history: list[Trial] = []
     while len(history) < most:
         proposal = search.ask(history)

@@ -87,14 +87,19 @@ class Landscape:
         """Where a configuration is measured."""
         return tuple(p.place for p in self.points[configuration.key]) or (Place(scenario="", level=""),)
 
-    def trial(self, number: int, configuration: Configuration) -> Trial:
-        """The result of launching a configuration."""
+    def trial(
+        self, number: int, configuration: Configuration, noise: random.Random | None = None, size: float = 0.0
+    ) -> Trial:
+        """The result of launching a configuration; ``size`` is the standard deviation between launches."""
         points = self.points[configuration.key]
+        if noise is not None:
+            launch = noise.gauss(0, size)
+            points = tuple(_measured(p, math.exp(launch + noise.gauss(0, size / 2))) for p in points)
         facts = {"study": "landscape", "number": number, "role": TrialRole.SEARCH, "configuration": configuration}
         if not points:
             failure = Failure(cause=FailureCause.OUT_OF_MEMORY, message="does not fit")
             return Trial.model_validate({**facts, "state": TrialState.FAILED, "failure": failure})
-        value = self.value(configuration.key)
+        value = max((p.throughput for p in points if p.tpot <= self.bound), default=None)
         over = min(max(0.0, p.tpot / self.bound - 1) for p in points)
         best = max(p.throughput for p in points) if value is None else value
         verdict = Verdict(feasible=value is not None, objectives=(best,), total_violation=over)
@@ -164,6 +169,11 @@ def _earlier_window(point: Point, result: Point) -> EarlierWindow:
         values={"mean ttft": result.ttft, "mean tpot": result.tpot, "output_throughput_per_gpu": result.throughput},
         predicted={"mean ttft": math.log(ttft), "mean tpot": math.log(tpot)} if ttft and tpot else {},
     )
+
+
+def _measured(point: Point, factor: float) -> Point:
+    """The point with all times multiplied."""
+    return replace(point, ttft=point.ttft * factor, tpot=point.tpot * factor, throughput=point.throughput / factor)
 
 
 def _window(point: Point) -> Measurement:

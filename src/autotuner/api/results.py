@@ -67,6 +67,7 @@ def record(url: str | None, name: str) -> StudyRecord:
 def load(url: str | None, name: str) -> StudyResult:
     """See :meth:`autotuner.api.stored.StoredStudies.load`."""
     from autotuner.report.result import study_result
+    from autotuner.tuning.stored_summary import stored_findings
 
     with open_to_read(url) as store:
         found = record_of(store, name)
@@ -79,6 +80,7 @@ def load(url: str | None, name: str) -> StudyResult:
         why=str(summary.get("why", "")),
         environment_fault=environment_fault(summary),
         beginning=found.beginning,
+        findings=stored_findings(summary),
     )
 
 

@@ -69,7 +69,14 @@ async def tune(
         outcome = await (work() if on_event is None else _with_events(work, store, loaded.spec.name, on_event))
         record = await run_sync(store.studies.get, loaded.spec.name)
         beginning = record.beginning if record is not None else None
-        return study_result(loaded.spec, outcome.state, outcome.trials, why=outcome.why, beginning=beginning)
+        return study_result(
+            loaded.spec,
+            outcome.state,
+            outcome.trials,
+            why=outcome.why,
+            beginning=beginning,
+            findings=outcome.findings,
+        )
 
 
 async def _with_events(work: Callable[[], Any], store: Store, study: str, on_event: OnEvent) -> Outcome:

@@ -18,6 +18,7 @@ from autotuner.study.search.forecast import Forecast
 from autotuner.study.search.goals import Goals, Place
 from autotuner.study.search.rationale import Rationale
 from autotuner.study.search.starting_point import Start
+from autotuner.study.search.stopping import GainBound
 from autotuner.study.trial import Trial
 
 
@@ -70,6 +71,8 @@ class Search(ABC):
     """
 
     kind: ClassVar[str]
+    bounds_gain: ClassVar[bool] = False
+    """Whether :meth:`remaining_gain` is implemented, which ``search.stop`` needs."""
     Settings: ClassVar[type[BaseModel]]
     uses_evidence: ClassVar[bool] = False
     """Whether it learns from earlier studies, :attr:`SearchContext.evidence`."""
@@ -97,6 +100,19 @@ class Search(ABC):
 
     def tell_repeat(self, trial: Trial) -> None:  # noqa: B027 - for strategies that learn the noise
         """Learns from a finished repeat of the confirmation, if the search continues after one."""
+
+    def remaining_gain(self, history: Sequence[Trial], confidence: float) -> GainBound | None:
+        """By how much configurations that were not launched can be better than the best trial, for one objective.
+
+        Args:
+            history: The trials to judge from, repeats of the confirmation included. Those that are still running count
+                as untried.
+            confidence: Probability that the bound holds.
+
+        Returns:
+            The bound; None if there is none, for example without a feasible trial, or if all were launched.
+        """
+        return None
 
     def explain(self, proposal: Configuration) -> Rationale | None:
         """Why :meth:`ask` has just proposed this configuration; None if the strategy has no reason to give."""

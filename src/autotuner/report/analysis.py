@@ -6,7 +6,7 @@ based on too few trials.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean
 
@@ -19,6 +19,7 @@ from autotuner.study.failure import Blame
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS, Direction
 from autotuner.study.parameters.parameter import Parameter
+from autotuner.study.search.importance import ParameterImportance
 from autotuner.study.simulated import ALL
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning.ending import Ending
@@ -57,6 +58,8 @@ class Importance:
     best: Value = None
     """The value with the best geometric mean of the objective; meaningless if ``share`` is None or small."""
     best_mean: float | None = None
+    modeled: ParameterImportance | None = None
+    """The shares by a model of all measured trials, feasible or not; None for studies that were stored without it."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,15 @@ def importance(result: StudyResult) -> tuple[Importance, ...]:
     That of a conditional parameter follows from the trials in which it was active.
     """
     points = usable_trials(result)
-    found = [_importance(result, p, points) for p in result.spec.parameters]
-    return tuple(sorted(found, key=lambda i: -1.0 if i.share is None else i.share, reverse=True))
+    modeled = {i.parameter: i for i in result.importance}
+    found = [replace(_importance(result, p, points), modeled=modeled.get(p.name)) for p in result.spec.parameters]
+    return tuple(sorted(found, key=_share, reverse=True))
+
+
+def _share(found: Importance) -> float:
+    if found.modeled is not None:
+        return found.modeled.objective.total
+    return -1.0 if found.share is None else found.share
 
 
 def failure_groups(trials: Sequence[Trial]) -> tuple[FailureGroup, ...]:

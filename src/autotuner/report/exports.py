@@ -120,6 +120,7 @@ def best_json(result: StudyResult) -> dict[str, Any]:
         "simulated": result.simulated or None,
         "refuted": list(result.refuted),
         "decision": plain_data(result.decision),
+        "bound": plain_data(result.bound),
         "cost": plain_data(study_cost(result)),
         "racing": plain_data(racing_summary(result)),
         "engine_defaults": plain_data(engine_defaults(result)),

@@ -12,6 +12,7 @@ from autotuner.scoring import Effect, Gain
 from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.objective import Objective
 from autotuner.study.parameters.engines import ENGINE
+from autotuner.study.search.stopping import GainBound
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.workload import CapacityLoad
 from autotuner.tuning.ending import Ending
@@ -43,8 +44,15 @@ def summary_lines(result: StudyResult) -> list[str]:
         many = ", ".join(map(str, tied[:_SHOWN])) + (" and more" if len(tied) > _SHOWN else "")
         trials = f"trial{'s' if len(tied) > 1 else ''} {many}"
         lines.append(f"Within noise ({percent(result.noise, sign=False)}) of the best: {trials}.")
+    if result.bound is not None and result.state == "done":
+        lines.append(bound_text(result.bound))
     lines += [line for line in (racing_text(result), cost_text(result)) if line]
     return lines
+
+
+def bound_text(bound: GainBound) -> str:
+    """Returns how much better than the best trial any configuration can be, as a sentence."""
+    return f"{bound.text[0].upper()}{bound.text[1:]}."
 
 
 def tied_others(result: StudyResult) -> list[int]:

@@ -15,6 +15,8 @@ from autotuner.secrets import clean_model, clean_text, secrets_in
 from autotuner.study.base import FrozenModel
 from autotuner.study.objective import Objective
 from autotuner.study.search.beginning import Beginning
+from autotuner.study.search.importance import ParameterImportance
+from autotuner.study.search.stopping import GainBound
 from autotuner.study.simulated import simulated_trials
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
@@ -22,6 +24,7 @@ from autotuner.tuning.ending import Ending, conclude
 from autotuner.tuning.proof import records
 from autotuner.tuning.proof.decision import Decision
 from autotuner.tuning.proof.noise import known_noise
+from autotuner.tuning.stored_summary import NO_FINDINGS, Findings
 
 DEFAULT_NOISE = 0.03
 """Assumed relative difference of two measurements of one configuration without repeats: llama.cpp on an idle CPU shows
@@ -64,6 +67,11 @@ class StudyResult(FrozenModel):
     tied: tuple[int, ...] = ()
     """Numbers of the trials within the noise of the winner, including the winner, by the mean of their repeats if any;
     without refuted ones."""
+    bound: GainBound | None = None
+    """How much better than the best trial any configuration of the space can be; None if the search cannot tell."""
+    importance: tuple[ParameterImportance, ...] = ()
+    """How much each parameter matters, by a model of all measured trials; empty until the study is done, or with few
+    trials."""
     noise: float = DEFAULT_NOISE
     """Relative difference below which two single measurements of one configuration stay in 95% of cases."""
     beginning: Beginning | None = None
@@ -167,6 +175,7 @@ def study_result(
     why: str = "",
     environment_fault: bool | None = None,
     beginning: Beginning | None = None,
+    findings: Findings = NO_FINDINGS,
 ) -> StudyResult:
     """Derives the result so far, without the study's secrets, because all of it may be displayed.
 
@@ -177,7 +186,9 @@ def study_result(
         why: Why the study ended.
         environment_fault: As in :func:`autotuner.tuning.ending.conclude`.
         beginning: What was known when the study began.
+        findings: What was stored when the study ended.
     """
+    bound = findings.bound
     secrets = frozenset(secrets_in(spec))
     spec = clean_model(spec, secrets)
     why = clean_text(why, secrets)
@@ -207,6 +218,8 @@ def study_result(
         as_good=found.ending is Ending.SHOWN_AS_GOOD,
         front=tuple(t.number for t in scoring.pareto(standing, spec.objectives)) if several else (),
         tied=tuple(t.number for t in scoring.ties(about, standing, spec.objectives, noise)) if about else (),
+        bound=bound if bound is not None and bound.trial not in refuted else None,
+        importance=findings.importance,
         noise=noise,
         beginning=None if beginning is None else clean_model(beginning, secrets),
         command=winner.start_command if winner else (),

@@ -20,6 +20,7 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.search.rationale import Rationale
 from autotuner.study.search.starting_point import Start
+from autotuner.study.search.stopping import GainBound
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class CalibratedSearch(Search):
     """Learns from every level of every trial: feasible, infeasible, cut and failed ones."""
 
     kind: ClassVar[str] = "calibrated"
+    bounds_gain: ClassVar[bool] = True
     Settings: ClassVar[type[BaseModel]] = CalibratedSettings
     uses_evidence: ClassVar[bool] = True
 
@@ -70,14 +72,9 @@ class CalibratedSearch(Search):
         if isinstance(at_random, Stop) or waits or (self.context.goals is None and not finished):
             return at_random
         running = [t for t in made if t.number not in self._finished]
-        # Imported here, because commands that only read a study need no numpy.
-        from autotuner.search.model.proposing import Proposer
-
-        if self._proposer is None:
-            self._proposer = Proposer(self.context, self._proposals, self.forecast)
         start = self._start(taken, len(made))
         only = (start.configuration,) if start is not None else ()
-        proposal = self._proposer.propose(finished, running, taken, len(made), only)
+        proposal = self._model().propose(finished, running, taken, len(made), only)
         why = proposal.rationale
         if start is not None:
             why = why.replaced(recommended=start.source)
@@ -93,11 +90,27 @@ class CalibratedSearch(Search):
         untried = (s for s in self.context.starts if self.context.identity(s.configuration) not in taken)
         return next((s for s in untried if self.forecast(s.configuration) is None), None)
 
+    def remaining_gain(self, history: Sequence[Trial], confidence: float) -> GainBound | None:
+        """As :meth:`Search.remaining_gain`, from joint draws of the results of all configurations."""
+        counted = {t.number for t in history if t.state.finished}
+        finished = [self._finished[n] for n in sorted(self._finished) if n in counted]
+        if len(self.context.directions) != 1 or not finished:
+            return None
+        return self._model().remaining_gain(finished, used(self.context, finished), confidence)
+
     def explain(self, proposal: Configuration) -> Rationale | None:
         """Predictions for the last proposal, and what it was expected to beat."""
         if self._rationale is None or self._rationale[0] != proposal.key:
             return None
         return self._rationale[1]
+
+    def _model(self) -> "Proposer":
+        # Imported here, because commands that only read a study need no numpy.
+        from autotuner.search.model.proposing import Proposer
+
+        if self._proposer is None:
+            self._proposer = Proposer(self.context, self._proposals, self.forecast)
+        return self._proposer
 
     def forecast(self, configuration: Configuration) -> Forecast | None:
         """The prediction for a configuration, computed once."""

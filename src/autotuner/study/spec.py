@@ -13,6 +13,7 @@ from autotuner.study.objective import SLO, Objective
 from autotuner.study.parameters.engines import ENGINE, own_values, qualified_constraint
 from autotuner.study.parameters.parameter import Parameter, as_flags
 from autotuner.study.quality.spec import QualitySpec
+from autotuner.study.search.stopping import StopRule
 from autotuner.study.workload import CapacityLoad, Workload
 
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
@@ -99,6 +100,8 @@ class SearchSpec(PluginSpec):
     """Consecutive environment faults after which the study stops."""
     warm_start: Literal["auto", "none"] | tuple[str, ...] = "auto"
     """Earlier studies that the search learns from: all related ones, none, or those with these names."""
+    stop: StopRule | None = None
+    """Ends the search before its budgets are used up; None: only they end it."""
 
     @property
     def races(self) -> bool:

@@ -262,6 +262,15 @@ class WorkloadForm(FileForm):
         return self
 
 
+class StopForm(FileForm):
+    """When the search ends by itself."""
+
+    remaining_gain: Ratio = Field(
+        gt=0, lt=1, description="End once no configuration can be better than the best one by more than this, e.g. 3%."
+    )
+    confidence: Ratio = Field(default=0.95, ge=0.8, le=0.99, description="Probability that this holds.")
+
+
 class SearchForm(FileForm):
     """Search strategy and budget; further keys are settings of the strategy."""
 
@@ -284,6 +293,9 @@ class SearchForm(FileForm):
     warm_start: Literal["auto", "none"] | list[str] = Field(
         default="auto",
         description="Earlier studies that calibrated learns from: auto (all related ones), none, or a list of names.",
+    )
+    stop: Annotated[StopForm, short("remaining_gain")] | None = Field(
+        default=None, description="Also end by the gain that remains: a ratio, or {remaining_gain, confidence}."
     )
 
 

@@ -279,5 +279,6 @@ def _search(form: SearchForm) -> SearchSpec:
             "racing": form.racing,
             "max_environment_faults": form.max_environment_faults,
             "warm_start": form.warm_start,
+            "stop": form.stop.model_dump() if form.stop else None,
         }
     )

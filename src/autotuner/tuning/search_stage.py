@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from autotuner.plugins.search import Stop
 from autotuner.study.configuration import Configuration
 from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
+from autotuner.study.search.importance import ParameterImportance
+from autotuner.study.search.stopping import CONFIDENCE, GainBound
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning.budget import Budget, SearchClock, trials_used_up
 from autotuner.tuning.planning.plan import windows_s
 from autotuner.tuning.planning.prepared_study import Prepared
+from autotuner.tuning.planning.search_context import search_context
 from autotuner.tuning.study_trials import Job, StudyTrials
 
 logger = logging.getLogger(__name__)
@@ -31,15 +34,19 @@ class SearchStage:
         self._spec = prepared.spec
         self._trials = trials
         self._search = prepared.search(evidence)
+        self._context = search_context(prepared, evidence)
         self._budget = Budget(prepared.spec.search, clock, least_s=windows_s(prepared.spec))
         self.slots = prepared.spec.search.parallel
+        self._judged = 0
+        """Number of finished trials when the remaining gain was last computed."""
         self.stopped_because = ""
         """Why the search ended; empty until then."""
+        self._repeats: set[int] = set()
+        """Numbers of the repeats that the strategy knows."""
         for trial in trials:
-            if trial.state.finished and trial.role is TrialRole.CONFIRM:
-                self._search.tell_repeat(trial)
-            elif trial.state.finished:
+            if trial.state.finished and trial.role is not TrialRole.CONFIRM:
                 self.tell(trial)
+        self._tell_repeats()
 
     def next(self) -> Job | None:
         """The default, then a proposal; None while the default runs and after the end of the search."""
@@ -55,6 +62,10 @@ class SearchStage:
         if why:
             logger.info("search stopped after %d trials: %s", len(known), why)
             self.stopped_because = why
+            return None
+        if reached := self._nothing_left(known):
+            logger.info("search stopped after %d trials: %s", len(known), reached)
+            self.stopped_because = reached
             return None
         proposed = self._search.ask([self._spelled_out(t) for t in known], self.slots)
         if isinstance(proposed, Stop):
@@ -80,12 +91,51 @@ class SearchStage:
             return trial
         return trial.replaced(configuration=self._prepared.spelled_out(trial.configuration))
 
+    def bound(self) -> GainBound | None:
+        """By how much any configuration can be better than the best trial, by all trials and repeats so far."""
+        self._tell_repeats()
+        rule = self._spec.search.stop
+        return self._remaining_gain(list(self._trials), rule.confidence if rule else CONFIDENCE)
+
+    def importance(self) -> tuple[ParameterImportance, ...]:
+        """How much each parameter matters, by a model of all trials; empty if there are too few."""
+        # Imported here, because commands that only read a study need no numpy.
+        from autotuner.search.model.importance import importance
+
+        finished = [self._spelled_out(t) for t in self._trials if t.state.finished]
+        return importance(self._context, finished) if self._spec.parameters else ()
+
     def latest_s(self, trial: Trial) -> float | None:
         """Time on the search's clock, in seconds, at which a running trial is cut off; None for never.
 
         The default is never cut off, since everything is compared with it; ``trial_timeout`` limits it.
         """
         return self._budget.latest_s(self._trials) if trial.role is TrialRole.SEARCH else None
+
+    def _tell_repeats(self) -> None:
+        new = [t for t in self._trials if t.role is TrialRole.CONFIRM and t.state.finished]
+        for trial in new:
+            if trial.number not in self._repeats:
+                self._repeats.add(trial.number)
+                self._search.tell_repeat(trial)
+
+    def _nothing_left(self, known: Sequence[Trial]) -> str:
+        """Why the rule for stopping ends the search; empty if it does not.
+
+        Repeats do not count here: the search of a resumed study ends where it ended before its proof.
+        """
+        rule = self._spec.search.stop
+        finished = sum(t.state.finished for t in known)
+        if rule is None or finished == self._judged:  # only a result can change the bound
+            return ""
+        self._judged = finished
+        bound = self._remaining_gain(known, rule.confidence)
+        return bound.within(rule) if bound is not None else ""
+
+    def _remaining_gain(self, trials: Sequence[Trial], confidence: float) -> GainBound | None:
+        if not self._spec.parameters:
+            return None
+        return self._search.remaining_gain([self._spelled_out(t) for t in trials], confidence)
 
     def _nothing_to_tune(self, made: int) -> str:
         if not self._spec.parameters:

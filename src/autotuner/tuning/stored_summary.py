@@ -1,10 +1,14 @@
 """Short answer of a study, stored when it ends so that listing studies does not read their trials."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from pydantic import ValidationError
 
 from autotuner import scoring
 from autotuner.study.base import FrozenModel
 from autotuner.study.metric import Direction
+from autotuner.study.search.importance import ParameterImportance
+from autotuner.study.search.stopping import GainBound
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
 from autotuner.tuning.ending import Conclusion, Ending
@@ -45,3 +49,23 @@ def answer_of(spec: StudySpec, found: Conclusion, trials: Sequence[Trial]) -> An
         value=records.estimate(winner, trials),
         change=change,
     )
+
+
+class Findings(FrozenModel):
+    """What the search and a model of all trials can say at the end of a study."""
+
+    bound: GainBound | None = None
+    """How much better than the best trial untried configurations can be; None if the search cannot tell."""
+    importance: tuple[ParameterImportance, ...] = ()
+    """How much each parameter matters, the most important first; empty with few trials."""
+
+
+NO_FINDINGS = Findings()
+
+
+def stored_findings(summary: Mapping[str, object]) -> Findings:
+    """The findings in a stored summary; empty if it has none, or those of a later version."""
+    try:
+        return Findings.model_validate(summary.get("findings") or {})
+    except ValidationError:
+        return NO_FINDINGS

@@ -17,6 +17,8 @@ from autotuner.store.paths import trial_folder
 from autotuner.study.configuration import Configuration
 from autotuner.study.measurement import Measurement
 from autotuner.study.owner import Owner
+from autotuner.study.search.importance import ParameterImportance
+from autotuner.study.search.stopping import GainBound
 from autotuner.study.trial import Trial, TrialState
 from autotuner.tuning.budget import SearchClock, searched_s
 from autotuner.tuning.environment_watch import EnvironmentWatch, environment_changed
@@ -69,6 +71,10 @@ class StudyRunner:
         self._changed = anyio.Event()
         self.stopped_because = ""
         """Why the search ended; empty until then."""
+        self.bound: GainBound | None = None
+        """How much better than the best trial anything else can be; None until the study is done."""
+        self.importance: tuple[ParameterImportance, ...] = ()
+        """How much each parameter matters; empty until the study is done."""
 
     def _has_run(self, configuration: Configuration) -> bool:
         return self._trials.measured(configuration)
@@ -76,15 +82,17 @@ class StudyRunner:
     async def run(self) -> list[Trial]:
         """All trials of the study, stored ones included. Raises ``StudyFaultError``."""
         self._trials = StudyTrials(await run_sync(self._store.trials.all, self._spec.name))
-        await self._search()
+        search = await self._search()
         if self._spec.confirm.blocks:
             proof = ProofStage(self._spec, self._trials)
             await self._drain(proof)
             if text := proof.found_interference():
                 self._notice(text)
+        self.bound = search.bound()
+        self.importance = await run_sync(search.importance)
         return list(self._trials)
 
-    async def _search(self) -> None:
+    async def _search(self) -> SearchStage:
         evidence = await run_sync(self._store.studies.evidence, self._spec.name)
         search = SearchStage(self._prepared, self._trials, self._clock, evidence)
         record = await run_sync(self._store.studies.get, self._spec.name)
@@ -98,6 +106,7 @@ class StudyRunner:
             self._clock.stop()
             with anyio.CancelScope(shield=True):
                 await self.keep_time()
+        return search
 
     async def keep_time(self) -> None:
         """Stores the time that the search has used so far. Called repeatedly, because a run may be killed."""

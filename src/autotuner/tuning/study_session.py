@@ -24,7 +24,7 @@ from autotuner.tuning.memory.remembering import begin, remembered
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.resume_decision import Standing, adopt, standing
 from autotuner.tuning.run_liveness import HEARTBEAT_S, OwnerWatch, mark_ended, this_owner
-from autotuner.tuning.stored_summary import answer_of
+from autotuner.tuning.stored_summary import NO_FINDINGS, Findings, answer_of
 from autotuner.tuning.study_runner import StudyRunner
 
 STOP_POLL_S = 0.5
@@ -43,6 +43,8 @@ class Outcome:
     why: str
     ending: Ending
     """What the trials show, see :class:`Ending`."""
+    findings: Findings = NO_FINDINGS
+    """What the search and its model can say at the end."""
 
 
 async def run_session(
@@ -179,6 +181,7 @@ async def _run(
     trials: list[Trial] = []
     why = ""
     fault: bool | None = None
+    findings = NO_FINDINGS
     try:
         async with Journal(store) as journal:
             await run_sync(store.studies.set_world, name, environment.known)
@@ -187,6 +190,8 @@ async def _run(
             runner = StudyRunner(prepared, store, owner, journal, environment)
             ended = await _watched(runner, trials, store, name, owner, handle_signals=handle_signals)
             why = runner.stopped_because if ended == "done" else f"{ended} by request"
+            if ended == "done":
+                findings = Findings(bound=runner.bound, importance=runner.importance)
     except BaseException as error:
         ended = "failed" if isinstance(error, Exception) else "interrupted"
         why = str(error)
@@ -195,16 +200,17 @@ async def _run(
         raise
     finally:
         with anyio.CancelScope(shield=True):
-            ending = await run_sync(lambda: _finish(store, prepared.spec, ended, why, fault))
-    return Outcome(state=ended, trials=tuple(trials), why=why, ending=ending)
+            ending = await run_sync(lambda: _finish(store, prepared.spec, ended, why, fault, findings))
+    return Outcome(ended, tuple(trials), why, ending, findings)
 
 
-def _finish(store: Store, spec: StudySpec, state: str, why: str, fault: bool | None) -> Ending:
+def _finish(store: Store, spec: StudySpec, state: str, why: str, fault: bool | None, findings: Findings) -> Ending:
     """Stores how the session ended and what its trials show."""
     trials = store.trials.all(spec.name)
     found = conclude(spec, state, trials, environment_fault=fault)
     ended = StudyFinished(study=spec.name, state=state, why=why, ending=found.ending.value, environment_fault=fault)
-    summary = {"why": why, "ending": ended.ending, "environment_fault": fault}
+    summary: dict[str, object] = {"why": why, "ending": ended.ending, "environment_fault": fault}
+    summary["findings"] = findings.model_dump(mode="json")
     answer = answer_of(spec, found, trials).model_dump(mode="json")
     store.studies.set_state(spec.name, state, {**summary, "answer": answer}, time.time())
     append(store, ended)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from autotuner.cli.exit_codes import ExitCode, of_error
 from autotuner.errors import Problem, UsageError
 from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange
+from autotuner.study.search.stopping import StopRule
 from autotuner.study.spec import EngineSpec, StudySpec
 from autotuner.study.workload import Arrivals, Concurrency, RequestRate
 from autotuner.study_file.default_name import default_name
@@ -78,7 +79,7 @@ constraints: threads <= cpus
 workload: {scenarios: "N(128, 32) / (48,12)", concurrency: 4, rates: [2, {rate: 4, arrivals: constant}], warmup: 500ms}
 objective: min p99 ttft at concurrency=4
 slo: [p99 ttft <= 200ms, success_rate >= 99%, ttft <= 1.5 s]
-search: {strategy: grid, trials: 5, time: 10m, shuffle: true}
+search: {strategy: grid, trials: 5, time: 10m, shuffle: true, stop: 3%}
 """).spec
     assert spec.name == "here-s", "many files have the same name"
     assert (spec.engine.args, spec.engine.settings) == ({"ctx-size": 8192}, {"binary": "/bin/x"})
@@ -96,6 +97,7 @@ search: {strategy: grid, trials: 5, time: 10m, shuffle: true}
     assert spec.workload.warmup_s == 0.5
     assert [s.text for s in spec.slos] == ["p99 ttft <= 200ms", "success_rate >= 0.99", "ttft <= 1500ms"]
     assert (spec.search.kind, spec.search.time_s, spec.search.settings["shuffle"]) == ("grid", 600.0, True)
+    assert spec.search.stop == StopRule(remaining_gain=0.03, confidence=0.95)
     assert (spec.deploy.kind, spec.benchmark.kind, spec.confirm.adaptive) == ("process", "native", True)
 
 

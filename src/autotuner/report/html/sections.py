@@ -95,6 +95,8 @@ def parameters_section(result: StudyResult) -> list[Child]:
     found = importance(result)
     objective = result.spec.objectives[0]
     what = metric_name(objective.metric, objective.statistic)
+    if any(i.modeled is not None for i in found):
+        return [*_modeled_importance(result, found, what), *parameter_figures(result)]
     note = element(
         "p",
         f"Share of the variance of log({what}) explained by the values of each parameter, over the feasible trials of "
@@ -112,10 +114,23 @@ def parameters_section(result: StudyResult) -> list[Child]:
     return parts
 
 
-def _importance_row(result: StudyResult, found: Importance) -> Html:
-    share: Child = "not known"
-    if found.share is not None:
-        share = [bar(found.share), percent(found.share, sign=False)]
+def _modeled_importance(result: StudyResult, found: Sequence[Importance], what: str) -> list[Child]:
+    note = element(
+        "p",
+        f"Shares of the variance of log({what}) over the space, and of the probability that a configuration starts and "
+        "meets the SLOs, by a model of all measured trials. Shares with interactions may add up to more than 100%.",
+    )
+    heads = ["parameter", "explains", "with interactions", "feasibility", "best value (by mean)", f"mean {what}"]
+    rows = [_importance_row(result, i, modeled=True) for i in found]
+    return [note, table("Parameters by explained variance", [*heads, "value in the best trial"], rows, numbers=(5,))]
+
+
+def _importance_row(result: StudyResult, found: Importance, *, modeled: bool = False) -> Html:
+    shares: list[float | None] = [found.share]
+    if modeled:
+        shares = [None] * 3
+    if found.modeled is not None:
+        shares = [found.modeled.objective.alone, found.modeled.objective.total, found.modeled.feasible.total]
     objective = result.spec.objectives[0]
     best = "-" if found.best_mean is None else value_text(found.best)
     used = "-"
@@ -126,11 +141,15 @@ def _importance_row(result: StudyResult, found: Importance) -> Html:
     return element(
         "tr",
         element("th", found.parameter, scope="row"),
-        element("td", share, class_="share"),
+        *(element("td", _share(s), class_="share") for s in shares),
         element("td", best),
         cell(with_unit(objective.metric, found.best_mean), number=True),
         element("td", used),
     )
+
+
+def _share(share: float | None) -> Child:
+    return "not known" if share is None else [bar(share), percent(share, sign=False)]
 
 
 def trials_section(result: StudyResult) -> list[Child]:

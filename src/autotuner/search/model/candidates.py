@@ -21,14 +21,15 @@ _SURROUNDED = 400
 class Candidates:
     """The configurations that may be compared for one proposal."""
 
-    def __init__(self, context: SearchContext, proposals: Proposals, taken: frozenset[str]) -> None:
+    def __init__(self, context: SearchContext, proposals: Proposals, taken: frozenset[str], most: int = LISTED) -> None:
+        """Lists at most ``most`` untried configurations."""
         self._context = context
         self._taken = taken
         self._axes = Points(context.space).axes
         self._first = {a.name: a.ends[0] if a.values is None else a.values[0] for a in self._axes}
         """Values of parameters that become active."""
-        self.listed = list(islice(proposals.unused(taken), LISTED))
-        self.complete = len(self.listed) < LISTED
+        self.listed = list(islice(proposals.unused(taken), most))
+        self.complete = len(self.listed) < most
         """Whether these are all that are left."""
 
     def around(self, good: Sequence[Configuration]) -> list[Configuration]:

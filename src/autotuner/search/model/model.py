@@ -20,6 +20,8 @@ from autotuner.study.trial import Trial
 Forecasts = Callable[[Configuration], Forecast | None]
 """Predictions by configuration; the caller caches them."""
 Index = NDArray[np.int_]
+_LARGEST = 300.0
+"""Largest logarithm of a time."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,17 @@ class Model:
         units = encoder.units(known.configurations)
         self._memory = memory
         self._observed = {server: i for i, server in enumerate(dict.fromkeys([*memory.servers, *units.servers]))}
+        self._launched = len(set(units.servers))
         self.source = ""
         """Source of the predictions; empty if there are none."""
         self._parameters: tuple[str, ...] = ()
         self._learn_predictions([*known.configurations, *candidates])
         self._fitted: list[tuple[Quantity, list[Member]]] = []
+        self._rows: list[Index] = []
         for quantity in modeled:
-            self._fitted.append(self._fit(quantity, observe(context, quantity, known, units), units))
+            rows = observe(context, quantity, known, units)
+            self._rows.append(np.array(rows.units, int))
+            self._fitted.append(self._fit(quantity, rows, units))
 
     def _learn_predictions(self, configurations: Sequence[Configuration]) -> None:
         named: dict[str, None] = {}
@@ -109,10 +115,13 @@ class Model:
         predicted = self._context.goals is not None and quantity.predicted
         return ("predicted", "structured") if self.source and predicted else ("structured",)
 
-    def _columns(self, units: Units, at: Index, places: Index) -> tuple[Array, Index]:
+    def _columns(self, units: Units, at: Index, places: Index, *, servers: bool = True) -> tuple[Array, Index]:
         """Columns of some levels of some units, and the number of the server of each; see :class:`Design`."""
-        servers, new = self._servers(units)
-        return np.hstack([self._encoder.columns(units, at, places), servers[at]]), new[at]
+        own, new = self._servers(units)
+        if not servers:
+            own = np.zeros_like(own)
+            new = np.full_like(new, -1)
+        return np.hstack([self._encoder.columns(units, at, places), own[at]]), new[at]
 
     def _design(
         self, quantity: Quantity, kind: str, units: Units, at: Index, places: Index, shared: tuple[Array, Index]
@@ -161,11 +170,25 @@ class Model:
             columns[i] = [*(slopes.get(p, 0.0) for p in self._parameters), 0.0]
         return mean, columns / max(quantity.factor, 1e-9)  # calibration parameters have scales of their own
 
-    def draw(self, units: Units, random: np.random.Generator, count: int) -> Draws:
-        """Joint draws for configurations, none of which was observed."""
+    def draw(
+        self, units: Units, random: np.random.Generator, count: int, *, widened: bool = False, servers: bool = True
+    ) -> Draws:
+        """Joint draws of the configurations' own results, without the noise of a launch.
+
+        Args:
+            units: The configurations.
+            random: Source of the draws.
+            count: Number of draws.
+            widened: Whether draws of a quantity are spread as far as its observations differ from what the others
+                predict, and at least by :data:`scales.DOUBT`.
+            servers: Whether effects of single servers are part of their results.
+        """
         rows, places = np.divmod(np.arange(units.loads.size), units.loads.shape[1])
         average_of = average([members for _, members in self._fitted], random, count)
-        shared = self._columns(units, rows, places)
+        shared = self._columns(units, rows, places, servers=servers)
+        # A spread that is known from few servers makes Student's distribution of a normal one.
+        freedom = max(self._launched - 1, 1)
+        heavy = np.sqrt(freedom / random.chisquare(freedom, count)) if widened else np.ones(count)
         logs: dict[Key, Array] = {}
         for i, (quantity, members) in enumerate(self._fitted):
             designs = {
@@ -173,6 +196,10 @@ class Model:
                 for kind in dict.fromkeys(members[n].kind for n in np.unique(average_of.chosen[i]).tolist())
             }
             own = _drawn(members, designs, average_of.chosen[i], random).reshape(count, *units.loads.shape)
+            if widened:
+                middle = own.mean(axis=0)
+                factor = _surprise(members, self._rows[i], average_of.chosen[i])
+                own = middle + (own - middle) * (factor * heavy)[:, None, None]
             if quantity.base is not None:
                 own = own + logs[quantity.base]
             elif quantity.derived:
@@ -183,6 +210,14 @@ class Model:
             predicted=average_of.predicted if self.source else None,
             remembered=average_of.remembered if self._memory else None,
         )
+
+
+def _surprise(members: Sequence[Member], servers: Index, chosen: Index) -> float:
+    """Ratio of the residuals of servers that are predicted from all others to what is expected of them; at least
+    :data:`scales.DOUBT`."""
+    shares = np.bincount(chosen, minlength=len(members)) / len(chosen)
+    squares = sum(share * m.left_out(servers) for share, m in zip(shares, members, strict=True) if share)
+    return float(max(scales.DOUBT, np.sqrt(squares)))
 
 
 def _drawn(
@@ -208,6 +243,8 @@ def _rates(key: Key, units: Units, logs: Mapping[Key, Array]) -> Array:
     factors = np.array(
         [[rate_factor(key, p, units.counts[i]) for p in own] for i, own in enumerate(units.places)], float
     )
-    seconds = np.exp(logs[TTFT]) + np.exp(logs[TPOT]) * np.maximum(answers, 0.0)
+    # Draws of configurations that are unlike all others may be beyond what a float holds.
+    ttft = np.exp(np.minimum(logs[TTFT], _LARGEST))
+    seconds = ttft + np.exp(np.minimum(logs[TPOT], _LARGEST)) * np.maximum(answers, 0.0)
     found: Array = np.log(np.maximum(factors, 1e-300)) - np.log(np.maximum(seconds, 1e-12))
     return found

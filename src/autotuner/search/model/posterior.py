@@ -121,6 +121,29 @@ class Member:
         new = random.standard_normal((count, int(design.new.max()) + 2))
         return drawn + self.amplitude * design.server * np.where(design.new >= 0, new[:, design.new], 0.0)
 
+    def left_out(self, servers: NDArray[np.int_]) -> float:
+        """Mean square of the standardized residuals of servers that are left out in turn; about 1 if the model holds.
+
+        Args:
+            servers: Number of the server of each observation.
+        """
+        if len(np.unique(servers)) < 2:
+            return 1.0
+        inverse = _solved(self.root, np.eye(len(servers)))
+        expected = self.design.mean + self.design.columns @ self.weights.mean
+        weighted = inverse @ (self.observations.values - expected)
+        all_values: list[float] = []
+        means: list[float] = []
+        for server in np.unique(servers):
+            own = np.flatnonzero(servers == server)
+            # The precision of the left-out values, given all others, is their block of the inverse.
+            covariance = np.linalg.inv(inverse[np.ix_(own, own)])
+            residuals = covariance @ weighted[own]
+            all_values.append(float(residuals @ weighted[own]) / len(own))
+            means.append(float(residuals.sum()) ** 2 / float(covariance.sum()))
+        # Levels of one server often agree far better than servers do, which must not hide how far off its mean is.
+        return max(float(np.mean(all_values)), float(np.mean(means)))
+
 
 def fit(
     kind: str, design: Design, seen: Observations, launch: float, recalled: Sequence[Recalled] = ()

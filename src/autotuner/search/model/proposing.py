@@ -1,5 +1,6 @@
 """One proposal: fits the model, compares the candidates, and says why the best one was chosen."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from autotuner.plugins.search import SearchContext
 from autotuner.search.model import acquisition
+from autotuner.search.model.bounding import excess
 from autotuner.search.model.candidates import Candidates
 from autotuner.search.model.encoding import Encoder, Units
 from autotuner.search.model.launching import Launching
@@ -19,12 +21,15 @@ from autotuner.search.proposals import Proposals, spelled_out
 from autotuner.study.configuration import Configuration
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.search.rationale import Expected, Rationale
+from autotuner.study.search.stopping import GainBound
 from autotuner.study.trial import Trial, TrialRole
 
 _DRAWS = 300
 _FEWEST_DRAWS = 200
 _VALUES = 600_000
 """Draws times configurations times levels of one quantity; with more of these, fewer draws are made."""
+_BOUNDED = 5000
+"""Most untried configurations that a bound is computed from; of a space with more, a sample."""
 _SURROUNDED = 5
 """Good configurations of a large space whose neighbors are compared too."""
 
@@ -75,7 +80,7 @@ class Proposer:
         encoder = self._encoder
         random = np.random.default_rng([abs(context.seed), made, 17])
         own = [t for t in finished if t.role is not TrialRole.CONFIRM]
-        feasible = [(t, a) for t in own if (a := achieved(context, t)) is not None]
+        feasible = _feasible(context, own)
         listed = list(only) or candidates.listed
         model = Model(
             context, encoder, finished, listed, self._forecasts, launch_noise(context, finished), self._memory
@@ -85,12 +90,48 @@ class Proposer:
         rated = _Rated(context, encoder, model, launching, [a for _, a in feasible], waiting)
         rated.rate(listed, random)
         good = [listed[i] for i in np.argsort(-rated.scores.score, kind="stable")[:_SURROUNDED]]
-        best_trials = sorted(feasible, key=lambda pair: -sum(pair[1]))[:_SURROUNDED]
-        more = candidates.around([*(spelled_out(context, t) for t, _ in best_trials), *good])
+        more = candidates.around([*(spelled_out(context, t) for t, _ in feasible[:_SURROUNDED]), *good])
         if more and not only:
             rated.rate([*listed, *more], random)
-        beats = best_trials[0][0].number if best_trials else None
+        beats = feasible[0][0].number if feasible else None
         return rated.best(beats)
+
+    def remaining_gain(self, finished: Sequence[Trial], taken: frozenset[str], confidence: float) -> GainBound | None:
+        """By how much untried configurations can exceed the best trial; None without either of them.
+
+        Args:
+            finished: As for :meth:`propose`.
+            taken: Identities of the configurations that were tried.
+            confidence: Probability that the bound holds.
+        """
+        context = self._context
+        candidates = Candidates(context, self._proposals, taken, _BOUNDED)
+        listed = candidates.listed
+        best = [spelled_out(context, t) for t, _ in _feasible(context, finished)[:_SURROUNDED]]
+        untried = [*listed, *candidates.around(best)]
+        if not untried:
+            return None
+        noise = launch_noise(context, finished)
+        model = Model(context, self._encoder, finished, listed, self._forecasts, noise, self._memory)
+        random = np.random.default_rng([abs(context.seed), len(finished), 19])
+        found = excess(context, self._encoder, model, finished, untried, random)
+        gain = found.bound(confidence, context.directions[0]) if found is not None else math.inf
+        if found is None or not math.isfinite(gain):
+            return None
+        return GainBound(
+            gain=gain,
+            confidence=confidence,
+            trial=found.trial,
+            untried=len(untried),
+            complete=candidates.complete,
+        )
+
+
+def _feasible(context: SearchContext, finished: Sequence[Trial]) -> list[tuple[Trial, list[float]]]:
+    """Feasible trials of the search with what they achieved, the best first."""
+    own = [t for t in finished if t.role is not TrialRole.CONFIRM]
+    feasible = [(t, a) for t in own if (a := achieved(context, t)) is not None]
+    return sorted(feasible, key=lambda pair: -sum(pair[1]))
 
 
 class _Rated:

@@ -17,6 +17,9 @@ TRUST = 0.8
 """Weight of the predictions before the first measurement, against having none."""
 OTHER_KIND = 0.135
 """Factor of the weight if one metric follows its predictions and another does not (e^-2)."""
+DOUBT = 2.0
+"""Least factor of the spread of draws that a bound is computed from. A search measures the best configurations, which
+resemble each other: that the model predicts them well says less about the others than it assumes."""
 LAUNCH_NOISE = 0.03
 """Assumed launch-to-launch noise, until repeats show it."""
 NOISE_PSEUDO_REPEATS = 4

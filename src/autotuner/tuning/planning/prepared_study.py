@@ -46,7 +46,7 @@ from autotuner.tuning.planning.portable_checks import (
 from autotuner.tuning.planning.prediction.misfits import Misfit, misfit, misfit_notes
 from autotuner.tuning.planning.prediction.predictions import Predictions
 from autotuner.tuning.planning.public_values import check_public
-from autotuner.tuning.planning.search_context import search_context
+from autotuner.tuning.planning.search_context import new_search
 from autotuner.tuning.planning.study_size import CHECKED_POINTS, StudySize, study_size
 from autotuner.tuning.planning.target_hardware import below, over_base, target_hardware
 from autotuner.tuning.planning.unmeasurable_goals import idle_bounds, unmeasurable, unpriced_in_space
@@ -220,7 +220,7 @@ class Prepared:
 
     def search(self, evidence: Evidence = NO_EVIDENCE) -> Search:
         """A new search over the space, which knows no trials yet, apart from those of earlier studies."""
-        return loading.search(self.spec.search, search_context(self, evidence))
+        return new_search(self, evidence)
 
     async def preflight(self) -> list[Check]:
         """Checks before the first trial. Read-only."""

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from autotuner.errors import UsageError
-from autotuner.plugins.search import SearchContext
+from autotuner.errors import Problem, UsageError
+from autotuner.plugins import loading
+from autotuner.plugins.search import Search, SearchContext
 from autotuner.study.configuration import Configuration
 from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.search.forecast import Forecast
@@ -11,6 +12,20 @@ from autotuner.study.search.goals import Goals
 
 if TYPE_CHECKING:
     from autotuner.tuning.planning.prepared_study import Prepared
+
+
+def new_search(prepared: "Prepared", evidence: Evidence = NO_EVIDENCE) -> Search:
+    """A new search of the study, which knows no trials yet. Refuses a rule for stopping that it cannot follow."""
+    made = loading.search(prepared.spec.search, search_context(prepared, evidence))
+    if prepared.spec.search.stop is None:
+        return made
+    if not made.bounds_gain:
+        why = f"strategy {made.kind} cannot tell how much better other configurations can be"
+        raise UsageError(Problem(where="search.stop", why=why, remedy="use strategy: calibrated, or remove stop"))
+    if len(prepared.spec.objectives) > 1:
+        why = "with several objectives, there is no single gain that could remain"
+        raise UsageError(Problem(where="search.stop", why=why, remedy="remove stop, or keep one objective"))
+    return made
 
 
 def search_context(prepared: "Prepared", evidence: Evidence = NO_EVIDENCE) -> SearchContext:

@@ -17,10 +17,12 @@ from autotuner.study.check import CheckStatus, worst
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.launch import Hardware
 from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange, Parameter
+from autotuner.study.search.stopping import StopRule
 from autotuner.study.spec import EngineSpec, PluginSpec, SearchSpec, StudySpec
 from autotuner.testing.benchmark_kit import ScriptedBenchmark
 from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine
+from autotuner.testing.samples import THROUGHPUT
 from autotuner.tuning.planning.plan import make_plan
 from autotuner.tuning.planning.prepared_study import prepare
 
@@ -200,6 +202,17 @@ REFUSED: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     "unknown setting of the search": (
         {"search": SearchSpec.model_validate({"kind": "random", "trials": 4, "samples": 3})},
         [("search.samples", "")],
+    ),
+    "rule for stopping, and a search without bounds": (
+        {"search": SearchSpec(kind="random", trials=4, stop=StopRule(remaining_gain=0.03))},
+        [("search.stop", "")],
+    ),
+    "rule for stopping, and several objectives": (
+        {
+            "search": SearchSpec(kind="calibrated", trials=4, stop=StopRule(remaining_gain=0.03)),
+            "objectives": (THROUGHPUT, THROUGHPUT.replaced(metric="request_throughput")),
+        },
+        [("search.stop", "")],
     ),
 }
 

@@ -1,0 +1,47 @@
+"""When a search may end by itself, and how much better than its best trial untried configurations can be."""
+
+import math
+
+from pydantic import Field
+
+from autotuner.study.base import FrozenModel
+
+CONFIDENCE = 0.95
+"""Confidence of bounds, unless the study says otherwise."""
+
+
+class StopRule(FrozenModel):
+    """Ends the search once no untried configuration can be much better than the best trial."""
+
+    remaining_gain: float = Field(gt=0, lt=1)
+    """Relative gain that is not worth another launch, e.g. 0.03."""
+    confidence: float = Field(default=CONFIDENCE, gt=0.5, lt=1)
+    """Probability that none gains more than that."""
+
+
+class GainBound(FrozenModel):
+    """How much better than a trial the configurations that were not launched can be, as far as the search knows."""
+
+    gain: float = Field(ge=0)
+    """Bound of the relative gain in the objective: 0.03 means at most 3% better."""
+    confidence: float
+    """Probability that the bound holds."""
+    trial: int
+    """Number of the trial that is the best one of the search by all measurements."""
+    untried: int
+    """Number of configurations that the bound was computed from."""
+    complete: bool = True
+    """Whether these are all that were not launched. If not, the bound says nothing about the others."""
+
+    @property
+    def text(self) -> str:
+        """What holds, in words; the gain is rounded up to whole percent."""
+        percent = math.ceil(self.gain * 100 - 1e-9)
+        better = f"more than {percent}% better" if percent else "better"
+        sample = f"none of {self.untried:,} untried configurations, a sample of the space,"
+        which = "no untried configuration" if self.complete else sample
+        return f"with {self.confidence * 100:g}% confidence, {which} is {better} than trial {self.trial}"
+
+    def within(self, rule: StopRule) -> str:
+        """Why the search ends by a rule; empty if it does not."""
+        return self.text if self.gain <= rule.remaining_gain else ""
