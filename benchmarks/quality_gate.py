@@ -144,7 +144,7 @@ CASES = (
     Case("identical, noise 0.3", 0.3),
     Case("coarser: error 0.1", 0.05, 0.1),
     Case("error 0.3", 0.05, 0.3),
-    Case("error 0.5 (as a 3-bit format)", 0.05, 0.5),
+    Case("error 0.5", 0.05, 0.5),
     Case("error 2 (as broken scales)", 0.05, 2.0),
 )
 
