@@ -23,9 +23,11 @@ from autotuner.report.analysis import (
     value_groups,
 )
 from autotuner.report.headline import failed_launches
+from autotuner.report.html.sections import parameters_section
 from autotuner.report.result import StudyResult, objective_value, study_result
 from autotuner.study.failure import Blame, Failure, FailureCause
 from autotuner.study.measurement import SelfCheck
+from autotuner.study.search.importance import ParameterImportance, Share
 from autotuner.study.spec import ConfirmSpec
 from autotuner.study.trial import TrialState
 from autotuner.testing.samples import LATENCY, THROUGHPUT, Sample, SampleKind, StudyMaker, configuration, sample_spec
@@ -230,3 +232,17 @@ def test_every_kind_is_analyzed(sampled: Sampled, kind: SampleKind) -> None:
     assert len(importance(result)) == len(result.spec.parameters)
     assert isinstance(caveats(result), tuple)
     assert isinstance(comparison(result), tuple)
+
+
+def test_shares_by_a_model_take_precedence_and_say_what_drives_feasibility(sampled: Sampled) -> None:
+    result = sampled("winner")
+    shares = {result.spec.parameters[0].name: 0.9, result.spec.parameters[-1].name: 0.2}
+    modeled = tuple(
+        ParameterImportance(parameter=n, objective=Share(alone=s / 2, total=s), feasible=Share(alone=0, total=1 - s))
+        for n, s in shares.items()
+    )
+    result = result.replaced(importance=modeled)
+    assert importance(result)[0].modeled == modeled[0]
+    rows = "".join(str(part) for part in parameters_section(result))
+    assert "with interactions" in rows
+    assert all(text in rows for text in ("45%", "90%", "10%"))

@@ -126,3 +126,15 @@ def test_a_large_space_is_sampled_and_the_bound_says_so(monkeypatch: pytest.Monk
     assert found is not None
     assert not found.complete
     assert 300 <= found.untried < 1000
+
+
+def test_tried_configurations_do_not_count_whatever_their_noise() -> None:
+    """All but one were tried; many are about equally fast, and the last one belongs to the slow ones."""
+    points = list(CONTEXT.space.grid())
+    slow = [c for c in points if c.values["kernel"] == "c"]
+    fast = [c for c in points if c not in slow]
+    history = [made(i, c, objectives=(100.0,)) for i, c in enumerate(fast)]
+    history += [made(len(fast) + i, c, objectives=(1.0,)) for i, c in enumerate(slow[:-1])]
+    found = bound(history)
+    assert found is not None
+    assert (found.untried, found.gain) == (1, 0)
