@@ -22,6 +22,7 @@ from autotuner.study.search.stopping import GainBound
 from autotuner.study.trial import Trial, TrialState
 from autotuner.tuning.budget import SearchClock, searched_s
 from autotuner.tuning.environment_watch import EnvironmentWatch, environment_changed
+from autotuner.tuning.memory.present_terms import in_present_terms
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.proof import records
 from autotuner.tuning.proof.stage import ProofStage
@@ -93,7 +94,8 @@ class StudyRunner:
         return list(self._trials)
 
     async def _search(self) -> SearchStage:
-        evidence = await run_sync(self._store.studies.evidence, self._spec.name)
+        stored = await run_sync(self._store.studies.evidence, self._spec.name)
+        evidence = await run_sync(in_present_terms, self._prepared, stored)
         search = SearchStage(self._prepared, self._trials, self._clock, evidence)
         record = await run_sync(self._store.studies.get, self._spec.name)
         spent_s = record.search_s if record is not None else None

@@ -45,7 +45,9 @@ class EarlierTrial(FrozenModel):
 
     number: int
     values: Mapping[str, Value]
-    """What the launch set: tuned parameters by their own names, all flags by canonical name."""
+    """What the launch set: parameters by the new study's names, all flags by canonical name."""
+    flags: Mapping[str, Value] = Field(default_factory=dict)
+    """Flags by canonical name, and tuned variables, that reached the server."""
     configuration: Configuration | None = None
     """The configuration of the new study that starts the same server; None if none does."""
     unlike: tuple[str, ...] = ()

@@ -13,14 +13,14 @@ from autotuner.study.failure import Blame, FailureCause
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS
 from autotuner.study.objective import metric_text
-from autotuner.study.parameters.environment import flags_in
-from autotuner.study.parameters.portable import is_portable
+from autotuner.study.parameters.environment import PREFIX, flags_in, is_variable
 from autotuner.study.search.evidence import EarlierTrial, EarlierWindow
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.search.goals import Place
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialState
 from autotuner.study.workload import Scenario, Workload
+from autotuner.tuning.memory.present_terms import given, known_now, unlike, with_combinations
 from autotuner.tuning.planning.portable_checks import expanded
 from autotuner.tuning.planning.prediction.predictions import Predictions
 from autotuner.tuning.planning.prepared_study import Prepared
@@ -75,12 +75,19 @@ class Translation:
         if failure.cause not in _AT_START and not self.same_load:
             return None
         try:
-            configuration = self._same(trial, self._flags(trial))
+            flags = self._flags(trial)
         except UsageError:
             return None
+        configuration = self._same(trial, flags)
         if configuration is None:
             return None
-        return EarlierTrial(number=trial.number, values={}, configuration=configuration, failed=failure.cause)
+        return EarlierTrial(
+            number=trial.number,
+            values={},
+            flags=_without_secrets(flags),
+            configuration=configuration,
+            failed=failure.cause,
+        )
 
     def _trial(self, trial: Trial) -> EarlierTrial | None:
         simulated = self.prepared.spec.engine.kind == "simulated"
@@ -95,9 +102,11 @@ class Translation:
         if not windows:
             return None
         configuration = self._same(trial, flags)
+        values = {**flags, **trial.launched.values, **trial.configuration.values}
         return EarlierTrial(
             number=trial.number,
-            values=_without_secrets({**flags, **trial.launched.values, **trial.configuration.values}),
+            values=with_combinations(self.prepared, _without_secrets(values), flags),
+            flags=_without_secrets(flags),
             configuration=configuration,
             unlike=() if configuration is not None else tuple(self._unlike(flags)),
             gpus=trial.gpus,
@@ -108,37 +117,28 @@ class Translation:
         """Computed once for repeats of a launch."""
         key = repr(sorted(flags.items()))
         if key not in self._forecasts:
-            self._forecasts[key] = self.predictions.forecast(flags, self.spec.workload, self.spec.slos)
+            self._forecasts[key] = self.predictions.forecast(flags_in(flags), self.spec.workload, self.spec.slos)
         return self._forecasts[key]
 
     def _flags(self, trial: Trial) -> dict[str, Value]:
+        """Flags and tuned variables that reached the server."""
         fixed = {self.engine.canonical(k): v for k, v in self.spec.engine.args.items()}
-        return expanded(self.engine, {**fixed, **flags_in(trial.launched.values)})
+        tuned = trial.launched.values
+        variables = {name: value for name, value in tuned.items() if is_variable(name)}
+        return given({**expanded(self.engine, {**fixed, **flags_in(tuned)}), **variables})
 
     def _same(self, trial: Trial, flags: Mapping[str, Value]) -> Configuration | None:
         """The configuration of the new study that starts the same server; None if none does."""
         if not self.same_server or self.spec.engine.env != self.prepared.spec.engine.env:
             return None
-        try:
-            found = self.prepared.known_as(trial.configuration)
-            if found is None or _given(self.prepared.values(found)) != _given(flags):
-                return None
-        except UsageError:
-            return None
-        return found
+        return known_now(self.prepared, trial.configuration, flags)
 
     def _unlike(self, flags: Mapping[str, Value]) -> list[str]:
         """Flags and variables that the new study fixes or leaves out, where the earlier one had another value."""
-        prepared = self.prepared
-        names = [flag for p in prepared.spec.parameters for flag in p.flags]
-        portable = [flag for name in names if is_portable(name) for flag in prepared.engine.portable_flags(name)]
-        tuned = {prepared.engine.canonical(name) for name in [*names, *portable]}
-        old = _without_secrets(_given(flags))
-        new = _without_secrets(_given(expanded(prepared.engine, prepared.fixed)))
-        found = [f"{name}={old.get(name)}" for name in sorted({*old, *new} - tuned) if old.get(name) != new.get(name)]
-        env = prepared.spec.engine.env
+        env = self.prepared.spec.engine.env
         own = self.spec.engine.env
-        return [*found, *(f"env.{name}" for name in sorted({*env, *own}) if env.get(name) != own.get(name))]
+        fixed = [f"{PREFIX}{name}" for name in sorted({*env, *own}) if env.get(name) != own.get(name)]
+        return [*unlike(self.prepared, _without_secrets(flags)), *fixed]
 
     def _window(self, m: Measurement, forecast: Forecast | None) -> EarlierWindow | None:
         kinds = {level.kind for level in self.prepared.spec.workload.levels}
@@ -174,11 +174,6 @@ def _wanted(spec: StudySpec) -> list[tuple[str, str | None]]:
 
 def _scenario(workload: Workload, text: str) -> Scenario | None:
     return next((s for s in workload.scenarios if s.text == text), None)
-
-
-def _given(flags: Mapping[str, Value]) -> dict[str, Value]:
-    """What reaches the command line: a null leaves the flag out."""
-    return {name: value for name, value in flags.items() if value is not None}
 
 
 def _without_secrets(values: Mapping[str, Value]) -> dict[str, Value]:

@@ -15,14 +15,16 @@ from autotuner.report.exports import export_text
 from autotuner.report.html.page import html_report
 from autotuner.report.result import study_result
 from autotuner.store import Store
+from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.measurement import Distribution, Measurement
 from autotuner.study.parameters.parameter import Choices, Parameter
-from autotuner.study.search.evidence import NO_EVIDENCE, Facet
+from autotuner.study.search.evidence import NO_EVIDENCE, EarlierTrial, Facet
 from autotuner.study.spec import EngineSpec, StudySpec
 from autotuner.study.trial import Trial
 from autotuner.study.workload import Concurrency
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import FakeDeployer
+from autotuner.tuning.memory.present_terms import in_present_terms
 from autotuner.tuning.planning.plan import make_plan
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.study_session import run_session, standing_of
@@ -120,6 +122,50 @@ async def test_a_resumed_study_knows_what_it_knew_when_it_began(loop: Any, store
     assert store.studies.evidence("second") == known
     await run(loop, store, "second", trials=4, warm_start="none")
     assert store.studies.evidence("second") == NO_EVIDENCE, "its file asks for another start now"
+
+
+def over(spec: StudySpec, *parameters: Parameter) -> StudySpec:
+    return spec.model_copy(update={"parameters": parameters})
+
+
+def setups(**points: int) -> Parameter:
+    own = {name: {"parallel": count} for name, count in points.items()}
+    return Parameter(name="setup", domain=Choices(values=tuple(own)), combinations=own)
+
+
+async def remembered_trials(loop: Any, store: Store, before: StudySpec, after: StudySpec) -> list[EarlierTrial]:
+    """What a study knows that began with these parameters and has others now."""
+    await run_session(prepared(loop, over(study(loop, "first", trials=4), *before.parameters)), store, source="t")
+    await run_session(prepared(loop, before), store, source="t")
+    (known,) = in_present_terms(prepared(loop, after), store.studies.evidence(before.name)).studies
+    return list(known.trials)
+
+
+async def test_a_combination_that_means_something_else_now_is_not_confused(loop: Any, store: Store) -> None:
+    before = over(study(loop, "second", trials=1), setups(a=4, b=1, c=8))
+    after = over(study(loop, "second"), setups(a=1, b=16, c=8))
+    found = await remembered_trials(loop, store, before, after)
+    by_count = {t.flags.get("parallel"): t for t in found}
+    assert set(by_count) == {None, 1, 4, 8}
+    known = {count: t.configuration for count, t in by_count.items()}
+    assert known == {None: DEFAULT, 1: None, 4: None, 8: Configuration(values={"setup": "c"})}
+    assert {count: t.values.get("setup") for count, t in by_count.items()} == {
+        None: None,
+        1: "a",
+        4: None,
+        8: "c",
+    }
+    trials = (await run_session(prepared(loop, after), store, source="t")).trials
+    assert trials[1].configuration == Configuration(values={"setup": "c"}), "not a, which was the best one"
+
+
+async def test_a_removed_parameter_is_a_difference(loop: Any, store: Store) -> None:
+    slots = Parameter(name="parallel", domain=Choices(values=(1, 2)))
+    batch = Parameter(name="batch-size", domain=Choices(values=(512, 1024)))
+    before = over(study(loop, "second", trials=1), slots, batch)
+    found = await remembered_trials(loop, store, before, over(before, slots))
+    assert [t.configuration for t in found] == [DEFAULT, *[None] * 3]
+    assert [t.unlike for t in found] == [(), *((f"batch-size={t.flags['batch-size']}",) for t in found[1:])]
 
 
 async def test_studies_may_be_named_or_left_out(loop: Any, store: Store) -> None:
