@@ -1,8 +1,11 @@
 """Weights of the model, given the measurements of earlier studies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from autotuner.search.model import recall as recall_module
 from autotuner.search.model import scales
 from autotuner.search.model.recall import Rows, recall, relations
 from autotuner.study.search.evidence import EarlierStudy, Facet
@@ -88,3 +91,31 @@ def test_one_doubtful_study_does_not_discredit_another_one() -> None:
     related = relations([study("a", *Facet), study("b", *Facet)])
     found = recall(rows(rest, columns, [0] * 40 + [1] * 40), related, 1.0)[1]
     assert np.abs(found.mean - 0.9 * effects).max() < 0.3 * np.abs(effects).max()
+
+
+@pytest.mark.parametrize("mixed_up", [False, True])
+def test_the_noise_of_a_large_study_is_chosen_from_some_of_its_launches(
+    monkeypatch: pytest.MonkeyPatch, mixed_up: bool
+) -> None:
+    random = np.random.default_rng(4)
+    columns = np.repeat(random.standard_normal((75, 6)), 4, axis=0)
+    rest = columns @ random.standard_normal(6) + 0.02 * random.standard_normal(300)
+    made = rows(random.permutation(rest) if mixed_up else rest, columns, [0] * 300)
+    made = replace(made, launches=np.repeat(np.arange(75), 4))
+    sizes = []
+    log_density = recall_module._log_density
+
+    def noted(covariance: np.ndarray, values: np.ndarray) -> float:
+        sizes.append(len(values))
+        return log_density(covariance, values)
+
+    monkeypatch.setattr(recall_module, "_log_density", noted)
+    related = relations([study("a", *Facet)])
+    some = recall(made, related, 1.0)[1]
+    assert max(sizes) <= 120
+    assert {size % 4 for size in sizes} == {0}, "whole launches"
+    monkeypatch.setattr(recall_module, "_MOST_DOUBTED", 300)
+    everything = recall(made, related, 1.0)[1]
+    assert max(sizes) == 300
+    assert some.mean == pytest.approx(everything.mean, abs=0.05)
+    assert some.log_evidence == pytest.approx(everything.log_evidence, rel=0.2)
