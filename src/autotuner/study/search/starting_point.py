@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 from autotuner.study.base import FrozenModel, Value
 from autotuner.study.configuration import Configuration
 
-Aim = Literal["throughput", "latency"]
-"""What a recommendation is for."""
+Aim = Literal["throughput", "ttft", "tpot"]
+"""What a recommendation is for: many tokens, a short time to the first one, or a short time for each further one."""
 
 
 class StartingPoint(FrozenModel):

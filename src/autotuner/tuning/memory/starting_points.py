@@ -1,6 +1,6 @@
 """Starting points of an engine that lie in a study's space."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from autotuner.study.base import Value
@@ -11,6 +11,9 @@ from autotuner.study.spec import StudySpec
 
 if TYPE_CHECKING:
     from autotuner.tuning.planning.prepared_study import Prepared
+
+_LATENCIES: Mapping[Aim, tuple[str, ...]] = {"ttft": ("ttft",), "tpot": ("tpot", "itl")}
+"""Beginnings of the names of metrics."""
 
 
 def starting_points(prepared: "Prepared") -> tuple[Start, ...]:
@@ -26,14 +29,17 @@ def starting_points(prepared: "Prepared") -> tuple[Start, ...]:
     return tuple(found.values())
 
 
-def _aim(spec: StudySpec) -> Aim:
-    """Of the first objective."""
+def _aim(spec: StudySpec) -> Aim | None:
+    """Of the first objective; None if it mixes aims, as the latency of whole requests does."""
     metric = METRICS[spec.objectives[0].metric]
-    return "latency" if metric.distribution and metric.better is Direction.MIN else "throughput"
+    if not (metric.distribution and metric.better is Direction.MIN):
+        return "throughput"
+    return next((aim for aim in _LATENCIES if metric.name.startswith(_LATENCIES[aim])), None)
 
 
 def _in_space(prepared: "Prepared", point: StartingPoint) -> Iterator[Configuration]:
-    """The configuration with these values, if all of them are tuned or fixed to just these; none otherwise."""
+    """The configuration with these values and the defaults of all other parameters, if all of the values are tuned or
+    fixed to just these and the defaults are known and in the space; none otherwise."""
     tuned = {prepared.engine.canonical(p.name): p.name for p in prepared.space.parameters}
     fixed = prepared.fixed
     values: dict[str, Value] = {}
@@ -44,10 +50,8 @@ def _in_space(prepared: "Prepared", point: StartingPoint) -> Iterator[Configurat
             return
     if not values:
         return
-    defaults = prepared.default.values if prepared.default is not None else {}
-    first = {
-        p.name: next(iter(p.domain.grid() or (getattr(p.domain, "low", None),))) for p in prepared.space.parameters
-    }
-    found = prepared.space.pruned({**first, **defaults, **values})
+    # A launch with an arbitrary value of another parameter is not what is recommended.
+    defaults = {p.name: p.default(prepared.space.known) for p in prepared.space.parameters}
+    found = prepared.space.pruned({**defaults, **values})
     if prepared.space.contains(found) and prepared.valid(found):
         yield found

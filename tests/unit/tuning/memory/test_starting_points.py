@@ -26,7 +26,7 @@ def study(**changes: Any) -> dict[str, Any]:
         "name": "new",
         "model": "unknown-model",
         "engine": {"kind": "vllm"},
-        "parameters": {"max-num-batched-tokens": [2048, 4096, 16384], "max-num-seqs": [64, 256]},
+        "parameters": {"max-num-batched-tokens": [2048, 4096, 16384], "stream-interval": [1, 8]},
         "workload": {"scenarios": ["D(100,10)"], "concurrency": [4]},
         "objective": "max output_throughput",
         "search": {"strategy": "calibrated", "trials": 10},
@@ -46,6 +46,9 @@ async def values(**changes: Any) -> list[Any]:
 async def test_a_starting_point_suits_the_objective() -> None:
     assert await values() == [16384]
     assert await values(objective="min p99 tpot") == [2048]
+    assert await values(objective="min p99 itl") == [2048]
+    assert await values(objective="min p99 ttft") == [16384]
+    assert await values(objective="min p99 e2e_latency") == [], "it contains both"
 
 
 @pytest.mark.parametrize(
@@ -62,10 +65,23 @@ async def test_what_does_not_lie_in_the_space_is_left_out(changes: dict[str, Any
 
 
 async def test_other_parameters_keep_their_defaults() -> None:
-    (start,) = starting_points(await prepared(parameters={**study()["parameters"], "block-size": [32, 16]}))
-    assert start.configuration.values["max-num-batched-tokens"] == 16384
-    assert set(start.configuration.values) == {"max-num-batched-tokens", "max-num-seqs", "block-size"}
+    (start,) = starting_points(await prepared(parameters={**study()["parameters"], "stream-interval": [8, 1]}))
+    assert start.configuration.values == {"max-num-batched-tokens": 16384, "stream-interval": 1}
     assert start.source.startswith("https://docs.vllm.ai/")
+
+
+@pytest.mark.parametrize(
+    ("domain", "expected"),
+    [
+        ([64, 256], []),  # the engine computes its default
+        ([64, None], [None]),
+        ({"low": 64, "high": 256}, []),
+    ],
+)
+async def test_nothing_is_made_up_for_a_parameter_without_a_known_default(domain: Any, expected: list[Any]) -> None:
+    parameters = {"max-num-batched-tokens": [2048, 16384], "max-num-seqs": domain}
+    found = starting_points(await prepared(parameters=parameters))
+    assert [s.configuration.values["max-num-seqs"] for s in found] == expected
 
 
 @pytest.mark.parametrize("kind", ["vllm", "sglang", "llama_cpp"])
