@@ -46,4 +46,5 @@ def racing_text(result: StudyResult) -> str:
     minutes = found.saved_s / _MINUTE_S
     saved = f"{plain(minutes)} min" if minutes >= 1 else f"{plain(found.saved_s)} s"
     levels = f"{found.levels} level{'s were' if found.levels != 1 else ' was'} left out"
-    return f"Racing cut {found.cut} of {found.trials} trials: {levels}, which saved at least {saved}."
+    trials = f"{found.trials} trial{'s' if found.trials != 1 else ''}"
+    return f"Racing cut {found.cut} of {trials}: {levels}, which saved at least {saved}."

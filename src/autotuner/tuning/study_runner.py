@@ -25,7 +25,9 @@ from autotuner.tuning.environment_watch import EnvironmentWatch, environment_cha
 from autotuner.tuning.memory.present_terms import in_present_terms
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.proof import records
+from autotuner.tuning.proof.reopening import ReopenedStage, reopened
 from autotuner.tuning.proof.stage import ProofStage
+from autotuner.tuning.racing.cuts import NOT_DECIDED
 from autotuner.tuning.retry_or_stop import Faults
 from autotuner.tuning.run_liveness import OwnerWatch
 from autotuner.tuning.search_stage import SearchStage
@@ -87,11 +89,24 @@ class StudyRunner:
         if self._spec.confirm.blocks:
             proof = ProofStage(self._spec, self._trials)
             await self._drain(proof)
+            while await self._reopen(search):
+                await self._drain(proof)
             if text := proof.found_interference():
                 self._notice(text)
         self.bound = search.bound()
         self.importance = await run_sync(search.importance)
         return list(self._trials)
+
+    async def _reopen(self, search: SearchStage) -> bool:
+        """Measures what was cut because of challengers that the proof has refuted, until enough others are better.
+        Returns whether there was anything."""
+        found = False
+        while (trial := reopened(self._spec, list(self._trials))) is not None:
+            found = True
+            self._notice("measured again: the proof has refuted what had beaten it", trial.number)
+            await self._amend([trial.replaced(state=TrialState.VOID, set_aside=NOT_DECIDED)])
+            await self._drain(ReopenedStage(trial, search))
+        return found
 
     async def _search(self) -> SearchStage:
         stored = await run_sync(self._store.studies.evidence, self._spec.name)
@@ -261,14 +276,17 @@ class StudyRunner:
         found = hopeless(self._trials, self._spec.parameters)
         if not found:
             return
-        void = [trial.replaced(state=TrialState.VOID) for trial in found]
-        for trial in void:
+        await self._amend([trial.replaced(state=TrialState.VOID) for trial in found])
+        self._faults.give_up(found)
+
+    async def _amend(self, changed: Sequence[Trial]) -> None:
+        """Stores ended trials that count differently by now."""
+        for trial in changed:
             self._trials.put(trial)
         with anyio.CancelScope(shield=True):
             await self._journal.flush()
-            amended = [(trial, self._ended(trial)) for trial in void]
+            amended = [(trial, self._ended(trial)) for trial in changed]
             await run_sync(self._store.trials.amend, self._spec.name, amended, time.time())
-        self._faults.give_up(found)
 
     def _notice(self, text: str, trial: int | None = None) -> None:
         self._journal.note(Notice(study=self._spec.name, trial=trial, text=text))

@@ -11,6 +11,7 @@ from autotuner.study.search.cut import Cut, Left
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
 from autotuner.study.verdict import Verdict
+from autotuner.tuning.proof import records
 
 
 def verdict_on(
@@ -29,10 +30,16 @@ def verdict_so_far(spec: StudySpec, measured: Sequence[Measurement], left: Seque
 def lost(spec: StudySpec, verdict: Verdict, trials: Sequence[Trial], itself: int) -> Lost | None:
     """Whether a trial has lost against others of the study, by the verdict on its levels so far.
 
-    The proof launches the best challengers; without one, the best trial counts.
+    The proof launches the best challengers; without one, the best trial counts. Those that it has refuted beat nothing.
     """
     keep = spec.confirm.challengers if spec.confirm.blocks else 1
-    return scoring.lost(verdict, spec.objectives, trials, keep=keep, itself=itself)
+    holding = [t for t in trials if not refuted(t, trials)]
+    return scoring.lost(verdict, spec.objectives, holding, keep=keep, itself=itself)
+
+
+def refuted(trial: Trial, trials: Sequence[Trial]) -> bool:
+    """Whether a trial that met the SLOs died or missed one in the proof."""
+    return records.usable(trial) and records.refuted(trial, trials)
 
 
 def levels_left(spec: StudySpec, measured: Sequence[Measurement]) -> tuple[Left, ...]:

@@ -24,7 +24,7 @@ from autotuner.study.workload import Concurrency, RequestRate
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.tuning.looks import CONFIDENCE, SHARE, by_load, look_places, look_s, look_workload, verdict_by_looks
 from autotuner.tuning.planning.plan import estimate_s, trial_s
-from autotuner.tuning.planning.resume_decision import NOT_DECIDED
+from autotuner.tuning.racing.cuts import NOT_DECIDED
 from autotuner.tuning.study_session import run_session
 from autotuner.tuning.trials.racing import pays_off
 from autotuner.tuning.verdicts import verdict_on

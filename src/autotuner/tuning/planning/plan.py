@@ -3,12 +3,9 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 
 from pydantic import Field
 
-from autotuner.benchmarks.measuring.traces.trace_replay import window_s
-from autotuner.errors import UsageError
 from autotuner.plugins.deployer import ShowsCommand
 from autotuner.secrets import clean_model, secrets_in
 from autotuner.study.base import FrozenModel
@@ -16,12 +13,13 @@ from autotuner.study.check import Check
 from autotuner.study.configuration import Configuration
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.spec import StudySpec
-from autotuner.study.workload import CapacityLoad, LoadLevel, Scenario, Stages, TraceSpeed
+from autotuner.study.workload import CapacityLoad
 from autotuner.tuning.looks import look_s
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.proof_plan import fewest_launches, proof_checks
 from autotuner.tuning.planning.resume_decision import Standing
 from autotuner.tuning.quality.coverage import quality_checks
+from autotuner.tuning.racing.window_length import window_length_s
 
 START_S = 2.0
 """Assumed seconds for starting and stopping a server, until a trial has been measured."""
@@ -212,18 +210,6 @@ def _windows_s(spec: StudySpec, *, extended: bool = False) -> Iterator[float]:
     for scenario in workload.scenarios:
         for level in workload.levels:
             yield window_length_s(spec, scenario, level, extended=extended)
-
-
-def window_length_s(spec: StudySpec, scenario: Scenario, level: LoadLevel, *, extended: bool = False) -> float:
-    """Seconds of one window without warm-up."""
-    if isinstance(level, CapacityLoad):
-        return level.max_duration_s
-    if isinstance(level, Stages):
-        return level.duration_s
-    if scenario.trace is not None and isinstance(level, TraceSpeed):
-        with suppress(UsageError):  # the preflight says what is wrong with the file
-            return window_s(scenario.trace, level.speed)
-    return spec.workload.longest_s if extended else spec.workload.duration_s
 
 
 def estimate_s(

@@ -6,7 +6,7 @@ objectives and SLOs may change: results that are still in the space are kept and
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,12 +22,11 @@ from autotuner.study.search.beginning import Beginning
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.environment_watch import START_OVER
-from autotuner.tuning.looks import after_looks, verdict_by_looks
 from autotuner.tuning.planning.prepared_study import Prepared
-from autotuner.tuning.verdicts import lost, verdict_on, verdict_so_far
+from autotuner.tuning.racing.cuts import NOT_DECIDED, beaten_by, cut_again
+from autotuner.tuning.verdicts import refuted, verdict_on
 
 OUTSIDE = "no longer among the study's configurations"
-NOT_DECIDED = "cut, and no longer decided by the levels that it measured"
 
 
 class Standing(FrozenModel):
@@ -219,35 +218,66 @@ def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial
     other_goals = other_prices or any(getattr(record.spec, key) != getattr(spec, key) for key in goals)
     inside = _inside(prepared, [t for t in trials if t.role is not TrialRole.CONFIRM])
     judged = [t for t in trials if t.state.finished or t.state is TrialState.VOID]
+    anew = _measured_anew(prepared, judged, inside)
     found = []
     for trial in judged:
         result = trial.state.finished or trial.set_aside
         configuration = inside.get(trial.number if trial.repeat_of is None else trial.repeat_of)
-        changed = _kept(trial, configuration) if result else trial
+        changed = trial
+        if trial.number in anew:
+            changed = trial.replaced(state=TrialState.VOID, set_aside=NOT_DECIDED)
+        elif result:
+            changed = _kept(trial, configuration)
         if other_prices:  # void trials and those set aside were paid for, too
             changed = _priced(prepared, changed)
         if other_goals and changed.verdict is not None:
             changed = changed.replaced(verdict=verdict_on(spec, changed.measurements, changed.cut, changed.quality))
         found.append(changed)
-    others = other_goals or record.spec.confirm != spec.confirm
-    if others or any(old.state is not new.state for old, new in zip(judged, found, strict=True)):
-        found = _still_cut(spec, found)
+    moved = {new.number for old, new in zip(judged, found, strict=True) if old.state is not new.state}
+    disproved = {t.number for t in found if refuted(t, found)}
+    others = any(t.number in moved and t.cut is None for t in found)  # other trials can beat them
+    everything = others or other_goals or record.spec.confirm != spec.confirm
+    # What short windows predict changes with every trial, so the rest stays as it was decided.
+    open_ = {t.number for t in found if everything or t.number in moved or beaten_by(t, disproved)}
+    found = _still_cut(spec, found, open_)
     return [new for old, new in zip(judged, found, strict=True) if new != old]
 
 
-def _still_cut(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
-    """The trials, with those set aside that were cut and would not be any more: other goals may rank them first, or the
-    trials that had beaten them have left the space."""
+def _measured_anew(prepared: Prepared, trials: Sequence[Trial], inside: Mapping[int, Configuration | None]) -> set[int]:
+    """Numbers of the trials that were cut and set aside, and whose servers other trials have measured since: these stay
+    aside, whatever the goals. The newest one of several that might count again may do so."""
+    own = {t.number: c for t in trials if (c := inside.get(t.number)) is not None and t.role is not TrialRole.CONFIRM}
+    servers = {number: prepared.identity(c) for number, c in own.items()}
+    counting = {servers[t.number] for t in trials if t.number in own and t.state.finished}
+    found = set()
+    for trial in sorted(trials, key=lambda t: t.number, reverse=True):
+        if trial.number in own and trial.cut is not None and trial.set_aside:
+            if servers[trial.number] in counting:
+                found.add(trial.number)
+            counting.add(servers[trial.number])
+    return found
+
+
+def _still_cut(spec: StudySpec, trials: Sequence[Trial], open_: Collection[int]) -> list[Trial]:
+    """The trials, with those set aside that were cut and would not be any more, and the others with the reasons that
+    count by now: other goals may rank them first, the proof may have refuted the trials that had beaten them, or these
+    may have left the space.
+
+    Args:
+        spec: The study. What its ``search.racing`` does not cut any more is set aside, too.
+        trials: Its trials.
+        open_: Numbers of those that may be decided differently by now.
+    """
 
     def again(trial: Trial) -> Trial:
-        if trial.cut is None or trial.state is not TrialState.DONE:
+        cut = trial.cut
+        if cut is None or trial.state is not TrialState.DONE:
             return trial
-        by_look = trial.cut.confidence is not None
-        so_far = None if by_look else verdict_so_far(spec, trial.measurements, trial.cut.left)
-        verdict = so_far or verdict_by_looks(spec, trial.looks, trials, trial.number)
-        if verdict is None or lost(spec, verdict, trials, trial.number) is None:
-            return trial.replaced(state=TrialState.VOID, set_aside=NOT_DECIDED)
-        return trial.replaced(verdict=after_looks(verdict, trial.cut.text)) if by_look else trial
+        raced = spec.search.racing in (("auto",) if cut.confidence is not None else ("auto", "levels"))
+        if raced and trial.number not in open_:
+            return trial
+        found = cut_again(spec, trial, trials) if raced else None
+        return found or trial.replaced(state=TrialState.VOID, set_aside=NOT_DECIDED)
 
     return [again(t) for t in trials]
 

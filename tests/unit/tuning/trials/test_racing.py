@@ -27,7 +27,8 @@ from autotuner.study.text.forms import parse_objective, parse_slo
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.tuning.planning.plan import estimate_s, trial_s
-from autotuner.tuning.planning.resume_decision import NOT_DECIDED, standing
+from autotuner.tuning.planning.resume_decision import standing
+from autotuner.tuning.racing.cuts import NOT_DECIDED
 from support.study_runs import run, slots
 
 pytestmark = pytest.mark.anyio
@@ -167,3 +168,87 @@ async def test_levels_are_stored_as_soon_as_they_are_measured(loop: Any, store: 
 
     await run(loop.prepared(study(loop, trials=2), script=script), store)
     assert kept == [[0], [1], [2], [3, 0], [3, 1], [3, 2]]
+
+
+def fails_later(flag: str, ttfts: dict[str, float]) -> Any:
+    """A benchmark in which one configuration becomes slow once each of its levels was measured."""
+    seen: dict[tuple[str, str], int] = {}
+
+    def script(endpoint: Endpoint, window: Window) -> Measurement:
+        own = next((a.partition("=")[2] for a in endpoint.argv if a.startswith("--parallel=")), "default")
+        place = (own, window.level.text)
+        seen[place] = seen.get(place, 0) + 1
+        slow = own == flag and seen[place] > 1
+        ttft = 3.0 if slow else ttfts[own] * (1 if window.level.text == "concurrency=1" else 1.5)
+        most = dict.fromkeys(("mean", "min", "p50", "p75", "p90", "p95", "p99", "p99_9", "max"), ttft)
+        return scripted_measurement(window, distributions={"ttft": Distribution(count=500, std=0.0, **most)})
+
+    return script
+
+
+async def test_refuted_trials_cut_no_others(loop: Any, store: Store) -> None:
+    script = fails_later("1", {"default": 0.3, "1": 0.05, "2": 0.1, "8": 0.12})
+    few = study(loop, slo="p99 ttft <= 1s", trials=2).replaced(confirm=ConfirmSpec(repeats=2, challengers=1))
+    await run(loop.prepared(few, script=script), store)
+    more = few.replaced(search=few.search.replaced(trials=4))
+    outcome = await run(loop.prepared(more, script=script), store)
+    searched = [t for t in outcome.trials if t.role is TrialRole.SEARCH]
+    assert [(slots(t), len(t.measurements)) for t in searched] == [(1, 3), (2, 3), (8, 2)]
+    assert {slots(t) for t in outcome.trials if t.role is TrialRole.CONFIRM} == {"default", 1, 2}
+
+
+async def test_after_a_refutation_the_best_trial_that_was_cut_takes_its_place(loop: Any, store: Store) -> None:
+    script = fails_later("1", {"default": 0.3, "1": 0.05, "2": 0.1, "8": 0.2})
+    spec = study(loop, slo="p99 ttft <= 1s", trials=4).replaced(confirm=ConfirmSpec(repeats=2, challengers=1))
+    outcome = await run(loop.prepared(spec, script=script), store)
+    searched = [t for t in outcome.trials if t.role is TrialRole.SEARCH]
+    assert [(slots(t), len(t.measurements), t.set_aside) for t in searched] == [
+        (1, 3, ""),
+        (2, 1, NOT_DECIDED),
+        (8, 1, ""),
+        (2, 3, ""),
+    ]
+    repeats = [t.repeat_of for t in outcome.trials if t.role is TrialRole.CONFIRM and slots(t) == 2]
+    assert set(repeats) == {searched[3].number}
+    again = await run(loop.prepared(spec, script=script), store)
+    assert [t.number for t in again.trials] == [t.number for t in outcome.trials]
+    eight = next(t for t in again.trials if slots(t) == 8)
+    assert eight.cut is not None
+    assert eight.cut.rivals == (searched[3].number,), "not the refuted one"
+
+
+async def test_a_trial_that_was_measured_again_does_not_come_back(loop: Any, store: Store) -> None:
+    strict = study(loop, slo="p99 ttft <= 200ms", trials=2)
+    await result_of(loop, store, strict)
+
+    def looser(trials: int) -> StudySpec:
+        search = strict.search.replaced(trials=trials)
+        return strict.replaced(slos=(parse_slo("p99 ttft <= 500ms"),), search=search)
+
+    await result_of(loop, store, looser(2))
+    again = await result_of(loop, store, looser(3))
+    assert [(t.number, slots(t), t.state) for t in again.trials] == [
+        (0, "default", TrialState.DONE),
+        (1, 1, TrialState.VOID),
+        (2, 1, TrialState.DONE),
+        (3, 2, TrialState.DONE),
+    ]
+
+
+async def test_a_trial_that_is_still_cut_says_why_by_the_present_goals(loop: Any, store: Store) -> None:
+    strict = study(loop, slo="p99 ttft <= 200ms")
+    before = (await result_of(loop, store, strict)).trials[1].cut
+    cut = (await result_of(loop, store, strict.replaced(slos=(parse_slo("p99 ttft <= 400ms"),)))).trials[1].cut
+    assert before is not None
+    assert cut is not None
+    assert (before.reason, before.rivals) == (CutReason.SLO, (0,))
+    assert (cut.reason, cut.rivals) == (CutReason.CANNOT_WIN, (2,))
+    assert "300ms at best; trial 2 is better" in cut.text
+
+
+async def test_without_racing_what_was_cut_is_measured_completely(loop: Any, store: Store) -> None:
+    spec = study(loop, slo="p99 ttft <= 200ms")
+    await result_of(loop, store, spec)
+    found = await result_of(loop, store, spec.replaced(search=spec.search.replaced(racing="off")))
+    assert [t.set_aside for t in found.trials] == ["", NOT_DECIDED, "", NOT_DECIDED, "", ""]
+    assert {slots(t): len(t.measurements) for t in found.trials if not t.set_aside} == {"default": 3, 1: 3, 2: 3, 8: 3}

@@ -1,0 +1,1 @@
+"""Which trials end before all of their levels are measured, and what that saves."""
