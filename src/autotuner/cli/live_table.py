@@ -16,7 +16,6 @@ from autotuner.cli.texts import duration_text
 from autotuner.events.view import Row, StudyView
 from autotuner.plain_text import marked_line
 from autotuner.report.numbers import UNSURE, percent
-from autotuner.report.quality import WORSE
 from autotuner.study.metric import Direction
 from autotuner.study.simulated import MARK
 from autotuner.study.spec import StudySpec
@@ -256,6 +255,6 @@ def _state(row: Row, best: Row | None) -> Text:
     if row is best:
         return Text(f"{UNSURE if row.unsure else ''}best", style="bold green")
     mark = UNSURE if row.unsure else ""
-    if row.worse:
-        return Text(f"{mark}{WORSE}", style="red")
+    if row.quality_fault:
+        return Text(f"{mark}{row.quality_fault}", style="red")
     return Text(f"{mark}SLOs met", style="green") if row.feasible else Text(f"{mark}SLOs missed", style="red")

@@ -6,7 +6,6 @@ from autotuner.cli.goal_columns import goal_cell, goal_title, study_goals
 from autotuner.cli.live_table import cause_text, change_text, configuration_text
 from autotuner.events.view import Row, StudyView
 from autotuner.plain_text import marked_line
-from autotuner.report.quality import WORSE
 from autotuner.study.spec import StudySpec
 
 _REPORTED_STATES = {"launching", "measuring", "done", "failed", "void"}
@@ -64,5 +63,5 @@ class PlainLines:
 def _slos(row: Row) -> str:
     if cause_text(row) or row.feasible is None:
         return ""
-    met = "SLOs met" if row.feasible else WORSE if row.worse else "SLOs missed"
+    met = "SLOs met" if row.feasible else row.quality_fault or "SLOs missed"
     return f"{met} (too few: {', '.join(row.unsure)})" if row.unsure else met

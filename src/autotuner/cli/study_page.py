@@ -11,7 +11,6 @@ from autotuner.plain_text import marked_line
 from autotuner.report.gpu_figures import TITLES, gpu_cells, known_columns
 from autotuner.report.headline import answer_word, change_text
 from autotuner.report.numbers import UNSURE, unsure_text
-from autotuner.report.quality import WORSE
 from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult
 from autotuner.report.terminal import marked_summary
@@ -103,7 +102,7 @@ def state_text(result: StudyResult, trial: Trial) -> tuple[str, str]:
     if trial.state is not TrialState.DONE or trial.verdict is None:
         return trial.state.value, "cyan"
     if not trial.verdict.feasible:
-        return WORSE if trial.verdict.worse else "SLOs missed", "red"
+        return trial.verdict.quality_fault or "SLOs missed", "red"
     if trial.cut is not None:
         return "cut", "yellow"
     if not trial.verdict.rankable:

@@ -43,7 +43,7 @@ class Row:
     """Worst value for each SLO of the study, in order."""
     state: str = "queued"
     feasible: bool | None = None
-    worse: bool = False
+    quality_fault: str = ""
     """Whether only its answers make it infeasible."""
     rankable: bool = True
     """False if the trial's values must not be compared with others."""
@@ -195,7 +195,7 @@ class StudyView:
         row.cut = event.cut
         if event.verdict is not None:
             row.feasible = event.verdict.feasible
-            row.worse = event.verdict.worse
+            row.quality_fault = event.verdict.quality_fault
             row.rankable = event.verdict.rankable
             row.unsure = event.verdict.unsure
             row.objectives = event.verdict.objectives

@@ -4,8 +4,6 @@ from autotuner.report.numbers import percent
 from autotuner.study.quality.result import Distance, QualityResult, QualityState
 from autotuner.study.trial import Trial
 
-WORSE = "worse answers"
-"""State of a trial that only quality makes infeasible."""
 COLUMNS = (
     "quality",
     *(f"quality_{side}_{name}" for side in ("candidate", "control") for name in ("agreement", "kl", "logprob")),

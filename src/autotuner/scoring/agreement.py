@@ -47,20 +47,29 @@ def judge(reference: Reference, candidate: Answers) -> QualityResult:
         Without the number of the default's trial. ``undecided`` if fewer than :data:`LEAST_PROMPTS` prompts were
         answered by both.
     """
-    arms = [_pairs(reference.full, control) for control in reference.controls]
-    own = _pairs(reference.full, candidate)
-    common = [i for i, pair in enumerate(own) if pair is not None and all(arm[i] is not None for arm in arms)]
+    full = reference.full
+    # A slow server may not have answered one prompt at a time within the limit.
+    used = [control for control in reference.controls if control.answered >= LEAST_PROMPTS]
     found = QualityResult(state=QualityState.UNDECIDED, method=candidate.method, seconds=candidate.seconds)
-    if len(common) < LEAST_PROMPTS:
-        return found.replaced(why=_too_few(len(common), reference, candidate))
-    pairs = [[arm[i] for i in common] for arm in (own, *arms)]
-    theirs, *controls = [[pair for pair in arm if pair is not None] for arm in pairs]
+    if not used:
+        return found.replaced(why=_too_few(0, reference, candidate))
+    if not candidate.complete or (full.probable and not candidate.probable):
+        full, candidate, *used = [answers.in_words() for answers in (full, candidate, *used)]
+    arms = [_pairs(full, answers) for answers in (candidate, *used)]
+    compared = [list(pairs) for pairs in zip(*arms, strict=True) if None not in pairs]
+    if len(compared) < LEAST_PROMPTS:
+        return found.replaced(why=_too_few(len(compared), reference, candidate))
+    theirs, *controls = _by_arm(compared)
     worst = max(controls, key=_hazard)
     disagreement = _excess(theirs, worst, lambda p: float(p.different))
     kl = None
-    if all(p.kl is not None for arm in (theirs, *controls) for p in arm):
-        noisiest = max(controls, key=_divergence)
-        kl = _excess(theirs, noisiest, lambda p: p.kl or 0.0)
+    if full.probable and candidate.probable:
+        # Broken arithmetic may leave out probabilities, so it must not decide that they are not compared.
+        known = [pairs for pairs in compared if all(pair is not None and pair.kl is not None for pair in pairs)]
+        if len(known) < LEAST_PROMPTS:
+            return found.replaced(why=f"log-probabilities of only {len(known)} prompts are complete")
+        mine, *theirs_again = _by_arm(known)
+        kl = _excess(mine, max(theirs_again, key=_divergence), lambda p: p.kl or 0.0)
     return found.replaced(
         state=QualityState.COMPARED,
         candidate=_distance(theirs),
@@ -68,6 +77,20 @@ def judge(reference: Reference, candidate: Answers) -> QualityResult:
         disagreement=disagreement,
         kl=kl,
     )
+
+
+def undecidable(reference: Reference) -> str:
+    """Why nothing can be compared with these answers; empty if that is possible."""
+    full = reference.full
+    if not full.method:
+        return full.problem
+    if full.answered < LEAST_PROMPTS or all(one.answered < LEAST_PROMPTS for one in reference.controls):
+        return _too_few(min(full.answered, *(one.answered for one in reference.controls)), reference, full)
+    return ""
+
+
+def _by_arm(compared: Sequence[Sequence[_Pair | None]]) -> list[list[_Pair]]:
+    return [[pair for pair in arm if pair is not None] for arm in zip(*compared, strict=True)]
 
 
 def quality_violation(result: QualityResult, spec: QualitySpec) -> Violation | None:

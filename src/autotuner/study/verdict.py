@@ -57,7 +57,9 @@ class Verdict(FrozenModel):
     """Overloaded scenarios and levels, and why the trial must not be ranked, one line each."""
 
     @property
-    def worse(self) -> bool:
-        """Whether the quality of its answers is all that makes the trial infeasible."""
-        hard = [v.slo for v in self.violations if v.hard]
-        return bool(hard) and set(hard) == {QUALITY}
+    def quality_fault(self) -> str:
+        """What is wrong with the quality of its answers, if that is all that makes the trial infeasible."""
+        hard = [v for v in self.violations if v.hard]
+        if not hard or any(v.slo != QUALITY for v in hard):
+            return ""
+        return "worse answers" if hard[0].value is not None else "quality unknown"

@@ -12,7 +12,6 @@ from autotuner.events.types import TrialFinished
 from autotuner.report.exports import csv_text, strict_json
 from autotuner.report.headline import headline
 from autotuner.report.html.page import html_report
-from autotuner.report.quality import WORSE
 from autotuner.report.result import StudyResult, study_result
 from autotuner.scoring.agreement import with_quality
 from autotuner.study.quality.result import Distance, Excess, QualityResult, QualityState
@@ -50,7 +49,7 @@ def result(quality: QualityResult, *, everywhere: bool = False) -> StudyResult:
 def test_every_output_has_the_figures() -> None:
     found = result(WRONG)
     trial = next(t for t in found.trials if t.quality is not None)
-    assert state_text(found, trial)[0] == WORSE
+    assert state_text(found, trial)[0] == "worse answers"
     assert any("quality" in line and "77.3%" in line and "0.0203" in line for line in reasons(trial))
     page = trial_text(found, trial, [], width=160)
     for figure in ("141 tokens", "999 tokens", "22.6 points", "12.3", "0.0124", "trial 0", WRONG.method):
@@ -66,7 +65,7 @@ def test_every_output_has_the_figures() -> None:
     assert "77.3%" in html_report(found)
     finished = TrialFinished.of(trial, ())
     assert finished.verdict is not None
-    assert finished.verdict.worse
+    assert finished.verdict.quality_fault == "worse answers"
 
 
 @pytest.mark.parametrize("state", [QualityState.UNDECIDED, QualityState.COMPARED])

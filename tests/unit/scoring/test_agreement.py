@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from autotuner.scoring.agreement import LEAST_PROMPTS, judge, quality_text, quality_violation, with_quality
+from autotuner.scoring.agreement import LEAST_PROMPTS, judge, quality_text, quality_violation, undecidable, with_quality
 from autotuner.study.quality.answers import Answers, Reference, Token
 from autotuner.study.quality.result import Excess, QualityResult, QualityState
 from autotuner.study.quality.spec import QualitySpec
@@ -100,6 +100,44 @@ def test_too_few_answers_decide_nothing() -> None:
     assert violation is not None
     assert violation.value is None
     assert not with_quality(Verdict(feasible=True), found, SPEC).feasible
+
+
+def test_a_control_with_too_few_answers_is_left_out() -> None:
+    default = reference(*["abcd"] * 16)
+    slow = said(*["abcd"] * 3, *[""] * 13)
+    found = judge(default.replaced(controls=(slow, default.controls[1])), said(*["abcd"] * 16))
+    assert found.state is QualityState.COMPARED
+    assert undecidable(default.replaced(controls=(slow, default.controls[1]))) == ""
+    assert "3 prompts" in undecidable(default.replaced(controls=(slow, slow)))
+
+
+def test_a_missing_probability_does_not_end_the_comparison_of_others() -> None:
+    one = {"a": math.log(0.9), "b": math.log(0.1)}
+    two = {"a": math.log(0.5), "b": math.log(0.5)}
+    default = reference(*["a"] * 20, top=one)
+    other = said(*["a"] * 20, top=two)
+    some = other.replaced(answers=((Token(text="a"),), *other.answers[1:]))
+    found = judge(default, some)
+    assert found.kl is not None
+    assert quality_violation(found, SPEC) is not None
+    many = other.replaced(answers=(*[(Token(text="a"),)] * 10, *other.answers[10:]))
+    assert judge(default, many).state is QualityState.UNDECIDED
+
+
+def test_texts_are_compared_where_a_server_lists_too_few_tokens() -> None:
+    top = {"a": math.log(0.9), "b": math.log(0.1)}
+    text = "one two three"
+    default = reference(*["aaa"] * 16, top=top)
+    full, *controls = (one.replaced(texts=(text,) * 16) for one in (default.full, *default.controls))
+    known = Reference(full=full, controls=tuple(controls))
+    first_token_only = said(*["a"] * 16, top=top).replaced(texts=(text,) * 16)
+    found = judge(known, first_token_only)
+    assert found.kl is None
+    assert found.candidate is not None
+    assert found.candidate.agreement == 1
+    other = judge(known, first_token_only.replaced(texts=("one 2 three",) * 16))
+    assert quality_violation(other, SPEC) is not None
+    assert judge(default, first_token_only).state is QualityState.UNDECIDED  # its texts were not kept
 
 
 def test_bounds_decide_by_the_lower_end() -> None:

@@ -7,20 +7,23 @@ own ``/completion``. The first request that the default's server understands is 
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 import anyio
 import httpx
 
-from autotuner.benchmarks.quality.responses import tokens_of
+from autotuner.benchmarks.quality.responses import text_of, tokens_of
 from autotuner.net.client import target_client
 from autotuner.net.faults import Answer, answer_fault, exception_fault, without_secrets
 from autotuner.net.target import Target, credentials_in
 from autotuner.study.quality.answers import Answers, Reference, Token
 
 _KEPT_BYTES = 64 * 1024
+_REFUSALS = frozenset({400, 401, 403, 404, 405, 415, 422, 501})
+"""Statuses of a request that the server will never answer. Others may pass."""
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,24 @@ class Method:
     def text(self) -> str:
         """``/v1/completions logprobs=20``."""
         return " ".join([self.path, *(f"{name}={value}" for name, value in self.fields.items())])
+
+    @property
+    def of_texts(self) -> "Method":
+        """The same request without log-probabilities."""
+        fields = {name: value for name, value in self.fields.items() if name not in ("logprobs", "n_probs")}
+        return replace(self, fields=fields, probabilities=False)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The outcome of one request."""
+
+    tokens: tuple[Token, ...] = ()
+    text: str = ""
+    problem: str = ""
+    """Why there are no tokens."""
+    refused: bool = False
+    """Whether the server will never answer this request."""
 
 
 _OPENAI = "/v1/completions"
@@ -60,10 +81,19 @@ class Probe:
         tokens: Length of each answer.
         in_flight: Requests that are sent at the same time.
         limit_s: Time limit of asking all prompts once, in seconds.
+        pause_s: Time after which a busy server is asked again, in seconds.
     """
 
     def __init__(
-        self, target: Target, model: str, prompts: Sequence[str], *, tokens: int, in_flight: int, limit_s: float
+        self,
+        target: Target,
+        model: str,
+        prompts: Sequence[str],
+        *,
+        tokens: int,
+        in_flight: int,
+        limit_s: float,
+        pause_s: float = 1.0,
     ) -> None:
         self._target = target
         self._model = model
@@ -71,6 +101,7 @@ class Probe:
         self._tokens = tokens
         self._in_flight = in_flight
         self._limit_s = limit_s
+        self._pause_s = pause_s
 
     async def reference(self) -> Reference:
         """The answers that others are compared with, and those of the controls."""
@@ -88,30 +119,43 @@ class Probe:
         return await self._asked(method, range(len(self._prompts)), self._in_flight)
 
     async def _understood(self) -> tuple[Method | None, str]:
-        """The first request that the server understands; otherwise the reason why it refuses the last one."""
+        """The first request that the server understands; otherwise the reason why it does not."""
         problem = ""
         with anyio.move_on_after(self._limit_s):
             async with target_client(self._target, timeout_s=self._limit_s) as client:
                 for method in METHODS:
-                    found, problem = await self._answer(client, method, self._prompts[0])
-                    if found and (not method.probabilities or found[0].top):
+                    found = await self._patiently(client, method)
+                    problem = found.problem
+                    if found.tokens and (not method.probabilities or found.tokens[0].top):
                         return method, ""
+                    if not found.tokens and not found.refused:
+                        # It is not the form of the request, and the others would compare less than this one.
+                        return None, problem
         return None, problem or f"no answer within {self._limit_s:g} s"
+
+    async def _patiently(self, client: httpx.AsyncClient, method: Method) -> _Asked:
+        """One answer, asked again while the server is only busy."""
+        for _ in range(_TRIES - 1):
+            found = await self._answer(client, method, self._prompts[0])
+            if found.tokens or found.refused:
+                return found
+            await anyio.sleep(self._pause_s)
+        return await self._answer(client, method, self._prompts[0])
 
     async def _asked(self, method: Method, order: Sequence[int], in_flight: int) -> Answers:
         began = time.monotonic()
-        found: dict[int, tuple[Token, ...]] = {}
-        problems: list[str] = []
+        found: dict[int, _Asked] = {}
+        missing: list[_Asked] = []
         left = list(reversed(order))
 
         async def work(client: httpx.AsyncClient) -> None:
             while left:
                 number = left.pop()
-                tokens, problem = await self._answer(client, method, self._prompts[number])
-                if tokens:
-                    found[number] = tokens
+                asked = await self._answer(client, method, self._prompts[number])
+                if asked.tokens:
+                    found[number] = asked
                 else:
-                    problems.append(problem)
+                    missing.append(asked)
 
         with anyio.move_on_after(self._limit_s) as limit:
             async with (
@@ -122,14 +166,16 @@ class Probe:
                     group.start_soon(work, client)
         return Answers(
             method=method.text,
-            answers=tuple(found.get(number) for number in range(len(self._prompts))),
+            answers=tuple(found[n].tokens if n in found else None for n in range(len(self._prompts))),
+            texts=tuple(found[n].text if n in found else "" for n in range(len(self._prompts))),
             seconds=time.monotonic() - began,
             late=limit.cancelled_caught,
-            problem=problems[0] if problems else "",
+            problem=missing[0].problem if missing else "",
+            refused=any(one.refused for one in missing),
         )
 
-    async def _answer(self, client: httpx.AsyncClient, method: Method, prompt: str) -> tuple[tuple[Token, ...], str]:
-        """The tokens of one answer; none with the reason if there is no usable response."""
+    async def _answer(self, client: httpx.AsyncClient, method: Method, prompt: str) -> _Asked:
+        """One answer; no tokens if there is no usable response."""
         body = {
             "model": self._model,
             "prompt": prompt,
@@ -141,13 +187,14 @@ class Probe:
         try:
             response = await client.post(self._target.url(method.path), json=body)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            return (), self._safe(exception_fault(error).message)
+            return _Asked(problem=self._safe(exception_fault(error).message))
         refused = response.status_code != httpx.codes.OK
         kept = response.content[:_KEPT_BYTES] if refused else response.content
         if fault := answer_fault(Answer(status=response.status_code, headers={}, body=kept)):
-            return (), self._safe(fault.message)
-        tokens = tokens_of(response.json())
-        return tokens, "" if tokens else "the response has no text"
+            return _Asked(problem=self._safe(fault.message), refused=response.status_code in _REFUSALS)
+        data = response.json()
+        tokens = tokens_of(data)
+        return _Asked(tokens, text_of(data), "" if tokens else "the response has no text", refused=not tokens)
 
     def _safe(self, text: str) -> str:
         """The text without credentials that the server may have echoed."""

@@ -268,6 +268,7 @@ ARITHMETIC = frozenset(
         "fp8-gemm-backend",
         "kv-cache-dtype",
         "linear-attn-backend",
+        "load-format",
         "mamba-backend",
         "model-impl",
         "moe-a2a-backend",

@@ -177,6 +177,7 @@ ARITHMETIC = frozenset(
         "kernel-config",
         "kv-cache-dtype",
         "linear-backend",
+        "load-format",
         "mamba-backend",
         "mamba-cache-dtype",
         "mamba-ssm-cache-dtype",

@@ -1,10 +1,13 @@
 """Answers of a server to the prompts of a quality check, token by token."""
 
+import re
 from collections.abc import Mapping
 
 from pydantic import Field
 
 from autotuner.study.base import FrozenModel
+
+_WORD = re.compile(r"\S+\s*|\s+")
 
 
 class Token(FrozenModel):
@@ -23,11 +26,41 @@ class Answers(FrozenModel):
     """The request that the server understood, e.g. ``/v1/completions logprobs=20``."""
     answers: tuple[tuple[Token, ...] | None, ...] = ()
     """By prompt; None if it was not answered."""
+    texts: tuple[str, ...] = ()
+    """By prompt; empty where the text is not known."""
     seconds: float = 0.0
     late: bool = False
     """Whether the time limit ended it."""
     problem: str = ""
     """The first reason why a prompt was not answered."""
+    refused: bool = False
+    """Whether the server refused the request itself, at least once."""
+
+    @property
+    def answered(self) -> int:
+        """Number of prompts that were answered."""
+        return sum(1 for answer in self.answers if answer)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the tokens cover the texts. With speculative decoding, some servers list only the first one."""
+        pairs = zip(self.answers, self.texts, strict=False)
+        return all(len(answer) >= len(words_of(text)) for answer, text in pairs if answer)
+
+    @property
+    def probable(self) -> bool:
+        """Whether there are log-probabilities."""
+        return any(token.top for answer in self.answers if answer for token in answer)
+
+    def in_words(self) -> "Answers":
+        """The answers by their words, without log-probabilities."""
+        words = tuple(words_of(text) or None for text in self.texts)
+        return self.replaced(answers=(*words, *[None] * len(self.answers))[: len(self.answers)])
+
+
+def words_of(text: str) -> tuple[Token, ...]:
+    """The words of a text, with the white space behind them."""
+    return tuple(Token(text=word) for word in _WORD.findall(text))
 
 
 class Reference(FrozenModel):

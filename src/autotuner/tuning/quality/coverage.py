@@ -63,8 +63,11 @@ def quality_checks(study: StudySpec, engine: Engine) -> list[Check]:
 
 
 def check_quality(study: StudySpec, engine: Engine) -> None:
-    """Refuses a section ``quality`` that names what is not tuned. Raises :class:`UsageError`."""
+    """Refuses a section ``quality`` that cannot be checked, or names what is not tuned. Raises :class:`UsageError`."""
     spec = study.quality
+    if spec is not None and not study.workload.api.generates:
+        why = f"compares generated answers, and workload.api is {study.workload.api.value}"
+        raise UsageError([Problem(where="quality", value="", why=why, remedy="remove the section")])
     if spec is None or isinstance(spec.parameters, str):
         return
     tuned = [name for p in study.parameters for name in dict.fromkeys((p.name, *p.flags))]

@@ -11,7 +11,7 @@ from autotuner.benchmarks.quality.probe import METHODS, Probe
 from autotuner.benchmarks.quality.prompts import prompts
 from autotuner.net.target import Target
 from autotuner.plugins.deployer import Endpoint
-from autotuner.scoring.agreement import judge
+from autotuner.scoring.agreement import judge, undecidable
 from autotuner.store.paths import trial_folder
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.quality.result import QualityResult, QualityState
@@ -75,7 +75,7 @@ class QualityGate:
         found = await or_died(probe.reference, endpoint)
         await run_sync(self._store, records.REFERENCE_FILE, found)
         seconds = sum(a.seconds for a in (found.full, *found.controls))
-        why = found.full.problem if not found.full.method else ""
+        why = undecidable(found)
         state = QualityState.REFERENCE
         return QualityResult(
             state=state, method=found.full.method, reference=self._trial.number, seconds=seconds, why=why
@@ -93,6 +93,9 @@ class QualityGate:
         if method is None:
             return _undecided(f"the default's server did not answer: {reference.full.problem or 'no reason'}")
         answers = await or_died(lambda: probe.answers(method), endpoint)
+        if not answers.answered and answers.refused and method.probabilities:
+            # Some engines cannot return log-probabilities with speculative decoding.
+            answers = await or_died(lambda: probe.answers(method.of_texts), endpoint)
         await run_sync(self._store, records.ANSWERS_FILE, answers)
         return judge(reference, answers).replaced(reference=default.number)
 

@@ -7,6 +7,8 @@ from threading import Event
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autotuner.benchmarks.quality import records
 from autotuner.benchmarks.quality.probe import METHODS, Probe
@@ -19,6 +21,7 @@ from autotuner.testing.toy_model import ToyModel
 pytestmark = pytest.mark.anyio
 
 MODEL = ToyModel()
+KEYS = st.sampled_from(["choices", "logprobs", "content", "top_logprobs", "tokens", "text", "token", "id", "logprob"])
 
 
 def answer(body: Any, tokens: int, listed: int) -> list[tuple[str, dict[str, float]]]:
@@ -110,6 +113,26 @@ async def test_a_server_without_answers_is_reported_without_secrets() -> None:
     assert "sk-secret" not in found.model_dump_json()
 
 
+async def test_a_busy_server_is_asked_again_for_the_same_form() -> None:
+    def busy_first(asked: Asked) -> Reply:
+        if len(running.asked) <= 2:
+            return json_reply({"error": {"message": "overloaded"}}, 503)
+        return older_openai(asked)
+
+    with scripted_server(busy_first) as running:
+        probe = Probe(Target(running.url), "m", ["a", "b"], tokens=1, in_flight=1, limit_s=10, pause_s=0)
+        assert (await probe.reference()).full.method == METHODS[0].text
+
+
+async def test_a_server_that_stays_busy_is_not_asked_for_less() -> None:
+    with scripted_server(lambda _: json_reply({"error": {"message": "overloaded"}}, 503)) as running:
+        probe = Probe(Target(running.url), "m", ["a"], tokens=1, in_flight=1, limit_s=10, pause_s=0)
+        found = await probe.reference()
+    assert found.full.method == ""
+    assert "overloaded" in found.full.problem
+    assert {asked.json.get("logprobs") for asked in running.asked} == {20}
+
+
 async def test_the_time_limit_keeps_what_was_answered() -> None:
     released = Event()
 
@@ -132,6 +155,20 @@ def test_log_probabilities_that_are_none_are_left_out() -> None:
         "logprobs": {"tokens": ["a", "b"], "top_logprobs": [None, {"b": -0.5, "c": None, "d": True}]},
     }
     assert [dict(t.top) for t in tokens_of({"choices": [choice]})] == [{}, {"b": -0.5}]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(KEYS | st.text(), inner),
+    max_leaves=30,
+)
+
+
+@given(JSON)
+def test_no_response_is_an_error(response: Any) -> None:
+    assert all(token.text is not None for token in tokens_of(response))
+    assert all(token.text is not None for token in tokens_of({"choices": [response]}))
+    assert all(token.text is not None for token in tokens_of({"choices": [{"logprobs": response}]}))
 
 
 @pytest.mark.parametrize("response", [None, [], {}, {"choices": [{}]}, {"choices": [3]}, {"content": 4}])

@@ -11,6 +11,7 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.quality.spec import QualitySpec
 from autotuner.study.spec import EngineSpec, StudySpec
+from autotuner.study.workload import Api
 from autotuner.testing.samples import sample_spec
 from autotuner.tuning.quality.coverage import check_quality, checked_names, is_checked, quality_checks
 
@@ -70,6 +71,13 @@ def test_parameters_by_name() -> None:
     [problem] = raised.value.problems
     assert (problem.where, problem.value) == ("quality.parameters", "cache-type-kk")
     assert "cache-type-k" in problem.remedy
+
+
+def test_servers_that_generate_nothing_are_refused() -> None:
+    workload = sample_spec().workload.replaced(api=Api.EMBEDDINGS)
+    with pytest.raises(UsageError) as raised:
+        check_quality(study("cache-type-k", workload=workload), LLAMA)
+    assert [p.where for p in raised.value.problems] == ["quality"]
 
 
 def test_the_plan_says_what_is_checked() -> None:

@@ -39,7 +39,8 @@ def speaking(model: ToyModel) -> Callable[[Asked], Reply]:
             return json_reply({}, 404)
         made = model.answer(asked.json["prompt"], asked.json["max_tokens"], source)
         logprobs = {"tokens": [t.text for t in made], "top_logprobs": [dict(t.top) for t in made]}
-        return json_reply({"choices": [{"text": "", "logprobs": logprobs}]})
+        text = " ".join(t.text for t in made)
+        return json_reply({"choices": [{"text": text, "logprobs": logprobs if "logprobs" in asked.json else None}]})
 
     return reply
 
@@ -131,6 +132,25 @@ async def test_a_resumed_study_compares_with_the_stored_answers(
     assert states(outcome.trials) == {0: "reference", 1: "compared", 2: "compared", 3: "compared"}
     assert outcome.trials[3].verdict is not None
     assert not outcome.trials[3].verdict.feasible
+
+
+async def test_texts_are_compared_with_a_server_that_refuses_probabilities(
+    loop: Any, store: Store, deployer: Speaking
+) -> None:
+    good = speaking(GOOD)
+
+    def without(asked: Asked) -> Reply:
+        if asked.method != "GET" and "logprobs" in asked.json:
+            return json_reply({"error": {"message": "no logprobs with speculative decoding"}}, 400)
+        return good(asked)
+
+    with scripted_server(without) as running:
+        deployer.urls[True] = running.url
+        outcome = await run(loop.prepared(spec(loop), deployer=deployer), store)
+    checked = next(t for t in outcome.trials if t.configuration.values.get("parallel") == 8)
+    assert checked.quality is not None
+    assert checked.quality.state is QualityState.COMPARED
+    assert checked.quality.kl is None
 
 
 async def test_without_the_default_s_answers_nothing_that_is_checked_may_win(
