@@ -8,8 +8,6 @@ their names.
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from autotuner.study.base import Value
-from autotuner.study.parameters.conditions import hyphenated
-from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.parameter import Choices, Parameter
 
 ENGINE = "engine"
@@ -43,7 +41,7 @@ def qualified(engine: str, parameter: Parameter, shared: Collection[str]) -> Par
     return Parameter(
         name=qualified_name(engine, parameter.name),
         domain=parameter.domain,
-        when=Constraint.parse(when).text,
+        when=_checked(when),
         combinations={
             name: {qualified_name(engine, flag): value for flag, value in flags.items()}
             for name, flags in parameter.combinations.items()
@@ -54,7 +52,7 @@ def qualified(engine: str, parameter: Parameter, shared: Collection[str]) -> Par
 def qualified_constraint(engine: str, text: str, shared: Collection[str]) -> str:
     """An engine's constraint in the common space, which excludes nothing of other engines. Raises as
     :func:`qualified`."""
-    return Constraint.parse(f"{ENGINE} == '{engine}' implies ({_qualified_text(engine, text, shared)})").text
+    return _checked(f"{ENGINE} == '{engine}' implies ({_qualified_text(engine, text, shared)})")
 
 
 def qualified_values(engine: str, values: Mapping[str, Value], shared: Collection[str]) -> dict[str, Value]:
@@ -87,6 +85,15 @@ def common_known(known: Mapping[str, Mapping[str, Value]], common: Callable[[str
     return {**alike, **found}
 
 
+def _checked(text: str) -> str:
+    from autotuner.study.parameters.constraint import Constraint  # commands that only show results need no grammar
+
+    return Constraint.parse(text).text
+
+
 def _qualified_text(engine: str, text: str, shared: Iterable[str]) -> str:
+    from autotuner.study.parameters.conditions import hyphenated
+    from autotuner.study.parameters.constraint import Constraint
+
     kept = {hyphenated(name) for name in shared}
     return Constraint.parse(text).renamed(lambda n: n if n in kept else qualified_name(engine, n)).text
