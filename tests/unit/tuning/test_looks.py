@@ -24,7 +24,8 @@ from autotuner.study.workload import Concurrency, RequestRate
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.tuning.looks import CONFIDENCE, SHARE, by_load, look_places, look_s, look_workload, verdict_by_looks
 from autotuner.tuning.planning.plan import estimate_s, trial_s
-from autotuner.tuning.racing.cuts import NOT_DECIDED
+from autotuner.tuning.planning.resume_decision import standing
+from autotuner.tuning.racing.cuts import NOT_DECIDED, cut_by_looks
 from autotuner.tuning.study_session import run_session
 from autotuner.tuning.trials.racing import pays_off
 from autotuner.tuning.verdicts import verdict_on
@@ -182,9 +183,22 @@ async def test_after_a_change_of_goals_its_bound_is_computed_again(loop: Any, st
     other = spec.replaced(objectives=(parse_objective("max output_throughput at concurrency=8"),))
     again = (await searched(loop, store, other)).trials[3]
     assert (again.set_aside, again.verdict is not None and again.verdict.cut) == ("", True)
+    assert again.cut is not None
+    assert "max output_throughput at concurrency=8 is" in again.cut.text
+    levels = other.replaced(search=other.search.replaced(racing="levels"))
+    assert standing(loop.prepared(levels), store, {}).reopened == 1, "short windows count no more"
     easier = spec.replaced(objectives=(parse_objective("min mean ttft"),))
     aside = [t for t in (await searched(loop, store, easier)).trials if t.set_aside]
     assert [(t.number, t.set_aside) for t in aside] == [(3, NOT_DECIDED)]
+
+
+def test_a_refuted_trial_beats_no_short_window(loop: Any) -> None:
+    spec = study(loop).replaced(confirm=ConfirmSpec(challengers=1))
+    made = [complete(spec, 0, 50.0, 50.0), complete(spec, 1, 500.0, 500.0)]
+    look = (window(LEVELS[1], 20.0),)
+    assert cut_by_looks(spec, look, made, 2) is not None
+    died = made[1].replaced(number=9, role=TrialRole.CONFIRM, repeat_of=1, state=TrialState.FAILED, verdict=None)
+    assert cut_by_looks(spec, look, [*made, died], 2) is None
 
 
 def test_the_plan_counts_looks(loop: Any) -> None:

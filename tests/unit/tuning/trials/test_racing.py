@@ -226,12 +226,14 @@ async def test_a_trial_that_was_measured_again_does_not_come_back(loop: Any, sto
         return strict.replaced(slos=(parse_slo("p99 ttft <= 500ms"),), search=search)
 
     await result_of(loop, store, looser(2))
-    again = await result_of(loop, store, looser(3))
+    await result_of(loop, store, looser(3))  # its last trial is better: what was cut would be decided again
+    again = await result_of(loop, store, looser(4))
     assert [(t.number, slots(t), t.state) for t in again.trials] == [
         (0, "default", TrialState.DONE),
         (1, 1, TrialState.VOID),
         (2, 1, TrialState.DONE),
         (3, 2, TrialState.DONE),
+        (4, 8, TrialState.DONE),
     ]
 
 
