@@ -18,7 +18,7 @@ from autotuner.tuning.looks import look_s
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.proof_plan import fewest_launches, proof_checks
 from autotuner.tuning.planning.resume_decision import Standing
-from autotuner.tuning.quality.coverage import quality_checks
+from autotuner.tuning.quality.coverage import engine_quality_checks, quality_checks
 from autotuner.tuning.racing.window_length import window_length_s
 
 START_S = 2.0
@@ -109,6 +109,7 @@ async def make_plan(
         for name, engine in prepared.by_engine.items():
             found = quality_checks(engine.spec, engine.engine)
             own += [c.replaced(name=f"{name}: {c.name}") for c in found] if name else found
+        own += engine_quality_checks(spec)
         checks = [*await prepared.preflight(), *own]
     fewest = fewest_launches(spec, size.trials)
     looks_s = look_s(spec) if prepared.benchmark.short_windows else 0.0

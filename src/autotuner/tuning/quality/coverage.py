@@ -62,6 +62,14 @@ def quality_checks(study: StudySpec, engine: Engine) -> list[Check]:
     ]
 
 
+def engine_quality_checks(study: StudySpec) -> list[Check]:
+    """What the quality check does not cover in a study of several engines."""
+    if study.quality is None or not study.engines:
+        return []
+    why = "each engine's answers are compared with those of its own default, and the defaults with none"
+    return [Check.warn("quality", why, remedy="give all engines equally fine number formats in their args")]
+
+
 def check_quality(study: StudySpec, engine: Engine) -> None:
     """Refuses a section ``quality`` that cannot be checked, or names what is not tuned. Raises :class:`UsageError`."""
     spec = study.quality

@@ -13,6 +13,7 @@ from autotuner.report.engine_defaults import engine_defaults, engine_lines
 from autotuner.report.exports import best_json, csv_text
 from autotuner.report.result import StudyResult, study_result
 from autotuner.store import Store
+from autotuner.study.check import CheckStatus
 from autotuner.study.configuration import Configuration
 from autotuner.study.failure import FailureCause
 from autotuner.study.launch import LaunchPlan
@@ -288,6 +289,13 @@ async def test_answers_are_compared_with_the_default_of_the_same_engine(loop: An
     assert [due(t) for t in result.trials] == [True] * 4
     same = result.trials[3].replaced(configuration=Configuration(values={"engine": "b", "b.parallel": 4}))
     assert not due(same), "4 is the default"
+
+
+async def test_the_plan_warns_that_defaults_are_not_compared(loop: Any) -> None:
+    spec = study(entry("a", 2), entry("b", 2))
+    for quality, warnings in ((QualitySpec(), 1), (None, 0)):
+        plan = await make_plan(prepared(loop, spec.replaced(quality=quality), {}))
+        assert [c.name for c in plan.checks if c.status is CheckStatus.WARN].count("quality") == warnings
 
 
 async def test_recommended_configurations_of_every_engine() -> None:
