@@ -101,7 +101,7 @@ def warm_start(standing: Standing) -> list[str]:
     if found is None:
         return []
     unused = [f"not learned from {one.study}: {one.why}" for one in found.unused[:_UNUSED]]
-    more = len(found.unused) - len(unused)
+    more = len(found.unused) - len(unused) + found.more_unused
     return [*filter(None, [found.text]), *unused, *([f"not learned from {more} more studies"] if more else [])]
 
 

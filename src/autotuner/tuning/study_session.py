@@ -20,6 +20,7 @@ from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
 from autotuner.tuning.ending import Ending, conclude
 from autotuner.tuning.environment_watch import EnvironmentWatch
+from autotuner.tuning.memory.gathering import gather
 from autotuner.tuning.memory.remembering import begin, remembered
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.resume_decision import Standing, adopt, standing
@@ -60,7 +61,7 @@ async def run_session(
     ``EnvironmentFaultError``; on every path the owner's trials, leases and servers are released."""
     spec = prepared.spec
     owner = this_owner()
-    await run_sync(_register, store, spec, source)
+    await run_sync(_register, prepared, store, source)
     await run_sync(store.owners.register, owner)
     owners = OwnerWatch(store)
     try:
@@ -80,9 +81,11 @@ async def run_session(
             await run_sync(store.owners.end, owner.id, time.time())
 
 
-def _register(store: Store, spec: StudySpec, source: str) -> None:
-    if store.studies.get(spec.name) is None:
-        _created(store, spec, source)
+def _register(prepared: Prepared, store: Store, source: str) -> None:
+    if store.studies.get(prepared.spec.name) is None:
+        if isinstance(prepared.spec.search.warm_start, tuple):
+            gather(prepared, store, {})  # if it refuses a name, nothing is stored
+        _created(store, prepared.spec, source)
 
 
 async def standing_of(prepared: Prepared, store: Store, *, source: str, named: bool) -> Standing:

@@ -55,7 +55,9 @@ class Beginning(FrozenModel):
     learned: tuple[LearnedFrom, ...] = ()
     """The most closely related study first."""
     unused: tuple[UnusedStudy, ...] = Field(default=())
-    """Studies of the same engine that cannot be learned from."""
+    """Studies of the same engine that are not learned from, the first ones."""
+    more_unused: int = 0
+    """Number of further ones."""
 
     @property
     def text(self) -> str:

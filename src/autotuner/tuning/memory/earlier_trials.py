@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from autotuner.errors import UsageError
 from autotuner.plugins.engine import Engine
+from autotuner.scoring.cost import usd_per_hour, with_costs
 from autotuner.scoring.values import metric_value
 from autotuner.secrets import HIDDEN
 from autotuner.study.base import Value
@@ -98,7 +99,10 @@ class Translation:
         except UsageError:
             return None  # flags that this version of the engine does not know
         forecast = self._forecast(flags)
-        windows = tuple(w for m in trial.measurements if (w := self._window(m, forecast)) is not None)
+        prices = self.prepared.spec.prices
+        hourly = usd_per_hour(prices, self.prepared.gpu_name, self.prepared.engine.priced_gpus(flags_in(flags)))
+        priced = (with_costs(m, hourly) for m in trial.measurements)  # the earlier study may have had others
+        windows = tuple(w for m in priced if (w := self._window(m, forecast)) is not None)
         if not windows:
             return None
         configuration = self._same(trial, flags)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from autotuner.errors import MissingExtraError, Problem, UsageError, did_you_mean
 from autotuner.plugins import loading
+from autotuner.plugins.engine import Engine
 from autotuner.store import ReadStore, StudyRecord, UnreadableError
 from autotuner.study.environment_facts import Facts
 from autotuner.study.search.beginning import Beginning, LearnedFrom, UnusedStudy
@@ -15,6 +16,8 @@ from autotuner.tuning.planning.prediction.predictions import Predictions
 from autotuner.tuning.planning.prepared_study import Prepared
 
 _MOST_STUDIES = 20
+_MOST_UNUSED = 10
+"""Names that are stored of the studies that are not used: each study would store all earlier ones."""
 _MOST_LEVELS = 600
 """Measured levels that a search learns from; its time for a proposal grows with them."""
 
@@ -29,8 +32,9 @@ class Gathered:
     def beginning(self, prepared: Prepared) -> Beginning:
         """What is known when the study begins."""
         hardware = None if prepared.hardware_assumed else prepared.hardware
+        kept = tuple(self.unused[:_MOST_UNUSED])
         learned = tuple(LearnedFrom.of(study) for study in self.evidence.studies)
-        return Beginning(hardware=hardware, learned=learned, unused=tuple(self.unused))
+        return Beginning(hardware=hardware, learned=learned, unused=kept, more_unused=len(self.unused) - len(kept))
 
 
 def gather(prepared: Prepared, store: ReadStore, world: Facts) -> Gathered:
@@ -46,15 +50,11 @@ def gather(prepared: Prepared, store: ReadStore, world: Facts) -> Gathered:
     """
     spec = prepared.spec
     wanted = spec.search.warm_start
-    if not prepared.search().uses_evidence:
-        if isinstance(wanted, tuple):
-            why = f"strategy {spec.search.kind} does not learn from other studies"
-            raise UsageError(Problem(where="search.warm_start", why=why, remedy="use strategy: calibrated"))
+    if wanted == "none":
         return Gathered()
-    if spec.engines and isinstance(wanted, tuple):
-        why = f"{SEVERAL_ENGINES}, so it does not learn from other studies"
-        raise UsageError(Problem(where="search.warm_start", why=why, remedy="remove it"))
-    if wanted == "none" or spec.engines or not spec.parameters or not prepared.deployer.launches:
+    if unfit := _unfit(prepared):
+        if isinstance(wanted, tuple):
+            raise UsageError(unfit)
         return Gathered()
     new = Described(spec, prepared.engine, prepared.hardware, world)
     found = Gathered()
@@ -66,8 +66,9 @@ def gather(prepared: Prepared, store: ReadStore, world: Facts) -> Gathered:
         found.unused.append(UnusedStudy(study=name, why=why))
 
     related = list[_Related]()
+    engines = dict[str, Engine]()
     for record in _candidates(spec, store):
-        made = _related(new, record)
+        made = _related(new, record, engines)
         if isinstance(made, _Related):
             related.append(made)
         else:
@@ -76,7 +77,8 @@ def gather(prepared: Prepared, store: ReadStore, world: Facts) -> Gathered:
     studies = list[EarlierStudy]()
     for one in related:
         if len(studies) == _MOST_STUDIES or sum(s.windows for s in studies) >= _MOST_LEVELS:
-            refuse(one.record.name, "enough is known from more closely related studies")
+            why = "enough is known from more closely related studies"
+            found.unused.append(UnusedStudy(study=one.record.name, why=why))
             continue
         learned = _learned(prepared, one, store, _MOST_LEVELS - sum(s.windows for s in studies))
         if isinstance(learned, EarlierStudy):
@@ -87,13 +89,40 @@ def gather(prepared: Prepared, store: ReadStore, world: Facts) -> Gathered:
     return found
 
 
+def _unfit(prepared: Prepared) -> Problem | None:
+    """Why the search learns from no study, whatever is stored; None if it may."""
+    spec = prepared.spec
+    where = "search.warm_start"
+    if not prepared.search().uses_evidence:
+        why = f"strategy {spec.search.kind} does not learn from other studies"
+        return Problem(where=where, why=why, remedy="use strategy: calibrated")
+    if spec.engines:
+        why = f"{SEVERAL_ENGINES}, so it does not learn from other studies"
+        return Problem(where=where, why=why, remedy="remove it")
+    if not spec.parameters or not prepared.deployer.launches:
+        why = "nothing is tuned, so nothing can be learned from other studies"
+        return Problem(where=where, why=why, remedy="remove it")
+    return None
+
+
 def _candidates(spec: StudySpec, store: ReadStore) -> list[StudyRecord]:
     """The stored studies that are named, or all others of the same engine."""
     records = {r.name: r for r in store.studies.all()}
     wanted = spec.search.warm_start
     if isinstance(wanted, tuple):
+        _check_names(spec, wanted)
         return [_named(records, name, index) for index, name in enumerate(wanted)]
-    return [r for r in records.values() if r.name != spec.name and r.spec.engine.kind == spec.engine.kind]
+    begun = [r for r in records.values() if r.beginning is not None or r.state != "new"]
+    return [r for r in begun if r.name != spec.name and r.spec.engine.kind == spec.engine.kind]
+
+
+def _check_names(spec: StudySpec, wanted: tuple[str, ...]) -> None:
+    for index, name in enumerate(wanted):
+        why = "a study cannot learn from itself" if name == spec.name else ""
+        why = why or ("is named twice" if name in wanted[:index] else "")
+        if why:
+            where = f"search.warm_start[{index}]"
+            raise UsageError(Problem(where=where, value=name, why=why, remedy="remove it from the list"))
 
 
 def _named(records: dict[str, StudyRecord], name: str, index: int) -> StudyRecord:
@@ -114,13 +143,16 @@ class _Related:
     shared: tuple[Facet, ...]
 
 
-def _related(new: Described, record: StudyRecord) -> _Related | str:
-    """How a stored study is related to the new one, or why it cannot be learned from."""
+def _related(new: Described, record: StudyRecord, engines: dict[str, Engine]) -> _Related | str:
+    """How a stored study is related to the new one, or why it cannot be learned from. ``engines`` keeps those that were
+    loaded: looking up a plugin reads the metadata of all installed packages."""
     why = obstacle(new.spec, record.spec, record.beginning)
     if why or record.beginning is None or record.beginning.hardware is None:
-        return why or "its hardware is not stored, as in studies of earlier versions"
+        return why or "its hardware is not known"
+    own = record.spec.engine
+    key = repr((own.kind, sorted(own.settings.items())))
     try:
-        engine = loading.engine(record.spec.engine)
+        engine = engines.setdefault(key, engines.get(key) or loading.engine(own))
     except (UsageError, MissingExtraError) as error:
         return f"its engine cannot be loaded ({error})"
     old = Described(record.spec, engine, record.beginning.hardware, record.world)
@@ -133,6 +165,8 @@ def _learned(prepared: Prepared, one: _Related, store: ReadStore, most: int) -> 
         stored = store.trials.all(one.record.name)
     except UnreadableError as error:
         return str(error)
+    if not any(t.state.finished for t in stored):
+        return "it has no finished trial"
     if drifted(stored):
         return "model, server or machine changed while it ran"
     spec = one.record.spec

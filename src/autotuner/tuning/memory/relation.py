@@ -1,5 +1,6 @@
 """How an earlier study is related to a new one."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -55,7 +56,9 @@ class Described:
 def _load_text(workload: Workload) -> str:
     shared = f" prefix={workload.prefix_tokens}" if workload.prefix_tokens else ""
     repeated = " reuse_prompts" if workload.reuse_prompts else ""
-    return f"{workload.api.value} {' '.join(s.text for s in workload.scenarios)}{shared}{repeated}"
+    body = json.dumps(dict(workload.extra_body), sort_keys=True, default=str) if workload.extra_body else ""
+    scenarios = " ".join(s.text for s in workload.scenarios)
+    return f"{workload.api.value} {scenarios}{shared}{repeated}{' ' if body else ''}{body}"
 
 
 def obstacle(new: StudySpec, old: StudySpec, beginning: Beginning | None) -> str:
@@ -64,8 +67,10 @@ def obstacle(new: StudySpec, old: StudySpec, beginning: Beginning | None) -> str
         return SEVERAL_ENGINES
     if old.engine.kind != new.engine.kind or _flavor(old) != _flavor(new):
         return f"another engine ({_engine_text(old)})"
-    if beginning is None or beginning.hardware is None:
-        return "its hardware is not stored, as in studies of earlier versions"
+    if beginning is None:
+        return "its hardware is not stored: it never began, or was stored by an earlier version"
+    if beginning.hardware is None:
+        return "its hardware is not known"
     if beginning.definitions != DEFINITIONS:
         return "its metrics were defined differently"
     if old.benchmark.kind != new.benchmark.kind:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from autotuner.errors import UsageError
 from autotuner.plugins.loading import engine as engine_of
 from autotuner.secrets import HIDDEN
 from autotuner.store import Store
@@ -82,6 +83,7 @@ def trial(number: int, values: dict[str, Any], *windows: Measurement, **changes:
 def add(store: Store, *trials: Trial, beginning: Beginning | None = BEGINNING, **changes: Any) -> None:
     spec = spec_of(**{"name": "old", **changes})
     store.studies.create(spec, source="t", digest=spec.digest, now=1.0)
+    store.studies.set_state(spec.name, "done", None, 1.0)
     store.studies.set_world(spec.name, WORLD)
     if beginning is not None:
         store.studies.begin(spec.name, beginning, NO_EVIDENCE)
@@ -238,8 +240,63 @@ async def test_closely_related_studies_come_first_and_levels_are_limited(store: 
     record = store.studies.get("near")
     assert record is not None
     new = Described(spec_of(), engine_of(spec_of().engine), GPU, WORLD)
-    one = gathering._related(new, record)
+    one = gathering._related(new, record, {})
     assert isinstance(one, gathering._Related)
     limited = gathering._learned(await prepared(), one, store, most=3)
     assert isinstance(limited, EarlierStudy)
     assert limited.windows == 2, "whole trials only"
+
+
+async def test_costs_are_those_of_the_new_prices(store: Store) -> None:
+    cost = "cost_per_million_output_tokens"
+    seen = window(4, scalars={"output_throughput": 400.0, cost: 1.0})
+    add(store, trial(0, {}, seen), objective=f"min {cost}", prices={"H100": 2.0})
+    (old,) = (await gathered(store, objective=f"min {cost}", prices={"H100": 20.0})).evidence.studies
+    assert old.trials[0].windows[0].values[cost] == pytest.approx(20.0 / 3600 / 400 * 1e6)
+
+
+async def test_other_request_bodies_are_another_workload(store: Store) -> None:
+    bodies: list[dict[str, Any]] = [{"n": 8, "top_k": 1}, {"top_k": 1, "n": 8}, {"n": 9, "top_k": 1}]
+    add(store, workload={**study()["workload"], "extra_body": bodies[0]})
+    shared = [(await gathered(store, workload={**study()["workload"], "extra_body": b})).evidence for b in bodies]
+    assert [Facet.WORKLOAD in found.studies[0].shared for found in shared] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"search": {"strategy": "calibrated", "warm_start": ["old", "old"]}}, "search.warm_start[1]"),
+        ({"search": {"strategy": "calibrated", "warm_start": ["old", "new"]}}, "search.warm_start[1]"),
+        ({"search": {"strategy": "calibrated", "warm_start": ["old"]}, "parameters": {}}, "search.warm_start"),
+    ],
+)
+async def test_a_list_that_makes_no_sense_is_refused(store: Store, changes: dict[str, Any], where: str) -> None:
+    add(store)
+    add(store, name="new")
+    with pytest.raises(UsageError) as caught:
+        await gathered(store, **changes)
+    assert [p.where for p in caught.value.problems] == [where]
+
+
+async def test_a_named_study_beyond_the_limits_is_only_left_out(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "_MOST_STUDIES", 1)
+    add(store)
+    add(store, name="other")
+    found = await gathered(store, search={"strategy": "calibrated", "warm_start": ["old", "other"]})
+    assert len(found.evidence.studies) == len(found.unused) == 1
+
+
+async def test_many_studies_cost_one_look_up_and_few_names(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(14):
+        add(store, name=f"old{number}")
+    store.studies.create(spec_of(name="never-begun"), source="t", digest="d", now=1.0)
+    new = await prepared()
+    loads = []
+    engine_of_spec = gathering.loading.engine
+    monkeypatch.setattr(gathering.loading, "engine", lambda own: loads.append(own) or engine_of_spec(own))
+    monkeypatch.setattr(gathering, "_MOST_STUDIES", 2)
+    found = gather(new, store, WORLD)
+    beginning = found.beginning(new)
+    assert len(loads) == 1
+    assert (len(beginning.learned), len(beginning.unused), beginning.more_unused) == (2, 10, 2)
+    assert "never-begun" not in {one.study for one in found.unused}

@@ -197,3 +197,4 @@ async def test_what_cannot_be_learned_from_is_refused(
         await run_session(new, store, source="t")
     assert [p.where for p in caught.value.problems] == [where]
     assert deployer.deployed == []
+    assert store.studies.get("second") is None
