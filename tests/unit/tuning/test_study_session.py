@@ -35,7 +35,7 @@ from autotuner.tuning.budget import trials_used_up
 from autotuner.tuning.ending import Ending
 from autotuner.tuning.planning.resume_decision import change_text, other_environment_problem, other_measurement_problem
 from autotuner.tuning.run_liveness import this_owner
-from autotuner.tuning.stored_summary import Answer
+from autotuner.tuning.stored_summary import NO_FINDINGS, Answer
 from autotuner.tuning.study_session import cut_off_notice, run_session
 
 pytestmark = pytest.mark.anyio
@@ -79,6 +79,7 @@ async def test_run_from_start_to_end(loop: Any, store: Store) -> None:
     assert record is not None
     summary = dict(record.summary or {})
     answer = Answer.model_validate(summary.pop("answer"))
+    assert summary.pop("findings") == outcome.findings.model_dump(mode="json")
     assert (record.state, record.source, summary) == ("done", "file.yaml", SUMMARY | {"why": outcome.why})
     assert (answer.ending, answer.trial) == (outcome.ending, 0)
     assert outcome.ending is Ending.NOT_PROVEN
@@ -313,6 +314,7 @@ async def test_error_releases_everything(loop: Any, store: Store, error: Excepti
     ended = {"ending": "environment_fault" if environment else "failed", "environment_fault": environment}
     summary = dict(record.summary or {})
     assert Answer.model_validate(summary.pop("answer")).trial is None
+    assert summary.pop("findings") == NO_FINDINGS.model_dump(mode="json")
     assert (record.state, summary) == ("failed", {"why": str(error), **ended})
     assert_released(store, deployer)
 
