@@ -8,7 +8,7 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.search.importance import ParameterImportance
 from autotuner.study.search.stopping import CONFIDENCE, GainBound
-from autotuner.study.trial import Trial, TrialRole
+from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.budget import Budget, SearchClock, trials_used_up
 from autotuner.tuning.planning.plan import windows_s
 from autotuner.tuning.planning.prepared_study import Prepared
@@ -95,7 +95,8 @@ class SearchStage:
         """By how much any configuration can be better than the best trial, by all trials and repeats so far."""
         self._tell_repeats()
         rule = self._spec.search.stop
-        return self._remaining_gain(list(self._trials), rule.confidence if rule else CONFIDENCE)
+        counting = [t for t in self._trials if t.state is not TrialState.VOID]
+        return self._remaining_gain(counting, rule.confidence if rule else CONFIDENCE)
 
     def importance(self) -> tuple[ParameterImportance, ...]:
         """How much each parameter matters, by a model of all trials; empty if there are too few."""

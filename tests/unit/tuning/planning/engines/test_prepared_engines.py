@@ -266,7 +266,7 @@ async def test_constraints_of_the_study_name_an_engine_with_its_parameters(loop:
 async def test_several_engines_and_other_studies_do_not_learn_from_each_other(loop: Any, store: Store) -> None:
     calibrated = {"strategy": "calibrated", "trials": 6}
     several = prepared(loop, study(search=calibrated), {})
-    store.studies.create(several.spec, source="t", digest=several.spec.digest, now=1.0)
+    await run(loop, store, several.spec)
     assert not gather(prepared(loop, study(name="other", search=calibrated), {}), store, {}).unused
     single = loop.prepared(several.spec.of_engine("a").replaced(name="single"))
     assert [(one.study, one.why) for one in gather(single, store, {}).unused] == [("s", SEVERAL_ENGINES)]
@@ -300,10 +300,10 @@ async def test_the_plan_warns_that_defaults_are_not_compared(loop: Any) -> None:
 
 async def test_recommended_configurations_of_every_engine() -> None:
     spec = study(
-        {"kind": "vllm", "parameters": {"max-num-batched-tokens": [2048, 8192, 16384], "max-num-seqs": [16, 256, 512]}},
+        {"kind": "vllm", "parameters": {"max-num-batched-tokens": [2048, 8192, 16384], "max-num-seqs": [None, 512]}},
         {
             "kind": "sglang",
-            "parameters": {"chunked-prefill-size": [2048, 8192, 16384], "schedule-conservativeness": [0.3, 1.0]},
+            "parameters": {"chunked-prefill-size": [None, 2048, 8192], "schedule-conservativeness": [0.3, 1.0]},
         },
         workload={"scenarios": "D(8,8)", "concurrency": 600},
     )
