@@ -35,7 +35,7 @@ def study(name: str) -> dict[str, Any]:
         "workload": {"scenarios": "D(64,8)", "concurrency": 4, "warmup": 0, "duration": "300ms", "min_requests": 1},
         "benchmark": CALM_BENCHMARK,
         "objective": "max output_throughput",
-        "search": {"strategy": "grid", "trials": 3},
+        "search": {"strategy": "grid", "trials": 3, "racing": "off"},
         "confirm": {"repeats": 0},
     }
 
