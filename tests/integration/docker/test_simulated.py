@@ -267,7 +267,7 @@ def study(name: str) -> dict[str, Any]:
         "benchmark": CALM_BENCHMARK,
         "workload": calm_workload("D(64,32)", concurrency=[4], requests=16),
         "objective": "max output_throughput_per_gpu",
-        "search": {"strategy": "grid", "trials": 5, "parallel": 2},
+        "search": {"strategy": "grid", "trials": 5, "parallel": 2, "racing": "off"},
         "confirm": {"repeats": 0},
     }
 
