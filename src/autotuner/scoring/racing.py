@@ -74,7 +74,7 @@ def _least_costs(verdict: Verdict, objectives: Sequence[Objective]) -> tuple[flo
 
 
 def _dominated(bounds: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
-    """Whether another trial is no worse in any objective, and better in one."""
+    """Whether another trial is at least as good in every objective and better in one."""
     if bounds is None or other is None:
         return False
     return other != bounds and all(o <= b for o, b in zip(other, bounds, strict=True))

@@ -94,8 +94,8 @@ class Trial(FrozenModel):
     verdict: Verdict | None = None
     failure: Failure | None = None
     set_aside: str = ""
-    """Why a result is ``void`` for now: its configuration is no longer part of the study, or the goals by which it was
-    cut have changed. It counts again once that is undone."""
+    """Why a result is currently ``void``: its configuration is no longer in the study, or the goals by which it was cut
+    have changed. It counts again once the edit is undone."""
     argv: tuple[str, ...] = ()
     """Command line of the process, container or pod, read from it while it ran."""
     address_flags: tuple[str, ...] = ("--host", "--port")

@@ -175,7 +175,7 @@ class Probe:
         )
 
     async def _answer(self, client: httpx.AsyncClient, method: Method, prompt: str) -> _Asked:
-        """One answer; no tokens if there is no usable response."""
+        """Asks for one answer. The result has no tokens if the response is unusable."""
         body = {
             "model": self._model,
             "prompt": prompt,

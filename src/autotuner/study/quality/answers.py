@@ -59,7 +59,7 @@ class Answers(FrozenModel):
 
 
 def words_of(text: str) -> tuple[Token, ...]:
-    """The words of a text, with the white space behind them."""
+    """Splits a text into words, each with its trailing whitespace."""
     return tuple(Token(text=word) for word in _WORD.findall(text))
 
 

@@ -16,7 +16,7 @@ class StartingPoint(FrozenModel):
     values: Mapping[str, Value]
     """By canonical name of the flag."""
     aim: Aim | None = None
-    """None: for every aim."""
+    """What the values are good for; None if they suit any objective."""
     source: str
     """Where this is recommended, a URL."""
 
