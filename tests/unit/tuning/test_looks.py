@@ -15,7 +15,7 @@ from autotuner.report.racing import racing_summary
 from autotuner.report.result import StudyResult, study_result
 from autotuner.store import Store
 from autotuner.study.configuration import DEFAULT
-from autotuner.study.measurement import Distribution, Measurement, SelfCheck
+from autotuner.study.measurement import Measurement, SelfCheck
 from autotuner.study.search.cut import CutReason
 from autotuner.study.spec import ConfirmSpec, StudySpec
 from autotuner.study.text.forms import parse_objective, parse_scenario, parse_slo
@@ -29,6 +29,7 @@ from autotuner.tuning.racing.cuts import NOT_DECIDED, cut_by_looks
 from autotuner.tuning.study_session import run_session
 from autotuner.tuning.trials.racing import pays_off
 from autotuner.tuning.verdicts import verdict_on
+from support.studies.windows import window
 
 LEVELS = (Concurrency(in_flight=1), Concurrency(in_flight=8))
 
@@ -36,20 +37,6 @@ LEVELS = (Concurrency(in_flight=1), Concurrency(in_flight=8))
 def study(loop: Any, **search: Any) -> StudySpec:
     spec: StudySpec = loop.spec(racing="auto", **search)
     return spec.replaced(workload=spec.workload.replaced(levels=LEVELS))
-
-
-def window(level: Concurrency, rate: float, ttft: float = 0.1, **more: Any) -> Measurement:
-    most = dict.fromkeys(("mean", "min", "p50", "p75", "p90", "p95", "p99", "p99_9", "max"), ttft)
-    return Measurement(
-        scenario="D(16,8)",
-        level=level,
-        window_s=8.0,
-        requests=500,
-        failed=0,
-        distributions={"ttft": Distribution(count=500, std=0.0, **most)},
-        scalars={"output_throughput": rate},
-        **more,
-    )
 
 
 def complete(spec: StudySpec, number: int, rate: float, look: float, ttft: float = 0.1) -> Trial:

@@ -6,13 +6,14 @@ from typing import Any
 from autotuner.report.racing import racing_text
 from autotuner.report.result import study_result
 from autotuner.study.configuration import DEFAULT
-from autotuner.study.measurement import Distribution, Measurement
+from autotuner.study.measurement import Measurement
 from autotuner.study.spec import StudySpec
 from autotuner.study.text.forms import parse_objective, parse_slo
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.workload import Concurrency
 from autotuner.tuning.racing.cuts import cut_by_levels
 from autotuner.tuning.verdicts import verdict_on
+from support.studies.windows import window
 
 LEVELS = (Concurrency(in_flight=1), Concurrency(in_flight=8))
 
@@ -25,22 +26,8 @@ def study(loop: Any, slo: str) -> StudySpec:
     )
 
 
-def window(level: Concurrency, ttft: float | None) -> Measurement:
-    most = dict.fromkeys(("mean", "min", "p50", "p75", "p90", "p95", "p99", "p99_9", "max"), ttft or 0.0)
-    known = {"ttft": Distribution(count=500, std=0.0, **most)}
-    return Measurement(
-        scenario="D(16,8)",
-        level=level,
-        window_s=8.0,
-        requests=500,
-        failed=0,
-        distributions=known if ttft is not None else {},
-        scalars={"output_throughput": 100.0},
-    )
-
-
 def complete(spec: StudySpec, number: int, ttft: float) -> Trial:
-    windows = tuple(window(level, ttft) for level in LEVELS)
+    windows = tuple(window(level, ttft=ttft) for level in LEVELS)
     return Trial(
         study="s",
         number=number,
@@ -60,28 +47,28 @@ def text(spec: StudySpec, measured: Measurement, others: Sequence[Trial]) -> str
 
 def test_a_value_that_was_not_measured_decides_before_the_size_of_violations(loop: Any) -> None:
     spec = study(loop, "p99 ttft <= 200ms")
-    assert text(spec, window(LEVELS[0], None), [complete(spec, 3, 0.8)]) == (
+    assert text(spec, window(LEVELS[0], ttft=None), [complete(spec, 3, 0.8)]) == (
         "p99 ttft <= 200ms has no valid measurement at D(16,8) concurrency=1, and trial 3 lacks no value"
     )
-    assert text(spec, window(LEVELS[0], None), [complete(spec, 3, 0.1)]) == (
+    assert text(spec, window(LEVELS[0], ttft=None), [complete(spec, 3, 0.1)]) == (
         "p99 ttft <= 200ms has no valid measurement at D(16,8) concurrency=1, and trial 3 meets all SLOs"
     )
-    assert "by at least 400% in total" in text(spec, window(LEVELS[0], 1.0), [complete(spec, 3, 0.3)])
+    assert "by at least 400% in total" in text(spec, window(LEVELS[0], ttft=1.0), [complete(spec, 3, 0.3)])
 
 
 def test_the_penalty_for_soft_slos_is_named_where_it_counts(loop: Any) -> None:
     spec = study(loop, "")
     rival = [complete(spec, n, 0.2) for n in (1, 2, 3)]
     soft = spec.replaced(slos=(parse_slo("p99 ttft <= 100ms").replaced(hard=False, weight=5.0),))
-    counted = text(soft, window(LEVELS[0], 0.15), rival)
+    counted = text(soft, window(LEVELS[0], ttft=0.15), rival)
     assert "is 150ms at best and counts as 525ms because of missed soft SLOs; trial" in counted
-    assert "counts" not in text(spec, window(LEVELS[0], 0.3), rival)
+    assert "counts" not in text(spec, window(LEVELS[0], ttft=0.3), rival)
 
 
 def test_one_trial_is_singular(loop: Any) -> None:
     spec = study(loop, "p99 ttft <= 200ms")
     best = complete(spec, 0, 0.1)
-    measured = (window(LEVELS[0], 0.5),)
+    measured = (window(LEVELS[0], ttft=0.5),)
     cut = cut_by_levels(spec, measured, [best], 1)
     lost = complete(spec, 1, 0.5).replaced(measurements=measured, cut=cut, verdict=verdict_on(spec, measured, cut))
     assert racing_text(study_result(spec, "done", (best, lost))).startswith("Racing cut 1 of 1 trial: 1 level was")
