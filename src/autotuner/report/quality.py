@@ -9,6 +9,7 @@ COLUMNS = (
     *(f"quality_{side}_{name}" for side in ("candidate", "control") for name in ("agreement", "kl", "logprob")),
     "quality_disagreement_low",
     "quality_kl_low",
+    "quality_prompts",
 )
 """Columns of the flat table."""
 
@@ -24,7 +25,7 @@ def quality_row(trial: Trial) -> list[object]:
         for name in ("agreement", "kl", "logprob")
     ]
     lows = [excess.low if excess is not None else None for excess in (found.disagreement, found.kl)]
-    return [found.state.value, *sides, *lows]
+    return [found.state.value, *sides, *lows, found.prompts or None]
 
 
 def quality_lines(trial: Trial) -> list[str]:
@@ -34,7 +35,9 @@ def quality_lines(trial: Trial) -> list[str]:
         return []
     if found.state is QualityState.UNDECIDED:
         return [f"not decided: {found.why}"]
-    asked = f"asked by {found.method}, {found.seconds:.0f} s" if found.method else found.why
+    asked = found.why
+    if found.method:
+        asked = f"prompts {found.prompts or 'of an unknown set'}, asked by {found.method}, {found.seconds:.0f} s"
     if found.state is QualityState.REFERENCE:
         return [f"other configurations are compared with this trial: {asked}"]
     return [

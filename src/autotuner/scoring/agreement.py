@@ -45,12 +45,19 @@ def judge(reference: Reference, candidate: Answers) -> QualityResult:
 
     Returns:
         Without the number of the default's trial. ``undecided`` if fewer than :data:`LEAST_PROMPTS` prompts were
-        answered by both.
+        answered by both, or if they were asked other prompts.
     """
     full = reference.full
     # A slow server may not have answered one prompt at a time within the limit.
     used = [control for control in reference.controls if control.answered >= LEAST_PROMPTS]
-    found = QualityResult(state=QualityState.UNDECIDED, method=candidate.method, seconds=candidate.seconds)
+    found = QualityResult(
+        state=QualityState.UNDECIDED,
+        method=candidate.method,
+        prompts=candidate.prompts,
+        seconds=candidate.seconds,
+    )
+    if candidate.prompts != full.prompts:
+        return found.replaced(why=f"the default was asked other prompts ({full.prompts or 'unknown'})")
     if not used:
         return found.replaced(why=_too_few(0, reference, candidate))
     if not candidate.complete or (full.probable and not candidate.probable):

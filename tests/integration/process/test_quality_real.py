@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
 
 from autotuner.benchmarks.quality.probe import METHODS, Probe
@@ -22,6 +23,14 @@ pytest.importorskip("xllamacpp")
 pytestmark = [pytest.mark.anyio, pytest.mark.real]
 
 
+async def cached_tokens(url: str) -> int:
+    """Tokens of a prompt that the server has just seen, and does not compute again."""
+    body = {"prompt": prompts(1)[0], "max_tokens": 1, **METHODS[0].body()}
+    async with httpx.AsyncClient(timeout=60) as client:
+        answer = (await client.post(f"{url}/v1/completions", json=body)).json()
+    return int(answer["usage"]["prompt_tokens_details"]["cached_tokens"])
+
+
 async def test_the_same_model_passes_and_another_one_is_caught(deployer: ProcessDeployer, tmp_path: Path) -> None:
     engine = LlamaCpp(LlamaCppSettings(start_timeout=60))
     fixed = {"threads": 1, "parallel": 4, "ctx-size": 4096}
@@ -38,6 +47,7 @@ async def test_the_same_model_passes_and_another_one_is_caught(deployer: Process
             if reference is None:
                 reference = await probe.reference()
                 assert reference.full.method == METHODS[0].text
+                assert await cached_tokens(endpoint.url) == 0
                 assert {len(t.top) for a in reference.full.answers for t in a or ()} == {20}
             else:
                 found.append(judge(reference, await probe.answers(METHODS[0])))

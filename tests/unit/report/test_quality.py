@@ -23,6 +23,7 @@ CONTROL = Distance(prompts=32, tokens=999, identical=0.97, agreement=0.999, kl=1
 WRONG = QualityResult(
     state=QualityState.COMPARED,
     method="/v1/completions logprobs=20",
+    prompts="0123456789abcdef",
     reference=0,
     candidate=SIDE,
     control=CONTROL,
@@ -52,7 +53,7 @@ def test_every_output_has_the_figures() -> None:
     assert state_text(found, trial)[0] == "worse answers"
     assert any("quality" in line and "77.3%" in line and "0.0203" in line for line in reasons(trial))
     page = trial_text(found, trial, [], width=160)
-    for figure in ("141 tokens", "999 tokens", "22.6 points", "12.3", "0.0124", "trial 0", WRONG.method):
+    for figure in ("141 tokens", "999 tokens", "22.6 points", "12.3", "0.0124", "trial 0", WRONG.method, WRONG.prompts):
         assert figure in page
     titles, *rows = csv.reader(io.StringIO(csv_text(found)))
     row = dict(zip(titles, next(r for r in rows if r[0] == str(trial.number)), strict=True))
@@ -60,7 +61,9 @@ def test_every_output_has_the_figures() -> None:
     assert float(row["quality_candidate_agreement"]) == SIDE.agreement
     assert float(row["quality_control_kl"]) == CONTROL.kl
     assert float(row["quality_disagreement_low"]) == 0.123
+    assert row["quality_prompts"] == WRONG.prompts
     stored = next(t for t in json.loads(strict_json(found))["trials"] if t["number"] == trial.number)
+    assert stored["quality"]["prompts"] == WRONG.prompts
     assert stored["quality"]["kl"] == {"value": 0.0203, "low": 0.0124}
     assert "77.3%" in html_report(found)
     finished = TrialFinished.of(trial, ())

@@ -102,6 +102,18 @@ def test_too_few_answers_decide_nothing() -> None:
     assert not with_quality(Verdict(feasible=True), found, SPEC).feasible
 
 
+def test_answers_to_other_prompts_are_not_compared() -> None:
+    default = reference(*["abcd"] * 16)
+    known = default.replaced(full=default.full.replaced(prompts="one set"))
+    found = judge(known, said(*["abcd"] * 16).replaced(prompts="another"))
+    assert found.state is QualityState.UNDECIDED
+    assert found.prompts == "another"
+    assert "one set" in found.why
+    assert judge(known, said(*["abcd"] * 16)).state is QualityState.UNDECIDED
+    same = judge(known, said(*["abcd"] * 16).replaced(prompts="one set"))
+    assert same.state is QualityState.COMPARED
+
+
 def test_a_control_with_too_few_answers_is_left_out() -> None:
     default = reference(*["abcd"] * 16)
     slow = said(*["abcd"] * 3, *[""] * 13)

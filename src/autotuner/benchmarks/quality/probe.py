@@ -3,6 +3,10 @@
 Servers differ in what they return. vLLM and SGLang have the older form of OpenAI's ``logprobs`` on ``/v1/completions``
 (vLLM at most 20, OpenAI at most 5), llama.cpp has the form of its chat endpoint there, and earlier versions only their
 own ``/completion``. The first request that the default's server understands is used for all servers of a study.
+
+Requests ask for prompts to be computed anew, because the control would otherwise read them from the prefix cache of the
+same server, and show less noise than a candidate has: ``cache_salt`` (vLLM, SGLang) with a new value each, and
+``cache_prompt: false`` (llama.cpp). Other servers ignore these fields; those that refuse them are asked without.
 """
 
 import time
@@ -10,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import httpx
@@ -18,7 +23,7 @@ from autotuner.benchmarks.quality.responses import text_of, tokens_of
 from autotuner.net.client import target_client
 from autotuner.net.faults import Answer, answer_fault, exception_fault, without_secrets
 from autotuner.net.target import Target, credentials_in
-from autotuner.study.quality.answers import Answers, Reference, Token
+from autotuner.study.quality.answers import Answers, Reference, Token, digest_of_prompts
 
 _KEPT_BYTES = 64 * 1024
 _REFUSALS = frozenset({400, 401, 403, 404, 405, 415, 422, 501})
@@ -35,11 +40,19 @@ class Method:
     length: str = "max_tokens"
     probabilities: bool = True
     """Whether the response must have log-probabilities."""
+    fresh: bool = False
+    """Whether the server is asked not to read prompts from its prefix cache."""
 
     @property
     def text(self) -> str:
         """``/v1/completions logprobs=20``."""
-        return " ".join([self.path, *(f"{name}={value}" for name, value in self.fields.items())])
+        fresh = ("cache_prompt=False", "cache_salt=random") if self.fresh else ()
+        return " ".join([self.path, *(f"{name}={value}" for name, value in self.fields.items()), *fresh])
+
+    def body(self) -> dict[str, Any]:
+        """The fields of one request that depend on the form of requests alone."""
+        fresh = {"cache_prompt": False, "cache_salt": uuid4().hex} if self.fresh else {}
+        return {**self.fields, **fresh}
 
     @property
     def of_texts(self) -> "Method":
@@ -61,14 +74,15 @@ class _Asked:
 
 
 _OPENAI = "/v1/completions"
-METHODS = (
+_FORMS = (
     Method(_OPENAI, {"logprobs": 20, "ignore_eos": True}),
     Method(_OPENAI, {"logprobs": 5, "ignore_eos": True}),
     Method("/completion", {"n_probs": 20, "ignore_eos": True}, length="n_predict"),
     Method(_OPENAI, {"logprobs": 5}),
     Method(_OPENAI, {}, probabilities=False),
 )
-"""In the order in which they are tried. The last one only compares texts."""
+METHODS = tuple(method for form in _FORMS for method in (replace(form, fresh=True), form))
+"""In the order in which they are tried. The last ones only compare texts."""
 
 
 class Probe:
@@ -97,7 +111,8 @@ class Probe:
     ) -> None:
         self._target = target
         self._model = model
-        self._prompts = prompts
+        self._prompts = tuple(prompts)
+        self._digest = digest_of_prompts(prompts)
         self._tokens = tokens
         self._in_flight = in_flight
         self._limit_s = limit_s
@@ -107,12 +122,14 @@ class Probe:
         """The answers that others are compared with, and those of the controls."""
         method, problem = await self._understood()
         if method is None:
-            return Reference(full=Answers(method="", problem=problem), controls=(Answers(method=""),))
+            nothing = Answers(method="", problem=problem, prompts=self._digest)
+            return Reference(full=nothing, controls=(Answers(method=""),), prompts=self._prompts)
         order = list(range(len(self._prompts)))
         shuffled = Random(0).sample(order, len(order))
         full = await self.answers(method)
         alone = await self._asked(method, order, in_flight=1)
-        return Reference(full=full, controls=(alone, await self._asked(method, shuffled, self._in_flight)))
+        again = await self._asked(method, shuffled, self._in_flight)
+        return Reference(full=full, controls=(alone, again), prompts=self._prompts)
 
     async def answers(self, method: Method) -> Answers:
         """The answers to all prompts, many in flight."""
@@ -166,6 +183,7 @@ class Probe:
                     group.start_soon(work, client)
         return Answers(
             method=method.text,
+            prompts=self._digest,
             answers=tuple(found[n].tokens if n in found else None for n in range(len(self._prompts))),
             texts=tuple(found[n].text if n in found else "" for n in range(len(self._prompts))),
             seconds=time.monotonic() - began,
@@ -182,7 +200,7 @@ class Probe:
             "temperature": 0,
             "stream": False,
             method.length: self._tokens,
-            **method.fields,
+            **method.body(),
         }
         try:
             response = await client.post(self._target.url(method.path), json=body)

@@ -1,7 +1,9 @@
 """Answers of a server to the prompts of a quality check, token by token."""
 
+import hashlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
@@ -24,6 +26,8 @@ class Answers(FrozenModel):
 
     method: str
     """The request that the server understood, e.g. ``/v1/completions logprobs=20``."""
+    prompts: str = ""
+    """Digest of the prompts, see :func:`digest_of_prompts`."""
     answers: tuple[tuple[Token, ...] | None, ...] = ()
     """By prompt; None if it was not answered."""
     texts: tuple[str, ...] = ()
@@ -58,6 +62,11 @@ class Answers(FrozenModel):
         return self.replaced(answers=(*words, *[None] * len(self.answers))[: len(self.answers)])
 
 
+def digest_of_prompts(prompts: Sequence[str]) -> str:
+    """Identifies prompts and their order: 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(list(prompts)).encode()).hexdigest()[:16]
+
+
 def words_of(text: str) -> tuple[Token, ...]:
     """Splits a text into words, each with its trailing whitespace."""
     return tuple(Token(text=word) for word in _WORD.findall(text))
@@ -70,3 +79,5 @@ class Reference(FrozenModel):
     """Many prompts in flight, as candidates are asked."""
     controls: tuple[Answers, ...]
     """The same prompts one at a time, and many in flight in another order."""
+    prompts: tuple[str, ...] = ()
+    """The prompts, so that others are asked the same ones even if the built-in set has changed."""

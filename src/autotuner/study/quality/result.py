@@ -47,6 +47,8 @@ class QualityResult(FrozenModel):
     state: QualityState
     method: str = ""
     """The request that the server understood, e.g. ``/v1/completions logprobs=20``."""
+    prompts: str = ""
+    """Digest of the prompts that were asked."""
     reference: int | None = None
     """Number of the default's trial."""
     candidate: Distance | None = None

@@ -1,6 +1,6 @@
 """Quality check of one trial on its running server."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from anyio.to_thread import run_sync
@@ -58,30 +58,38 @@ class QualityGate:
 
     async def result(self, endpoint: Endpoint) -> QualityResult:
         """Asks the server. Raises ``TrialFailedError`` if it dies, or the answers cannot be stored."""
+        if self._is_reference:
+            return await self._reference(endpoint)
+        return await self._compared(endpoint)
+
+    def _probe(self, endpoint: Endpoint, asked: Sequence[str] = ()) -> Probe:
+        """Asks these prompts, or the built-in ones."""
         spec = self._spec or QualitySpec()
-        probe = Probe(
+        return Probe(
             Target(endpoint.info_url or endpoint.url, endpoint.access, endpoint.headers),
             endpoint.model,
-            prompts(spec.prompts),
+            asked or prompts(spec.prompts),
             tokens=spec.tokens,
             in_flight=self._in_flight(),
             limit_s=spec.time_limit_s,
         )
-        if self._is_reference:
-            return await self._reference(probe, endpoint)
-        return await self._compared(probe, endpoint)
 
-    async def _reference(self, probe: Probe, endpoint: Endpoint) -> QualityResult:
-        found = await or_died(probe.reference, endpoint)
+    async def _reference(self, endpoint: Endpoint) -> QualityResult:
+        found = await or_died(self._probe(endpoint).reference, endpoint)
         await run_sync(self._store, records.REFERENCE_FILE, found)
         seconds = sum(a.seconds for a in (found.full, *found.controls))
         why = undecidable(found)
         state = QualityState.REFERENCE
         return QualityResult(
-            state=state, method=found.full.method, reference=self._trial.number, seconds=seconds, why=why
+            state=state,
+            method=found.full.method,
+            prompts=found.full.prompts,
+            reference=self._trial.number,
+            seconds=seconds,
+            why=why,
         )
 
-    async def _compared(self, probe: Probe, endpoint: Endpoint) -> QualityResult:
+    async def _compared(self, endpoint: Endpoint) -> QualityResult:
         default = self._default()
         if default is None or default.quality is None:
             return _undecided("the default has not been asked")
@@ -92,6 +100,7 @@ class QualityGate:
         method = next((m for m in METHODS if m.text == reference.full.method), None)
         if method is None:
             return _undecided(f"the default's server did not answer: {reference.full.problem or 'no reason'}")
+        probe = self._probe(endpoint, reference.prompts)
         answers = await or_died(lambda: probe.answers(method), endpoint)
         if not answers.answered and answers.refused and method.probabilities:
             # Some engines cannot return log-probabilities with speculative decoding.

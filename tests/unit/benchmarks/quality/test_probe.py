@@ -60,6 +60,13 @@ def older_llama_cpp(asked: Asked) -> Reply:
     return json_reply({"content": "", "completion_probabilities": listed(answer(body, body["n_predict"], 20))})
 
 
+def strict(asked: Asked) -> Reply:
+    """As servers that refuse fields they do not know."""
+    if unknown := {"cache_prompt", "cache_salt"} & asked.json.keys():
+        return json_reply({"error": {"message": f"extra inputs are not permitted: {sorted(unknown)}"}}, 400)
+    return llama_cpp(asked)
+
+
 def text_only(asked: Asked) -> Reply:
     if asked.target != "/v1/completions":
         return json_reply({"error": "not found"}, 404)
@@ -70,10 +77,11 @@ def text_only(asked: Asked) -> Reply:
     ("server", "method", "top"),
     [
         (older_openai, 0, 12),
-        (lambda asked: older_openai(asked, most=5), 1, 5),
+        (lambda asked: older_openai(asked, most=5), 2, 5),
         (llama_cpp, 0, 12),
-        (older_llama_cpp, 2, 12),
-        (text_only, 4, 0),
+        (strict, 1, 12),
+        (older_llama_cpp, 4, 12),
+        (text_only, 8, 0),
     ],
 )
 async def test_the_first_request_that_a_server_understands_is_used(
@@ -98,6 +106,26 @@ async def test_controls_ask_one_at_a_time_and_in_another_order() -> None:
     assert asked[1:17] == asked[17:33] == texts
     assert sorted(asked[33:]) == sorted(texts)
     assert asked[33:] != texts
+
+
+async def test_no_prompt_is_read_from_a_prefix_cache() -> None:
+    with scripted_server(llama_cpp) as running:
+        found = await Probe(Target(running.url), "m", ["a", "b"], tokens=1, in_flight=2, limit_s=10).reference()
+    bodies = [a.json for a in running.asked]
+    assert {body["cache_prompt"] for body in bodies} == {False}
+    assert len({body["cache_salt"] for body in bodies}) == len(bodies) == 7
+    assert "cache_prompt=False" in found.full.method
+
+
+async def test_answers_say_which_prompts_were_asked() -> None:
+    with scripted_server(llama_cpp) as running:
+        target = Target(running.url)
+        found = await Probe(target, "m", ["a", "b"], tokens=1, in_flight=2, limit_s=10).reference()
+        other = await Probe(target, "m", ["b", "a"], tokens=1, in_flight=2, limit_s=10).answers(METHODS[0])
+    assert found.prompts == ("a", "b")
+    assert {a.prompts for a in (found.full, *found.controls)} == {found.full.prompts}
+    assert len(found.full.prompts) == 16
+    assert other.prompts != found.full.prompts
 
 
 async def test_a_server_without_answers_is_reported_without_secrets() -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from autotuner.benchmarks.quality.records import REFERENCE_FILE
+from autotuner.benchmarks.quality.records import REFERENCE_FILE, read_reference, write
 from autotuner.events.follow import read
 from autotuner.events.types import Notice
 from autotuner.plugins.deployer import DeployContext, Endpoint
 from autotuner.store import Store
 from autotuner.store.paths import trial_folder
 from autotuner.study.launch import LaunchPlan
+from autotuner.study.quality.answers import digest_of_prompts
 from autotuner.study.quality.result import QualityState
 from autotuner.study.quality.spec import QualitySpec
 from autotuner.study.spec import ConfirmSpec, StudySpec
@@ -132,6 +133,26 @@ async def test_a_resumed_study_compares_with_the_stored_answers(
     assert states(outcome.trials) == {0: "reference", 1: "compared", 2: "compared", 3: "compared"}
     assert outcome.trials[3].verdict is not None
     assert not outcome.trials[3].verdict.feasible
+
+
+async def test_candidates_are_asked_the_prompts_of_the_reference(
+    loop: Any, another_loop: Any, store: Store, deployer: Speaking
+) -> None:
+    study = spec(loop)
+    first = await run(loop.prepared(study.replaced(search=study.search.replaced(trials=1)), deployer=deployer), store)
+    stored = read_reference(trial_folder("s", 0))
+    assert stored is not None
+    assert first.trials[0].quality is not None
+    assert first.trials[0].quality.prompts == digest_of_prompts(stored.prompts)
+    built_in = [f"the set of an earlier version, {n}" for n in range(16)]
+    write(trial_folder("s", 0), REFERENCE_FILE, stored.replaced(prompts=tuple(built_in)))
+    outcome = await run(another_loop("again").prepared(study, deployer=deployer), store)
+    # the stored answers are those to other prompts
+    assert states(outcome.trials) == {0: "reference", 1: "undecided", 2: "undecided", 3: "undecided"}
+    found = outcome.trials[1].quality
+    assert found is not None
+    assert found.prompts == digest_of_prompts(built_in)
+    assert stored.full.prompts in found.why
 
 
 async def test_texts_are_compared_with_a_server_that_refuses_probabilities(
