@@ -2,10 +2,13 @@
 
     python benchmarks/quality_gate.py real [--repeats 10]
     python benchmarks/quality_gate.py simulated [--draws 1000] [--jobs 2]
+    python benchmarks/quality_gate.py tasks [--draws 10000]
 
 The real part compares servers of one generated model (``quality_models.py``) with the default, as a trial does: the
 same server again, quantized KV caches, other weight formats, and keys and values with wrong scales. The simulated part
-draws identical servers with different amounts of noise between requests, and servers with errors of their own.
+draws identical servers with different amounts of noise between requests, and servers with errors of their own. The part
+on tasks draws scores of one task: a tenth of the items are solved by chance in every run, and a worse server fails at a
+further share of the others.
 """
 
 import argparse
@@ -26,10 +29,12 @@ from typing import NamedTuple
 from autotuner.benchmarks.quality.probe import METHODS, Probe
 from autotuner.benchmarks.quality.prompts import prompts
 from autotuner.net.target import Target
+from autotuner.scoring.accuracy import compare_tasks, least_drop, worse
 from autotuner.scoring.agreement import judge, quality_violation
 from autotuner.study.quality.answers import Reference
 from autotuner.study.quality.result import QualityResult
-from autotuner.study.quality.spec import QualitySpec
+from autotuner.study.quality.spec import QualitySpec, TasksSpec
+from autotuner.study.quality.tasks import TaskRun, TaskScores
 from autotuner.testing.toy_model import ToyModel
 from quality_models import write_model
 
@@ -186,6 +191,47 @@ def simulated(draws: int, jobs: int) -> None:
             sys.stdout.flush()
 
 
+ITEMS = (200, 1000)
+SOLVED = 0.6
+BY_CHANCE = 0.1
+DROPS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.15)
+LIMITS = (0.0, 0.02)
+ONE_TASK = QualitySpec(tasks=TasksSpec(names=("t",))).level(engines=False)
+
+
+def scores(items: int, drop: float, source: Random) -> TaskRun:
+    """Scores of a server whose accuracy is ``drop`` lower than that of the default."""
+    found = {}
+    for n in range(items):
+        place = (n + 0.5) / items
+        fixed = place >= BY_CHANCE
+        solved = BY_CHANCE <= place < BY_CHANCE + SOLVED - BY_CHANCE / 2
+        lost = solved and source.random() < drop / (SOLVED - BY_CHANCE / 2)
+        found[str(n)] = float(solved and not lost if fixed else source.random() < 0.5)
+    return TaskRun(tasks=(TaskScores(name="t", metric="acc,none", scores=found),))
+
+
+def tasks(draws: int) -> None:
+    """Prints how often a server is rejected for its accuracy in one task."""
+    sys.stdout.write("| items | limit | " + " | ".join(f"drop {d:.0%}" for d in DROPS) + " | smallest drop shown |\n")
+    sys.stdout.write("|---|---|" + "---|" * (len(DROPS) + 1) + "\n")
+    for items in ITEMS:
+        count = max(1, draws * ITEMS[0] // items)
+        for limit in LIMITS:
+            shares = []
+            for drop in DROPS:
+                source = Random(f"{items} {limit} {drop}")
+                found = (
+                    compare_tasks(["t"], scores(items, 0.0, source), scores(items, drop, source), ONE_TASK)[0]
+                    for _ in range(count)
+                )
+                shares.append(sum(worse(one, limit, ONE_TASK) for one in found) / count)
+            least = least_drop(items, limit, ONE_TASK)
+            cells = " | ".join(f"{share:.2%}" for share in shares)
+            sys.stdout.write(f"| {items} | {limit:.0%} | {cells} | {least:.1%} |\n")
+            sys.stdout.flush()
+
+
 def main() -> int:
     """Runs the command line."""
     parser = argparse.ArgumentParser(description="What the quality check rejects.")
@@ -194,9 +240,12 @@ def main() -> int:
     drawn = parts.add_parser("simulated")
     drawn.add_argument("--draws", type=int, default=1000)
     drawn.add_argument("--jobs", type=int, default=2)
+    parts.add_parser("tasks").add_argument("--draws", type=int, default=10_000)
     options = parser.parse_args()
     if options.part == "real":
         real(options.repeats)
+    elif options.part == "tasks":
+        tasks(options.draws)
     else:
         simulated(options.draws, options.jobs)
     return 0

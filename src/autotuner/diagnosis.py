@@ -22,6 +22,7 @@ from autotuner.study.check import Check, CheckStatus, worst
 from autotuner.study.spec import PluginSpec, StudySpec
 from autotuner.tuning.data_folder import data_folder
 from autotuner.tuning.planning.engines.prepared_engines import prepare
+from autotuner.tuning.quality.harness import harness_checks
 
 
 class Diagnosis(FrozenModel):
@@ -64,6 +65,7 @@ async def of_study(spec: StudySpec, *, store_url: str | None = None) -> Diagnosi
     found = [*_program(), await run_sync(_store, store_url)]
     try:
         found += await (await prepare(spec)).preflight()
+        found += await harness_checks(spec.quality)
     except AutotunerError as error:
         target = [await run_sync(data_folder), *await _target(spec)]
         found += target

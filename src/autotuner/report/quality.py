@@ -1,7 +1,7 @@
 """Quality of a trial's answers, as text."""
 
 from autotuner.report.numbers import percent
-from autotuner.study.quality.result import Distance, QualityResult, QualityState
+from autotuner.study.quality.result import Accuracy, Distance, QualityResult, QualityState, TaskResult
 from autotuner.study.trial import Trial
 
 COLUMNS = (
@@ -10,6 +10,9 @@ COLUMNS = (
     "quality_disagreement_low",
     "quality_kl_low",
     "quality_prompts",
+    "quality_accuracy",
+    "quality_accuracy_drop",
+    "quality_accuracy_drop_low",
 )
 """Columns of the flat table."""
 
@@ -25,7 +28,7 @@ def quality_row(trial: Trial) -> list[object]:
         for name in ("agreement", "kl", "logprob")
     ]
     lows = [excess.low if excess is not None else None for excess in (found.disagreement, found.kl)]
-    return [found.state.value, *sides, *lows, found.prompts or None]
+    return [found.state.value, *sides, *lows, found.prompts or None, *_accuracies(found)]
 
 
 def quality_lines(trial: Trial) -> list[str]:
@@ -33,18 +36,22 @@ def quality_lines(trial: Trial) -> list[str]:
     found = trial.quality
     if found is None:
         return []
+    others = [*_engine(found), *_tasks(found)]
     if found.state is QualityState.UNDECIDED:
-        return [f"not decided: {found.why}"]
+        return [f"not decided: {found.why}", *others]
+    if found.state is QualityState.INHERITED:
+        return [f"no change of arithmetic: as its engine's default, trial {found.reference}", *others]
     asked = found.why
     if found.method:
         asked = f"prompts {found.prompts or 'of an unknown set'}, asked by {found.method}, {found.seconds:.0f} s"
     if found.state is QualityState.REFERENCE:
-        return [f"other configurations are compared with this trial: {asked}"]
+        return [f"other configurations are compared with this trial: {asked}", *others]
     return [
         *_side("this trial", found.candidate),
         *_side("control", found.control),
         *_excesses(found),
         f"compared with trial {found.reference}: {asked}",
+        *others,
     ]
 
 
@@ -70,4 +77,48 @@ def _excesses(found: QualityResult) -> list[str]:
         )
     if found.kl is not None:
         parts.append(f"KL {found.kl.value:.3g} (at least {found.kl.low:.3g})")
-    return [f"beyond the control, at 99.5% confidence: {', '.join(parts)}"] if parts else []
+    confidence = f"{found.confidence * 100:.4g}%"
+    return [f"beyond the control, at {confidence} confidence: {', '.join(parts)}"] if parts else []
+
+
+def _engine(found: QualityResult) -> list[str]:
+    """How the default of its engine compares with the study's."""
+    if found.engine is None:
+        return []
+    excess = found.engine.disagreement
+    figures = f", {excess.value * 100:.1f} points more (at least {excess.low * 100:.1f})" if excess is not None else ""
+    return [f"{found.engine.text}{figures}"]
+
+
+def _tasks(found: QualityResult) -> list[str]:
+    return [line for task in found.tasks for line in _task(task, found.confidence)]
+
+
+def _task(task: TaskResult, confidence: float) -> list[str]:
+    """Accuracy with the standard error of its mean, and the drop with its bounds."""
+    if task.accuracy is None:
+        return [f"task {task.name} not decided: {task.why}"]
+    lines = [f"task {task.name}: {_accuracy(task.accuracy)} of {task.accuracy.items} items, {task.metric}"]
+    if task.reference is None or task.drop is None:
+        return lines
+    drop = task.drop
+    return [
+        *lines,
+        f"default: {_accuracy(task.reference)}; drop {drop.value * 100:.1f} points, between {drop.low * 100:.1f} and "
+        f"{drop.high * 100:.1f} at {confidence * 100:.4g}% confidence each ({drop.losses} items lost, {drop.gains} "
+        "gained)",
+    ]
+
+
+def _accuracy(found: Accuracy) -> str:
+    return f"{found.value * 100:.1f}% (standard error of {found.stderr * 100:.1f})"
+
+
+def _accuracies(found: QualityResult) -> list[object]:
+    """Accuracy, drop and its lower bound in the task with the largest drop."""
+    known = [task for task in found.tasks if task.accuracy is not None]
+    if not known:
+        return [None] * 3
+    task = max(known, key=lambda t: t.drop.value if t.drop is not None else 0.0)
+    accuracy = task.accuracy.value if task.accuracy is not None else None
+    return [accuracy, *([task.drop.value, task.drop.low] if task.drop is not None else [None, None])]

@@ -8,7 +8,7 @@ up to there both servers continue the same text.
 Both measures are ratios over the compared tokens: the share of different tokens (the hazard of leaving the default's
 answer), and the KL divergence. The difference to the control is paired by prompt. Its lower bound is that of the
 jackknife with Student's t at 99.5%, so that an identical server exceeds one of the two bounds in at most 1% of cases,
-even for a bound of zero.
+even for a bound of zero. Where tasks are evaluated as well, all tests share these 1%.
 """
 
 import math
@@ -16,16 +16,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from autotuner.scoring.accuracy import worse
 from autotuner.scoring.gain import student_t
 from autotuner.study.quality.answers import Answers, Reference, Token
-from autotuner.study.quality.result import Distance, Excess, QualityResult, QualityState
-from autotuner.study.quality.spec import QualitySpec
+from autotuner.study.quality.result import Distance, EngineComparison, Excess, QualityResult, QualityState, TaskResult
+from autotuner.study.quality.spec import FALSE_REJECTIONS, QualitySpec, TasksSpec
 from autotuner.study.verdict import QUALITY, Verdict, Violation
 
 LEAST_PROMPTS = 16
 """Fewest prompts that both servers answered."""
-_LEVEL = 0.005
-"""One-sided error probability of each of the two measures."""
+LEVEL = FALSE_REJECTIONS / 2
+"""One-sided error probability of each of the two measures if nothing else is tested."""
 _FLOOR = 1e-9
 """Smallest probability of all tokens together that a server does not list."""
 
@@ -40,8 +41,13 @@ class _Pair:
     logprob: float | None
 
 
-def judge(reference: Reference, candidate: Answers) -> QualityResult:
+def judge(reference: Reference, candidate: Answers, level: float = LEVEL) -> QualityResult:
     """Compares a candidate's answers with the default's.
+
+    Args:
+        reference: The default's answers.
+        candidate: The candidate's.
+        level: One-sided error probability of each of the two measures.
 
     Returns:
         Without the number of the default's trial. ``undecided`` if fewer than :data:`LEAST_PROMPTS` prompts were
@@ -54,7 +60,9 @@ def judge(reference: Reference, candidate: Answers) -> QualityResult:
         state=QualityState.UNDECIDED,
         method=candidate.method,
         prompts=candidate.prompts,
+        confidence=1 - level,
         seconds=candidate.seconds,
+        once_s=candidate.seconds,
     )
     if candidate.prompts != full.prompts:
         return found.replaced(why=f"the default was asked other prompts ({full.prompts or 'unknown'})")
@@ -68,7 +76,7 @@ def judge(reference: Reference, candidate: Answers) -> QualityResult:
         return found.replaced(why=_too_few(len(compared), reference, candidate))
     theirs, *controls = _by_arm(compared)
     worst = max(controls, key=_hazard)
-    disagreement = _excess(theirs, worst, lambda p: float(p.different))
+    disagreement = _excess(theirs, worst, lambda p: float(p.different), level)
     kl = None
     if full.probable and candidate.probable:
         # Broken arithmetic may leave out probabilities, so it must not decide that they are not compared.
@@ -76,13 +84,28 @@ def judge(reference: Reference, candidate: Answers) -> QualityResult:
         if len(known) < LEAST_PROMPTS:
             return found.replaced(why=f"log-probabilities of only {len(known)} prompts are complete")
         mine, *theirs_again = _by_arm(known)
-        kl = _excess(mine, max(theirs_again, key=_divergence), lambda p: p.kl or 0.0)
+        kl = _excess(mine, max(theirs_again, key=_divergence), lambda p: p.kl or 0.0, level)
     return found.replaced(
         state=QualityState.COMPARED,
         candidate=_distance(theirs),
         control=_distance(worst),
         disagreement=disagreement,
         kl=kl,
+    )
+
+
+def compare_engines(baseline: Reference, own: Reference, level: float) -> EngineComparison:
+    """Compares the answers of another engine's default with the baseline's, word by word.
+
+    Args:
+        baseline: The baseline's answers.
+        own: Those of the other engine's default.
+        level: One-sided error probability.
+    """
+    full, *controls = (answers.in_bare_words() for answers in (baseline.full, *baseline.controls))
+    found = judge(Reference(full=full, controls=tuple(controls)), own.full.in_bare_words(), level)
+    return EngineComparison(
+        candidate=found.candidate, control=found.control, disagreement=found.disagreement, why=found.why
     )
 
 
@@ -102,16 +125,49 @@ def _by_arm(compared: Sequence[Sequence[_Pair | None]]) -> list[list[_Pair]]:
 
 def quality_violation(result: QualityResult, spec: QualitySpec) -> Violation | None:
     """The violation of the quality bounds; None if they are met. What is not known does not meet them."""
+    if (found := _engine_violation(result, spec)) is not None:
+        return found
     if result.state is QualityState.REFERENCE:
-        return None
+        return _task_violation(result, spec.tasks, spec) if spec.tasks is not None and result.engine else None
+    if result.state is QualityState.INHERITED:
+        return _task_violation(result, spec.tasks, spec) if spec.tasks is not None else None
     if result.state is QualityState.UNDECIDED:
-        return _violation(f"not decided: {result.why}", None, spec.disagreement, 1.0)
-    bounds = ((result.kl, spec.kl, "KL"), (result.disagreement, spec.disagreement, ""))
-    over = [(e.value / bound - 1, e, bound) for e, bound, _ in bounds if e is not None and e.low > bound]
-    if not over:
+        return _undecided(result.why, spec)
+    bounds = ((result.kl, spec.kl), (result.disagreement, spec.disagreement))
+    over = [(e.value / bound - 1, e, bound) for e, bound in bounds if e is not None and e.low > bound]
+    if over:
+        relative, excess, bound = max(over, key=lambda found: found[0])
+        return _violation(quality_text(result), excess.value, bound, relative)
+    return _task_violation(result, spec.tasks, spec) if spec.tasks is not None else None
+
+
+def _engine_violation(result: QualityResult, spec: QualitySpec) -> Violation | None:
+    """The violation of the limit on disagreement by the default of the trial's engine, or what is not known of it."""
+    found = result.engine
+    if found is None:
         return None
-    relative, excess, bound = max(over, key=lambda found: found[0])
-    return _violation(quality_text(result), excess.value, bound, relative)
+    if found.disagreement is None:
+        return _undecided(f"its engine's default cannot be compared with the baseline: {found.why}", spec)
+    excess = found.disagreement
+    bound = spec.disagreement
+    if excess.low <= bound:
+        return None
+    return _violation(found.text, excess.value, bound, excess.value / bound - 1)
+
+
+def _task_violation(result: QualityResult, tasks: TasksSpec, spec: QualitySpec) -> Violation | None:
+    """The violation of the limit on accuracy in the task with the largest drop, or what is not known."""
+    level = 1 - result.confidence
+    over = [(t.drop.value, t) for t in result.tasks if t.drop is not None and worse(t, tasks.max_drop, level)]
+    if over:
+        drop, task = max(over, key=lambda found: found[0])
+        return _violation(task_text(task), drop, tasks.max_drop, drop - tasks.max_drop)
+    known = {task.name: task for task in result.tasks}
+    for name in tasks.names:
+        task = known.get(name, TaskResult(name=name, why="it was not evaluated"))
+        if task.drop is None:
+            return _undecided(f"{name}: {task.why}", spec)
+    return None
 
 
 def with_quality(verdict: Verdict, quality: QualityResult | None, spec: QualitySpec | None) -> Verdict:
@@ -134,6 +190,18 @@ def quality_text(result: QualityResult) -> str:
     if result.candidate.kl is not None and result.control.kl is not None:
         text += f", KL {result.candidate.kl:.3g} nats (control {result.control.kl:.2g})"
     return text
+
+
+def task_text(task: TaskResult) -> str:
+    """``gsm8k 41.0% (default 63.5%)``."""
+    if task.accuracy is None:
+        return f"{task.name}: {task.why}"
+    against = f" (default {task.reference.value:.1%})" if task.reference is not None else ""
+    return f"{task.name} {task.accuracy.value:.1%}{against}"
+
+
+def _undecided(why: str, spec: QualitySpec) -> Violation:
+    return _violation(f"not decided: {why}", None, spec.disagreement, 1.0)
 
 
 def _violation(text: str, value: float | None, threshold: float, relative: float) -> Violation:
@@ -209,7 +277,7 @@ def _ratio(pairs: Sequence[_Pair], amount: Callable[[_Pair], float]) -> float:
     return math.fsum(map(amount, pairs)) / max(1, sum(p.tokens for p in pairs))
 
 
-def _excess(own: Sequence[_Pair], control: Sequence[_Pair], amount: Callable[[_Pair], float]) -> Excess:
+def _excess(own: Sequence[_Pair], control: Sequence[_Pair], amount: Callable[[_Pair], float], level: float) -> Excess:
     """The difference of the ratios, with the lower bound of the jackknife over prompts."""
     sums = [(math.fsum(map(amount, arm)), max(1, sum(p.tokens for p in arm))) for arm in (own, control)]
     (top, tokens), (base, others) = sums
@@ -221,7 +289,7 @@ def _excess(own: Sequence[_Pair], control: Sequence[_Pair], amount: Callable[[_P
     ]
     center = fmean(left_out)
     spread = math.sqrt(math.fsum((x - center) ** 2 for x in left_out) * (count - 1) / count)
-    return Excess(value=value, low=value - student_t(1 - _LEVEL, count - 1) * spread)
+    return Excess(value=value, low=value - student_t(1 - level, count - 1) * spread)
 
 
 def _distance(pairs: Sequence[_Pair]) -> Distance:

@@ -155,7 +155,7 @@ class _StudyReader:
                 min_success_rate=valid["min_success_rate"],
                 search=_search(valid["search"]),
                 confirm=ConfirmSpec(**valid["confirm"].model_dump()),
-                quality=valid["quality"].spec() if valid["quality"] is not None else None,
+                quality=valid["quality"].spec(self._resolved) if valid["quality"] is not None else None,
                 prices=valid["prices"],
             )
         except ValidationError as error:

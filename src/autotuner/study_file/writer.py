@@ -13,7 +13,7 @@ from autotuner.study.metric import METRICS, Unit
 from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.parameters.parameter import Choices, Domain, Parameter
 from autotuner.study.parameters.portable import is_portable
-from autotuner.study.quality.spec import QualitySpec
+from autotuner.study.quality.spec import QualitySpec, TasksSpec
 from autotuner.study.spec import ConfirmSpec, EngineEntry, EngineSpec, PluginSpec, SearchSpec, StudySpec
 from autotuner.study.text.datasets import dataset_text
 from autotuner.study.text.mixes import mix_text
@@ -67,8 +67,14 @@ def _confirm(confirm: ConfirmSpec) -> dict[str, Any]:
 
 def _quality(quality: QualitySpec) -> dict[str, Any]:
     named = quality.parameters if isinstance(quality.parameters, str) else list(quality.parameters)
-    rest = quality.model_dump(exclude={"parameters", "time_limit_s"})
-    return {"parameters": named, **rest, "time_limit": quality.time_limit_s}
+    rest = quality.model_dump(exclude={"parameters", "time_limit_s", "tasks"})
+    tasks = {"tasks": _tasks(quality.tasks)} if quality.tasks is not None else {}
+    return {"parameters": named, **rest, "time_limit": quality.time_limit_s, **tasks}
+
+
+def _tasks(tasks: TasksSpec) -> dict[str, Any]:
+    rest = tasks.model_dump(mode="json", exclude={"time_limit_s"}, exclude_none=True)
+    return {**{name: value for name, value in rest.items() if value not in ([], {})}, "time_limit": tasks.time_limit_s}
 
 
 def _servers(spec: StudySpec) -> dict[str, Any]:

@@ -209,6 +209,7 @@ class StudyRunner:
             self._context,
             compare=partial(self._environment.changes_in, trial.configuration),
             default=lambda: records.default_of_engine(self._spec, trial.configuration, list(self._trials)),
+            baseline=lambda: records.default_of(list(self._trials)),
         )
         short_windows = self._prepared.of(trial.configuration).benchmark.short_windows
         rule = Race(self._spec, trial, lambda: list(self._trials), short_windows=short_windows)

@@ -24,6 +24,7 @@ from autotuner.tuning.memory.gathering import gather
 from autotuner.tuning.memory.remembering import begin, remembered
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.resume_decision import Standing, adopt, standing
+from autotuner.tuning.quality.harness import harness_checks
 from autotuner.tuning.run_liveness import HEARTBEAT_S, OwnerWatch, mark_ended, this_owner
 from autotuner.tuning.stored_summary import NO_FINDINGS, Findings, answer_of
 from autotuner.tuning.study_runner import StudyRunner
@@ -69,7 +70,8 @@ async def run_session(
         try:
             await _clean_up(prepared, store, spec.name, owners)
             environment = await _resumed(prepared, store, source, named=named)
-            failed = [c for c in await prepared.preflight() if c.status is CheckStatus.FAIL]
+            checks = [*await prepared.preflight(), *await harness_checks(spec.quality)]
+            failed = [c for c in checks if c.status is CheckStatus.FAIL]
             if failed:
                 raise PreflightError(failed)
             return await _run(prepared, store, owner, environment, handle_signals=handle_signals, on_start=on_start)

@@ -14,7 +14,16 @@ from autotuner.report.headline import headline
 from autotuner.report.html.page import html_report
 from autotuner.report.result import StudyResult, study_result
 from autotuner.scoring.agreement import with_quality
-from autotuner.study.quality.result import Distance, Excess, QualityResult, QualityState
+from autotuner.study.quality.result import (
+    Accuracy,
+    Distance,
+    Drop,
+    EngineComparison,
+    Excess,
+    QualityResult,
+    QualityState,
+    TaskResult,
+)
 from autotuner.study.quality.spec import QualitySpec
 from autotuner.testing.samples import SampleKind, sample_study
 
@@ -69,6 +78,38 @@ def test_every_output_has_the_figures() -> None:
     finished = TrialFinished.of(trial, ())
     assert finished.verdict is not None
     assert finished.verdict.quality_fault == "worse answers"
+
+
+def test_tasks_and_engines_are_in_every_output() -> None:
+    accuracy = Accuracy(value=0.412, stderr=0.035, items=200)
+    drop = Drop(value=0.188, low=0.101, high=0.275, losses=45, gains=7, chance=1e-7)
+    task = TaskResult(
+        name="gsm8k", metric="exact_match,none", accuracy=accuracy, reference=accuracy.replaced(value=0.6), drop=drop
+    )
+    engine = EngineComparison(reference=0, candidate=SIDE, control=CONTROL, disagreement=Excess(value=0.031, low=0.012))
+    failed = TaskResult(name="arc", why="lm-eval exited with code 1")
+    found = result(WRONG.replaced(tasks=(failed, task), engine=engine))
+    trial = next(t for t in found.trials if t.quality is not None)
+    page = trial_text(found, trial, [], width=200)
+    for text in (
+        "task gsm8k: 41.2% (standard error of 3.5) of 200 items, exact_match,none",
+        "default: 60.0% (standard error of 3.5); drop 18.8 points, between 10.1 and 27.5 at 99.5% confidence each "
+        "(45 items lost, 7 gained)",
+        "task arc not decided: lm-eval exited with code 1",
+        "its engine's default agrees with trial 0 on 77.3% of words (control 99.9%), 3.1 points more (at least 1.2)",
+    ):
+        assert text in page
+    titles, *rows = csv.reader(io.StringIO(csv_text(found)))
+    row = dict(zip(titles, next(r for r in rows if r[0] == str(trial.number)), strict=True))
+    assert [float(row[f"quality_accuracy{name}"]) for name in ("", "_drop", "_drop_low")] == [0.412, 0.188, 0.101]
+    stored = next(t for t in json.loads(strict_json(found))["trials"] if t["number"] == trial.number)
+    assert stored["quality"]["tasks"][1]["drop"]["losses"] == 45
+
+
+def test_an_inherited_result_names_the_default() -> None:
+    found = result(WRONG.replaced(state=QualityState.INHERITED, reference=1))
+    trial = next(t for t in found.trials if t.quality is not None)
+    assert "as its engine's default, trial 1" in trial_text(found, trial, [], width=160)
 
 
 @pytest.mark.parametrize("state", [QualityState.UNDECIDED, QualityState.COMPARED])

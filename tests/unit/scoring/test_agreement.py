@@ -5,10 +5,18 @@ from random import Random
 
 import pytest
 
-from autotuner.scoring.agreement import LEAST_PROMPTS, judge, quality_text, quality_violation, undecidable, with_quality
+from autotuner.scoring.agreement import (
+    LEAST_PROMPTS,
+    compare_engines,
+    judge,
+    quality_text,
+    quality_violation,
+    undecidable,
+    with_quality,
+)
 from autotuner.study.quality.answers import Answers, Reference, Token
-from autotuner.study.quality.result import Excess, QualityResult, QualityState
-from autotuner.study.quality.spec import QualitySpec
+from autotuner.study.quality.result import Accuracy, Drop, Excess, QualityResult, QualityState, TaskResult
+from autotuner.study.quality.spec import QualitySpec, TasksSpec
 from autotuner.study.verdict import Verdict
 from autotuner.testing.toy_model import ToyModel
 
@@ -100,6 +108,55 @@ def test_too_few_answers_decide_nothing() -> None:
     assert violation is not None
     assert violation.value is None
     assert not with_quality(Verdict(feasible=True), found, SPEC).feasible
+
+
+def spoken(*texts: str) -> Answers:
+    return said(*texts).replaced(texts=texts)
+
+
+def test_engines_are_compared_by_their_words() -> None:
+    text = "the harbor town lies between two cliffs"
+    default = Reference(full=spoken(*[text] * 16), controls=(spoken(*[text] * 16),))
+    same = compare_engines(default, Reference(full=spoken(*[f" {text}\n"] * 16), controls=()), 0.005)
+    assert same.candidate is not None
+    assert (same.candidate.agreement, same.candidate.tokens, same.candidate.kl) == (1, 7 * 16, None)
+    other = compare_engines(default, Reference(full=spoken(*["the port"] * 16), controls=()), 0.005)
+    assert other.disagreement is not None
+    assert other.disagreement.low == 0.5
+    nothing = compare_engines(default, Reference(full=said(*[""] * 16), controls=()), 0.005)
+    assert nothing.disagreement is None
+    assert "only 0 prompts" in nothing.why
+    for state in QualityState:
+        result = QualityResult(state=state, engine=other.replaced(reference=0))
+        violation = quality_violation(result, SPEC)
+        assert violation is not None
+        assert "its engine's default agrees with trial 0 on 50.0% of words (control 100.0%)" in violation.text
+        unknown = quality_violation(result.replaced(engine=nothing), SPEC)
+        assert unknown is not None
+        assert "its engine's default cannot be compared" in unknown.text
+    for state in (QualityState.REFERENCE, QualityState.INHERITED, QualityState.COMPARED):
+        assert quality_violation(QualityResult(state=state, engine=same), SPEC) is None
+
+
+def test_tasks_decide_as_well() -> None:
+    drop = Drop(value=0.1, low=0.04, high=0.16, losses=30, gains=10, chance=0.001)
+    mean = Accuracy(value=0.5, stderr=0.04, items=200)
+    worse = TaskResult(name="t", accuracy=mean, reference=mean.replaced(value=0.6), drop=drop)
+    spec = QualitySpec(tasks=TasksSpec(names=("t",)))
+    found = QualityResult(state=QualityState.COMPARED, tasks=(worse,))
+    violation = quality_violation(found, spec)
+    assert violation is not None
+    assert violation.text == "t 50.0% (default 60.0%)"
+    assert violation.relative == pytest.approx(0.08)
+    assert quality_violation(found, spec.replaced(tasks=TasksSpec(names=("t",), max_drop=0.05))) is None
+    lucky = worse.replaced(drop=drop.replaced(chance=0.02))
+    assert quality_violation(found.replaced(tasks=(lucky,)), spec) is None
+    failed = quality_violation(found.replaced(tasks=(TaskResult(name="t", why="lm-eval exited with code 1"),)), spec)
+    assert failed is not None
+    assert failed.text == "not decided: t: lm-eval exited with code 1"
+    missing = quality_violation(found.replaced(tasks=()), spec)
+    assert missing is not None
+    assert missing.value is None
 
 
 def test_answers_to_other_prompts_are_not_compared() -> None:

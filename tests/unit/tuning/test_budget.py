@@ -6,6 +6,8 @@ import pytest
 
 from autotuner.study.check import CheckStatus
 from autotuner.study.configuration import DEFAULT
+from autotuner.study.quality.result import QualityResult, QualityState
+from autotuner.study.quality.spec import QualitySpec, TasksSpec
 from autotuner.study.spec import SearchSpec
 from autotuner.study.trial import Phase, Trial, TrialRole, TrialState
 from autotuner.tuning.budget import (
@@ -18,6 +20,8 @@ from autotuner.tuning.budget import (
     time_used_up,
 )
 from autotuner.tuning.planning.plan import budget_checks, estimate_s, make_plan
+from autotuner.tuning.planning.resume_decision import Standing
+from autotuner.tuning.quality.check_time import measured
 
 
 class Time:
@@ -157,6 +161,24 @@ async def test_plan_has_both_estimates(loop: Any) -> None:
     plan = await make_plan(loop.prepared(spec), preflight=False)
     assert plan.estimated_s == estimate_s(spec, plan.trials, plan.repeats)
     assert plan.longest_s == estimate_s(spec, plan.trials, plan.repeats, extended=True)
+
+
+@pytest.mark.anyio
+async def test_the_quality_check_takes_time(loop: Any) -> None:
+    tasks = TasksSpec(names=("t",), time_limit_s=100.0)
+    spec = loop.spec(repeats=1, racing="auto").replaced(quality=QualitySpec(time_limit_s=10.0, tasks=tasks))
+    unchecked = await make_plan(loop.prepared(spec.replaced(quality=None)), preflight=False)
+    plan = await make_plan(loop.prepared(spec), preflight=False)
+    others = plan.trials - 1
+    assert plan.estimated_s == pytest.approx(unchecked.estimated_s + 130 + others * 110)
+    assert plan.longest_s == pytest.approx(unchecked.longest_s + 130 + others * 110)
+    assert plan.earliest_s == unchecked.earliest_s, "what the check takes at least is not known"
+    asked = QualityResult(state=QualityState.REFERENCE, seconds=6.0, once_s=2.0, tasks_s=20.0)
+    resumed = Standing(state="resumes", stored=1, check=measured(asked))
+    plan = await make_plan(loop.prepared(spec), preflight=False, standing=resumed)
+    assert plan.estimated_s == pytest.approx(unchecked.estimated_s + 26 + others * 22)
+    assert plan.earliest_s == pytest.approx(unchecked.earliest_s + 26), "what is cut is not checked"
+    assert measured(None) is None
 
 
 @pytest.mark.anyio

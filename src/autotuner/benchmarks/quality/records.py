@@ -7,9 +7,11 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from autotuner.study.quality.answers import Reference
+from autotuner.study.quality.tasks import TaskRun
 
 REFERENCE_FILE = "quality-reference.json.gz"
 ANSWERS_FILE = "quality-answers.json.gz"
+SCORES_FILE = "quality-scores.json.gz"
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -22,7 +24,16 @@ def write(folder: Path, name: str, answers: BaseModel) -> None:
 
 def read_reference(folder: Path) -> Reference | None:
     """The answers of the default in its trial's folder; None if they are not there, or not readable."""
+    return _read(folder / REFERENCE_FILE, Reference)
+
+
+def read_scores(folder: Path) -> TaskRun | None:
+    """The scores of the default in its trial's folder; None if they are not there, or not readable."""
+    return _read(folder / SCORES_FILE, TaskRun)
+
+
+def _read(file: Path, kind: type[M]) -> M | None:
     try:
-        return Reference.model_validate_json(gzip.decompress((folder / REFERENCE_FILE).read_bytes()))
+        return kind.model_validate_json(gzip.decompress(file.read_bytes()))
     except (OSError, EOFError, ValidationError, gzip.BadGzipFile):
         return None

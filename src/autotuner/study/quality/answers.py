@@ -61,6 +61,11 @@ class Answers(FrozenModel):
         words = tuple(words_of(text) or None for text in self.texts)
         return self.replaced(answers=(*words, *[None] * len(self.answers))[: len(self.answers)])
 
+    def in_bare_words(self) -> "Answers":
+        """The same without white space, which engines treat differently at the beginning of an answer."""
+        words = tuple(tuple(Token(text=word) for word in text.split()) or None for text in self.texts)
+        return self.replaced(answers=(*words, *[None] * len(self.answers))[: len(self.answers)], texts=())
+
 
 def digest_of_prompts(prompts: Sequence[str]) -> str:
     """Identifies prompts and their order: 16 hexadecimal digits."""

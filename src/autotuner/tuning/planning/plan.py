@@ -18,7 +18,9 @@ from autotuner.tuning.looks import look_s
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.proof_plan import fewest_launches, proof_checks
 from autotuner.tuning.planning.resume_decision import Standing
-from autotuner.tuning.quality.coverage import engine_quality_checks, quality_checks
+from autotuner.tuning.quality.check_time import CheckTime, at_most
+from autotuner.tuning.quality.coverage import engine_quality_checks, quality_checks, task_quality_checks
+from autotuner.tuning.quality.harness import harness_checks
 from autotuner.tuning.racing.window_length import window_length_s
 
 START_S = 2.0
@@ -109,10 +111,12 @@ async def make_plan(
         for name, engine in prepared.by_engine.items():
             found = quality_checks(engine.spec, engine.engine)
             own += [c.replaced(name=f"{name}: {c.name}") for c in found] if name else found
-        own += engine_quality_checks(spec)
-        checks = [*await prepared.preflight(), *own]
+        own += [*engine_quality_checks(spec), *task_quality_checks(spec)]
+        checks = [*await prepared.preflight(), *await harness_checks(spec.quality), *own]
     fewest = fewest_launches(spec, size.trials)
     looks_s = look_s(spec) if prepared.benchmark.short_windows else 0.0
+    known = standing.check if standing is not None else None
+    check = known or at_most(spec)
     defaults = prepared.defaults
     points = defaults if size.launchable is None else (*defaults, *_examples(prepared, examples))
     made = Plan(
@@ -127,9 +131,9 @@ async def make_plan(
         repeats=size.repeats,
         fewest_repeats=fewest,
         windows=len(spec.workload.scenarios) * len(spec.workload.levels),
-        estimated_s=estimate_s(spec, size.trials, size.repeats, looks_s=looks_s),
-        earliest_s=estimate_s(spec, size.trials, fewest, cut=spec.search.races, looks_s=looks_s),
-        longest_s=estimate_s(spec, size.trials, size.repeats, extended=True, looks_s=looks_s),
+        estimated_s=estimate_s(spec, size.trials, size.repeats, looks_s=looks_s, check=check),
+        earliest_s=estimate_s(spec, size.trials, fewest, cut=spec.search.races, looks_s=looks_s, check=known),
+        longest_s=estimate_s(spec, size.trials, size.repeats, extended=True, looks_s=looks_s, check=check),
         launches=tuple([await _launch(prepared, c) for c in points if prepared.of(c).deployer.launches]),
         checks=tuple(checks),
         standing=standing,
@@ -221,6 +225,7 @@ def estimate_s(
     extended: bool = False,
     cut: bool = False,
     looks_s: float = 0.0,
+    check: CheckTime | None = None,
 ) -> float:
     """Estimated upper bound of the study's seconds, without slow starts. A time budget caps the search.
 
@@ -231,12 +236,18 @@ def estimate_s(
         extended: As for :func:`trial_s`.
         cut: Whether each trial but the default ends after its looks, or after its first level if it has none.
         looks_s: Seconds of the looks of one trial.
+        check: The quality check of one trial of the search; None: no time. What is cut is not checked.
     """
     each = trial_s(spec, extended=extended)
     others = trial_s(spec, levels=0 if looks_s else 1) if cut else each
-    search = (each + (trials - 1) * others + trials * looks_s) / spec.search.parallel
+    checks_s = default_check_s = 0.0
+    if check is not None:
+        defaults = min(trials, max(1, len(spec.engines)))
+        default_check_s = check.default_s
+        checks_s = defaults * default_check_s + (0.0 if cut else (trials - defaults) * check.candidate_s)
+    search = (each + (trials - 1) * others + trials * looks_s + checks_s) / spec.search.parallel
     if spec.search.time_s is not None:
-        search = min(search, max(spec.search.time_s, each))
+        search = min(search, max(spec.search.time_s, each + default_check_s))
     return search + repeats * each
 
 

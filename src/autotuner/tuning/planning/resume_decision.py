@@ -23,6 +23,8 @@ from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.environment_watch import START_OVER
 from autotuner.tuning.planning.prepared_study import Prepared
+from autotuner.tuning.proof.records import default_of
+from autotuner.tuning.quality.check_time import CheckTime, measured
 from autotuner.tuning.racing.cuts import NOT_DECIDED, beaten_by, cut_again
 from autotuner.tuning.verdicts import refuted, verdict_on
 
@@ -43,6 +45,8 @@ class Standing(FrozenModel):
     """Things to know before the study resumes, one line each."""
     beginning: Beginning | None = None
     """What was known when the stored study began, or what a new one would learn from; None if that was not read."""
+    check: CheckTime | None = None
+    """Time that the quality check takes, as the stored default's did; None if that is not known."""
 
     @property
     def text(self) -> str:
@@ -84,12 +88,14 @@ def standing(prepared: Prepared, store: Store, now: Facts, *, source: str = "", 
     if _another_file(record, source):
         notes.append(other_file_note(spec.name, record.source))
     aside = Counter(t.set_aside for t in trials)
+    default = default_of(results)
     return Standing(
         state="resumes",
         stored=len(results),
         set_aside=aside[OUTSIDE],
         reopened=aside[NOT_DECIDED],
         notes=tuple(notes),
+        check=measured(default.quality) if default is not None else None,
     )
 
 

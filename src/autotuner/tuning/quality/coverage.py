@@ -4,14 +4,16 @@ from collections.abc import Mapping
 
 from autotuner.errors import Problem, UsageError, did_you_mean
 from autotuner.plugins.engine import Engine
+from autotuner.scoring.accuracy import least_drop
 from autotuner.study.base import Value, same
 from autotuner.study.check import Check
 from autotuner.study.configuration import Configuration
 from autotuner.study.parameters.environment import PREFIX, is_variable
 from autotuner.study.spec import StudySpec
+from autotuner.tuning.quality.check_time import DEFAULT_PASSES
 
-_PASSES = 3
-"""Times that the default's server is asked: many prompts in flight, one at a time, and in another order."""
+_SHOWN = 0.2
+"""Largest drop, as a difference of shares, that may remain unseen without a warning."""
 
 
 def checked_names(study: StudySpec, engine: Engine) -> tuple[str, ...]:
@@ -57,17 +59,33 @@ def quality_checks(study: StudySpec, engine: Engine) -> list[Check]:
         Check.ok(
             "quality",
             f"answers of configurations that change {', '.join(names)} are compared with the default's: {spec.prompts} "
-            f"prompts, at most {spec.time_limit_s:g} s each, and {_PASSES} times that for the default",
+            f"prompts, at most {spec.time_limit_s:g} s each, and {DEFAULT_PASSES} times that for the default",
         )
     ]
 
 
 def engine_quality_checks(study: StudySpec) -> list[Check]:
-    """What the quality check does not cover in a study of several engines."""
+    """What the quality check compares in a study of several engines."""
     if study.quality is None or not study.engines:
         return []
-    why = "each engine's answers are compared with those of its own default, and the defaults with none"
-    return [Check.warn("quality", why, remedy="give all engines equally fine number formats in their args")]
+    first, *others = (entry.name for entry in study.engines)
+    text = f"the default of {', '.join(others)} is compared with that of {first}, word by word"
+    return [Check.ok("quality", f"{text}; if it differs too much, no configuration of that engine can win")]
+
+
+def task_quality_checks(study: StudySpec) -> list[Check]:
+    """What the tasks of the study can show."""
+    tasks = study.quality.tasks if study.quality is not None else None
+    if tasks is None or study.quality is None or not study.parameters:
+        return []
+    least = least_drop(tasks.limit, tasks.max_drop, study.quality.level(engines=bool(study.engines)))
+    text = (
+        f"accuracy in {', '.join(tasks.names)}, at most {tasks.limit} items each and {tasks.time_limit_s:g} s per "
+        f"server: a drop of less than {least * 100:.1f} points cannot be told from chance"
+    )
+    if least <= _SHOWN:
+        return [Check.ok("quality.tasks", text)]
+    return [Check.warn("quality.tasks", text, remedy="raise quality.tasks.limit")]
 
 
 def check_quality(study: StudySpec, engine: Engine) -> None:

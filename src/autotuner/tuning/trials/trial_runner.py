@@ -27,7 +27,7 @@ from autotuner.study.trial import Phase, Trial, TrialState
 from autotuner.study.verdict import Verdict
 from autotuner.tuning.environment_watch import environment_changed
 from autotuner.tuning.planning.prepared_study import Prepared
-from autotuner.tuning.quality.gate import QualityGate
+from autotuner.tuning.quality.gate import QualityGate, References
 from autotuner.tuning.trials.capacity_window import CapacityStart
 from autotuner.tuning.trials.cpu_noise import Neighbors
 from autotuner.tuning.trials.gpu_and_port_leases import Leases
@@ -55,6 +55,8 @@ class RunContext:
     """Compares facts that a running server reports with those of the other trials; one line for each difference."""
     default: Callable[[], Trial | None] = lambda: None
     """The trial of the engine's default, once it has been measured."""
+    baseline: Callable[[], Trial | None] = lambda: None
+    """The trial of the study's default, once it has been measured."""
     has_run: Callable[[Configuration], bool] = lambda _: False
     """Whether a server with this configuration has been measured in the study."""
 
@@ -96,7 +98,9 @@ class TrialRunner:
         self._keep = keep or forget
         self._draft = TrialDraft(trial)
         own = trial.replaced(configuration=context.prepared.own(trial.configuration))
-        self._quality = QualityGate(self._engine, own, folder, context.default)
+        several = bool(self._spec.engines)
+        references = References(context.default, context.baseline, several=several)
+        self._quality = QualityGate(self._engine, own, folder, references, self._labels)
         self._progress = TrialProgress(self._draft, note)
 
     async def run(self) -> Trial:
@@ -211,8 +215,8 @@ class TrialRunner:
         if self._quality.due and windows.cut is None:  # what is cut cannot win
             self._progress.enter(Phase.CHECKING)
             draft.quality = await self._quality.result(endpoint)
-            if draft.quality.state is QualityState.REFERENCE and draft.quality.why:
-                self._progress.notice(f"quality: no checked configuration can win: {draft.quality.why}")
+            if draft.quality.state is QualityState.REFERENCE and (why := draft.quality.missing):
+                self._progress.notice(f"quality: no checked configuration can win: {why}")
             await same_server(endpoint, draft.identity)
         self._progress.enter(Phase.SCORING)
         outcome = self._scored(measurements, windows.cut, windows.verdict)

@@ -9,11 +9,17 @@ from autotuner.plugins.loading import engine as load
 from autotuner.study.check import CheckStatus
 from autotuner.study.configuration import Configuration
 from autotuner.study.parameters.parameter import Choices, Parameter
-from autotuner.study.quality.spec import QualitySpec
+from autotuner.study.quality.spec import QualitySpec, TasksSpec
 from autotuner.study.spec import EngineSpec, StudySpec
 from autotuner.study.workload import Api
 from autotuner.testing.samples import sample_spec
-from autotuner.tuning.quality.coverage import check_quality, checked_names, is_checked, quality_checks
+from autotuner.tuning.quality.coverage import (
+    check_quality,
+    checked_names,
+    is_checked,
+    quality_checks,
+    task_quality_checks,
+)
 
 LLAMA = load(EngineSpec(kind="llama_cpp"))
 
@@ -71,6 +77,17 @@ def test_parameters_by_name() -> None:
     [problem] = raised.value.problems
     assert (problem.where, problem.value) == ("quality.parameters", "cache-type-kk")
     assert "cache-type-k" in problem.remedy
+
+
+def test_the_plan_says_what_tasks_can_show() -> None:
+    [shown] = task_quality_checks(study("cache-type-k", quality=QualitySpec(tasks=TasksSpec(names=("gsm8k",)))))
+    assert shown.status is CheckStatus.OK
+    assert "gsm8k, at most 200 items each and 300 s" in shown.detail
+    assert "less than 7.0 points" in shown.detail
+    few = QualitySpec(tasks=TasksSpec(names=("gsm8k",), limit=20))
+    [unseen] = task_quality_checks(study("cache-type-k", quality=few))
+    assert unseen.status is CheckStatus.WARN
+    assert task_quality_checks(study("cache-type-k")) == []
 
 
 def test_servers_that_generate_nothing_are_refused() -> None:

@@ -1,7 +1,8 @@
 """Studies that compare answers with the default's."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -10,52 +11,21 @@ import pytest
 from autotuner.benchmarks.quality.records import REFERENCE_FILE, read_reference, write
 from autotuner.events.follow import read
 from autotuner.events.types import Notice
-from autotuner.plugins.deployer import DeployContext, Endpoint
 from autotuner.store import Store
 from autotuner.store.paths import trial_folder
-from autotuner.study.launch import LaunchPlan
 from autotuner.study.quality.answers import digest_of_prompts
 from autotuner.study.quality.result import QualityState
-from autotuner.study.quality.spec import QualitySpec
+from autotuner.study.quality.spec import QualitySpec, TasksSpec
 from autotuner.study.spec import ConfirmSpec, StudySpec
 from autotuner.study.trial import TrialRole
-from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.testing.scripted_http import Asked, Reply, json_reply, scripted_server
-from autotuner.testing.toy_model import ToyModel
 from autotuner.tuning.ending import Ending
 from autotuner.tuning.planning.resume_decision import judged_again
+from support.quality.lm_eval_double import COMMAND, FAULT, write_tasks
+from support.quality.speaking_servers import BROKEN, GOOD, Speaking, speaking
 from support.study_runs import run
 
 pytestmark = pytest.mark.anyio
-
-GOOD = ToyModel(noise=0.02)
-BROKEN = ToyModel(noise=0.02, error=3.0, server="broken scales")
-
-
-def speaking(model: ToyModel) -> Callable[[Asked], Reply]:
-    source = Random(1)
-
-    def reply(asked: Asked) -> Reply:
-        if asked.method == "GET":
-            return json_reply({}, 404)
-        made = model.answer(asked.json["prompt"], asked.json["max_tokens"], source)
-        logprobs = {"tokens": [t.text for t in made], "top_logprobs": [dict(t.top) for t in made]}
-        text = " ".join(t.text for t in made)
-        return json_reply({"choices": [{"text": text, "logprobs": logprobs if "logprobs" in asked.json else None}]})
-
-    return reply
-
-
-class Speaking(FakeDeployer):
-    """Servers with ``parallel`` 8 have broken number formats."""
-
-    urls: dict[bool, str]
-
-    @asynccontextmanager
-    async def deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
-        async with super().deploy(plan, context) as endpoint:
-            endpoint.url = self.urls[plan.tuned.get("parallel") == 8]
-            yield endpoint
 
 
 @pytest.fixture
@@ -185,6 +155,73 @@ async def test_without_the_default_s_answers_nothing_that_is_checked_may_win(
     assert [t.verdict.feasible for t in outcome.trials if t.verdict] == [True, False, False, False]
     assert all(t.quality is not None and REFERENCE_FILE in t.quality.why for t in outcome.trials[1:])
     assert outcome.ending is Ending.DEFAULT_ONLY
+
+
+def with_tasks(loop: Any, folder: Path, *names: str, **changes: Any) -> StudySpec:
+    """The study with tasks that the good servers solve, and bounds that leave the decision to these."""
+    source = Random(1)
+    items = []
+    for n in range(40):
+        made = GOOD.answer(f"question {n}", 8, source)
+        items.append((f"question {n}", " ".join(t.text for t in made)))
+    there = write_tasks(folder / "tasks", {"facts": items})
+    tasks = TasksSpec(names=names or ("facts",), limit=40, include=str(there), command=COMMAND)
+    return spec(loop, **{"kl": 50.0, "disagreement": 0.99, "tasks": tasks, **changes})
+
+
+async def test_a_drop_of_accuracy_is_infeasible_until_the_limit_changes(
+    loop: Any, store: Store, deployer: Speaking, tmp_path: Path
+) -> None:
+    study = with_tasks(loop, tmp_path)
+    outcome = await run(loop.prepared(study, deployer=deployer), store)
+    assert [t.verdict.feasible for t in outcome.trials if t.verdict] == [True, True, True, False]
+    default = outcome.trials[0].quality
+    broken = outcome.trials[3].quality
+    assert default is not None
+    assert broken is not None
+    [theirs] = default.tasks
+    [found] = broken.tasks
+    assert theirs.accuracy is not None
+    assert theirs.drop is None
+    assert default.tasks_s > 0
+    assert found.reference == theirs.accuracy
+    assert found.drop is not None
+    assert found.drop.low > 0.02
+    assert broken.confidence == 1 - 0.01 / 3
+    assert outcome.trials[3].verdict is not None
+    [violation] = outcome.trials[3].verdict.violations
+    assert violation.text.startswith("facts ")
+    assert violation.value == found.drop.value
+    record = store.studies.get("s")
+    assert record is not None
+    assert study.quality is not None
+    assert study.quality.tasks is not None
+    lenient = study.quality.replaced(tasks=study.quality.tasks.replaced(max_drop=0.99))
+    changed = judged_again(
+        loop.prepared(study.replaced(quality=lenient), deployer=deployer), record, list(outcome.trials)
+    )
+    assert [(t.number, t.verdict.feasible) for t in changed if t.verdict] == [(3, True)]
+
+
+async def test_answers_that_differ_too_much_need_no_tasks(
+    loop: Any, store: Store, deployer: Speaking, tmp_path: Path
+) -> None:
+    outcome = await run(loop.prepared(with_tasks(loop, tmp_path, kl=0.05), deployer=deployer), store)
+    assert [len(t.quality.tasks) for t in outcome.trials if t.quality] == [1, 1, 1, 0]
+
+
+async def test_a_harness_that_fails_lets_nothing_pass(
+    loop: Any, store: Store, deployer: Speaking, tmp_path: Path
+) -> None:
+    study = with_tasks(loop, tmp_path, "facts", "crash")
+    outcome = await run(loop.prepared(study, deployer=deployer), store)
+    assert [t.verdict.feasible for t in outcome.trials if t.verdict] == [True, False, False, False]
+    assert outcome.trials[1].verdict is not None
+    [violation] = outcome.trials[1].verdict.violations
+    assert violation.value is None
+    assert FAULT in violation.text
+    notices = [e.text for e in read(store, "s") if isinstance(e, Notice)]
+    assert any("no checked configuration can win" in text and FAULT in text for text in notices)
 
 
 async def test_a_server_that_cannot_be_asked_is_reported_at_once(loop: Any, store: Store) -> None:

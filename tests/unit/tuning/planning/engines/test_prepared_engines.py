@@ -13,10 +13,9 @@ from autotuner.report.engine_defaults import engine_defaults, engine_lines
 from autotuner.report.exports import best_json, csv_text
 from autotuner.report.result import StudyResult, study_result
 from autotuner.store import Store
-from autotuner.study.check import CheckStatus
 from autotuner.study.configuration import Configuration
 from autotuner.study.failure import FailureCause
-from autotuner.study.launch import LaunchPlan
+from autotuner.study.launch import Labels, LaunchPlan
 from autotuner.study.quality.spec import QualitySpec
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
@@ -28,7 +27,7 @@ from autotuner.tuning.planning.engines.prepared_engines import prepare
 from autotuner.tuning.planning.plan import make_plan
 from autotuner.tuning.planning.resume_decision import OUTSIDE
 from autotuner.tuning.proof.records import default_of_engine
-from autotuner.tuning.quality.gate import QualityGate
+from autotuner.tuning.quality.gate import QualityGate, References
 from autotuner.tuning.study_session import run_session
 from support.studies.engines import entry, prepared, study
 
@@ -284,18 +283,20 @@ async def test_answers_are_compared_with_the_default_of_the_same_engine(loop: An
 
     def due(trial: Trial) -> bool:
         own = trial.replaced(configuration=checked.own(trial.configuration))
-        return QualityGate(checked.of(trial.configuration), own, Path("/"), lambda: None).due
+        references = References(lambda: None, lambda: None, several=True)
+        labels = Labels(study="s", trial=trial.number, owner="o")
+        return QualityGate(checked.of(trial.configuration), own, Path("/"), references, labels).due
 
     assert [due(t) for t in result.trials] == [True] * 4
     same = result.trials[3].replaced(configuration=Configuration(values={"engine": "b", "b.parallel": 4}))
     assert not due(same), "4 is the default"
 
 
-async def test_the_plan_warns_that_defaults_are_not_compared(loop: Any) -> None:
+async def test_the_plan_says_that_defaults_are_compared(loop: Any) -> None:
     spec = study(entry("a", 2), entry("b", 2))
-    for quality, warnings in ((QualitySpec(), 1), (None, 0)):
+    for quality, said in ((QualitySpec(), ["the default of b is compared with that of a"]), (None, [])):
         plan = await make_plan(prepared(loop, spec.replaced(quality=quality), {}))
-        assert [c.name for c in plan.checks if c.status is CheckStatus.WARN].count("quality") == warnings
+        assert [c.detail.partition(",")[0] for c in plan.checks if c.name == "quality"] == said
 
 
 async def test_recommended_configurations_of_every_engine() -> None:
