@@ -3,16 +3,18 @@
 import logging
 from collections.abc import Sequence
 
-from autotuner.plugins.search import Stop
+from autotuner.plugins.search import Search, Stop
 from autotuner.study.configuration import Configuration
 from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.search.importance import ParameterImportance
+from autotuner.study.search.rationale import Rationale
 from autotuner.study.search.stopping import CONFIDENCE, GainBound
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.budget import Budget, SearchClock, trials_used_up
 from autotuner.tuning.planning.plan import windows_s
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.search_context import search_context
+from autotuner.tuning.search_thread import SearchThread
 from autotuner.tuning.study_trials import Job, StudyTrials
 
 logger = logging.getLogger(__name__)
@@ -33,7 +35,7 @@ class SearchStage:
         self._prepared = prepared
         self._spec = prepared.spec
         self._trials = trials
-        self._search = prepared.search(evidence)
+        self._search = SearchThread(prepared.search(evidence))
         self._context = search_context(prepared, evidence)
         self._budget = Budget(prepared.spec.search, clock, least_s=windows_s(prepared.spec))
         self.slots = prepared.spec.search.parallel
@@ -48,7 +50,7 @@ class SearchStage:
                 self.tell(trial)
         self._tell_repeats()
 
-    def next(self) -> Job | None:
+    async def next(self) -> Job | None:
         """The default, then a proposal; None while the default runs and after the end of the search."""
         known = self._trials.searched()
         defaults = [t for t in known if t.role is TrialRole.DEFAULT]
@@ -63,17 +65,23 @@ class SearchStage:
             logger.info("search stopped after %d trials: %s", len(known), why)
             self.stopped_because = why
             return None
-        if reached := self._nothing_left(known):
+        if reached := await self._nothing_left(known):
             logger.info("search stopped after %d trials: %s", len(known), reached)
             self.stopped_because = reached
             return None
-        proposed = self._search.ask([self._spelled_out(t) for t in known], self.slots)
+        history = [self._spelled_out(t) for t in known]
+
+        def propose(search: Search) -> tuple[Configuration | Stop, Rationale | None]:
+            found = search.ask(history, self.slots)
+            return found, None if isinstance(found, Stop) else search.explain(found)
+
+        proposed, rationale = await self._search.ask(propose)
         if isinstance(proposed, Stop):
             logger.info("search stopped by the strategy after %d trials: %s", len(known), proposed.why)
             self.stopped_because = proposed.why
             return None
         logger.info("search proposes, knowing %d trials: %s", len(known), dict(proposed.values))
-        return Job(TrialRole.SEARCH, proposed, rationale=self._search.explain(proposed))
+        return Job(TrialRole.SEARCH, proposed, rationale=rationale)
 
     def tell(self, trial: Trial) -> None:
         """The strategy learns from a result."""
@@ -91,12 +99,12 @@ class SearchStage:
             return trial
         return trial.replaced(configuration=self._prepared.spelled_out(trial.configuration))
 
-    def bound(self) -> GainBound | None:
+    async def bound(self) -> GainBound | None:
         """By how much any configuration can be better than the best trial, by all trials and repeats so far."""
         self._tell_repeats()
         rule = self._spec.search.stop
         counting = [t for t in self._trials if t.state is not TrialState.VOID]
-        return self._remaining_gain(counting, rule.confidence if rule else CONFIDENCE)
+        return await self._remaining_gain(counting, rule.confidence if rule else CONFIDENCE)
 
     def importance(self) -> tuple[ParameterImportance, ...]:
         """How much each parameter matters, by a model of all trials; empty if there are too few."""
@@ -120,7 +128,7 @@ class SearchStage:
                 self._repeats.add(trial.number)
                 self._search.tell_repeat(trial)
 
-    def _nothing_left(self, known: Sequence[Trial]) -> str:
+    async def _nothing_left(self, known: Sequence[Trial]) -> str:
         """Why the rule for stopping ends the search; empty if it does not.
 
         Repeats do not count here: the search of a resumed study ends where it ended before its proof.
@@ -130,13 +138,14 @@ class SearchStage:
         if rule is None or finished == self._judged:  # only a result can change the bound
             return ""
         self._judged = finished
-        bound = self._remaining_gain(known, rule.confidence)
+        bound = await self._remaining_gain(known, rule.confidence)
         return bound.within(rule) if bound is not None else ""
 
-    def _remaining_gain(self, trials: Sequence[Trial], confidence: float) -> GainBound | None:
+    async def _remaining_gain(self, trials: Sequence[Trial], confidence: float) -> GainBound | None:
         if not self._spec.parameters:
             return None
-        return self._search.remaining_gain([self._spelled_out(t) for t in trials], confidence)
+        history = [self._spelled_out(t) for t in trials]
+        return await self._search.ask(lambda search: search.remaining_gain(history, confidence))
 
     def _nothing_to_tune(self, made: int) -> str:
         if not self._spec.parameters:

@@ -93,7 +93,7 @@ class StudyRunner:
                 await self._drain(proof)
             if text := proof.found_interference():
                 self._notice(text)
-        self.bound = search.bound()
+        self.bound = await search.bound()
         self.importance = await run_sync(search.importance)
         return list(self._trials)
 
@@ -146,17 +146,23 @@ class StudyRunner:
 
         async with anyio.create_task_group() as tasks:
             while self._faults.fatal is None:
-                job = (self._faults.retry() or stage.next()) if running < stage.slots else None
-                if job is None and running == 0:
+                # Trials may end while the stage decides, so that its answer is outdated if it is None.
+                self._changed = anyio.Event()
+                job = await self._next(stage) if running < stage.slots else None
+                if job is None and running == 0 and not self._changed.is_set():
                     break
                 if job is None:
-                    self._changed = anyio.Event()
                     await self._changed.wait()
                     continue
                 running += 1
                 tasks.start_soon(work, await self._added(job))
         if self._faults.fatal is not None:
             raise self._faults.fatal
+
+    async def _next(self, stage: Stage) -> Job | None:
+        """The next trial to run; None if there is none, or if a fault has ended the study while the stage decided."""
+        job = self._faults.retry() or await stage.next()
+        return job if self._faults.fatal is None else None
 
     async def _added(self, job: Job) -> Trial:
         flags = self._spec.as_flags(job.configuration)

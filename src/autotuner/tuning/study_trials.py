@@ -33,7 +33,7 @@ class Stage(Protocol):
     slots: int
     """Trials that may run at the same time."""
 
-    def next(self) -> Job | None:
+    async def next(self) -> Job | None:
         """The next trial to run; None while the stage waits for running ones, or if it is complete."""
 
     def tell(self, trial: Trial) -> None:

@@ -33,7 +33,7 @@ class ReopenedStage:
         self._trial: Trial | None = trial
         self._search = search
 
-    def next(self) -> Job | None:
+    async def next(self) -> Job | None:
         """The trial, once."""
         trial = self._trial
         self._trial = None

@@ -18,7 +18,7 @@ class ProofStage:
         self._trials = trials
         self._known = self._interference()
 
-    def next(self) -> Job | None:
+    async def next(self) -> Job | None:
         """The next repeat; None when the proof is complete."""
         found = next_repeat(list(self._trials), self._spec.objectives, self._spec.confirm)
         if found is None:
