@@ -20,7 +20,7 @@ test: setup-test ## Everything: lint, types, import contracts, documentation, al
 	$(MAKE) lint types contracts docs pytest
 
 setup: ## Create an environment with everything for development
-	@scripts/setup.sh docker,kubernetes,llama-cpp,pandas,polars,postgresql,tokenizer "dev docs"
+	@scripts/setup.sh docker,kubernetes,llama-cpp,pandas,polars,postgresql,server,tokenizer "dev docs"
 
 lock: setup ## Refresh uv.lock after a change of dependencies (LOCK=--upgrade: to the newest versions)
 	$(BIN)/uv lock $(LOCK)

@@ -7,7 +7,7 @@ venv=$1
 scripts/setup.sh "" dev
 uv=${AUTOTUNER_VENV:-.venv}/bin/uv
 python=${AUTOTUNER_VENV:-.venv}/bin/python
-extras=docker,kubernetes,llama-cpp,pandas,polars,postgresql,tokenizer
+extras=docker,kubernetes,llama-cpp,pandas,polars,postgresql,server,tokenizer
 "$uv" venv -q --clear --python "$python" "$venv"
 "$uv" pip compile -q --resolution lowest-direct --all-extras --python "$python" pyproject.toml -o "$venv/lowest.txt"
 "$uv" pip install -q --python "$venv/bin/python" -c "$venv/lowest.txt" -e ".[$extras]" --group dev

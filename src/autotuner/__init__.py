@@ -14,6 +14,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _NAMES = {
+    "autotuner.api.access": ("Access", "NewToken"),
     "autotuner.api.client": ("Autotuner", "open"),
     "autotuner.api.options": ("ConnectionOptions", "ExportForm", "ManifestForm", "ManifestOptions"),
     "autotuner.api.results": ("ServerLog",),
@@ -54,7 +55,7 @@ _NAMES = {
     "autotuner.report.overview": ("StudyOverview",),
     "autotuner.report.result": ("StudyResult",),
     "autotuner.scoring.gain": ("Effect", "Gain"),
-    "autotuner.store.records": ("StudyRecord",),
+    "autotuner.store.records": ("AuditEntry", "StudyRecord", "Token", "TokenScope"),
     "autotuner.store.rows": ("StoreError", "UnreadableError"),
     "autotuner.study.capacity.result": (
         "CapacityLevel",
@@ -70,6 +71,7 @@ _NAMES = {
         "AutotunerError",
         "EnvironmentFaultError",
         "MissingExtraError",
+        "NotFoundError",
         "Problem",
         "StudyBusyError",
         "UsageError",

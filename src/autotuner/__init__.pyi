@@ -1,3 +1,5 @@
+from autotuner.api.access import Access as Access
+from autotuner.api.access import NewToken as NewToken
 from autotuner.api.client import Autotuner as Autotuner
 from autotuner.api.client import open as open  # noqa: A004 - it is called autotuner.open
 from autotuner.api.options import ConnectionOptions as ConnectionOptions
@@ -32,6 +34,7 @@ from autotuner.diagnosis import Diagnosis as Diagnosis
 from autotuner.errors import AutotunerError as AutotunerError
 from autotuner.errors import EnvironmentFaultError as EnvironmentFaultError
 from autotuner.errors import MissingExtraError as MissingExtraError
+from autotuner.errors import NotFoundError as NotFoundError
 from autotuner.errors import Problem as Problem
 from autotuner.errors import StudyBusyError as StudyBusyError
 from autotuner.errors import UsageError as UsageError
@@ -50,7 +53,10 @@ from autotuner.report.overview import StudyOverview as StudyOverview
 from autotuner.report.result import StudyResult as StudyResult
 from autotuner.scoring.gain import Effect as Effect
 from autotuner.scoring.gain import Gain as Gain
+from autotuner.store.records import AuditEntry as AuditEntry
 from autotuner.store.records import StudyRecord as StudyRecord
+from autotuner.store.records import Token as Token
+from autotuner.store.records import TokenScope as TokenScope
 from autotuner.store.rows import StoreError as StoreError
 from autotuner.store.rows import UnreadableError as UnreadableError
 from autotuner.study.capacity.result import CapacityLevel as CapacityLevel
@@ -86,6 +92,8 @@ from autotuner.tuning.planning.resume_decision import Standing as Standing
 __version__: str
 
 __all__ = [
+    "Access",
+    "AuditEntry",
     "Autotuner",
     "AutotunerError",
     "BenchReport",
@@ -116,6 +124,8 @@ __all__ = [
     "ManifestOptions",
     "Measurement",
     "MissingExtraError",
+    "NewToken",
+    "NotFoundError",
     "Notice",
     "Owner",
     "PhaseEntered",
@@ -137,6 +147,8 @@ __all__ = [
     "StudyResult",
     "StudySpec",
     "StudyStarted",
+    "Token",
+    "TokenScope",
     "Trial",
     "TrialFinished",
     "TrialProposed",

@@ -141,6 +141,10 @@ class UsageError(AutotunerError):
         return "\n".join(lines)
 
 
+class NotFoundError(UsageError):
+    """The input names something that does not exist, such as a study that is not stored."""
+
+
 class EnvironmentFaultError(AutotunerError):
     """The machine, the deployment target, the store or the installation is at fault, not the input."""
 

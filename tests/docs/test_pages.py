@@ -95,10 +95,15 @@ def test_commands_are_valid(typed: Typed) -> None:
     if program.endswith("autotuner"):
         group: Any = typer.main.get_command(app)
         root = group.make_context("autotuner", [], resilient_parsing=True)
+        words = words[: words.index(">")] if ">" in words else words
         command = group.get_command(root, words[0])
         assert command is not None
         if len(words) > 1:
-            command.make_context(words[0], words[1:], parent=root)
+            context = command.make_context(words[0], words[1:], parent=root)
+            if hasattr(command, "commands"):
+                below = command.get_command(context, words[1])
+                assert below is not None
+                below.make_context(words[1], words[2:], parent=context)
     elif program == "make":
         assert set(words) <= TARGETS
     elif program == "pip":
@@ -108,6 +113,7 @@ def test_commands_are_valid(typed: Typed) -> None:
         assert program in {
             "export",
             ".venv/bin/pytest",
+            "curl",
             "docker",
             "helm",
             "kubectl",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autotuner.api.running_servers import RunningServers
 from autotuner.api.stored import StoredStudies
 
 if TYPE_CHECKING:
+    from autotuner.api.access import Access
     from autotuner.api.study_input import Study
     from autotuner.diagnosis import Diagnosis
     from autotuner.events.types import Event, UnknownEvent
@@ -231,6 +232,33 @@ class Autotuner(StoredStudies, RunningServers):
 
         return await running.watch(self._url, name, on_event)
 
+    def stream(self, name: str, *, after: int = 0) -> AsyncGenerator[Sequence[Event | UnknownEvent]]:
+        """The events of a study as they happen, on the running asyncio event loop.
+
+        Unlike :meth:`watch_async`, it does not end with the study, which may be resumed, but when the study is deleted.
+
+        Args:
+            name: The study's name.
+            after: Only events whose ``seq`` is larger.
+
+        Returns:
+            An iterator over batches of events, at least one every 0.25 s; a batch without events says that there are
+            none at the moment.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> async def first():
+            ...     async for events in autotuner.open().stream("chat-8b"):
+            ...         return events[0].kind
+            >>> asyncio.run(first())
+            'study_started'
+        """
+        from autotuner.api import running
+
+        return running.stream(self._url, name, after=after)
+
     def stop(self, name: str) -> bool:
         """Ask the process that runs a study to end cleanly. Finished trials are kept, and :meth:`tune` resumes.
 
@@ -287,6 +315,23 @@ class Autotuner(StoredStudies, RunningServers):
         from autotuner.api import running
 
         running.delete(self._url, name)
+
+    def access(self) -> Access:
+        """The tokens with which clients of ``autotuner serve`` identify themselves.
+
+        Returns:
+            The tokens of this store, and the audit of what they were used for.
+
+        Raises:
+            StoreError: Not here, but by its methods, if the store cannot be used.
+
+        Example:
+            >>> autotuner.open().access().tokens()
+            []
+        """
+        from autotuner.api.access import Access
+
+        return Access(self._url)
 
     def reap(self, *, study: str | None = None) -> list[str]:
         """Remove what dead runs left behind: servers, load generators, leases. Active runs are not affected.

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autotuner.errors import AutotunerError, Problem, UsageError, did_you_mean
+from autotuner.errors import AutotunerError, NotFoundError, Problem, UsageError, did_you_mean
 from autotuner.secrets import clean_document, clean_text
 from autotuner.store import ReadStore, StudyRecord, UnreadableError, files, open_to_read
 from autotuner.store.paths import study_folder, trial_folder
@@ -22,7 +22,7 @@ from autotuner.tuning.ending import environment_fault
 from autotuner.tuning.run_liveness import OwnerWatch, is_running
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from typing import Any
 
     from autotuner.report.exported.render import Manifest
@@ -46,16 +46,23 @@ class ServerLog:
 
 def record_of(store: ReadStore, name: str) -> StudyRecord:
     """A stored study by its name, or by the path of its file. Raises ``UsageError`` if it is not stored."""
-    if name.endswith((".yaml", ".yml", ".json")) and files.exists(Path(name)):
+    record = store.studies.get(name)
+    if record is None and name.endswith((".yaml", ".yml", ".json")) and files.exists(Path(name)):
         from autotuner.api.study_input import read_study
 
         name = read_study(name).spec.name
-    record = store.studies.get(name)
+        record = store.studies.get(name)
     if record is None:
         known = [r.name for r in store.studies.all()]
         remedy = did_you_mean(name, known) or "autotuner run"
-        raise UsageError.at("study", "not in the store", value=name, remedy=remedy)
+        raise NotFoundError.at("study", "not in the store", value=name, remedy=remedy)
     return record
+
+
+def is_stored(url: str | None, name: str) -> bool:
+    """See :meth:`autotuner.api.stored.StoredStudies.is_stored`."""
+    with open_to_read(url) as store:
+        return store.studies.holder(name)[0]
 
 
 def record(url: str | None, name: str) -> StudyRecord:
@@ -92,27 +99,34 @@ def studies(url: str | None) -> list[StudyRecord]:
 
 def overviews(url: str | None, on_unreadable: Callable[[str], None]) -> list[StudyOverview]:
     """See :meth:`autotuner.api.stored.StoredStudies.overviews`."""
-    from autotuner.report.overview import overview
-
     with open_to_read(url) as store:
         dead = OwnerWatch(store).dead()
         counts = store.trials.finished_counts()
         found = []
         for study in store.studies.all(lambda error: on_unreadable(str(error))):
-            ended = study.state == "done"
             try:
-                one = overview(
-                    study,
-                    running=is_running(study, dead),
-                    launches=counts.get(study.name, 0),
-                    newest=None if ended else store.events.last(study.name, "trial_proposed"),
-                    trials=partial(store.trials.all, study.name),
-                )
+                found.append(_overview(store, study, dead, counts))
             except UnreadableError as error:
                 on_unreadable(str(error))
-            else:
-                found.append(one)
     return sorted(found, key=lambda o: o.updated_at, reverse=True)
+
+
+def overview(url: str | None, name: str) -> StudyOverview:
+    """See :meth:`autotuner.api.stored.StoredStudies.overview`."""
+    with open_to_read(url) as store:
+        return _overview(store, record_of(store, name), OwnerWatch(store).dead(), store.trials.finished_counts())
+
+
+def _overview(store: ReadStore, study: StudyRecord, dead: Collection[str], counts: Mapping[str, int]) -> StudyOverview:
+    from autotuner.report.overview import overview
+
+    return overview(
+        study,
+        running=is_running(study, dead),
+        launches=counts.get(study.name, 0),
+        newest=None if study.state == "done" else store.events.last(study.name, "trial_proposed"),
+        trials=partial(store.trials.all, study.name),
+    )
 
 
 def server_log(url: str | None, name: str, trial: int | None, *, lines: int) -> ServerLog:
@@ -122,7 +136,7 @@ def server_log(url: str | None, name: str, trial: int | None, *, lines: int) -> 
         numbers = [t.number for t in store.trials.all(found.name)]
     if not numbers or (trial is not None and trial not in numbers):
         known = f"it has trials 0 to {numbers[-1]}" if numbers else "it has no trials yet"
-        raise UsageError.at(f"trial of {found.name}", "no such trial", value=str(trial), remedy=known)
+        raise NotFoundError.at(f"trial of {found.name}", "no such trial", value=str(trial), remedy=known)
     number = numbers[-1] if trial is None else trial
     path = trial_folder(found.name, number) / SERVER_LOG
     if not path.exists():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from typing import Any
 
 import anyio
@@ -167,6 +167,16 @@ async def watch(url: str | None, name: str, on_event: OnAnyEvent) -> str:
                 break
         ended = store.studies.get(study)
         return ended.state if ended is not None else "deleted"
+
+
+async def stream(url: str | None, name: str, *, after: int) -> AsyncGenerator[Sequence[Event | UnknownEvent]]:
+    """See :meth:`autotuner.api.client.Autotuner.stream`."""
+    with await run_sync(Store.open, url) as store:
+        async with aclosing(follow(store, name, after=after)) as batches:
+            async for events in batches:
+                if not events and not (await run_sync(store.studies.holder, name))[0]:
+                    break
+                yield events
 
 
 def events(url: str | None, name: str, *, after: int) -> Sequence[Event | UnknownEvent]:

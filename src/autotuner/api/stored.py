@@ -46,6 +46,24 @@ class StoredStudies:
         """
         return results.load(self._url, name)
 
+    def is_stored(self, name: str) -> bool:
+        """Whether a study of this name is stored. Unlike other methods, it takes no path of a file.
+
+        Args:
+            name: The study's name.
+
+        Returns:
+            True even if the stored study cannot be read.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> autotuner.open().is_stored("not-stored")
+            False
+        """
+        return results.is_stored(self._url, name)
+
     def study(self, name: str) -> StudyRecord:
         """One stored study, without its trials.
 
@@ -96,6 +114,24 @@ class StoredStudies:
             [('chat-8b', False)]
         """
         return results.overviews(self._url, on_unreadable)
+
+    def overview(self, name: str) -> StudyOverview:
+        """One stored study with its progress and its answer so far.
+
+        Args:
+            name: The study's name, or the path of its file.
+
+        Returns:
+            The overview, as in :meth:`overviews`.
+
+        Raises:
+            UsageError: If the study is not stored.
+
+        Example:
+            >>> autotuner.open().overview("chat-8b").running
+            False
+        """
+        return results.overview(self._url, name)
 
     def events(self, name: str, *, after: int = 0) -> Sequence[Event | UnknownEvent]:
         """The stored events of a study, oldest first.

@@ -74,10 +74,13 @@ def reference() -> str:
     return "\n".join([head, "| command | |", "|---|---|", *index, "", *(_command(c, root) for c in commands)])
 
 
-def _command(command: Any, root: Any) -> str:
-    context = command.make_context(command.name, [], parent=root, resilient_parsing=True, terminal_width=WIDTH)
+def _command(command: Any, parent: Any) -> str:
+    """Renders a command, and those of a group below it."""
+    context = command.make_context(command.name, [], parent=parent, resilient_parsing=True, terminal_width=WIDTH)
     lines = [line.rstrip() for line in command.get_help(context).splitlines()]
-    return "\n".join([f"## autotuner {command.name}", "", "```text", *lines, "```", ""])
+    below = [command.get_command(context, name) for name in getattr(command, "commands", ())]
+    text = "\n".join([f"## {context.command_path}", "", "```text", *lines, "```", ""])
+    return "\n".join([text, *(_command(one, context) for one in below)])
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ class BestAs(StrEnum):
 
 
 class SortBy(StrEnum):
-    """Sort orders of the list of studies."""
+    """Sort orders of the list of studies: those of :class:`autotuner.report.study_list.SortBy`, which is slower to
+    import."""
 
     AGE = "age"
     NAME = "name"
@@ -63,12 +64,13 @@ def list_(
         import time
 
         import autotuner
-        from autotuner.cli.studies_page import filtered_and_sorted, studies_text
+        from autotuner.cli.studies_page import studies_text
+        from autotuner.report.study_list import filtered_and_sorted
 
         stored = autotuner.open(store).overviews(on_unreadable=_say_unreadable)
         found = filtered_and_sorted(
             stored,
-            sort=sort,
+            sort=sort.value,
             state=state,
             engine=engine,
             match=match,
@@ -108,7 +110,8 @@ def show_(
 
 def _show_trial(result: "StudyResult", number: int, lines: int, store: str | None, *, as_json: bool) -> None:
     import autotuner
-    from autotuner.cli.trial_page import trial_data, trial_text
+    from autotuner.cli.trial_page import trial_text
+    from autotuner.report.trial_data import trial_data
 
     found = result.trial(number)
     log = autotuner.open(store).log_tail(found, lines=lines)

@@ -1,10 +1,7 @@
 """Output of ``show STUDY TRIAL``: everything known about one trial."""
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from rich.text import Text
 
@@ -22,70 +19,14 @@ from autotuner.report.quality import quality_lines
 from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult
 from autotuner.report.server_diagnosis import diagnosis, server_figures
+from autotuner.report.trial_data import argv_changes, undecided
 from autotuner.report.window_notes import error_messages
 from autotuner.scoring.slo import missed, slo_value
-from autotuner.study.launch import without_flags
 from autotuner.study.measurement import Measurement, Slice
 from autotuner.study.objective import of_text
 from autotuner.study.trial import Trial
 
 STATISTICS = ("mean", "p50", "p90", "p95", "p99", "max")
-_VALUE_LIKE = re.compile(r"-\d")
-
-
-@dataclass(frozen=True)
-class ArgvChange:
-    """A flag that differs from the default's command line; None on the side that does not have it."""
-
-    flag: str
-    default: str | None
-    trial: str | None
-
-
-def argv_changes(default: Sequence[str], trial: Sequence[str], *, address: Sequence[str]) -> tuple[ArgvChange, ...]:
-    """Returns the flags that differ, in the order of the trial's command line, without the address."""
-    old = _flags(without_flags(default, address))
-    new = _flags(without_flags(trial, address))
-    names = dict.fromkeys([*new, *old])
-    return tuple(ArgvChange(n, old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n))
-
-
-def _flags(argv: Sequence[str]) -> dict[str, str]:
-    """Returns flags with their arguments as one text. Everything before the first flag is the program."""
-    found: dict[str, list[str]] = {}
-    name = ""
-    for word in argv:
-        if word.startswith("-") and not _VALUE_LIKE.match(word):
-            name, has_value, value = word.partition("=")
-            found.setdefault(name, [])
-            if has_value:
-                found[name].append(value)
-        else:
-            found.setdefault(name, []).append(word)
-    return {key: shlex.join(words) for key, words in found.items() if key}
-
-
-def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[str, Any]:
-    """Returns what :func:`trial_text` shows, as data for programs."""
-    changes = argv_changes(result.default.argv if result.default else (), trial.argv, address=trial.address_flags)
-    rank = next((rank for found, rank in ranked(result) if found.number == trial.number), None)
-    return {
-        "study": result.spec.name,
-        "trial": trial,
-        "rank": rank,
-        "slos": [
-            {"slo": slo.text, "value": value, "met": None if _open(trial, value) else not missed(slo, value)}
-            for slo in result.spec.slos
-            if (value := slo_value(slo, trial.measurements)) is not None or trial.verdict is not None
-        ],
-        "diagnosis": [
-            {"scenario": m.scenario, "level": m.level.text, "sentences": list(diagnosis(m))} for m in trial.measurements
-        ],
-        "predictions": list(predictions(trial)),
-        "argv_changes": list(changes),
-        "repeats": [t.number for t in result.trials if t.repeat_of == trial.number],
-        "log": list(log),
-    }
 
 
 def trial_text(result: StudyResult, trial: Trial, log: Sequence[str], *, width: int | None = None) -> str:
@@ -145,11 +86,6 @@ def _left_out(trial: Trial) -> list[str]:
     return [f"  left out       {levels} (at least {duration_text(trial.cut.saved_s)})"]
 
 
-def _open(trial: Trial, value: float | None) -> bool:
-    """Whether an SLO is neither met nor missed, because levels that it applies to were left out."""
-    return value is None and (trial.cut is not None or any(m.undecided for m in trial.measurements))
-
-
 def _first(result: StudyResult) -> str:
     objective = result.spec.objectives[0]
     return metric_name(objective.metric, objective.statistic)
@@ -169,7 +105,7 @@ def _slos(result: StudyResult, trial: Trial) -> list[str]:
         if slo.bounds_each_request:
             continue
         value = slo_value(slo, trial.measurements)
-        if _open(trial, value):
+        if undecided(trial, value):
             continue  # unknown, not missed
         state = "missed" if missed(slo, value) else "met"
         shown = "not measured" if value is None else with_unit(slo.metric, value)

@@ -1,7 +1,7 @@
 """Cursor over a study's event stream, for views in this process or another."""
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 
 import anyio
@@ -29,7 +29,7 @@ def read(store: Store, study: str, *, after: int = 0, limit: int = PAGE) -> Sequ
     return events
 
 
-async def follow(store: Store, study: str, *, after: int = 0) -> AsyncIterator[Sequence[Event | UnknownEvent]]:
+async def follow(store: Store, study: str, *, after: int = 0) -> AsyncGenerator[Sequence[Event | UnknownEvent]]:
     """Yields new events as they arrive, and an empty sequence when there are none at the moment (time to redraw).
 
     Never ends by itself; the caller closes it.

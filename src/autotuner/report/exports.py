@@ -1,7 +1,5 @@
 """Results for other programs: JSON, CSV, the older results JSON, and the winner as a shell command."""
 
-import csv
-import io
 import json
 import math
 import shlex
@@ -13,7 +11,6 @@ from typing import Any
 from pydantic import BaseModel
 
 from autotuner.report.engine_defaults import engine_defaults
-from autotuner.report.flat_table import table_columns, table_rows
 from autotuner.report.headline import headline
 from autotuner.report.racing import racing_summary
 from autotuner.report.result import StudyResult, objective_value
@@ -148,6 +145,12 @@ def best_json(result: StudyResult) -> dict[str, Any]:
 
 def csv_text(result: StudyResult) -> str:
     """Formats the table of :mod:`autotuner.report.flat_table` as CSV."""
+    # Not needed for a study's page, whose start-up time counts.
+    import csv
+    import io
+
+    from autotuner.report.flat_table import table_columns, table_rows
+
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table_columns(result))

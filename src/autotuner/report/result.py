@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from autotuner import scoring
-from autotuner.errors import Problem, UsageError
+from autotuner.errors import NotFoundError, Problem
 from autotuner.scoring import Gain
 from autotuner.secrets import clean_model, clean_text, secrets_in
 from autotuner.study.base import FrozenModel
@@ -121,7 +121,7 @@ class StudyResult(FrozenModel):
         if found is None:
             known = f"it has trials 0 to {self.trials[-1].number}" if self.trials else "it has no trials yet"
             where = f"trial of {self.spec.name}"
-            raise UsageError(Problem(where=where, value=str(number), why="no such trial", remedy=known))
+            raise NotFoundError(Problem(where=where, value=str(number), why="no such trial", remedy=known))
         return found
 
     def to_dataframe(self, library: Literal["pandas", "polars"] | None = None) -> Any:

@@ -1,6 +1,7 @@
-"""Records of the store: studies, owners, leases and events."""
+"""Records of the store: studies, owners, leases, events, tokens and the audit."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 from pydantic import Field
 
@@ -67,3 +68,57 @@ class EventRecord(FrozenModel):
     kind: str
     """Selects the class of :mod:`autotuner.events.types` for ``data``; a newer version may write further kinds."""
     data: Mapping[str, object] = Field(default_factory=dict)
+
+
+class TokenScope(StrEnum):
+    """What a token allows. Each scope includes those before it."""
+
+    READ = "read"
+    """See studies, results and logs."""
+    WRITE = "write"
+    """Also validate, plan, stop and delete studies."""
+    ADMIN = "admin"
+    """Also create, list and revoke tokens."""
+
+    def includes(self, other: "TokenScope") -> bool:
+        """Whether a token with this scope may do what ``other`` allows."""
+        order = list(TokenScope)
+        return order.index(self) >= order.index(other)
+
+
+class Token(FrozenModel):
+    """A bearer token as it is stored: the secret itself is shown once and never stored. Times are seconds since the
+    epoch."""
+
+    id: str
+    """Identifies the token in lists and in the audit; the part of the token before the secret."""
+    name: str
+    """What the token is for."""
+    scope: TokenScope
+    created_at: float
+    expires_at: float | None = None
+    """None: it does not expire."""
+    used_at: float | None = None
+    """When it was last used, within a minute; None: never."""
+    revoked_at: float | None = None
+
+    def valid(self, now: float) -> bool:
+        """Whether it is accepted at this time."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+class AuditEntry(FrozenModel):
+    """One write that a client of the server requested."""
+
+    at: float
+    """Seconds since the epoch."""
+    caller: str
+    """Id of the token. (Values under the name ``token`` would be removed as secrets.)"""
+    name: str
+    """Name of the token at that time."""
+    action: str
+    """Such as ``stop_study``."""
+    target: str
+    """What it was applied to, such as the name of a study."""
+    status: int
+    """HTTP status of the response."""

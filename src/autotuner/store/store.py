@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Self
 
+from autotuner.store.access import AuditLog, TokenTable
 from autotuner.store.connection import missing_file
 from autotuner.store.database import Database
 from autotuner.store.events import EventLog
@@ -15,8 +16,9 @@ from autotuner.store.trials import TrialTable
 
 
 class Store(ReadStore):
-    """An open database with its tables: ``store.studies``, ``store.trials``, ``store.events``,
-    ``store.owners``, ``store.leases``. Every call on a table is one transaction. Make one with :meth:`open`."""
+    """An open database with its tables: ``store.studies``, ``store.trials``, ``store.events``, ``store.owners``,
+    ``store.leases``, ``store.tokens``, ``store.audit``. Every call on a table is one transaction. Make one with
+    :meth:`open`."""
 
     studies: StudyTable
     trials: TrialTable
@@ -32,6 +34,8 @@ class Store(ReadStore):
         self.studies = StudyTable(self.database, self.trials, self.events)
         self.owners = OwnerTable(self.database)
         self.leases = LeaseTable(self.database)
+        self.tokens = TokenTable(self.database)
+        self.audit = AuditLog(self.database)
 
     @classmethod
     def open(cls, url: str | None = None) -> Self:

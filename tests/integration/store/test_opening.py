@@ -65,7 +65,9 @@ def test_owners_of_revision_1_are_read(url: str) -> None:
 
 
 def drop(connection: Connection, *columns: str) -> None:
-    """Takes the database back to a revision without these columns of ``studies``."""
+    """Takes the database back to a revision before that of the tokens, without these columns of ``studies``."""
+    for table in (tables.tokens, tables.audit):
+        table.drop(connection)
     for column in columns:
         connection.execute(text(f"ALTER TABLE studies DROP COLUMN {column}"))
 

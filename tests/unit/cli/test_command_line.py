@@ -13,7 +13,9 @@ import pytest
 import autotuner
 from autotuner.cli.app import ApiKind
 from autotuner.cli.capacity.commands import Unit
-from autotuner.cli.results import BestAs, ExportAs
+from autotuner.cli.results import BestAs, ExportAs, SortBy
+from autotuner.cli.server.commands import ScopeName
+from autotuner.report import study_list
 from autotuner.study.workload import Api, LoadUnit
 
 Cli = Callable[..., Any]
@@ -27,7 +29,7 @@ GOOD = {
 }
 COMMANDS = (
     "run", "plan", "doctor", "watch", "stop", "reap", "list", "show", "logs", "best", "report", "export", "delete",
-    "bench", "capacity", "verify", "schema", "params", "init", "version",
+    "bench", "capacity", "verify", "serve", "schema", "params", "init", "version", "token",
 )  # fmt: skip
 
 
@@ -63,6 +65,8 @@ def test_choices_of_options_are_those_of_the_api() -> None:
     """They are written twice, so that the help does not have to import the API."""
     assert list(ApiKind) == list(Api)
     assert list(Unit) == list(LoadUnit)
+    assert list(ScopeName) == list(autotuner.TokenScope)
+    assert list(SortBy) == list(study_list.SortBy)
     assert set(BestAs) - {BestAs.COMMAND, BestAs.JSON} == set(get_args(autotuner.ManifestForm))
     assert tuple(ExportAs) == get_args(autotuner.ExportForm)
 

@@ -7,9 +7,10 @@ import pytest
 from rich.cells import cell_len
 
 from autotuner.cli.results import SortBy
-from autotuner.cli.studies_page import filtered_and_sorted, studies_text
+from autotuner.cli.studies_page import studies_text
 from autotuner.cli.texts import age_text
 from autotuner.report.overview import StudyOverview, overview
+from autotuner.report.study_list import filtered_and_sorted
 from autotuner.store import StudyRecord
 from autotuner.store.records import EventRecord
 from autotuner.testing.samples import SampleKind, sample_study

@@ -12,10 +12,11 @@ from rich.cells import cell_len
 from autotuner import scoring
 from autotuner.cli.columns import MIN_WRAP_WIDTH
 from autotuner.cli.study_page import ranked, study_text
-from autotuner.cli.trial_page import ArgvChange, argv_changes, trial_data, trial_text
+from autotuner.cli.trial_page import trial_text
 from autotuner.report.exports import csv_text
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.terminal import marked_summary
+from autotuner.report.trial_data import ArgvChange, argv_changes, trial_data
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.testing.samples import SampleKind, StudyMaker, configuration, sample_spec, sample_study

@@ -2,9 +2,10 @@
 
 import json
 
-from autotuner.cli.trial_page import trial_data, trial_text
+from autotuner.cli.trial_page import trial_text
 from autotuner.report.predictions import predictions
 from autotuner.report.result import StudyResult, study_result
+from autotuner.report.trial_data import trial_data
 from autotuner.study.search.rationale import Expected, Rationale
 from autotuner.study.trial import Trial
 from autotuner.testing.samples import SampleKind, sample_study

@@ -5,10 +5,11 @@ import io
 import json
 import re
 
-from autotuner.cli.trial_page import trial_data, trial_text
+from autotuner.cli.trial_page import trial_text
 from autotuner.report.exports import export_text
 from autotuner.report.html.page import html_report
 from autotuner.report.result import StudyResult, study_result
+from autotuner.report.trial_data import trial_data
 from autotuner.study.server_metrics import GaugeStats, ServerMetrics
 from autotuner.testing.samples import SampleKind, sample_study
 

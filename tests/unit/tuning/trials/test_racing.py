@@ -10,7 +10,7 @@ import pytest
 
 from autotuner.cli.plain_lines import PlainLines
 from autotuner.cli.study_page import study_text
-from autotuner.cli.trial_page import trial_data, trial_text
+from autotuner.cli.trial_page import trial_text
 from autotuner.events.follow import read
 from autotuner.events.view import StudyView
 from autotuner.plugins.benchmark import Window
@@ -19,6 +19,7 @@ from autotuner.report.exports import best_json, export_text
 from autotuner.report.headline import summary_lines
 from autotuner.report.html.page import html_report
 from autotuner.report.result import StudyResult, study_result
+from autotuner.report.trial_data import trial_data
 from autotuner.store import Store
 from autotuner.study.measurement import Distribution, Measurement
 from autotuner.study.search.cut import CutReason, Left

@@ -1,0 +1,114 @@
+"""The server, and the tokens of its clients: serve, token create, token list, token revoke."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from autotuner.cli.app import Json, LogFile, StoreUrl, Verbose, logged, out, reporting_errors, say, show
+
+DEFAULT_PORT = 8321
+tokens = typer.Typer(no_args_is_help=True, help="Tokens of the clients of autotuner serve.")
+
+
+class ScopeName(StrEnum):
+    """What a token allows."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+def serve(
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: a free one.")] = DEFAULT_PORT,
+    host_name: Annotated[
+        list[str] | None,
+        typer.Option("--host-name", metavar="NAME", help="A further name by which clients reach the server."),
+    ] = None,
+    store: StoreUrl = None,
+    verbose: Verbose = 0,
+    log_file: LogFile = None,
+) -> None:
+    """Serve results over HTTP, for other programs."""
+    with reporting_errors(as_json=False), logged(verbose, log_file):
+        import autotuner
+        from autotuner.errors import MissingExtraError
+
+        try:
+            from autotuner.server.serving import serve
+        except ModuleNotFoundError as error:
+            if error.name not in {"fastapi", "uvicorn"}:
+                raise
+            raise MissingExtraError("autotuner serve", "server") from None
+        tuner = autotuner.open(store)
+
+        def ready(url: str) -> None:
+            say(f"API: {url}/api/v1 (OpenAPI: {url}/api/v1/openapi.json); Ctrl-C ends the server")
+            if not tuner.access().tokens():
+                say("no token exists yet; create one with: autotuner token create NAME")
+
+        serve(tuner, host=host, port=port, names=host_name or (), on_ready=ready)
+
+
+@tokens.command("create")
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the token is for.")],
+    scope: Annotated[ScopeName, typer.Option("--scope", help="What it allows; each includes those before it.")] = (
+        ScopeName.READ
+    ),
+    days: Annotated[
+        int | None, typer.Option("--days", min=1, help="Days until it expires.", show_default="never")
+    ] = None,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Create a token, and print its secret to stdout; it cannot be shown again."""
+    with reporting_errors(as_json=json):
+        import autotuner
+
+        made = autotuner.open(store).access().create(name, scope.value, days=days)
+        # Written as it is: everything else that the program prints has its secrets removed.
+        sys.stdout.write((made.model_dump_json() if json else made.secret) + "\n")
+        say(f"created {made.token.name} (id {made.token.id}); keep the secret, it cannot be shown again")
+
+
+@tokens.command("list")
+def list_(store: StoreUrl = None, json: Json = False) -> None:
+    """List tokens, without their secrets."""
+    with reporting_errors(as_json=json):
+        import time
+
+        import autotuner
+
+        found = autotuner.open(store).access().tokens()
+        if json:
+            out({"tokens": found})
+        else:
+            from autotuner.cli.server.tokens_page import tokens_text
+
+            show(tokens_text(found, now=time.time()))
+
+
+@tokens.command("revoke")
+def revoke(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="Id of the token, as in autotuner token list.")],
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Revoke a token. Requests that use it are refused from now on."""
+    with reporting_errors(as_json=json):
+        import autotuner
+
+        autotuner.open(store).access().revoke(identity)
+        if json:
+            out({"revoked": identity})
+        else:
+            say(f"revoked {identity}")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.command()(serve)
+    app.add_typer(tokens, name="token")

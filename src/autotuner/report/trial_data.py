@@ -1,0 +1,77 @@
+"""One trial as data: what ``show STUDY TRIAL`` and the API say about it."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autotuner.report.predictions import predictions
+from autotuner.report.ranking import ranked
+from autotuner.report.result import StudyResult
+from autotuner.report.server_diagnosis import diagnosis
+from autotuner.scoring.slo import missed, slo_value
+from autotuner.study.launch import without_flags
+from autotuner.study.trial import Trial
+
+_VALUE_LIKE = re.compile(r"-\d")
+
+
+@dataclass(frozen=True)
+class ArgvChange:
+    """A flag that differs from the default's command line; None on the side that does not have it."""
+
+    flag: str
+    default: str | None
+    trial: str | None
+
+
+def argv_changes(default: Sequence[str], trial: Sequence[str], *, address: Sequence[str]) -> tuple[ArgvChange, ...]:
+    """Returns the flags that differ, in the order of the trial's command line, without the address."""
+    old = _flags(without_flags(default, address))
+    new = _flags(without_flags(trial, address))
+    names = dict.fromkeys([*new, *old])
+    return tuple(ArgvChange(n, old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n))
+
+
+def _flags(argv: Sequence[str]) -> dict[str, str]:
+    """Returns flags with their arguments as one text. Everything before the first flag is the program."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for word in argv:
+        if word.startswith("-") and not _VALUE_LIKE.match(word):
+            name, has_value, value = word.partition("=")
+            found.setdefault(name, [])
+            if has_value:
+                found[name].append(value)
+        else:
+            found.setdefault(name, []).append(word)
+    return {key: shlex.join(words) for key, words in found.items() if key}
+
+
+def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[str, Any]:
+    """Returns one trial with its rank, its SLOs, what explains its figures, and the end of its log, for programs."""
+    changes = argv_changes(result.default.argv if result.default else (), trial.argv, address=trial.address_flags)
+    rank = next((rank for found, rank in ranked(result) if found.number == trial.number), None)
+    return {
+        "study": result.spec.name,
+        "trial": trial,
+        "rank": rank,
+        "slos": [
+            {"slo": slo.text, "value": value, "met": None if undecided(trial, value) else not missed(slo, value)}
+            for slo in result.spec.slos
+            if (value := slo_value(slo, trial.measurements)) is not None or trial.verdict is not None
+        ],
+        "diagnosis": [
+            {"scenario": m.scenario, "level": m.level.text, "sentences": list(diagnosis(m))} for m in trial.measurements
+        ],
+        "predictions": list(predictions(trial)),
+        "argv_changes": list(changes),
+        "repeats": [t.number for t in result.trials if t.repeat_of == trial.number],
+        "log": list(log),
+    }
+
+
+def undecided(trial: Trial, value: float | None) -> bool:
+    """Whether an SLO is neither met nor missed, because levels that it applies to were left out."""
+    return value is None and (trial.cut is not None or any(m.undecided for m in trial.measurements))

@@ -1,0 +1,65 @@
+"""The application: routes, errors, guard."""
+
+from collections.abc import Collection
+from typing import Any
+
+from fastapi import FastAPI
+
+import autotuner
+from autotuner.server import problems
+from autotuner.server.audit import Audit
+from autotuner.server.guard import Guard
+from autotuner.server.problems import ErrorBody
+from autotuner.server.routes import events, studies, system, tokens, trials
+
+_ROUTERS = (system.router, studies.router, trials.router, events.router, tokens.router)
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": text}
+    for status, text in (
+        (401, "No valid token was sent."),
+        (403, "The token does not allow this."),
+        (404, "There is no such study, trial or token."),
+        (409, "A process runs the study."),
+        (422, "The request is wrong; `problems` says where."),
+    )
+}
+
+
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The description of the API. FastAPI gives errors the media type of the route's answers; ours are JSON."""
+        described = super().openapi()
+        for operations in described["paths"].values():
+            for operation in operations.values():
+                for status in map(str, _ERRORS):
+                    (schema,) = operation["responses"][status]["content"].values()
+                    operation["responses"][status]["content"] = {"application/json": schema}
+        return described
+
+
+def create_app(tuner: autotuner.Autotuner, *, hosts: Collection[str] = ()) -> FastAPI:
+    """The application for a store.
+
+    Args:
+        tuner: Client of the store.
+        hosts: Names under which the server may be reached, beside those of the loopback interface.
+
+    Returns:
+        The ASGI application.
+    """
+    app = _Application(
+        title="LLM Inference Autotuner",
+        version=autotuner.__version__,
+        description="Studies of launch parameters of inference servers. Send a token as `Authorization: Bearer TOKEN`.",
+        docs_url=None,  # both pages load scripts from other servers
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        responses=_ERRORS,
+    )
+    app.state.tuner = tuner
+    for router in _ROUTERS:
+        app.include_router(router)
+    problems.register(app)
+    app.add_middleware(Audit, access=tuner.access())
+    app.add_middleware(Guard, hosts=hosts)
+    return app

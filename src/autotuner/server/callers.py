@@ -1,0 +1,61 @@
+"""Who sends a request, and what they may do."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
+
+import autotuner
+from autotuner import Token, TokenScope
+
+_bearer = HTTPBearer(auto_error=False, description="A token of `autotuner token create`.")
+
+
+def tuner(request: Request) -> autotuner.Autotuner:
+    """The client of the server's store."""
+    found: autotuner.Autotuner = request.app.state.tuner
+    return found
+
+
+Tuner = Annotated[autotuner.Autotuner, Depends(tuner)]
+
+
+def _caller(
+    request: Request, tuner: Tuner, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Token:
+    token = tuner.access().check(given.credentials) if given is not None else None
+    if token is None:
+        why = "no token was sent" if given is None else "the token is not valid"
+        raise HTTPException(401, f"{why}; create one with: autotuner token create NAME", {"WWW-Authenticate": "Bearer"})
+    request.state.caller = token
+    return token
+
+
+Caller = Annotated[Token, Depends(_caller)]
+
+
+def reader(caller: Caller) -> Token:
+    """Any valid token."""
+    return _with_scope(caller, TokenScope.READ)
+
+
+def writer(caller: Caller) -> Token:
+    """A token that may change studies."""
+    return _with_scope(caller, TokenScope.WRITE)
+
+
+def admin(caller: Caller) -> Token:
+    """A token that may manage tokens."""
+    return _with_scope(caller, TokenScope.ADMIN)
+
+
+def _with_scope(caller: Token, needed: TokenScope) -> Token:
+    if not caller.scope.includes(needed):
+        raise HTTPException(403, f'this needs a token with the scope "{needed}"; this one has "{caller.scope}"')
+    return caller
+
+
+Reader = Annotated[Token, Depends(reader)]
+Writer = Annotated[Token, Depends(writer)]
+Admin = Annotated[Token, Depends(admin)]

@@ -1,0 +1,103 @@
+"""Stored studies: lists, results, exports, and what may be changed."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi.responses import PlainTextResponse
+
+from autotuner import StudyOverview
+from autotuner.errors import NotFoundError
+from autotuner.report.exports import best_json, command_line
+from autotuner.report.study_list import SortBy, filtered_and_sorted
+from autotuner.server.callers import Reader, Tuner, Writer
+from autotuner.server.documents import Page, document, page
+from autotuner.study.spec import NAME_PATTERN
+
+router = APIRouter(prefix="/api/v1/studies", tags=["studies"])
+
+MOST = 1_000
+"""Most entries of one page."""
+Limit = Annotated[int, Query(ge=1, le=MOST, description="Most entries to return.")]
+Offset = Annotated[int, Query(ge=0, description="Position of the first entry to return.")]
+
+
+class ExportForm(StrEnum):
+    """Forms of an export."""
+
+    JSON = "json"
+    CSV = "csv"
+    OLDER = "older"
+
+
+def stored(tuner: Tuner, name: Annotated[str, Path(pattern=NAME_PATTERN, examples=["chat-8b"])]) -> str:
+    """The name of a stored study. Other methods of the API also take the path of a file, which no client may name."""
+    if not tuner.is_stored(name):
+        raise NotFoundError.at("study", "not in the store", value=name)
+    return name
+
+
+Name = Annotated[str, Depends(stored)]
+
+
+@router.get("", summary="List studies", response_model=Page[StudyOverview])
+def list_studies(
+    tuner: Tuner,
+    _: Reader,
+    state: Annotated[str | None, Query(description="Only studies in this state, such as running.")] = None,
+    engine: Annotated[str | None, Query(description="Only studies of this engine.")] = None,
+    match: Annotated[str | None, Query(description="Only matching names, with `*` and `?`.")] = None,
+    sort: SortBy = SortBy.AGE,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> Response:
+    """Each with its progress and its answer so far; the most recently changed one first, unless sorted otherwise."""
+    found = filtered_and_sorted(tuner.overviews(), sort=sort, state=state, engine=engine, match=match)
+    return page(found, offset=offset, limit=limit)
+
+
+@router.get("/{name}", summary="The result of a study")
+def show_study(tuner: Tuner, _: Reader, name: Name) -> Response:
+    """The same as `autotuner show NAME --json`: spec, trials, answer, gain, cost."""
+    return document(tuner.load(name))
+
+
+@router.get("/{name}/overview", summary="Progress and answer of a study", response_model=StudyOverview)
+def overview(tuner: Tuner, _: Reader, name: Name) -> Response:
+    """Without its trials."""
+    return document(tuner.overview(name))
+
+
+@router.get("/{name}/best", summary="The best configuration")
+def best(tuner: Tuner, _: Reader, name: Name) -> Response:
+    """The same as `autotuner best NAME --as json`."""
+    return document(best_json(tuner.load(name)))
+
+
+@router.get("/{name}/command", summary="The command that starts the winner", response_class=PlainTextResponse)
+def command(tuner: Tuner, _: Reader, name: Name) -> str:
+    """One shell line; secrets are references to variables."""
+    result = tuner.load(name)
+    if result.winner is None:
+        raise NotFoundError.at(f"winner of {name}", "no trial is feasible")
+    return command_line(result) + "\n"
+
+
+@router.get("/{name}/export", summary="All results of a study", response_class=PlainTextResponse)
+def export(tuner: Tuner, _: Reader, name: Name, form: ExportForm = ExportForm.JSON) -> Response:
+    """`csv` has one row per measurement."""
+    media = "text/csv" if form is ExportForm.CSV else "application/json"
+    return Response(tuner.export(name, form.value), media_type=media)
+
+
+@router.post("/{name}/stop", summary="Stop a running study", status_code=202)
+def stop(tuner: Tuner, _: Writer, name: Name) -> Response:
+    """Its process ends the running trials, releases what they hold, and keeps finished trials. `stopping` is false if
+    no process runs the study."""
+    return document({"stopping": tuner.stop(name)}, 202)
+
+
+@router.delete("/{name}", summary="Delete a study", status_code=204)
+def delete(tuner: Tuner, _: Writer, name: Name) -> None:
+    """With all its results and files. Status 409 if a process runs it."""
+    tuner.delete(name)

@@ -1,0 +1,59 @@
+"""Trials of a study, and their logs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+
+from autotuner import TrialRole, TrialState
+from autotuner.report.trial_data import trial_data
+from autotuner.server.callers import Reader, Tuner
+from autotuner.server.documents import document, page
+from autotuner.server.routes.studies import Limit, Name, Offset
+
+router = APIRouter(prefix="/api/v1/studies/{name}/trials", tags=["trials"])
+
+MOST_LINES = 10_000
+Number = Annotated[int, Path(ge=0, description="Number of the trial; the default is trial 0.")]
+
+
+@router.get("", summary="List the trials of a study")
+def list_trials(
+    tuner: Tuner,
+    _: Reader,
+    name: Name,
+    state: Annotated[TrialState | None, Query(description="Only trials in this state.")] = None,
+    role: Annotated[TrialRole | None, Query(description="Only trials with this purpose.")] = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> Response:
+    """By number. Entries are those of `trials` in the result of the study."""
+    found = [t for t in tuner.load(name).trials if state in {None, t.state} and role in {None, t.role}]
+    return page(found, offset=offset, limit=limit)
+
+
+@router.get("/{number}", summary="One trial")
+def show_trial(
+    tuner: Tuner,
+    _: Reader,
+    name: Name,
+    number: Number,
+    lines: Annotated[int, Query(ge=0, le=MOST_LINES, description="Log lines to include.")] = 15,
+) -> Response:
+    """The same as `autotuner show NAME NUMBER --json`: its rank, SLOs, diagnosis, predictions, and how its command line
+    differs from the default's."""
+    result = tuner.load(name)
+    trial = result.trial(number)
+    return document(trial_data(result, trial, tuner.log_tail(trial, lines=lines)))
+
+
+@router.get("/{number}/log", summary="The end of a trial's server log")
+def log(
+    tuner: Tuner,
+    _: Reader,
+    name: Name,
+    number: Number,
+    lines: Annotated[int, Query(ge=1, le=MOST_LINES, description="Most lines to return.")] = 200,
+) -> Response:
+    """Without secrets. If the file is gone, the lines that were stored with the trial's failure."""
+    trial = tuner.load(name).trial(number)
+    return document({"trial": number, "lines": tuner.log_tail(trial, lines=lines)})

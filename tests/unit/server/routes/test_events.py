@@ -1,0 +1,61 @@
+"""The stream of events: complete, resumable, live."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+import autotuner
+from autotuner.store import Store
+
+Clients = Callable[[str], httpx.Client]
+Sent = tuple[str, str, dict[str, object]]
+
+
+def sent(lines: Iterator[str]) -> Iterator[Sent]:
+    """Id, kind and data of each event of a stream."""
+    fields = dict[str, str]()
+    for line in lines:
+        if line and not line.startswith(":"):
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        elif not line and "data" in fields:
+            yield fields["id"], fields["event"], json.loads(fields["data"])
+            fields.clear()
+
+
+def take(stream: Iterator[Sent], count: int) -> list[Sent]:
+    return [next(stream) for _ in range(count)]
+
+
+def test_a_stream_begins_with_the_first_event_or_after_the_last_one_seen(client: Clients, stored: str) -> None:
+    known = autotuner.open().events(stored)
+    path = f"/api/v1/studies/{stored}/events"
+    with client("read").stream("GET", path) as answer:
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        found = take(sent(answer.iter_lines()), len(known))
+    assert [json.loads(event.line()) for event in known] == [data for *_, data in found]
+    assert [(str(e.seq), e.kind) for e in known] == [(identity, kind) for identity, kind, _ in found]
+    with client("read").stream("GET", path, headers={"Last-Event-ID": str(known[-2].seq)}) as answer:
+        assert take(sent(answer.iter_lines()), 1)[0][0] == str(known[-1].seq)
+
+
+def test_new_events_arrive_and_the_stream_ends_with_the_study(client: Clients, stored: str) -> None:
+    last = autotuner.open().events(stored)[-1].seq
+    path = f"/api/v1/studies/{stored}/events"
+    with client("read").stream("GET", path, headers={"Last-Event-ID": str(last)}) as answer:
+        stream = sent(answer.iter_lines())
+        with Store.open() as store:
+            store.events.append(stored, "notice", {"text": "the disk is nearly full"}, at=time.time())
+        _, kind, data = next(stream)
+        assert (kind, data["data"]) == ("notice", {"text": "the disk is nearly full", "scenario": "", "level": ""})
+        autotuner.delete_study(stored)
+        assert list(stream) == []
+
+
+@pytest.mark.parametrize("last", ["-1", "x"])
+def test_a_wrong_position_is_refused(client: Clients, stored: str, last: str) -> None:
+    answer = client("read").get(f"/api/v1/studies/{stored}/events", headers={"Last-Event-ID": last})
+    assert (answer.status_code, answer.json()["error"]["kind"]) == (422, "usage")

@@ -1,0 +1,54 @@
+"""Requests that never reach a route: wrong host, other web pages, large bodies."""
+
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from autotuner.server.guard import MOST_BYTES
+
+Clients = Callable[[str], httpx.Client]
+
+
+def refused(answer: httpx.Response, status: int, kind: str) -> None:
+    assert (answer.status_code, answer.json()["error"]["kind"]) == (status, kind)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8321", "", "[", "127.0.0.1.evil.example"])
+def test_a_name_that_is_not_the_servers_is_refused(client: Clients, host: str) -> None:
+    refused(client("read").get("/api/v1/studies", headers={"Host": host}), 421, "wrong_host")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "[::1]:8321"])
+def test_names_of_the_loopback_interface_are_accepted(client: Clients, host: str) -> None:
+    assert client("read").get("/api/v1/studies", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1"])
+def test_other_web_pages_are_refused(client: Clients, origin: str) -> None:
+    refused(client("admin").post("/api/v1/tokens", headers={"Origin": origin}, json={"name": "x"}), 403, "forbidden")
+
+
+def test_a_page_of_this_server_is_accepted(client: Clients, url: str) -> None:
+    made = client("admin").post("/api/v1/tokens", headers={"Origin": url}, json={"name": "x"})
+    assert made.status_code == 201
+
+
+def test_a_large_body_is_refused_with_and_without_its_length(client: Clients) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b'{"name": "'
+        for _ in range(MOST_BYTES // 65_536 + 1):
+            yield 65_536 * b"x"
+
+    admin = client("admin")
+    refused(admin.post("/api/v1/tokens", content=(MOST_BYTES + 1) * b"x"), 413, "too_large")
+    refused(admin.post("/api/v1/tokens", content=pieces()), 413, "too_large")
+    assert len(admin.get("/api/v1/tokens").json()) == 1
+
+
+def test_every_response_forbids_frames_and_foreign_scripts(client: Clients) -> None:
+    for answer in (client("").get("/healthz"), client("").get("/api/v1/studies"), client("").get("/nowhere")):
+        assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "access-control-allow-origin" not in answer.headers
