@@ -18,8 +18,9 @@ from autotuner.study.trial import Trial, TrialState
 _BASE = 2.5
 """Log odds of a start before anything is known: 92%."""
 _LOG_ODDS = Scales(
-    offset=1.5, load=0.0, gpus=1.0, slope=3.0, value=2.0, value_load=0.0, main=1.0, smooth=0.7, server=0.0, scenario=0.0
-)
+    offset=1.5, load=0.0, gpus=1.0, slope=3.0, value=2.0, value_load=0.0, main=1.0, smooth=0.7,
+    server=0.0, level=0.0, scenario=0.0,
+)  # fmt: skip
 """One failure makes its neighbors doubtful; a second one in the same direction makes them unlikely."""
 _ITERATIONS = 12
 _SHORTEST = 1e-3

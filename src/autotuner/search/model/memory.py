@@ -104,6 +104,7 @@ class Memory:
             studies=studies,
             launches=units,
             others=self._others(units, own) * quantity.factor,
+            level=own.level * quantity.factor,
         )
 
     def _value(self, quantity: Quantity, unit: int, place: int) -> float | None:

@@ -36,6 +36,16 @@ class Draws:
     """Weight of earlier studies; None without any."""
 
 
+@dataclass(frozen=True)
+class _Points:
+    """What the designs of all quantities and kinds have in common; see :class:`Design`."""
+
+    columns: Array
+    """Without those of calibration parameters."""
+    new: Index
+    levels: Index
+
+
 class Model:
     """Fitted once per proposal."""
 
@@ -68,6 +78,9 @@ class Model:
         known = seen(context, trials)
         units = encoder.units(known.configurations)
         self._memory = memory
+        every = [(server, place) for server, own in zip(units.servers, units.places, strict=True) for place in own]
+        self._levels = {level: i for i, level in enumerate(dict.fromkeys(every))}
+        """Number of each observed level of a server."""
         self._observed = {server: i for i, server in enumerate(dict.fromkeys([*memory.servers, *units.servers]))}
         self._launched = len(set(units.servers))
         self.source = ""
@@ -103,7 +116,7 @@ class Model:
             rest = rows.observations.values - _expected(quantity, units, at, places)
             quantity = replace(quantity, center=float(np.median(rest)) if len(rest) else 0.0)
         members: list[Member] = []
-        shared = self._columns(units, at, places)
+        shared = self._points(units, at, places)
         for kind in self._kinds(quantity):
             design = self._design(quantity, kind, units, at, places, shared)
             own = scales.PREDICTED if kind == "predicted" else scales.STRUCTURED
@@ -115,27 +128,42 @@ class Model:
         predicted = self._context.goals is not None and quantity.predicted
         return ("predicted", "structured") if self.source and predicted else ("structured",)
 
-    def _columns(self, units: Units, at: Index, places: Index, *, servers: bool = True) -> tuple[Array, Index]:
-        """Columns of some levels of some units, and the number of the server of each; see :class:`Design`."""
+    def _points(self, units: Units, at: Index, places: Index, *, servers: bool = True) -> _Points:
+        """Some levels of some units; without effects of single servers and levels if not ``servers``."""
         own, new = self._servers(units)
+        levels = self._numbered(units, at, places)
         if not servers:
             own = np.zeros_like(own)
             new = np.full_like(new, -1)
-        return np.hstack([self._encoder.columns(units, at, places), own[at]]), new[at]
+            levels = np.full_like(levels, -1)
+        return _Points(np.hstack([self._encoder.columns(units, at, places), own[at]]), new[at], levels)
 
-    def _design(
-        self, quantity: Quantity, kind: str, units: Units, at: Index, places: Index, shared: tuple[Array, Index]
-    ) -> Design:
+    def _numbered(self, units: Units, at: Index, places: Index) -> Index:
+        """A number for each level of a server."""
+        numbers = dict(self._levels)
+        pairs = zip(at.tolist(), places.tolist(), strict=True)
+        levels = ((units.servers[row], units.places[row][place]) for row, place in pairs)
+        return np.array([numbers.setdefault(level, len(numbers)) for level in levels], int)
+
+    def _design(self, quantity: Quantity, kind: str, units: Units, at: Index, places: Index, shared: _Points) -> Design:
         """Columns and mean of some levels of some units, according to one kind of model."""
         own = scales.PREDICTED if kind == "predicted" else scales.STRUCTURED
-        columns, new = shared
+        columns = shared.columns
         mean = _expected(quantity, units, at, places) + (quantity.center or 0.0)
         deviations = np.concatenate([self._encoder.deviations(own), np.full(len(self._observed), own.server)])
         if kind == "predicted":
             mean, slopes = self._predictions(quantity, units, at, places, mean)
             columns = np.hstack([columns, slopes])
             deviations = np.concatenate([deviations, scales.calibration(self._parameters)])
-        return Design(columns, mean, deviations * quantity.factor, own.server * quantity.factor, new)
+        return Design(
+            columns,
+            mean,
+            deviations * quantity.factor,
+            own.server * quantity.factor,
+            shared.new,
+            own.level * quantity.factor,
+            shared.levels,
+        )
 
     def _servers(self, units: Units) -> tuple[Array, Index]:
         """A column for each server that was observed, and a number for each of the others, by row."""
@@ -181,11 +209,11 @@ class Model:
             count: Number of draws.
             widened: Whether draws of a quantity are spread as far as its observations differ from what the others
                 predict, and at least by :data:`scales.DOUBT`.
-            servers: Whether effects of single servers are part of their results.
+            servers: Whether effects of single servers and their levels are part of their results.
         """
         rows, places = np.divmod(np.arange(units.loads.size), units.loads.shape[1])
         average_of = average([members for _, members in self._fitted], random, count)
-        shared = self._columns(units, rows, places, servers=servers)
+        shared = self._points(units, rows, places, servers=servers)
         # A spread that is known from few servers makes Student's distribution of a normal one.
         freedom = max(self._launched - 1, 1)
         heavy = np.sqrt(freedom / random.chisquare(freedom, count)) if widened else np.ones(count)

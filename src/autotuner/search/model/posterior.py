@@ -45,6 +45,10 @@ class Design:
     """Standard deviation of the effect of a single server, before the amplitude."""
     new: NDArray[np.int_]
     """Number of each point's server; -1 for observed servers, which have columns of their own."""
+    level: float
+    """Standard deviation of the effect of a single level of a server, before the amplitude."""
+    levels: NDArray[np.int_]
+    """Number of each point's server and level, the same in every design that has it; -1 without an effect of it."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +114,20 @@ class Member:
             design: The points' columns.
         """
         weights = self.weights.mean + self.weights.spread(random.standard_normal((count, len(self.weights.deviations))))
+        single = self.amplitude * self.design.level
+        numbers = 1 + max(int(d.levels.max(initial=0)) for d in (design, self.design))
+        levels = single * random.standard_normal((count, numbers))
         if len(self.observations):
             seen = self.observations
             expected = weights @ self.design.columns.T + self.design.mean
             expected += self.launch * random.standard_normal((count, int(seen.launches.max()) + 1))[:, seen.launches]
             expected += random.standard_normal((count, len(seen))) * np.sqrt(seen.variances)
+            expected += levels[:, self.design.levels]
             missed = _solved(self.root, (seen.values - expected).T)
+            np.add.at(levels.T, self.design.levels, single**2 * missed)
             weights = weights + self.weights.spread(missed.T @ self.weights.scaled(self.design.columns))
         drawn: Array = weights @ design.columns.T + design.mean
+        drawn += np.where(design.levels >= 0, levels[:, design.levels], 0.0)
         new = random.standard_normal((count, int(design.new.max()) + 2))
         return drawn + self.amplitude * design.server * np.where(design.new >= 0, new[:, design.new], 0.0)
 
@@ -162,13 +172,14 @@ def _fitted(
 ) -> Iterator[Member]:
     """One member for each. Values that are only bounds are replaced by what is expected below them."""
     noise = launch**2 * np.equal.outer(seen.launches, seen.launches)
+    same = design.level**2 * np.equal.outer(design.levels, design.levels)
     if seen.bounded.any():
         medium = weights[scales.AMPLITUDES.index(1.0)]
         scaled = medium.scaled(design.columns)
-        seen = _below_bounds(scaled @ scaled.T + noise, design.mean + design.columns @ medium.mean, seen)
+        seen = _below_bounds(scaled @ scaled.T + noise + same, design.mean + design.columns @ medium.mean, seen)
     for amplitude, own in zip(scales.AMPLITUDES, weights, strict=True):
         scaled = own.scaled(design.columns)
-        covariance = scaled @ scaled.T + noise + np.diag(seen.variances + _JITTER)
+        covariance = scaled @ scaled.T + amplitude**2 * same + noise + np.diag(seen.variances + _JITTER)
         root: Array = np.linalg.cholesky(covariance).astype(np.float64)
         rest = np.linalg.solve(root, seen.values - design.mean - design.columns @ own.mean)
         evidence = -0.5 * float(rest @ rest) - float(np.log(np.diag(root)).sum())

@@ -45,6 +45,8 @@ class Rows:
     launches: Index
     others: Array
     """Columns that the present study does not have, times the standard deviations of their weights."""
+    level: float
+    """Standard deviation of the effect of a single level of a server."""
 
 
 def relations(studies: Sequence[EarlierStudy]) -> Array:
@@ -69,7 +71,7 @@ def recall(rows: Rows, related: Array, factor: float) -> tuple[Recalled, ...]:
     """
     scaled = rows.columns * rows.deviations
     common = related[np.ix_(rows.studies, rows.studies)]
-    prior = (scaled @ scaled.T + rows.others @ rows.others.T) * common
+    prior = (scaled @ scaled.T + rows.others @ rows.others.T) * common + rows.level**2 * np.eye(len(common))
     noise = scales.LAUNCH_NOISE**2 * np.equal.outer(rows.launches, rows.launches)
     noise += np.diag(rows.variances + _JITTER)
     noise += _doubts(prior, noise, rows, factor)

@@ -61,6 +61,8 @@ class Scales:
     """Of the interactions of all parameters and the load."""
     server: float
     """Of everything else about a configuration; it has the same sign at all levels."""
+    level: float
+    """Of everything else about a single level of a configuration: a batch size with a kernel of its own, a queue."""
     scenario: float
     """Of each scenario, if there are several."""
 
@@ -75,6 +77,7 @@ STRUCTURED = Scales(
     main=0.2,
     smooth=0.3,
     server=0.15,
+    level=0.1,
     scenario=0.5,
 )
 """Without predictions."""
@@ -88,6 +91,7 @@ PREDICTED = Scales(
     main=0.1,
     smooth=0.15,
     server=0.1,
+    level=0.1,
     scenario=0.15,
 )
 """Around predictions."""

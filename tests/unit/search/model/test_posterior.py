@@ -1,5 +1,7 @@
 """Draws of one quantity, compared with the exact conditional distribution."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,9 +18,13 @@ WINDOW = 0.04
 LAUNCH = 0.05
 
 
-def design(columns: Array, mean: float = 0.2, server: float = 0.0, *, new: bool = False) -> Design:
+def design(
+    columns: Array, mean: float = 0.2, server: float = 0.0, *, new: bool = False, level: float = 0.0, first: int = 0
+) -> Design:
+    """``first`` is the number of the first row's level."""
     numbers = np.arange(len(columns)) if new else np.full(len(columns), -1)
-    return Design(columns, np.full(len(columns), mean), DEVIATIONS, server, numbers)
+    levels = first + np.arange(len(columns))
+    return Design(columns, np.full(len(columns), mean), DEVIATIONS, server, numbers, level, levels)
 
 
 def observations(*, values: Array = VALUES, launches: Array = LAUNCHES, bounded: tuple[int, ...] = ()) -> Observations:
@@ -55,6 +61,24 @@ def test_a_server_that_was_not_observed_has_an_effect_of_its_own() -> None:
     assert new - known == pytest.approx(np.full(2, (0.4 * member.amplitude) ** 2), rel=0.1)
 
 
+def test_a_level_has_an_effect_of_its_own_that_repeats_share() -> None:
+    """The second and third row are two launches of one level; one new row is that level, the other an unknown one."""
+    numbers = np.array([0, 1, 1, 2])
+    seen = replace(design(SEEN, level=0.3), levels=numbers)
+    new = replace(design(SEEN[[1, 1]], level=0.3), levels=np.array([1, 7]))
+    for member in fit("structured", seen, observations(), LAUNCH):
+        size = (0.3 * member.amplitude) ** 2
+        weights = np.diag((member.amplitude * DEVIATIONS) ** 2)
+        covariance = SEEN @ weights @ SEEN.T + size * np.equal.outer(numbers, numbers)
+        gain = new.columns @ weights @ SEEN.T + size * np.equal.outer(new.levels, numbers)
+        gain = gain @ np.linalg.inv(covariance + (WINDOW**2 + LAUNCH**2) * np.eye(4))
+        drawn = member.draw(np.random.default_rng(3), 20_000, new)
+        assert drawn.mean(axis=0) == pytest.approx(0.2 + gain @ (VALUES - 0.2), abs=0.01)
+        cross = new.columns @ weights @ SEEN.T + size * np.equal.outer(new.levels, numbers)
+        expected = new.columns @ weights @ new.columns.T + size * np.eye(2) - gain @ cross.T
+        assert np.cov(drawn.T) == pytest.approx(expected, rel=0.05, abs=1e-3)
+
+
 def test_a_value_known_not_to_exceed_a_bound_is_expected_below_it() -> None:
     """Without the bound, about 1.1 would be expected where 0.4 was not exceeded."""
     bound = np.array([0.3, 0.6, 0.5, 0.4])
@@ -77,7 +101,7 @@ def both_kinds(predicted: Design, structured: Design, seen: Observations) -> lis
 
 def test_before_any_value_the_predictions_have_their_prior_weight() -> None:
     none = observations(values=np.empty(0), launches=np.empty(0, int))
-    empty = Design(SEEN[:0], np.empty(0), DEVIATIONS, 0.0, np.empty(0, int))
+    empty = design(SEEN[:0])
     found = average([both_kinds(empty, empty, none)], np.random.default_rng(5), 4000)
     assert found.predicted == pytest.approx(scales.TRUST)
     other = (1 - scales.TRUST) * scales.OTHER_KIND + scales.TRUST  # one metric may deviate from the kind of the others
@@ -87,7 +111,7 @@ def test_before_any_value_the_predictions_have_their_prior_weight() -> None:
 
 def test_wrong_predictions_lose_their_weight_with_every_metric_that_shows_it() -> None:
     right = design(SEEN)
-    wrong = Design(np.zeros_like(SEEN), right.mean, DEVIATIONS, 0.0, right.new)  # predicts the same value everywhere
+    wrong = design(np.zeros_like(SEEN))  # predicts the same value everywhere
     quantity = both_kinds(wrong, right, observations())
     weights = [average([quantity] * n, np.random.default_rng(5), 400).predicted for n in (1, 2, 4)]
     assert scales.TRUST > weights[0] > weights[1] > weights[2]

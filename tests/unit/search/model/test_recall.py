@@ -29,6 +29,7 @@ def rows(rest: np.ndarray, columns: np.ndarray, studies: list[int], deviation: f
         studies=np.array(studies),
         launches=np.arange(count),
         others=np.zeros((count, 0)),
+        level=0.0,
     )
 
 
