@@ -6,7 +6,7 @@ export AUTOTUNER_VENV := $(VENV)
 # Tests start hundreds of processes; without compiled modules each of them takes seconds of CPU time instead of tenths.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help quickstart test setup lock hooks dist setup-test docs lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-proof bench-capacity bench-capacity-real bench-startup test-genai test-lm-eval test-lowest test-cluster test-ome cluster-build cluster-up cluster-down clean
+.PHONY: help quickstart test setup lock hooks dist setup-test docs lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-proof bench-capacity bench-capacity-real bench-startup test-genai test-lm-eval test-aiconfigurator test-lowest test-cluster test-ome cluster-build cluster-up cluster-down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
@@ -69,6 +69,10 @@ test-genai: setup ## Measure with a real genai-bench, in a separate environment 
 test-lm-eval: setup ## Evaluate tasks with a real lm-evaluation-harness, in a separate environment (0.8 GB)
 	@command=$$(scripts/setup-lm-eval.sh "$(CACHE)/lm-eval") && \
 		AUTOTUNER_LM_EVAL=$$command HF_HUB_OFFLINE=1 $(BIN)/pytest -m lm_eval
+
+test-aiconfigurator: ## Predict with a real aiconfigurator, in a separate environment (1 GB)
+	@AUTOTUNER_VENV="$(CACHE)/aiconfigurator" scripts/setup.sh aiconfigurator dev
+	"$(CACHE)/aiconfigurator/bin/pytest" -m aiconfigurator tests/unit/priors
 
 test-cluster: setup-test ## All tests on a Kubernetes node, including the long ones that break it
 	@scripts/build-kueue.sh

@@ -8,6 +8,9 @@ another predictor's answers for the same rows. It prints the median of the absol
 two), and the scatter: the standard deviation of the error within a landscape, which a search cannot correct by an
 offset. Nothing is launched, and nothing is fitted to the table.
 
+With the extra ``aiconfigurator``, it also prints the errors of that prior on the rows of the engines that it is used
+for, beside those of the roofline on the same rows, and how many forecasts it takes per second.
+
 In tables that were derived from experts split ``moe_tp`` ways on ``moe_ep`` groups, some rows repeat, to the last
 digit, the measurement of a server with fewer GPUs: the same degree of parallelism was counted twice. ``as measured``
 reads such rows as the server that was measured.
@@ -22,14 +25,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 
+from autotuner.errors import MissingExtraError
+from autotuner.plugins import loading
+from autotuner.plugins.prior import Prior
 from autotuner.predict.engines import MEMORY_RULES
 from autotuner.predict.gpus import gpu_named
 from autotuner.predict.memory import surely_too_large
 from autotuner.predict.models import shape_named
-from autotuner.predict.performance import forecast
+from autotuner.predict.performance import forecast, forecast_by
 from autotuner.predict.roofline import REAL, SIMULATED, Calibration
-from autotuner.study.search.forecast import TPOT, TTFT
+from autotuner.study.search.forecast import TPOT, TTFT, Forecast
 from autotuner.study.search.serving import Serving
 from autotuner.study.workload import Concurrency, Scenario, TokenLengths, Workload
 
@@ -78,20 +85,41 @@ def twice(row: Row) -> bool:
 
 def errors(row: Row, calibration: Calibration, *, as_measured: bool, plain: bool = False) -> Errors | None:
     """The errors of our prediction; None if there is none."""
-    lengths = [TokenLengths(kind="fixed", a=int(row[name])) for name in ("isl", "osl")]
-    scenario = Scenario(text="s", input=lengths[0], output=lengths[1])
-    workload = Workload(scenarios=(scenario,), levels=(Concurrency(in_flight=int(row["concurrency"])),))
     found = forecast(
         shape_named(row["model"]),
         gpu_named(row["system"].partition("_")[0]),
         serving(row, as_measured=as_measured, plain=plain),
-        workload,
+        workload(row),
         calibration,
         staggered=False,
         slopes=False,
     )
-    if found is None:
-        return None
+    return None if found is None else _compared(row, found)
+
+
+def errors_by(row: Row, prior: Prior) -> Errors | None:
+    """The errors of the prediction from a prior's step times, for a row read as measured; None if there is none."""
+    found = forecast_by(
+        prior,
+        row["model"],
+        shape_named(row["model"]),
+        gpu_named(row["system"].partition("_")[0]),
+        serving(row, as_measured=True),
+        workload(row),
+        staggered=False,
+        slopes=False,
+    )
+    return None if found is None else _compared(row, found)
+
+
+def workload(row: Row) -> Workload:
+    """The load of a row."""
+    lengths = [TokenLengths(kind="fixed", a=int(row[name])) for name in ("isl", "osl")]
+    scenario = Scenario(text="s", input=lengths[0], output=lengths[1])
+    return Workload(scenarios=(scenario,), levels=(Concurrency(in_flight=int(row["concurrency"])),))
+
+
+def _compared(row: Row, found: Forecast) -> Errors:
     [level] = found.levels
     measured = (math.log(float(row["ttft_ms"]) / 1e3), math.log(float(row["tpot_ms"]) / 1e3))
     return measured[0] - level.log_mean[TTFT], measured[1] - level.log_mean[TPOT]
@@ -132,6 +160,25 @@ STAGES: Mapping[str, tuple[Calibration, bool, bool]] = {
 """Calibration, whether rows are read as measured, and whether only tensor parallelism counts."""
 
 
+def compare(prior: Prior, rows: Sequence[Row]) -> None:
+    """Prints the errors of a prior beside those of the roofline, for rows read as measured, and its speed."""
+    rates = []
+    for _ in range(2):
+        began = perf_counter()
+        for row in rows:
+            errors_by(row, prior)
+        rates.append(len(rows) / (perf_counter() - began))
+    first, again = rates
+    print(f"\n{prior.kind} {prior.version}: {first:,.1f} forecasts per second, {again:,.0f} of servers seen before")
+    ours = partial(errors, calibration=REAL, as_measured=True)
+    for name in ("all", *sorted({row["engine"] for row in rows})):
+        some = [row for row in rows if name in ("all", row["engine"])]
+        print(f"{f'roofline, {name}':36} {summary(some, ours)}")
+        print(f"{f'{prior.kind}, {name}':36} {summary(some, partial(errors_by, prior=prior))}")
+        if "predicted_ttft_ms" in rows[0]:
+            print(f"{f'columns, {name}':36} {summary(some, others)}")
+
+
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -153,6 +200,10 @@ def main() -> None:
     print(f"{'ours, without rows counted twice':36} {summary(single, lambda r: errors(r, REAL, as_measured=False))}")
     if compared:
         print(f"{'columns, without them':36} {summary(single, others)}")
+    try:
+        compare(loading.prior("aiconfigurator"), [row for row in rows if row["engine"] not in ENGINES])
+    except MissingExtraError as error:
+        print(f"\nnot compared: {error}")
     for column in ("engine", "system", "concurrency"):
         print()
         for value in sorted({row[column] for row in rows}, key=lambda v: (len(v), v)):

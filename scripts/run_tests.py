@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).parents[1]
-SELECTED = "not genai and not lm_eval and not campaign"
+SELECTED = "not genai and not lm_eval and not aiconfigurator and not campaign"
 TARGETS = tuple(f"tests/integration/{target}" for target in ("docker", "kubernetes", "kueue", "ome"))
 PURE = tuple(
     str(path.relative_to(ROOT))

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from autotuner.api.blocking import blocking
 from autotuner.api.results import write_text
@@ -34,7 +34,7 @@ def study_schema() -> dict[str, Any]:
     return schema_of(
         {
             group: {kind: cls.Settings.model_json_schema() for kind, cls in loading.available(group).items()}
-            for group in get_args(loading.Group)
+            for group in loading.SECTIONS
         }
     )
 

@@ -122,12 +122,13 @@ def _command(launch: PlannedLaunch) -> str:
 
 
 def _predicted(level: PredictedLevel) -> str:
-    """``predicted for D(512,128) at concurrency=8: mean TTFT 57.3 ms, ...``."""
+    """``predicted for D(512,128) at concurrency=8: mean TTFT 57.3 ms, ...``; a prior that is a plugin is named."""
     values = []
     for name, value in level.values.items():
         statistic, _, metric = name.rpartition(" ")
         values.append(f"{metric_name(metric, statistic)} {with_unit(metric, value)}")
-    return f"    predicted for {level.scenario} at {level.level}: {', '.join(values)}"
+    by = f" by {level.prior}" if level.prior else ""
+    return f"    predicted{by} for {level.scenario} at {level.level}: {', '.join(values)}"
 
 
 def checks_text(checks: Sequence[Check]) -> str:

@@ -1,4 +1,4 @@
-"""The loader of plugins: engines, deployers, benchmarks and searches, all through entry points."""
+"""The loader of plugins: engines, deployers, benchmarks, searches and priors, all through entry points."""
 
 from contextlib import suppress
 from importlib import import_module
@@ -12,22 +12,25 @@ from autotuner.plain_text import blanked_line
 from autotuner.plugins.benchmark import Benchmark
 from autotuner.plugins.deployer import Deployer
 from autotuner.plugins.engine import Engine
+from autotuner.plugins.prior import Prior
 from autotuner.plugins.search import Search, SearchContext
 from autotuner.plugins.server_metrics import MetricsSource
 from autotuner.study.problems import problems_of
 from autotuner.study.spec import PluginSpec
 
-Group = Literal["engines", "deployers", "benchmarks", "searches"]
+Group = Literal["engines", "deployers", "benchmarks", "searches", "priors"]
 
-_SECTION: dict[Group, str] = {
+SECTIONS: dict[Group, str] = {
     "engines": "engine", "deployers": "deploy", "benchmarks": "benchmark", "searches": "search",
 }  # fmt: skip
+"""Groups whose plugins have settings, with the section of a study file that has them."""
 
 _KIND_KEY: dict[Group, str] = {
     "engines": "engine.kind",
     "deployers": "deploy.kind",
     "benchmarks": "benchmark.kind",
     "searches": "search.strategy",
+    "priors": "search.prior",
 }
 """Where a study file names the kind."""
 
@@ -105,7 +108,7 @@ def _settings(group: Group, cls: Any, spec: PluginSpec) -> BaseModel:
     try:
         settings: BaseModel = cls.Settings.model_validate(spec.settings)
     except ValidationError as error:
-        raise UsageError(problems_of(error, cls.Settings, prefix=_SECTION[group])) from None
+        raise UsageError(problems_of(error, cls.Settings, prefix=SECTIONS[group])) from None
     return settings
 
 
@@ -134,4 +137,10 @@ def search(spec: PluginSpec, context: SearchContext) -> Search:
     """The search strategy of this kind, with its settings validated. Raises what :func:`load` raises."""
     cls = load("searches", spec.kind)
     made: Search = cls(_settings("searches", cls, spec), context)
+    return made
+
+
+def prior(kind: str) -> Prior:
+    """The prior of this kind. Raises what :func:`load` raises."""
+    made: Prior = load("priors", kind)()
     return made

@@ -76,6 +76,8 @@ class Search(ABC):
     Settings: ClassVar[type[BaseModel]]
     uses_evidence: ClassVar[bool] = False
     """Whether it learns from earlier studies, :attr:`SearchContext.evidence`."""
+    uses_forecasts: ClassVar[bool] = False
+    """Whether it begins with predictions, :attr:`SearchContext.forecast`."""
 
     def __init__(self, settings: BaseModel, context: SearchContext) -> None:
         self.settings = settings

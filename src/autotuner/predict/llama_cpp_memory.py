@@ -24,7 +24,7 @@ class LlamaCppMemory(MemoryRules):
 
     engine: ClassVar[str] = "llama_cpp"
 
-    def settled(self, serving: Serving, shape: ModelShape, gpu: GpuModel) -> Serving:
+    def settled(self, serving: Serving, shape: ModelShape | None, gpu: GpuModel) -> Serving:
         """See :meth:`MemoryRules.settled`."""
         slots = serving.slots or SLOTS
         return serving.model_copy(
@@ -32,7 +32,7 @@ class LlamaCppMemory(MemoryRules):
                 "slots": slots,
                 "max_sequences": slots,
                 "max_batched_tokens": serving.max_batched_tokens or PASS,
-                "context": serving.context or shape.context,
+                "context": serving.context or (shape.context if shape else None),
                 # A CPU has no launches that graphs could save.
                 "graph_max": _ANY,
                 "graph_max_prefill": _ANY,

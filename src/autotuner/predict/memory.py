@@ -71,8 +71,9 @@ class MemoryRules(ABC):
     engine: ClassVar[str]
 
     @abstractmethod
-    def settled(self, serving: Serving, shape: ModelShape, gpu: GpuModel) -> Serving:
-        """``serving`` with the engine's own choice for each field that was left to it."""
+    def settled(self, serving: Serving, shape: ModelShape | None, gpu: GpuModel) -> Serving:
+        """``serving`` with the engine's own choice for each field that was left to it, as far as it does not depend on
+        an unknown shape."""
 
     @abstractmethod
     def use(self, replica: Replica, serving: Serving, *, estimates: bool = True) -> MemoryUse:

@@ -1,13 +1,15 @@
 """How fast a configuration should be: TTFT, TPOT and throughput at each load level, and the capacity under bounds.
 
-A roofline model gives the duration of a step, and a queueing model turns steps into latencies under a load. The figures
-are assumptions of the right magnitude; a search corrects them by its measurements, along the slopes of a forecast.
+A roofline model or a prior gives the duration of a step, and a queueing model turns steps into latencies under a load.
+The figures are of the right magnitude; a search corrects them by its measurements, along the slopes of a forecast.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from math import exp, log, sqrt
 
+from autotuner.plugins.prior import KnownServer, NoPredictionError, Prior, RequestTokens
 from autotuner.predict.engines import MEMORY_RULES
 from autotuner.predict.gpus import GpuModel
 from autotuner.predict.memory import replica_of
@@ -45,6 +47,8 @@ _CHANGE = 0.05
 """Step of the finite differences, in logs."""
 _MIXED = frozenset({"vllm", "llama_cpp"})
 """Engines that compute prompts and decode in the same steps."""
+StepTime = Callable[[float, float], float]
+"""Seconds of a step by the number of decoding requests and of prompt tokens in it."""
 
 
 def calibration_of(serving: Serving) -> Calibration:
@@ -86,21 +90,40 @@ def forecast(
     """
     base = calibration or calibration_of(serving)
     made = _Server.of(shape, gpu, serving)
+    levels = made.levels(workload, base, bounds or {}, staggered=staggered, slopes=slopes) if made is not None else ()
+    return Forecast(levels, SOURCE, VERSION) if levels else None
+
+
+def forecast_by(
+    prior: Prior,
+    model: str,
+    shape: ModelShape | None,
+    gpu: GpuModel,
+    serving: Serving,
+    workload: Workload,
+    *,
+    bounds: Mapping[Channel, float] | None = None,
+    staggered: bool = True,
+    slopes: bool = True,
+) -> Forecast | None:
+    """As :func:`forecast`, with the durations of steps that a prior knows.
+
+    Args:
+        prior: The prior.
+        model: The model, by Hub ID or folder.
+        shape: Its shape, which determines the KV cache; None: the prior knows its size, too.
+        gpu: See :func:`forecast`, also for the other arguments.
+        serving: The server.
+        workload: Scenarios and levels.
+        bounds: Upper bounds of mean TTFT and TPOT.
+        staggered: Whether requests of a closed loop do not arrive together.
+        slopes: Whether to compute them. Only waiting time has one, because steps are taken as they are.
+    """
+    made = _Server.known_by(prior, model, shape, gpu, serving)
     if made is None:
         return None
-    levels = []
-    for scenario in workload.scenarios:
-        lengths = lengths_of(scenario, workload, serving)
-        lengths = lengths and replace(lengths, staggered=staggered)
-        if lengths is None:
-            continue
-        for level in workload.levels:
-            asked = _Asked(lengths, level, workload.duration_s, bounds or {})
-            means = made.log_means(asked, base)
-            if means:
-                rises = made.slopes(asked, means, base) if slopes else {}
-                levels.append(LevelForecast(scenario.text, level.text, means, rises))
-    return Forecast(tuple(levels), SOURCE, VERSION) if levels else None
+    levels = made.levels(workload, calibration_of(serving), bounds or {}, staggered=staggered, slopes=slopes)
+    return Forecast(levels, prior.kind, prior.version) if levels else None
 
 
 def lengths_of(scenario: Scenario, workload: Workload, serving: Serving) -> Lengths | None:
@@ -139,7 +162,8 @@ class _Asked:
 class _Server:
     """One server with settled values."""
 
-    replica: Replica
+    times: Callable[[Serving, Lengths, Calibration], StepTime]
+    """Step times of a replica."""
     serving: Serving
     sequences: int
     kv_tokens: int
@@ -160,32 +184,65 @@ class _Server:
             return None
         # Each group of data-parallel attention has a cache of its own.
         tokens = use.kv_tokens * serving.attention_dp
-        return cls(replica, settled, rules.sequences(settled, tokens), tokens)
+        return cls(partial(_roofline, replica), settled, rules.sequences(settled, tokens), tokens)
+
+    @classmethod
+    def known_by(
+        cls, prior: Prior, model: str, shape: ModelShape | None, gpu: GpuModel, serving: Serving
+    ) -> "_Server | None":
+        """A server whose steps a prior knows; None if it does not, or if the server does not fit."""
+        rules = MEMORY_RULES.get(serving.engine)
+        if rules is None or serving.speculative is not None:
+            return None
+        settled = rules.settled(serving, shape, gpu)
+        known = prior.server(model, gpu.name, settled)
+        if known is None:
+            return None
+        times = partial(_known, known)
+        if shape is not None:
+            own = cls.of(shape, gpu, serving)
+            return own and replace(own, times=times)
+        tokens = known.kv_tokens()
+        if not tokens:
+            return None
+        return cls(times, settled, rules.sequences(settled, tokens), tokens)
+
+    def levels(
+        self,
+        workload: Workload,
+        calibration: Calibration,
+        bounds: Mapping[Channel, float],
+        *,
+        staggered: bool,
+        slopes: bool,
+    ) -> tuple[LevelForecast, ...]:
+        """The predictions for every level that is modeled."""
+        found = []
+        for scenario in workload.scenarios:
+            lengths = lengths_of(scenario, workload, self.serving)
+            if lengths is None:
+                continue
+            lengths = replace(lengths, staggered=staggered)
+            for level in workload.levels:
+                asked = _Asked(lengths, level, workload.duration_s, bounds)
+                try:
+                    means = self.log_means(asked, calibration)
+                    rises = self.slopes(asked, means, calibration) if slopes and means else {}
+                except NoPredictionError:
+                    continue
+                if means:
+                    found.append(LevelForecast(scenario.text, level.text, means, rises))
+        return tuple(found)
 
     def batching(self, lengths: Lengths, calibration: Calibration) -> Batching:
         """How a replica batches requests of these lengths."""
         serving = self.serving
-        context = lengths.cached + lengths.prompt + lengths.output / 2
         mixed = serving.engine in _MIXED or bool(serving.flags.get("enable-mixed-chunk"))
         budget = float(serving.max_batched_tokens or lengths.prompt)
         if not mixed and serving.chunk:
             budget = min(budget, serving.chunk)
-        graphs = serving.graph_max or 0
-        longest = serving.graph_max_prefill or 0
-        times = StepTimes(self.replica, calibration)
-
-        def step_s(requests: float, prompt: float) -> float:
-            work = decode(requests, context) if requests else Work(0, 0)
-            if prompt:
-                number = max(1.0, prompt / lengths.prompt)
-                earlier = lengths.cached + max(0.0, lengths.prompt - prompt) / 2
-                pairs = prompt * (earlier + prompt / number / 2)
-                work += Work(prompt, number if prompt >= lengths.prompt else 0, prompt + number * earlier, pairs)
-            graph = work.tokens <= (longest if prompt else graphs)
-            return times.step_s(work, graph=graph)
-
         return Batching(
-            step_s=step_s,
+            step_s=self.times(serving, lengths, calibration),
             slots=max(1.0, min(self.sequences, self.kv_tokens / (lengths.cached + lengths.prompt + lengths.output))),
             budget=max(1.0, budget),
             mixed=mixed,
@@ -252,6 +309,32 @@ class _Server:
                 if abs(slope) > 1e-6:
                     found.setdefault(channel, {})[name] = slope
         return dict(found)
+
+
+def _roofline(replica: Replica, serving: Serving, lengths: Lengths, calibration: Calibration) -> StepTime:
+    """Step times of a replica by the roofline."""
+    context = lengths.cached + lengths.prompt + lengths.output / 2
+    graphs = serving.graph_max or 0
+    longest = serving.graph_max_prefill or 0
+    times = StepTimes(replica, calibration)
+
+    def step_s(requests: float, prompt: float) -> float:
+        work = decode(requests, context) if requests else Work(0, 0)
+        if prompt:
+            number = max(1.0, prompt / lengths.prompt)
+            earlier = lengths.cached + max(0.0, lengths.prompt - prompt) / 2
+            pairs = prompt * (earlier + prompt / number / 2)
+            work += Work(prompt, number if prompt >= lengths.prompt else 0, prompt + number * earlier, pairs)
+        graph = work.tokens <= (longest if prompt else graphs)
+        return times.step_s(work, graph=graph)
+
+    return step_s
+
+
+def _known(server: KnownServer, _: Serving, lengths: Lengths, __: Calibration) -> StepTime:
+    """Step times that a prior knows."""
+    tokens = RequestTokens(round(lengths.cached), round(lengths.prompt), round(lengths.output))
+    return lambda requests, prompt: server.step_s(requests, prompt, tokens)
 
 
 def _logs(state: Steady, replicas: float, lengths: Lengths, calibration: Calibration) -> dict[Channel, float]:

@@ -28,7 +28,7 @@ class SglangMemory(MemoryRules):
 
     engine: ClassVar[str] = "sglang"
 
-    def settled(self, serving: Serving, shape: ModelShape, gpu: GpuModel) -> Serving:
+    def settled(self, serving: Serving, shape: ModelShape | None, gpu: GpuModel) -> Serving:
         """See :meth:`MemoryRules.settled`."""
         memory = gpu.memory_gb
         chunk = serving.chunk
@@ -42,7 +42,7 @@ class SglangMemory(MemoryRules):
         fraction = serving.memory_fraction
         if fraction is None:
             tokens = max(chunk or batched, 2048)
-            fraction = _fraction(serving, memory, tokens, decode, prefill, latent=bool(shape.kv_rank))
+            fraction = _fraction(serving, memory, tokens, decode, prefill, latent=bool(shape and shape.kv_rank))
         return serving.model_copy(
             update={
                 "chunk": chunk,
@@ -50,7 +50,7 @@ class SglangMemory(MemoryRules):
                 "graph_max": decode,
                 "graph_max_prefill": prefill,
                 "memory_fraction": fraction,
-                "context": serving.context or shape.context,
+                "context": serving.context or (shape.context if shape else None),
             }
         )
 

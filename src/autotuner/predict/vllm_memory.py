@@ -25,7 +25,7 @@ class VllmMemory(MemoryRules):
 
     engine: ClassVar[str] = "vllm"
 
-    def settled(self, serving: Serving, shape: ModelShape, gpu: GpuModel) -> Serving:
+    def settled(self, serving: Serving, shape: ModelShape | None, gpu: GpuModel) -> Serving:
         """See :meth:`MemoryRules.settled`."""
         large = gpu.memory_gb >= 70 and "a100" not in gpu.device.lower()
         seqs, batched = (1024, 16384) if gpu.memory_gb >= 160 else (1024, 8192) if large else (256, 2048)
@@ -44,7 +44,7 @@ class VllmMemory(MemoryRules):
                 "graph_max": graphs,
                 "graph_max_prefill": graphs,
                 "memory_fraction": UTILIZATION if serving.memory_fraction is None else serving.memory_fraction,
-                "context": serving.context or shape.context,
+                "context": serving.context or (shape.context if shape else None),
             }
         )
 

@@ -44,6 +44,7 @@ class CalibratedSearch(Search):
     bounds_gain: ClassVar[bool] = True
     Settings: ClassVar[type[BaseModel]] = CalibratedSettings
     uses_evidence: ClassVar[bool] = True
+    uses_forecasts: ClassVar[bool] = True
 
     def __init__(self, settings: BaseModel, context: SearchContext) -> None:
         super().__init__(settings, context)

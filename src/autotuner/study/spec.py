@@ -100,6 +100,8 @@ class SearchSpec(PluginSpec):
     """Consecutive environment faults after which the study stops."""
     warm_start: Literal["auto", "none"] | tuple[str, ...] = "auto"
     """Earlier studies that the search learns from: all related ones, none, or those with these names."""
+    prior: str = "auto"
+    """What predicts results before a launch: ``auto``, ``roofline``, ``none`` or a plugin."""
     stop: StopRule | None = None
     """Ends the search before its budgets are used up; None: only they end it."""
 

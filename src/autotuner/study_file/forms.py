@@ -294,6 +294,11 @@ class SearchForm(FileForm):
         default="auto",
         description="Earlier studies that calibrated learns from: auto (all related ones), none, or a list of names.",
     )
+    prior: str = Field(
+        default="auto",
+        min_length=1,
+        description="What predicts results before a launch: auto, roofline, aiconfigurator, none, or a plugin.",
+    )
     stop: Annotated[StopForm, short("remaining_gain")] | None = Field(
         default=None, description="Also end by the gain that remains: a ratio, or {remaining_gain, confidence}."
     )

@@ -279,6 +279,7 @@ def _search(form: SearchForm) -> SearchSpec:
             "racing": form.racing,
             "max_environment_faults": form.max_environment_faults,
             "warm_start": form.warm_start,
+            "prior": form.prior,
             "stop": form.stop.model_dump() if form.stop else None,
         }
     )

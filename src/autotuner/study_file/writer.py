@@ -231,6 +231,7 @@ def _search(search: SearchSpec) -> dict[str, Any]:
         "racing": search.racing,
         "max_environment_faults": search.max_environment_faults,
         "warm_start": search.warm_start if isinstance(search.warm_start, str) else list(search.warm_start),
+        "prior": search.prior,
         "stop": search.stop.model_dump() if search.stop else None,
     }
     return {**{k: v for k, v in parts.items() if v is not None}, **search.settings}

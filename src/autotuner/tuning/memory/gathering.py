@@ -170,7 +170,13 @@ def _learned(prepared: Prepared, one: _Related, store: ReadStore, most: int) -> 
     if drifted(stored):
         return "model, server or machine changed while it ran"
     spec = one.record.spec
-    predictions = Predictions(one.described.engine, spec.model, one.described.hardware, here=prepared.deployer.here)
+    predictions = Predictions(
+        one.described.engine,
+        spec.model,
+        one.described.hardware,
+        here=prepared.deployer.here,
+        prior=prepared.forecasts.prior,  # of another one, predictions would not be comparable
+    )
     same_server = {Facet.MODEL, Facet.GPU, Facet.ENGINE} <= {*one.shared}
     same_load = Facet.WORKLOAD in one.shared
     trials = Translation(prepared, spec, one.described.engine, predictions, same_server, same_load).trials(stored, most)

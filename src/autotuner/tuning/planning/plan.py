@@ -15,6 +15,7 @@ from autotuner.study.search.forecast import Forecast
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import CapacityLoad
 from autotuner.tuning.looks import look_s
+from autotuner.tuning.planning.prediction.predictions import ROOFLINE
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.proof_plan import fewest_launches, proof_checks
 from autotuner.tuning.planning.resume_decision import Standing
@@ -34,6 +35,8 @@ class PredictedLevel(FrozenModel):
     level: str
     values: Mapping[str, float]
     """By statistic and metric (``mean ttft``), in the metrics' units."""
+    prior: str = ""
+    """What predicted them, with its version; empty for the built-in roofline."""
 
 
 class PlannedLaunch(FrozenModel):
@@ -290,13 +293,16 @@ async def _launch(prepared: Prepared, configuration: Configuration) -> PlannedLa
 
 
 def _predicted(forecast: Forecast | None) -> tuple[PredictedLevel, ...]:
+    if forecast is None:
+        return ()
     return tuple(
         PredictedLevel(
             scenario=found.scenario,
             level=found.level,
             values={channel.text: math.exp(mean) for channel, mean in found.log_mean.items()},
+            prior="" if forecast.source == ROOFLINE else f"{forecast.source} {forecast.version}",
         )
-        for found in (forecast.levels if forecast is not None else ())
+        for found in forecast.levels
     )
 
 

@@ -12,7 +12,7 @@ from autotuner.plugins import loading
 from autotuner.plugins.benchmark import Benchmark, NeedsDeployer
 from autotuner.plugins.deployer import BoundDeployer
 from autotuner.plugins.engine import Engine
-from autotuner.plugins.search import Search, Stop
+from autotuner.plugins.search import Search
 from autotuner.scoring.cost import HOST, usd_per_hour
 from autotuner.secrets import remember
 from autotuner.study.base import Value
@@ -28,7 +28,6 @@ from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.search.starting_point import Start
 from autotuner.study.spec import EngineSpec, Model, StudySpec
-from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning.data_folder import data_folder
 from autotuner.tuning.memory.starting_points import starting_points
 from autotuner.tuning.planning.capacity_checks import capacity_problems
@@ -43,11 +42,18 @@ from autotuner.tuning.planning.portable_checks import (
     portable_defaults,
     portable_problems,
 )
+from autotuner.tuning.planning.prediction.choice_of_prior import by_prior, check_prior, prior_notes
 from autotuner.tuning.planning.prediction.misfits import Misfit, misfit, misfit_notes
 from autotuner.tuning.planning.prediction.predictions import Predictions
 from autotuner.tuning.planning.public_values import check_public
 from autotuner.tuning.planning.search_context import new_search
-from autotuner.tuning.planning.study_size import CHECKED_POINTS, StudySize, study_size
+from autotuner.tuning.planning.study_size import (
+    CHECKED_POINTS,
+    StudySize,
+    check_something_to_try,
+    check_something_valid,
+    study_size,
+)
 from autotuner.tuning.planning.target_hardware import below, over_base, target_hardware
 from autotuner.tuning.planning.unmeasurable_goals import idle_bounds, unmeasurable, unpriced_in_space
 from autotuner.tuning.planning.value_checks import check_values
@@ -121,7 +127,12 @@ class Prepared:
         """Predicted results of a configuration that the engine accepts; None if there is no prediction."""
         if not self.deployer.launches:
             return None
-        return self.predictions.forecast(self.values(configuration), self.spec.workload, self.spec.slos)
+        return self.forecasts.forecast(self.values(configuration), self.spec.workload, self.spec.slos)
+
+    @cached_property
+    def forecasts(self) -> Predictions:
+        """The predictions of the study's prior."""
+        return by_prior(self.predictions, self.spec, self.fixed)
 
     @cached_property
     def predictions(self) -> Predictions:
@@ -250,6 +261,7 @@ class Prepared:
             found += misfit_notes(self.size, self.misfit(DEFAULT))
         found += single_values(self.engine, self.spec.parameters)
         found += [*self._identities.notes(), *idle_bounds(self.spec)]
+        found += prior_notes(self.forecasts, self.spec, self.fixed)
         found += compared_when_inactive(self.space)
         if self.spec.parameters and self.spec.search.trials == 1:
             why = "only the default is launched, so nothing is tuned"
@@ -270,6 +282,7 @@ async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
         MissingExtraError: If a plugin needs an extra that is not installed.
     """
     remember(spec)
+    check_prior(spec.search)
     engine = loading.engine(spec.engine)
     deployer = loading.deployer(spec.deploy).bind(engine, spec.model)
     benchmark = loading.benchmark(spec.benchmark)
@@ -325,8 +338,8 @@ def _check(prepared: Prepared) -> None:
     if prepared.deployer.launches:
         check_public(prepared.spec)
     check_quality(prepared.spec, prepared.engine)
-    _check_some_valid(prepared)
-    _check_something_to_try(prepared)
+    check_something_valid(prepared)
+    check_something_to_try(prepared)
 
 
 def _known(hardware: Hardware, values: Mapping[str, Value], spec: StudySpec) -> dict[str, Value]:
@@ -386,33 +399,6 @@ def _check_fixed(prepared: Prepared) -> None:
     problems = [in_file(engine, fixed, p) for p in engine.check(values, prepared.hardware)]
     if problems:
         raise UsageError(problems)
-
-
-def _check_some_valid(prepared: Prepared) -> None:
-    size = prepared.space.size
-    if not prepared.spec.parameters or size is None or size > CHECKED_POINTS:
-        return
-    if any(prepared.valid(c) for c in prepared.space.grid()):
-        return
-    why = f"none of the {size} configurations satisfies the constraints and the engine's own limits"
-    if prepared.size.misfits:
-        why = f"none of the {size} configurations can be launched; {prepared.size.misfit}"
-    raise UsageError(Problem(where="parameters", why=why, remedy="widen the values or relax a constraint"))
-
-
-def _check_something_to_try(prepared: Prepared) -> None:
-    """Refuses a space in which every point starts the default's server: it would be compared with itself."""
-    search = prepared.search()
-    if not prepared.spec.parameters:
-        return
-    default = Trial(study=prepared.spec.name, number=0, role=TrialRole.DEFAULT, configuration=DEFAULT)
-    asked = search.ask((default,))
-    if not isinstance(asked, Stop):
-        return
-    same = prepared.size.others == 0
-    why = "every configuration starts the same server as the default" if same else f"nothing to try: {asked.why}"
-    remedy = "add values that differ from the default" if same else "widen the values or relax a constraint"
-    raise UsageError(Problem(where="parameters", why=why, remedy=remedy))
 
 
 def _spelled_out(space: Space, defaults: Mapping[str, Value]) -> Configuration | None:

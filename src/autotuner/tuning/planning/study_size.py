@@ -1,12 +1,19 @@
-"""Size of a study: the points of its grid, and the launches it takes at most."""
+"""Size of a study: the points of its grid, and the launches it takes at most; a study must have something to launch."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from autotuner.study.configuration import Configuration
+from autotuner.errors import Problem, UsageError
+from autotuner.plugins.search import Stop
+from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.parameters.space import Space
 from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning.proof.blocks import most_launches
+
+if TYPE_CHECKING:
+    from autotuner.tuning.planning.prepared_study import Prepared
 
 CHECKED_POINTS = 100_000
 """A space with at most this many points is searched for ones that can be launched."""
@@ -98,3 +105,31 @@ def _counted(
         misfits=misfits,
         misfit=first,
     )
+
+
+def check_something_valid(prepared: "Prepared") -> None:
+    """Refuses a space in which nothing can be launched."""
+    size = prepared.space.size
+    if not prepared.spec.parameters or size is None or size > CHECKED_POINTS:
+        return
+    if any(prepared.valid(c) for c in prepared.space.grid()):
+        return
+    why = f"none of the {size} configurations satisfies the constraints and the engine's own limits"
+    if prepared.size.misfits:
+        why = f"none of the {size} configurations can be launched; {prepared.size.misfit}"
+    raise UsageError(Problem(where="parameters", why=why, remedy="widen the values or relax a constraint"))
+
+
+def check_something_to_try(prepared: "Prepared") -> None:
+    """Refuses a space in which every point starts the default's server: it would be compared with itself."""
+    search = prepared.search()
+    if not prepared.spec.parameters:
+        return
+    default = Trial(study=prepared.spec.name, number=0, role=TrialRole.DEFAULT, configuration=DEFAULT)
+    asked = search.ask((default,))
+    if not isinstance(asked, Stop):
+        return
+    same = prepared.size.others == 0
+    why = "every configuration starts the same server as the default" if same else f"nothing to try: {asked.why}"
+    remedy = "add values that differ from the default" if same else "widen the values or relax a constraint"
+    raise UsageError(Problem(where="parameters", why=why, remedy=remedy))

@@ -11,7 +11,9 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from autotuner.errors import UsageError
+from autotuner.plugins import loading
 from autotuner.plugins.engine import Engine
+from autotuner.plugins.prior import Prior
 from autotuner.predict.cpu import cpu_of
 from autotuner.predict.engines import MEMORY_RULES
 from autotuner.predict.gpus import GpuModel, gpu_of_device
@@ -24,7 +26,7 @@ from autotuner.predict.models import (
     shape_from_gguf,
     shape_named,
 )
-from autotuner.predict.performance import forecast
+from autotuner.predict.performance import forecast, forecast_by
 from autotuner.study.base import Value
 from autotuner.study.launch import Hardware
 from autotuner.study.objective import SLO
@@ -42,6 +44,9 @@ _MOST_JUDGED = 50_000
 _SPREAD = {TTFT: 0.43, TPOT: 0.12}
 """Standard deviations of the logarithms of TTFT and TPOT among the requests of a window: their p99 is then 2.5 and 1.3
 times their mean. Assumed values."""
+AUTO = "auto"
+ROOFLINE = "roofline"
+NO_PRIOR = "none"
 _Stamp = tuple[int, int] | None
 """Time of the last change in nanoseconds and size of the file that describes a model; None without such a file."""
 
@@ -63,6 +68,8 @@ class Predictions:
     hardware: Hardware
     here: bool
     """Whether the target's files are on this machine."""
+    prior: str = ROOFLINE
+    """What :meth:`forecast` predicts by: ``roofline``, ``none``, or a plugin."""
 
     @cached_property
     def _gpus(self) -> tuple[GpuModel | None, GpuModel | None]:
@@ -121,10 +128,32 @@ class Predictions:
             workload: Scenarios and levels.
             slos: The hard ones bound a capacity.
         """
+        if self.prior == NO_PRIOR or not workload.streams:
+            return None
+        if self.prior != ROOFLINE:
+            return self._by_plugin(values, workload, _bounds(slos))
         found = self.known(values)
-        if found is None or not workload.streams:
+        if found is None:
             return None
         return forecast(found.shape, found.gpu, found.serving, workload, bounds=_bounds(slos))
+
+    def _by_plugin(
+        self, values: Mapping[str, Value], workload: Workload, bounds: Mapping[Channel, float]
+    ) -> Forecast | None:
+        serving = self._serving(values)
+        gpu = None if serving is None else self._gpus[serving.simulated]
+        if serving is None or gpu is None or (self.model.local and not self.here):
+            return None
+        found = self._known(serving, self._stamp)
+        shape = None if found is None else found.shape
+        model = str(Path(self.model.path).expanduser()) if self.model.local else self.model.path
+        return forecast_by(plugin_prior(self.prior), model, shape, gpu, serving, workload, bounds=bounds)
+
+
+@lru_cache(maxsize=8)
+def plugin_prior(kind: str) -> Prior:
+    """The prior that is a plugin, made once."""
+    return loading.prior(kind)
 
 
 def _bounds(slos: Sequence[SLO]) -> dict[Channel, float]:

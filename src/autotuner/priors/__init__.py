@@ -1,0 +1,1 @@
+"""Priors: one folder per source of predictions."""
