@@ -19,28 +19,25 @@ bisection with 1,000 requests per probe and the observed percentile. ``--truth``
 import argparse
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import starmap
 from random import Random
 from statistics import median, quantiles
-from typing import Protocol
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
-from autotuner.capacity.backlog import Backlog
-from autotuner.capacity.level import Bound, LevelTest, Outcome
-from autotuner.capacity.search import CapacitySearch, LevelResult, Limits, Plan
-from queue_models import ALLOWED, SERVERS, Floats, Server
+from autotuner.capacity.level import Bound
+from autotuner.capacity.search import CapacitySearch, Limits
+from autotuner.capacity.twin.fit import LevelInput
+from autotuner.capacity.twin.prediction import Prediction
+from queue_levels import measured, warm_up
+from queue_models import ALLOWED, SERVERS, SHARE, Floats, Server, run_twin
 
 PRECISION = 0.1
-WARM_UP_S = 2.0
-"""The default of a study."""
-CHUNK = 256
 MLPERF_FLOOR = 662
 MLPERF_MOST = 8 * MLPERF_FLOOR
 PROBE = 1_000
@@ -69,63 +66,20 @@ def certified_search(server: Server, seed: int, confidence: float, budget: int) 
     random = Random(seed)
     limits = Limits(PRECISION, max_requests=budget, alpha=1 - confidence)
     search = CapacitySearch(limits, first_load(server, random))
-    while (plan := search.next_level()) is not None:
-        search.add(measure(server, plan, 1 - confidence, random, search.spent))
-    return Found(search.certified, search.refuted, search.spent, search.precise, len(search.results))
-
-
-class Takes(Protocol):
-    """One run of a server."""
-
-    def take(self, requests: int) -> tuple[Floats, NDArray[np.int32]]:
-        """Latencies in seconds and requests in flight of the next requests; fewer from a saturated server."""
-
-
-class Runs(Protocol):
-    """A server whose latency has a bound."""
-
-    @property
-    def limit(self) -> float:
-        """Latency in seconds above which a request misses its bound."""
-
-    def run(self, rate: float, seed: int, served: int = 0) -> Takes:
-        """Starts it, empty, at a rate of arrivals."""
-
-
-def measure(server: Runs, plan: Plan, alpha: float, random: Random, served: int) -> LevelResult:
-    """Runs one level until it is decided or not worth more requests."""
-    run = server.run(plan.load, random.getrandbits(63), served)
-    test = LevelTest([Bound("p99", server.limit, ALLOWED)], alpha * plan.certify, alpha * plan.refute, plan.dispersions)
-    backlog = Backlog()
-    warm = warm_up(run, plan.load)
-    requests = 0
-    for value, in_flight in requests_of(run):
-        if backlog.arrive(in_flight):
-            test.saturate()
-        test.add(Outcome((value,), in_flight))
-        requests += 1
-        if test.over(plan.patience):
-            break
-    else:
-        test.saturate()
-    below = test.log_evidence_below
-    above = test.log_evidence_above
-    observations = test.observations(plan.load)
-    return LevelResult(plan.load, test.state, warm + requests, observations, below - above, below, above)
-
-
-def warm_up(run: Takes, load: float) -> int:
-    """Takes the requests of the warm-up; returns how many there were."""
-    return len(run.take(round(WARM_UP_S * load))[0])
-
-
-def requests_of(run: Takes) -> Iterator[tuple[float, int]]:
-    """The requests one by one; ends where the server is saturated."""
+    known: list[LevelInput] = []
+    bound = Bound("p99", server.limit, ALLOWED)
+    prediction = Prediction([bound], [bool(server.model.first_value)], server.lengths, run_twin)
     while True:
-        latencies, found = run.take(CHUNK)
-        yield from zip(latencies.tolist(), found.tolist(), strict=True)
-        if len(latencies) < CHUNK:
-            return
+        if server.model.kind != SHARE:  # whose misses have nothing to do with its load
+            prediction.prepare(search, known)
+        plan = search.next_level()
+        if plan is None:
+            break
+        control = prediction.controls(plan.load)[0] if plan.patience.likely is None else None
+        result, level = measured(server, plan, 1 - confidence, random, search.spent, control)
+        search.add(result)
+        known.append(level)
+    return Found(search.certified, search.refuted, search.spent, search.precise, len(search.results))
 
 
 def mlperf_search(server: Server, seed: int, confidence: float, budget: int) -> Found:

@@ -22,7 +22,8 @@ from itertools import product
 from random import Random
 
 from autotuner.capacity.search import CapacitySearch, Limits
-from capacity import MLPERF_FLOOR, PRECISION, crossing, measure
+from capacity import MLPERF_FLOOR, PRECISION, crossing
+from queue_levels import measure
 from simulated_sglang import SimulatedSGLang
 
 CONFIGURATIONS = [

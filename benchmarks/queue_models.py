@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from autotuner.capacity.twin.model import TwinModel
+
 QUEUE, ENGINE, SHARE = range(3)
 NORMAL, UNIFORM, LOGNORMAL, EXPONENTIAL = range(4)
 ALLOWED = 0.01
@@ -87,9 +89,42 @@ class Server:
             model = replace(model, miss=min(1.0, self.shares(rate) / model.active))
         return Run(model, seed)
 
+    def lengths(self, random: np.random.RandomState, count: int) -> tuple[Floats, Floats]:
+        """Input and output lengths of as many requests, as the server draws them."""
+        model = self.model
+        if model.draw == NORMAL:
+            outputs = np.maximum(model.first / 100, random.normal(model.first, model.second, count))
+        elif model.draw == UNIFORM:
+            outputs = random.uniform(model.first, model.second, count)
+        else:
+            outputs = model.first * random.lognormal(-(model.second**2) / 2, model.second, count)
+        return np.ones(count), outputs
+
     def good(self, rate: float) -> bool:
         """Whether the share of misses at a rate is within what is allowed."""
         return sum(cross < rate for cross in (*self.also_crosses, self.truth.capacity)) % 2 == 0
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Requests in the order of arrival, one value each. Times in seconds."""
+
+    latencies: Floats
+    in_flight: NDArray[np.int32]
+    arrivals: Floats
+    lengths: Floats
+    """Output lengths in tokens; of a queue, the service times. Nothing for a server without a queue."""
+    ends: Floats
+
+
+def run_twin(model: TwinModel, first: bool, arrivals: Floats, inputs: Floats, outputs: Floats) -> Floats:
+    """As :func:`autotuner.capacity.twin.fit.simulate`."""
+    columns = [np.ascontiguousarray(one, dtype=np.float64) for one in (arrivals, inputs, outputs)]
+    latencies = np.empty(len(columns[0]), dtype=np.float64)
+    slots = np.inf if model.slots is None else model.slots
+    times = (model.step, model.per_request, model.prefill, slots)
+    _library().twin_run(*times, first, len(latencies), *(one.ctypes.data for one in columns), latencies.ctypes.data)
+    return latencies
 
 
 class Run:
@@ -102,15 +137,16 @@ class Run:
 
     def take(self, requests: int) -> tuple[Floats, NDArray[np.int32]]:
         """Latencies in seconds and requests in flight of the next requests; fewer from a saturated server."""
-        latencies = np.empty(requests, dtype=np.float64)
+        taken = self.take_all(requests)
+        return taken.latencies, taken.in_flight
+
+    def take_all(self, requests: int) -> Taken:
+        """The next requests with what the client knows of them."""
         found = np.empty(requests, dtype=np.int32)
-        count = self._library.sim_run(
-            self._sim,
-            requests,
-            latencies.ctypes.data_as(ctypes.POINTER(ctypes.c_double)),
-            found.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
-        )
-        return latencies[:count], found[:count]
+        latencies, came, lengths, left = (np.empty(requests, dtype=np.float64) for _ in range(4))
+        addresses = [one.ctypes.data for one in (latencies, found, came, lengths, left)]
+        count = self._library.sim_run(self._sim, requests, *addresses)
+        return Taken(latencies[:count], found[:count], came[:count], lengths[:count], left[:count])
 
     def __del__(self) -> None:
         self._library.sim_free(self._sim)
@@ -129,7 +165,9 @@ def _library() -> ctypes.CDLL:
     library.sim_free.argtypes = [ctypes.c_void_p]
     library.sim_free.restype = None
     library.sim_run.restype = ctypes.c_int64
-    library.sim_run.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p]
+    library.sim_run.argtypes = [ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 5]
+    library.twin_run.restype = None
+    library.twin_run.argtypes = [*[ctypes.c_double] * 4, ctypes.c_int, ctypes.c_int64, *[ctypes.c_void_p] * 4]
     return library
 
 

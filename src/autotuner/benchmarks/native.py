@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from autotuner.benchmarks.loadgen.spec import AUTO, Calibration, LevelSpec, MetricsAsk, WorkerSpec, calibration_from
 from autotuner.benchmarks.measuring.datasets.row_supply import RowSupply, Supply, settle
 from autotuner.benchmarks.measuring.inputs import input_checks, tokenizer_text
+from autotuner.benchmarks.measuring.level_replay import controls_of
 from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits, required_requests
 from autotuner.benchmarks.measuring.scenario_spec import priming_notes, scenario_fields
@@ -313,6 +314,7 @@ def _level_spec(plan: LevelPlan) -> LevelSpec:
         certify=plan.certify,
         refute=plan.refute,
         dispersions=plan.dispersions,
+        controls=controls_of(plan),
         requests=plan.requests,
         likely=plan.likely,
         checkpoint=plan.checkpoint,

@@ -25,6 +25,11 @@ class BoundTest:
         self._values: list[float] = []
         self._next_estimate = _FIRST_ESTIMATE
 
+    @property
+    def settles(self) -> int | None:
+        """Requests that are not bet on; None without a prediction of the values."""
+        return None
+
     def _estimate_when_due(self) -> None:
         if self.requests >= self._next_estimate and self._values:
             self._next_estimate = self.requests + self.requests // 8

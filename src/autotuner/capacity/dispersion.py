@@ -5,7 +5,7 @@ of marked requests in blocks, relative to independent requests (batch means; Con
 about 1 for independent requests, 5 to 30 for a queue at its p99 limit, and more than 100 close to saturation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 
 _BLOCKS = 20
@@ -65,16 +65,43 @@ def tail_dispersion(values: Sequence[float], limit: float) -> float:
     return dispersion(marks) if sum(marks) >= _FEWEST_MARKED else 1.0
 
 
-def mean_dispersion(values: Sequence[float]) -> float:
-    """Estimates by how much the variance of a mean exceeds that of independent requests.
+def residual_dispersion(values: Sequence[float], limit: float, predicted: Callable[[float], Sequence[float]]) -> float:
+    """Estimates the dispersion of the misses that a prediction leaves unexplained.
+
+    As in :func:`tail_dispersion`, the largest values stand in for misses where there are few of them.
 
     Args:
-        values: One value per request, in the order of arrival.
+        values: One value per request, in the order of arrival, in the unit of ``limit``.
+        limit: Values above it are misses.
+        predicted: Returns each request's chance to exceed a limit.
 
     Returns:
         At least 1.0.
     """
-    length = max(_SHORTEST, len(values) // _BLOCKS)
+    threshold = limit
+    if sum(value > limit for value in values) < _MARKED:
+        marked = min(_MARKED, max(_FEWEST_MARKED, len(values) // 8))
+        if len(values) <= marked:
+            return 1.0
+        threshold = min(limit, sorted(values)[-marked - 1])
+    chances = predicted(threshold)
+    beyond = [(value > threshold) - chance for value, chance in zip(values, chances, strict=True)]
+    estimate = mean_dispersion(beyond)
+    half = mean_dispersion(beyond, blocks=2 * _BLOCKS)
+    return max(estimate, min(2 * estimate - half, _STRETCH * estimate))
+
+
+def mean_dispersion(values: Sequence[float], blocks: int = _BLOCKS) -> float:
+    """Estimates by how much the variance of a mean exceeds that of independent requests.
+
+    Args:
+        values: One value per request, in the order of arrival.
+        blocks: Blocks that the values are cut into.
+
+    Returns:
+        At least 1.0.
+    """
+    length = max(_SHORTEST, len(values) // blocks)
     blocks = len(values) // length
     if blocks < _FEWEST_BLOCKS:
         return 1.0

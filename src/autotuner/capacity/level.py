@@ -9,6 +9,7 @@ from autotuner.capacity.dispersion import memory
 from autotuner.capacity.mean_test import MeanTest
 from autotuner.capacity.observation import Observation
 from autotuner.capacity.share_test import ShareTest, floor_requests
+from autotuner.capacity.twin.control import Control
 
 _EVERY = 16
 """Requests between two looks at the evidence. Looking more often costs time and hardly ends a level earlier."""
@@ -54,6 +55,8 @@ class Outcome:
     """One value per bound. Infinity for a request that failed, or that is certain to be over the limit."""
     in_flight: int
     """Requests in flight when it arrived, itself not counted."""
+    predicted: tuple[float, ...] = ()
+    """The values that the controls predict."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,20 @@ class LevelTest:
     """
 
     def __init__(
-        self, bounds: Sequence[Bound], certify: float, refute: float, dispersions: Sequence[float] = ()
+        self,
+        bounds: Sequence[Bound],
+        certify: float,
+        refute: float,
+        dispersions: Sequence[float] = (),
+        controls: Sequence[Control | None] = (),
     ) -> None:
         if not bounds:
             raise ValueError("a level needs at least one bound")
-        self.tests = [MeanTest(b.limit) if b.allowed is None else ShareTest(b.limit, b.allowed) for b in bounds]
+        known = controls or [None] * len(bounds)
+        self.tests = [
+            MeanTest(b.limit) if b.allowed is None else ShareTest(b.limit, b.allowed, control)
+            for b, control in zip(bounds, known, strict=True)
+        ]
         for test, least in zip(self.tests, dispersions, strict=False):
             test.least_dispersion = least
         self.state = LevelState.OPEN
@@ -117,15 +129,16 @@ class LevelTest:
             The state after this request. It is final once it is not ``open``; later requests do not change it.
         """
         self.arrive(outcome.in_flight)
+        predicted = outcome.predicted or (0.0,) * len(outcome.values)
         for index, value in enumerate(outcome.values):
-            self.feed(index, value)
+            self.feed(index, value, predicted[index])
         return self.state
 
     def arrive(self, in_flight: int) -> None:
         """Records the requests in flight when the next request arrived."""
         self._in_flight.append(in_flight)
 
-    def feed(self, index: int, value: float) -> None:
+    def feed(self, index: int, value: float, predicted: float = 0.0) -> None:
         """Adds the value of one bound for the next request in the order of arrival; a miss may be known earlier for one
         bound than for another."""
         test = self.tests[index]
@@ -133,7 +146,7 @@ class LevelTest:
         if count >= self._next_memory[index]:  # by the number of requests alone, so that a replay finds the same
             self._next_memory[index] = count + count // 8 + 1
             test.memory, test.in_flight = self._queue_of(count)
-        test.add(value)
+        test.add(value, predicted)
         if len(self.tests) == 1:
             self.requests = count
         elif count == self.requests + 1:
@@ -157,7 +170,10 @@ class LevelTest:
 
     def _refutes(self, index: int) -> bool:
         test = self.tests[index]
-        fewest = max(_SOJOURNS * test.in_flight, _MEMORIES_REFUTED * test.memory)
+        if test.settles is None:
+            fewest = max(_SOJOURNS * test.in_flight, _MEMORIES_REFUTED * test.memory)
+        else:
+            fewest = test.settles + _FEWEST_REFUTED  # what a long queue causes is in the prediction
         enough = self._above if test.requests >= fewest else _OVERWHELMING * self._above
         if test.log_evidence_above < enough:
             return False
@@ -226,7 +242,11 @@ class LevelTest:
     @property
     def shortfall(self) -> int:
         """Requests that are missing before the level may be certified, whatever its evidence."""
-        return max(0, self._fewest - self.requests, round(_MEMORIES * self.memory) - self.requests)
+        settles = [test.settles for test in self.tests]
+        needed = self._fewest + max((one for one in settles if one is not None), default=0)
+        if None in settles:
+            needed = max(needed, round(_MEMORIES * self.memory))
+        return max(0, needed - self.requests)
 
     def observations(self, load: float) -> tuple[Observation, ...]:
         """What each bound showed, for the curve."""

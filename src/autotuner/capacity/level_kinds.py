@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from autotuner.capacity.level import Bound, LevelTest
 from autotuner.capacity.replay_test import ReplayTest
+from autotuner.capacity.twin.control import Control
 
 AnyLevelTest = LevelTest | ReplayTest
 
@@ -13,6 +14,7 @@ def level_test(
     certify: float,
     refute: float,
     dispersions: Sequence[float] = (),
+    controls: Sequence[Control | None] = (),
     *,
     replayed: int | None = None,
 ) -> AnyLevelTest:
@@ -23,9 +25,10 @@ def level_test(
         certify: Largest chance that a bad level is certified.
         refute: Largest chance that a good level is refuted.
         dispersions: Least dispersion of each bound's misses.
+        controls: Predictions of each bound's misses; none for a load without known arrivals and lengths.
         replayed: Requests of the replay that the level consists of, to which error rates and dispersions do not apply;
             None for a load without an end.
     """
     if replayed is not None:
         return ReplayTest(bounds, replayed)
-    return LevelTest(bounds, certify, refute, dispersions)
+    return LevelTest(bounds, certify, refute, dispersions, controls)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from math import exp, inf
 
 from autotuner.capacity.level import LevelState
@@ -9,6 +10,18 @@ from autotuner.capacity.observation import Observation, ShareCount
 
 _LOCAL = 0.3
 """Distance from the capacity, in log load, at which a level has half its weight in the curve."""
+
+
+class Missing(StrEnum):
+    """Why an end of the bracket is missing."""
+
+    BUDGET = "budget used"
+    NEVER_MET = "SLO not met at the lowest load"
+    NEVER_SATURATED = "SLO still met at the highest load"
+    CLIENT_LIMITED = "load generator at its limit"
+    CUT = "not shown to hold more than the best configuration"
+    ENOUGH = "certified close to the estimated capacity"
+    UNDECIDED = "replay not decided"
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class MeanTest(BoundTest):
         self._mean = 0.0
         self._variance = 0.0
 
-    def add(self, value: float) -> None:
+    def add(self, value: float, predicted: float = 0.0) -> None:
         """Adds the next request in the order of arrival; infinite values (failures) have no part in a mean."""
         self.requests += 1
         if value != inf:

@@ -104,7 +104,7 @@ class ReplayTest:
     def saturate(self) -> None:
         """Takes a growing queue, which decides nothing: it may be a burst."""
 
-    def feed(self, index: int, value: float) -> None:
+    def feed(self, index: int, value: float, predicted: float = 0.0) -> None:
         """Adds the value of one bound for the next request in the order of arrival; infinity for a failure or a certain
         miss."""
         if self.state is not LevelState.OPEN:

@@ -1,7 +1,6 @@
 """Choice of the levels: bracket the capacity, narrow it by the fitted curve, certify below it and refute above."""
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from math import log
 from statistics import median
 
@@ -11,6 +10,7 @@ from autotuner.capacity.curve import Estimate, estimate
 from autotuner.capacity.level import LevelState, Patience
 from autotuner.capacity.level_result import (
     LevelResult,
+    Missing,
     dispersion_of,
     failed,
     highest_certified,
@@ -26,7 +26,7 @@ from autotuner.capacity.observation import ShareCount
 
 __all__ = ["METHOD", "CapacitySearch", "LevelResult", "Limits", "Missing", "Plan"]
 
-METHOD = 3
+METHOD = 4
 """Version of the rules below; stored with a result, because a certificate is verified by repeating its search."""
 _LIKELY = 0.3
 """Log evidence at which an exploring level is left: about 60 requests without a miss at p99."""
@@ -35,7 +35,7 @@ _LIKELY_NEAR = 0.6
 _FAR = 1.5
 _EXPLORE = 300
 """Fewest requests of an exploring level that is not decided earlier."""
-_COLD = 240
+COLD = 240
 """Requests after which a server has warmed up: compiled its kernels, filled its caches."""
 _SPENT = 4
 """Later levels may take a part of all requests so far: what was not clear then will not be clear in fewer now."""
@@ -76,18 +76,6 @@ _BESIDE = 0.97
 """Factor on a load that was measured while the server may have been cold."""
 _STEP = 2.0
 """Factor between levels as long as the capacity is not bracketed."""
-
-
-class Missing(StrEnum):
-    """Why an end of the bracket is missing."""
-
-    BUDGET = "budget used"
-    NEVER_MET = "SLO not met at the lowest load"
-    NEVER_SATURATED = "SLO still met at the highest load"
-    CLIENT_LIMITED = "load generator at its limit"
-    CUT = "not shown to hold more than the best configuration"
-    ENOUGH = "certified close to the estimated capacity"
-    UNDECIDED = "replay not decided"
 
 
 @dataclass(frozen=True)
@@ -135,6 +123,8 @@ class CapacitySearch:
     required: float | None = None
     results: list[LevelResult] = field(default_factory=list)
     client_limited: bool = False
+    predicted: tuple[float | None, ...] = ()
+    """The capacity by each bound that the server's twin predicts; None for a bound that it does not."""
     _plan: Plan | None = None
     _left: dict[bool, float] = field(default_factory=lambda: {True: 1.0, False: 1.0})
     """Part of the error rate that is left, of certifying and of refuting."""
@@ -160,7 +150,7 @@ class CapacitySearch:
         served = 0
         for index, result in enumerate(self.results):
             served += result.requests
-            if promising(result) or served >= _COLD:
+            if promising(result) or served >= COLD:
                 return index
         return len(self.results)
 
@@ -257,10 +247,11 @@ class CapacitySearch:
         """Requests for which something can be certified, far enough below the capacity."""
         error = self.limits.alpha * self._left[True] * _EXPECTED
         dispersions = dispersions_at(self.capacity_estimate().median / _CAUTIOUS[0][1], self.results)
-        bounds = zip(self.results[0].observations, dispersions, strict=True)
+        predicted = self.predicted or (None,) * len(dispersions)
+        bounds = zip(self.results[0].observations, dispersions, predicted, strict=True)
         found = [
-            requests_to_decide(0.0, one.allowed, error, max(dispersion, _UNSEEN_DISPERSION))
-            for one, dispersion in bounds
+            requests_to_decide(0.0, one.allowed, error, max(dispersion if twin is None else 1.0, _UNSEEN_DISPERSION))
+            for one, dispersion, twin in bounds
             if isinstance(one, ShareCount)
         ]
         return _RESERVE * max(found, default=_EXPLORE)
@@ -307,11 +298,14 @@ class CapacitySearch:
         return low, high
 
     def capacity_estimate(self) -> Estimate:
-        """Where the curve has the capacity: the lowest of the bounds' estimates."""
+        """Where the twin or else the curve has the capacity: the lowest of the bounds' estimates."""
         bounds = range(len(self.results[0].observations))
         return min((self._estimate(index) for index in bounds), key=lambda one: one.median)
 
     def _estimate(self, index: int) -> Estimate:
+        predicted = self.predicted[index] if self.predicted else None
+        if predicted is not None:
+            return Estimate(predicted, predicted, predicted)
         typical = self._typical_dispersion(index)
         observations = [tempered(result, index, typical) for result in self._counted]
         rough = estimate(observations)
@@ -341,6 +335,9 @@ class CapacitySearch:
     def _between(self, good: float, bad: float) -> tuple[float | None, bool]:
         """The next load, once the capacity is bracketed by levels that lean one way or the other."""
         found = self.capacity_estimate()
+        if found.median in self.predicted:  # by a twin, which has seen more than the curve shows
+            load = max(self._deciding(found.median), self.required or 0.0)
+            return self._free(load, self.refuted is not None and load < self.refuted), True
         if good < bad and bad > good * (1 + self.limits.precision):
             inner = (good * (bad / good) ** _INNER, bad * (good / bad) ** _INNER)
             return self._free(min(max(found.median, inner[0]), inner[1])), False

@@ -13,6 +13,7 @@ from math import exp, log, log1p
 from autotuner.capacity.bound_test import BoundTest
 from autotuner.capacity.dispersion import tail_dispersion, windows_with
 from autotuner.capacity.observation import ShareCount
+from autotuner.capacity.twin.control import Control, ControlledBets
 
 _BELOW = ((0.05, 0.2), (0.25, 0.35), (0.45, 0.3), (0.7, 0.15))
 """Shares that a good level may have, relative to the allowed one, and their weights in the mixture: most where the
@@ -60,9 +61,10 @@ class ShareTest(BoundTest):
         allowed: Share of requests that may miss, between 0 and 1, both exclusive.
     """
 
-    def __init__(self, limit: float, allowed: float) -> None:
+    def __init__(self, limit: float, allowed: float, control: Control | None = None) -> None:
         super().__init__(limit)
         self.allowed = allowed
+        self._controlled = None if control is None else ControlledBets(control, limit, allowed)
         self.misses = 0
         self._precursor = False
         self._per_window = 1.0
@@ -73,8 +75,15 @@ class ShareTest(BoundTest):
         self._below = [self._log_ratios(factor * allowed, weight) for factor, weight in _BELOW]
         self._above = [self._log_ratios(share, weight) for share, weight in above]
 
-    def add(self, value: float) -> None:
-        """Adds the next request in the order of arrival."""
+    @property
+    def settles(self) -> int | None:
+        """Requests that are not bet on; None without a prediction of the misses."""
+        return None if self._controlled is None else self._controlled.settles
+
+    def add(self, value: float, predicted: float = 0.0) -> None:
+        """Adds the next request in the order of arrival, with the value that the level's control predicts."""
+        if self._controlled is not None:
+            self._controlled.add(value, predicted)
         self.requests += 1
         missed = value > self.limit
         self.misses += missed
@@ -87,6 +96,8 @@ class ShareTest(BoundTest):
         """Estimates the dispersion from all requests so far."""
         super().refresh()
         self.dispersion = tail_dispersion(self._values, self.limit)
+        if self._controlled is not None:
+            self._controlled.refresh(self._values)
         slowest = sorted(self._values)[-_SLOWEST:]
         self._precursor = self.limit <= 0 or slowest[0] >= _NEAR * self.limit
         if self.misses:
@@ -100,6 +111,8 @@ class ShareTest(BoundTest):
     @property
     def log_evidence_below(self) -> float:
         """Log of the e-process against "more requests miss than allowed"."""
+        if self._controlled is not None:
+            return self._controlled.log_evidence_below(_CAUTION)
         dispersion = self.dispersion
         if not self._precursor:
             # Nothing slow was seen, so nothing says how misses would cluster: at most while the queue stays long.
@@ -110,6 +123,8 @@ class ShareTest(BoundTest):
     @property
     def log_evidence_above(self) -> float:
         """Log of the e-process against "no more requests miss than allowed"."""
+        if self._controlled is not None:
+            return self._controlled.log_evidence_above(_CAUTION)
         # One queue makes one run of misses; only a run that no queue explains counts more than once.
         cluster = max(self._per_window, min(self._longest_run, _LONGEST_RUN))
         # A short level has met one or two clusters, too few to estimate their size.

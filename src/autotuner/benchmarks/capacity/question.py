@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autotuner.errors import UsageError
 from autotuner.study.capacity.level_test import CapacityBound
 from autotuner.study.capacity.result import CapacityResult, ReplayedTrace
 from autotuner.study.capacity.units import LOAD_KINDS
 from autotuner.study.objective import SLO
-from autotuner.study.workload import CapacityLoad, LoadUnit
+from autotuner.study.text.forms import parse_scenario
+from autotuner.study.workload import CapacityLoad, LoadUnit, Scenario, TokenLengths
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class CapacityQuestion:
     """Load that the server must hold. It is tested first, and the search ends if it is refuted."""
     trace: ReplayedTrace | None = None
     """What is replayed, for speeds."""
+    lengths: tuple[TokenLengths, TokenLengths] | None = None
+    """How input and output lengths are drawn, if each request draws its own; the twin of the server needs them."""
 
 
 def question_about(
@@ -80,4 +84,21 @@ def question_of(result: CapacityResult, bounds: tuple[CapacityBound, ...]) -> Ca
         max_requests=search.max_requests,
         required=search.required,
         trace=search.trace,
+        lengths=_lengths_of(result),
     )
+
+
+def drawn_lengths(scenario: Scenario) -> tuple[TokenLengths, TokenLengths] | None:
+    """How the lengths of a scenario's requests are drawn; None where they come from elsewhere, or are not all."""
+    more = (scenario.prefixes, scenario.documents, scenario.images, scenario.conversations, scenario.dataset)
+    if scenario.input is None or scenario.output is None or scenario.trace or scenario.mix or any(more):
+        return None
+    return scenario.input, scenario.output
+
+
+def _lengths_of(result: CapacityResult) -> tuple[TokenLengths, TokenLengths] | None:
+    """The same for a result's scenario; None for a text that is not one."""
+    try:
+        return drawn_lengths(parse_scenario(result.scenario))
+    except (UsageError, ValueError):
+        return None

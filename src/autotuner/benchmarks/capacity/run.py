@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from anyio.to_thread import run_sync
 
-from autotuner.benchmarks.capacity.question import CapacityQuestion
+from autotuner.benchmarks.capacity.question import CapacityQuestion, drawn_lengths
 from autotuner.benchmarks.capacity.replays import replayed_trace
 from autotuner.benchmarks.capacity.steps import SearchSteps
 from autotuner.benchmarks.capacity.verify import digest
@@ -78,9 +78,9 @@ class CapacityRun:
         self._endpoint = endpoint
         self._workload = workload
         self._scenario = scenario
-        self._question = question
+        self._question = replace(question, lengths=drawn_lengths(scenario))
         self._place = place
-        self._steps = SearchSteps(question)
+        self._steps = SearchSteps(self._question, place.folder)
         self._pilot_requests = 0
 
     @property
@@ -102,14 +102,17 @@ class CapacityRun:
             self._ask(trace=await run_sync(replayed_trace, self._scenario.trace))
         elif self._question.start is None and self._question.unit is LoadUnit.RATE:
             await self._pilot()
-        while (left := end - monotonic()) > 0 and (step := self._steps.next_level(left)) is not None:
+        while (left := end - monotonic()) > 0:
+            step = await run_sync(self._steps.next_level, left)  # which may simulate for seconds
+            if step is None:
+                break
             load, plan = step
             if self.levels and self._length_s(load) > left:
                 break  # a part of a replay would prove nothing
             window = self._window(load, plan, left)
             measured = await self._benchmark.measure(self._endpoint, window)
             level = await run_sync(_level, window, measured, load)
-            self._steps.add(level)
+            await run_sync(self._steps.add, level)
             on_level(level)
         return self.result()
 
@@ -140,7 +143,7 @@ class CapacityRun:
     def _ask(self, **changed: Any) -> None:
         """Changes the question before the first level."""
         self._question = replace(self._question, **changed)
-        self._steps = SearchSteps(self._question)
+        self._steps = SearchSteps(self._question, self._place.folder)
 
     def _length_s(self, load: float) -> float:
         """How long a level takes at least; 0 for one that ends as soon as it is decided."""

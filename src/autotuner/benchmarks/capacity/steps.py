@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from math import ceil, floor, inf
+from pathlib import Path
 from statistics import median
 
 from autotuner.benchmarks.capacity.question import CapacityQuestion
+from autotuner.benchmarks.capacity.twin_steps import TwinSteps
 from autotuner.capacity.level import LevelState
 from autotuner.capacity.level_result import LevelResult, failed
 from autotuner.capacity.observation import MeanValue, Observation, ShareCount
@@ -29,10 +31,12 @@ class SearchSteps:
 
     Args:
         question: What is to be found.
+        folder: Where the request records of the levels are.
     """
 
-    def __init__(self, question: CapacityQuestion) -> None:
+    def __init__(self, question: CapacityQuestion, folder: Path) -> None:
         self._question = question
+        self._twin = TwinSteps(question, folder)
         self._alpha = 0.0 if question.confidence is None else 1 - question.confidence
         whole = LOAD_KINDS[question.unit].whole
         high = min(question.high, _HIGHEST)
@@ -66,6 +70,7 @@ class SearchSteps:
             certify=self._alpha * plan.certify,
             refute=self._alpha * plan.refute,
             dispersions=plan.dispersions,
+            controls=self._twin.controls(plan.load) if plan.patience.likely is None else (),
             requests=plan.patience.requests,
             likely=plan.patience.likely,
             checkpoint=plan.patience.checkpoint,
@@ -76,6 +81,7 @@ class SearchSteps:
     def _next(self, seconds_left: float | None) -> Plan | None:
         if isinstance(self._search, ReplaySearch):
             return self._search.next_level()  # the caller knows how long a replay takes
+        self._twin.prepare(self._search)
         if seconds_left is None or not self._search.results:
             return self._search.next_level()
         # Requests arrive, or are answered by a server with so many in flight, about in proportion to the load.
@@ -94,6 +100,8 @@ class SearchSteps:
             self._limited = 0
             result = _result(level)
             self._search.add(result)
+            if level.measurement.records is not None:
+                self._twin.add(level.measurement.records)
             if failed(result) and self._question.unit is LoadUnit.RATE and _in_flight(level) < _ALONE:
                 self._search.limits = replace(self._search.limits, low=max(level.load, self._search.limits.low))
 

@@ -53,12 +53,17 @@ def check_result(result: CapacityResult, bounds: tuple[CapacityBound, ...], fold
         if result.confidence is not None:
             why = f"states {result.confidence} confidence, which only a sample has"
         return [LevelCheck(scenario=result.scenario, level="confidence", state="open", problem=why)]
-    steps = SearchSteps(question)
+    steps = SearchSteps(question, folder)
     for level in result.levels:
         problem = _plan_problem(level, steps, result)
+        if problem is None:
+            try:
+                steps.add(level)
+            except _UNREADABLE as error:
+                problem = f"cannot read {level.measurement.records}: {error}"
         if problem is not None:
-            return [_check(result, level, problem)]
-        steps.add(level)
+            changed = [_check(result, one, found) for one in result.levels if (found := _file_problem(one, folder))]
+            return changed or [_check(result, level, problem)]  # what follows from a changed file proves nothing
     inner = [*_bracket_checks(result, steps.result(result.scenario)), *_files_left(result, folder)]
     if any(check.problem is not None for check in inner):
         return inner  # it contradicts itself, whatever the records say
@@ -89,14 +94,12 @@ def _check(result: CapacityResult, level: CapacityLevel, problem: str | None) ->
 
 def level_problem(level: CapacityLevel, folder: Path, replay: ReplayCheck | None = None) -> str | None:
     """Why a level does not follow from its records, or None if it does."""
+    problem = _file_problem(level, folder)
     name = level.measurement.records
-    if name is None or level.sha256 is None:
-        return "its request records were not kept"
-    path = folder / Path(name).name
+    if problem is not None or name is None:
+        return problem
     try:
-        if digest(path) != level.sha256:
-            return f"{name} was changed after the measurement"
-        records = read_records(path)
+        records = read_records(folder / Path(name).name)
         measured = summarize(records, name=name)
         decision = decide(records, level.plan, level.decision.requests)
         other = None
@@ -112,6 +115,19 @@ def level_problem(level: CapacityLevel, folder: Path, replay: ReplayCheck | None
     if different:
         return f"{', '.join(different)} of the level differ from {name}"
     return other
+
+
+def _file_problem(level: CapacityLevel, folder: Path) -> str | None:
+    """Why a level's records are not those that were measured, or None if they are."""
+    name = level.measurement.records
+    if name is None or level.sha256 is None:
+        return "its request records were not kept"
+    try:
+        if digest(folder / Path(name).name) != level.sha256:
+            return f"{name} was changed after the measurement"
+    except OSError as error:
+        return f"cannot read {name}: {error}"
+    return None
 
 
 def digest(path: Path) -> str:
@@ -148,8 +164,12 @@ def _differing(stored: LevelPlan, expected: LevelPlan) -> str:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
-        return ", ".join(f"{one['slo']} ({one['metric']}, {one['limit']:g}, {one['allowed']})" for one in value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_short, value)) or "nothing"
+    if isinstance(value, Mapping) and "slo" in value:
+        return f"{value['slo']} ({value['metric']}, {value['limit']:g}, {value['allowed']})"
+    if isinstance(value, Mapping):
+        return f"({', '.join(f'{name} {_short(one)}' for name, one in value.items())})"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

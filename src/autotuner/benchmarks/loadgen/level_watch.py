@@ -11,6 +11,7 @@ from autotuner.benchmarks.loadgen.spec import LevelSpec
 from autotuner.capacity.backlog import Backlog
 from autotuner.capacity.level import Bound, LevelState, Patience
 from autotuner.capacity.level_kinds import level_test
+from autotuner.capacity.twin.control import Predictions
 
 _LOOK_S = 0.02
 _LATE_S = 10.0
@@ -32,7 +33,11 @@ class LevelWatch:
     def __init__(self, spec: LevelSpec, *, open_loop: bool, known_until: Callable[[], int] = monotonic_ns) -> None:
         self._known_until = known_until
         bounds = [Bound(*bound) for bound in zip(spec.metrics, spec.limits, spec.allowed, strict=True)]
-        self.test = level_test(bounds, spec.certify, spec.refute, spec.dispersions, replayed=spec.replayed)
+        self.test = level_test(
+            bounds, spec.certify, spec.refute, spec.dispersions, spec.controls, replayed=spec.replayed
+        )
+        self._predictions = Predictions(spec.controls, spec.limits) if spec.controls else None
+        self._first_ns: int | None = None
         self._spec = spec
         self._patience = Patience(spec.requests, spec.likely, spec.checkpoint)
         self._backlog = Backlog() if open_loop else None
@@ -53,7 +58,12 @@ class LevelWatch:
 
     def arrived(self, request: Request, in_flight: int) -> None:
         """Records an arrival and the requests that it found in flight."""
-        if not self._opened or request.ramp or request.scheduled_ns < self._begin_ns:
+        counted = self._opened and not request.ramp and request.scheduled_ns >= self._begin_ns
+        if self._predictions is not None:
+            self._first_ns = request.scheduled_ns if self._first_ns is None else self._first_ns
+            at = (request.scheduled_ns - self._first_ns) / 1e9
+            self._predictions.arrive(at, request.asked_input, request.asked_output, counted=counted)
+        if not counted:
             return
         if len(self._arrived) >= self._most:
             return  # what follows the range of the trace only keeps the load up
@@ -90,10 +100,13 @@ class LevelWatch:
         for index, metric in enumerate(self._spec.metrics):
             while self._next[index] < len(self._arrived):
                 value = self._value(self._arrived[self._next[index]], index, metric, now)
-                if value is None:
+                predicted: float | None = 0.0
+                if self._predictions is not None:
+                    predicted = self._predictions.value(index, self._next[index])
+                if value is None or predicted is None:
                     break
                 self._next[index] += 1
-                self.test.feed(index, value)
+                self.test.feed(index, value, predicted)
                 if self.test.over(self._patience):
                     return True
         return self.test.over(self._patience)

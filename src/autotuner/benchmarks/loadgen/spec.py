@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from autotuner.capacity.twin.control import Control
+from autotuner.capacity.twin.model import TwinModel
 from autotuner.net.proxies import Proxy
 from autotuner.net.target import DIRECT, Access
 
@@ -148,6 +150,8 @@ class LevelSpec:
     checkpoint: int
     replayed: int | None = None
     """Requests of the replay that the level consists of; None for a load without an end."""
+    controls: tuple[Control | None, ...] = ()
+    """Predictions of each bound's misses; None for a bound that is tested without."""
 
 
 @dataclass(frozen=True)
@@ -275,6 +279,7 @@ class WorkerSpec:
             level = dict(raw["level"])
             for name in ("metrics", "limits", "allowed", "dispersions"):
                 level[name] = tuple(level[name])
+            level["controls"] = tuple(map(_control, level["controls"]))
             raw["level"] = LevelSpec(**level)
         if raw.get("share"):
             raw["share"] = Share(**raw["share"])
@@ -310,6 +315,10 @@ def access_from(raw: Mapping[str, Any]) -> Access:
     """The inverse of what JSON makes of an :class:`Access`."""
     proxy = raw.get("proxy")
     return Access(**{**raw, "proxy": Proxy(**proxy) if proxy else None})
+
+
+def _control(raw: Mapping[str, Any] | None) -> Control | None:
+    return None if raw is None else Control(**{**raw, "model": TwinModel(**raw["model"])})
 
 
 def _tupled(value: Any) -> Any:

@@ -11,7 +11,9 @@ from autotuner.capacity.backlog import Backlog
 from autotuner.capacity.level import Bound, LevelState
 from autotuner.capacity.level_kinds import level_test
 from autotuner.capacity.observation import Observation, ShareCount
-from autotuner.study.capacity.level_test import BoundFigures, LevelDecision, LevelPlan
+from autotuner.capacity.twin.control import Control, Predictions
+from autotuner.capacity.twin.model import TwinModel
+from autotuner.study.capacity.level_test import BoundFigures, LevelDecision, LevelPlan, MissControl
 
 Row = Mapping[str, Any]
 
@@ -28,7 +30,8 @@ def decide(records: Records, plan: LevelPlan, requests: Sequence[int]) -> LevelD
         ValueError: If the records hold fewer requests.
     """
     bounds = [Bound(bound.slo, bound.limit, bound.allowed) for bound in plan.bounds]
-    test = level_test(bounds, plan.certify, plan.refute, plan.dispersions, replayed=plan.replayed)
+    controls = controls_of(plan)
+    test = level_test(bounds, plan.certify, plan.refute, plan.dispersions, controls, replayed=plan.replayed)
     rows = arrivals(records)
     if len(requests) != len(bounds):
         raise ValueError(f"{len(requests)} counts of requests for {len(bounds)} bounds")
@@ -36,9 +39,14 @@ def decide(records: Records, plan: LevelPlan, requests: Sequence[int]) -> LevelD
         raise ValueError(f"the decision rests on {max(requests)} requests, and the records hold {len(rows)}")
     for row in rows:
         test.arrive(row["in_flight"])
+    predicted = predictions(plan, all_rows(records))
     for index, count in enumerate(requests):
-        for row in rows[:count]:
-            test.feed(index, _value(row, plan.bounds[index].metric, plan.bounds[index].limit))
+        for number, row in enumerate(rows[:count]):
+            value = _value(row, plan.bounds[index].metric, plan.bounds[index].limit)
+            known = predicted.value(index, number)
+            if known is None:
+                raise ValueError("a prediction depends on arrivals that the records do not hold")
+            test.feed(index, value, known)
     if _queue_grows(rows):
         test.saturate()
     return LevelDecision(
@@ -54,10 +62,60 @@ def decide(records: Records, plan: LevelPlan, requests: Sequence[int]) -> LevelD
 
 def arrivals(records: Records) -> list[Row]:
     """The records of requests that arrived in the window, in the order of arrival."""
-    columns = records.columns
-    rows = [{name: values[i] for name, values in columns.items()} for i in range(len(records))]
-    window = [row for row in rows if row["in_flight"] is not None]
+    window = [row for row in all_rows(records) if row["in_flight"] is not None]
     return sorted(window, key=_arrival)
+
+
+def all_rows(records: Records) -> list[Row]:
+    """The records of all requests, those of the warm-up included."""
+    columns = records.columns
+    return [{name: values[i] for name, values in columns.items()} for i in range(len(records))]
+
+
+def controls_of(plan: LevelPlan) -> tuple[Control | None, ...]:
+    """The controls of a plan, one per bound, or none at all."""
+    return tuple(None if control is None else _control(control) for control in plan.controls)
+
+
+def stored(control: Control | None) -> MissControl | None:
+    """A control as a plan keeps it."""
+    if control is None:
+        return None
+    model = control.model
+    return MissControl(
+        step=model.step,
+        per_request=model.per_request,
+        prefill=model.prefill,
+        slots=model.slots,
+        first=control.first,
+        spread=control.spread,
+        expected=control.expected,
+        error=control.error,
+        settles=control.settles,
+    )
+
+
+def predictions(plan: LevelPlan, rows: Sequence[Row]) -> Predictions:
+    """What a plan's controls predict for the requests of an open loop.
+
+    Args:
+        plan: How the level is tested.
+        rows: All its records, those of the warm-up included, in any order.
+    """
+    none = (None,) * len(plan.bounds)
+    found = Predictions(controls_of(plan) or none, [bound.limit for bound in plan.bounds])
+    if not plan.controls:
+        return found
+    ordered = sorted(rows, key=_arrival)
+    for row in ordered:
+        at = (row["scheduled_ns"] - ordered[0]["scheduled_ns"]) / 1e9
+        found.arrive(at, row["asked_input"], row["asked_output"], counted=row["in_flight"] is not None)
+    return found
+
+
+def _control(control: MissControl) -> Control:
+    model = TwinModel(control.step, control.per_request, control.prefill, control.slots)
+    return Control(model, control.first, control.spread, control.expected, control.error, control.settles)
 
 
 def _arrival(row: Row) -> tuple[int, int]:

@@ -24,6 +24,29 @@ class CapacityBound(FrozenModel):
         return "mean" if self.allowed is None else f"p{100 - self.allowed * 100:.4g}"
 
 
+class MissControl(FrozenModel):
+    """Prediction of one bound's misses from arrivals and lengths; see ``autotuner/capacity/twin``."""
+
+    step: float
+    """Seconds per token of a request that runs alone."""
+    per_request: float
+    """Seconds that each running request adds."""
+    prefill: float
+    """Seconds per input token."""
+    slots: int | None
+    """Requests that may run at once; None: without a limit."""
+    first: bool
+    """Whether the bound is on the first token."""
+    spread: float
+    """Standard deviation of a latency around its prediction, in seconds."""
+    expected: float
+    """Share of misses that it expects of this load."""
+    error: float
+    """Standard error of ``expected``."""
+    settles: int
+    """Requests of the level that are not bet on."""
+
+
 class LevelPlan(FrozenModel):
     """How one level is tested."""
 
@@ -34,6 +57,8 @@ class LevelPlan(FrozenModel):
     """Largest chance that a level within the bounds is refuted."""
     dispersions: tuple[float, ...] = ()
     """Least dispersion of each bound's misses, from other levels."""
+    controls: tuple[MissControl | None, ...] = ()
+    """Predictions of each bound's misses; None for a bound that is tested without."""
     requests: int = Field(ge=1)
     """Requests at most, the warm-up not counted."""
     likely: float | None = None

@@ -14,7 +14,7 @@ from autotuner.benchmarks.measuring.level_replay import arrivals, decide
 from autotuner.benchmarks.measuring.records import read_records
 from autotuner.benchmarks.measuring.requirements import Limits
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
-from autotuner.study.capacity.level_test import CapacityBound, LevelDecision, LevelPlan
+from autotuner.study.capacity.level_test import CapacityBound, LevelDecision, LevelPlan, MissControl
 from autotuner.study.capacity.result import CapacityResult
 from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
@@ -106,6 +106,28 @@ async def test_records_repeat_the_decision(tmp_path: Path, bounds: tuple[Capacit
     assert decide(read_records(tmp_path / str(found.records)), test, decision.requests) == decision
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_records_repeat_a_decision_beside_a_prediction(tmp_path: Path, workers: int) -> None:
+    # A prediction is known once the arrivals that can change it have come: later than the server's answer.
+    model = {"step": 0.005, "per_request": 0.001, "prefill": 0.0, "slots": None, "first": False, "spread": 0.02}
+    control = MissControl.model_validate({**model, "expected": 0.02, "error": 0.001, "settles": 10})
+    bound = CapacityBound(slo="p90 e2e_latency <= 500ms", metric="e2e_latency", limit=0.5, allowed=0.1)
+    test = plan(bound, SUCCESS, controls=(control, None), requests=1_000)
+    async with mock_openai(Behavior(ttft_s=0.005)) as server:
+        window = make_window(tmp_path, HUNDRED, duration_s=30.0, warmup_s=0.2)
+        found = await NativeBenchmark(PATIENT.replaced(workers=workers)).measure(
+            UrlEndpoint(server.url), replace(window, test=test)
+        )
+    decision = decision_of(found)
+    assert decision.state == "certified"
+    records = read_records(tmp_path / str(found.records))
+    assert decide(records, test, decision.requests) == decision
+    asked = [tokens + 400 for tokens in records.columns["asked_output"]]
+    changed = replace(records, columns={**records.columns, "asked_output": asked})
+    with pytest.raises(ValueError, match="arrivals"):
+        decide(changed, test, decision.requests)
+
+
 async def test_records_with_more_misses_do_not_support_a_certificate(tmp_path: Path) -> None:
     test = plan(FAST)
     found = await level(tmp_path, test, Behavior(ttft_s=0.005))
@@ -177,8 +199,8 @@ async def test_a_search_that_meets_its_slo_nowhere_says_so(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("start", "first"), [(1.0, 3.0), (5.0, 5.0), (9.0, 7.0)])
-def test_numbers_in_flight_stay_inside_a_range_with_fractions(start: float, first: float) -> None:
+def test_numbers_in_flight_stay_inside_a_range_with_fractions(start: float, first: float, tmp_path: Path) -> None:
     asked = CapacityQuestion(bounds=(FAST,), unit=LoadUnit.CONCURRENCY, start=start, low=2.5, high=7.5)
-    level = SearchSteps(asked).next_level()
+    level = SearchSteps(asked, tmp_path).next_level()
     assert level is not None
     assert level[0] == first

@@ -38,7 +38,8 @@ class EventLog:
 
     def arrived(self, request: Request, _in_flight: int) -> None:
         """Records an arrival."""
-        self._events.append((request.scheduled_ns, request.index, ARRIVED, (request.ramp,)))
+        arrival = (request.ramp, request.asked_input, request.asked_output)
+        self._events.append((request.scheduled_ns, request.index, ARRIVED, arrival))
         if self._first_tokens:
             self._waiting[request.index] = request
             self._unsent.append(request)
@@ -140,9 +141,10 @@ class MergedLoad:
 
     def _happened(self, at: int, index: int, kind: int, values: tuple[Any, ...]) -> None:
         if kind == ARRIVED:
-            request = Request(index, b"", 0, 0, keep_text=False)
+            ramp, asked_input, asked_output = values
+            request = Request(index, b"", asked_input, asked_output, keep_text=False)
             request.scheduled_ns = at
-            request.ramp = values[0]
+            request.ramp = ramp
             self.on_arrived(request, len(self._running))
             self.in_flight_at[index] = request.in_flight
             self._running[index] = request

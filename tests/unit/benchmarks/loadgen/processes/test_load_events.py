@@ -16,7 +16,7 @@ def report(until: int, *events: tuple[Any, ...], chunks: int = 0) -> dict[str, A
 
 
 def arrived(at: int, index: int) -> tuple[Any, ...]:
-    return at, index, ARRIVED, (False,)
+    return at, index, ARRIVED, (False, 1, 1)
 
 
 def ended(at: int, index: int, *, chunks: int = 3, error: str | None = None) -> tuple[Any, ...]:
@@ -111,7 +111,7 @@ def test_answer_whose_report_is_on_its_way_is_no_miss() -> None:
     load.on_arrived = watch.arrived
     watch.open()
     second = 1_000_000_000
-    started = [(second, 0, ARRIVED, (False,)), (second, 0, SENT, (second,))]
+    started = [(second, 0, ARRIVED, (False, 1, 1)), (second, 0, SENT, (second,))]
     load.take(0, {"until_ns": second + 1, "chunks": 0, "events": started})
     load.take(1, {"until_ns": 60 * second, "chunks": 0, "events": []})
     assert not watch.over()

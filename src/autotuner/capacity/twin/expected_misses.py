@@ -1,0 +1,106 @@
+"""Misses that a server's twin expects of a load, by simulation under Poisson arrivals; and the load it can take."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autotuner.capacity.twin.control import SCALE, STEEPEST, Control
+from autotuner.capacity.twin.fit import Simulate, simulate
+
+Floats = NDArray[np.float64]
+Lengths = Callable[[np.random.RandomState, int], tuple[Floats, Floats]]
+"""Draws the input and output lengths of as many requests."""
+
+_RUNS = 120
+"""Simulated levels of which the expected share of misses is the mean."""
+_ROUGH_RUNS = 12
+_LENGTH = 2_000
+"""Requests of each that count."""
+_SETTLES = 2.0
+"""Multiple of the limit that a queue is given to settle."""
+_DRIFTS = 3.0
+"""Standard errors by which the second half of a level may differ from the first ..."""
+_UNSETTLED = 0.1
+"""... beyond this part of the allowed share."""
+_USELESS = 0.5
+"""Expected share of misses from which a prediction adds nothing: such a level is bad beyond doubt."""
+_CLOSE = 1.015
+"""Ratio of two rates between which the capacity is known well enough."""
+_SEED = 13
+
+
+def expected_share(
+    control: Control, limit: float, allowed: float, rate: float, lengths: Lengths, run: Simulate = simulate
+) -> Control | None:
+    """The control with the share of misses that it expects under Poisson arrivals, by simulation of the twin.
+
+    Args:
+        control: The prediction.
+        limit: Of the bound, in seconds.
+        allowed: Share of requests that may miss.
+        rate: Requests per second.
+        lengths: Draws the lengths.
+        run: The simulation.
+
+    Returns:
+        None if the twin cannot take this rate.
+    """
+    settles = round(_SETTLES * limit * rate)
+    halves = _shares(control, limit, rate, lengths, settles, _RUNS, run)
+    shares = halves.mean(axis=1)
+    drift = halves[:, 1] - halves[:, 0]
+    if shares.mean() > _USELESS or abs(drift.mean()) > _DRIFTS * drift.std(ddof=1) / sqrt(_RUNS) + _UNSETTLED * allowed:
+        return None
+    return replace(
+        control, expected=float(shares.mean()), error=float(shares.std(ddof=1) / sqrt(_RUNS)), settles=settles
+    )
+
+
+def capacity_of(
+    control: Control,
+    limit: float,
+    allowed: float,
+    between: tuple[float, float],
+    lengths: Lengths,
+    run: Simulate = simulate,
+) -> float:
+    """The rate at which a twin has the allowed share of misses, by bisection.
+
+    Args:
+        control: The prediction.
+        limit: Of the bound, in seconds.
+        allowed: Share of requests that may miss.
+        between: The rates between which it is looked for.
+        lengths: Draws the lengths.
+        run: The simulation.
+    """
+    low, high = between
+    while high > low * _CLOSE:
+        middle = sqrt(low * high)
+        settles = round(_SETTLES * limit * middle)
+        good = _shares(control, limit, middle, lengths, settles, _ROUGH_RUNS, run).mean() <= allowed
+        low, high = (middle, high) if good else (low, middle)
+    return sqrt(low * high)
+
+
+def _shares(
+    control: Control, limit: float, rate: float, lengths: Lengths, settles: int, runs: int, run: Simulate
+) -> Floats:
+    """Shares of predicted misses in both halves of each run, all from an empty server."""
+    random = np.random.RandomState(_SEED)  # whose numbers, unlike those of newer generators, never change
+    found = []
+    for _ in range(runs):
+        arrivals = np.cumsum(random.exponential(1 / rate, settles + _LENGTH))
+        inputs, outputs = lengths(random, len(arrivals))
+        latencies = run(control.model, control.first, arrivals, inputs, outputs)[settles:]
+        found.append(_chances(control, latencies, limit).reshape(2, -1).mean(axis=1))
+    return np.stack(found)
+
+
+def _chances(control: Control, predicted: Floats, limit: float) -> Floats:
+    """As :meth:`Control.chance`."""
+    beyond = SCALE * (np.minimum(predicted, control.longest(limit)) - limit) / control.spread
+    return np.asarray(1 / (1 + np.exp(-np.clip(beyond, -STEEPEST, STEEPEST))))
