@@ -83,7 +83,7 @@ def _columns(spec: StudySpec) -> list[Column]:
         Column("state"),
         Column("configuration", wraps=True),
         *goal_columns(spec),
-        Column("vs default", align="right", drop=1),
+        Column(f"vs {spec.reference_word}", align="right", drop=1),
     ]
 
 
@@ -203,7 +203,7 @@ def _best(view: StudyView, best: Row | None, spec: StudySpec) -> Text:
     if best is None:
         return Text("no configuration meets the SLOs yet" if view.finished() else "", style="dim")
     change = change_text(view, best, spec)
-    gain = f" ({change} vs default)" if change else ""
+    gain = f" ({change} vs {spec.reference_word})" if change else ""
     # The end of a long line is cut off: the gain must not be there.
     text = f"best so far ({spec.objectives[0].text}): trial {best.number}{gain}, {configuration_text(best)}"
     return Text(text, style="green")
@@ -223,7 +223,7 @@ def _running(view: StudyView) -> list[Text]:
 
 def configuration_text(row: Row) -> str:
     """The tuned values or the number of the repeated trial, the GPUs, and the cause of a failure or why it was cut."""
-    text = marked_line(row.configuration.text)
+    text = marked_line(row.label)
     if row.role is TrialRole.CONFIRM:
         text = f"repeat of {row.repeat_of}"
     if row.gpus:

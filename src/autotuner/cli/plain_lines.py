@@ -46,7 +46,13 @@ class PlainLines:
         change = change_text(view, row, self._spec)
         return "  ".join(
             part
-            for part in (start, *self._figures(row), f"{change} vs default" if change else "", _slos(row), message)
+            for part in (
+                start,
+                *self._figures(row),
+                f"{change} vs {self._spec.reference_word}" if change else "",
+                _slos(row),
+                message,
+            )
             if part
         )
 

@@ -54,7 +54,8 @@ path is an error that suggests the closest known name. `run --dry-run` is the sa
 
 How a study ended is `ending` in the JSON of `run`, `show`, `best` and `export`, in the CSV, and in the event
 `study_finished`; `headline` says it in one line, and `run` returns the matching exit code. Only endings marked
-"proven" claim that the winner is better than the default.
+"proven" claim that the winner is better than the default. Where a study states a `baseline`, "default" means that one
+here, and `compared_with` in the JSON is `baseline`.
 
 | `ending` | exit code | when |
 |---|---|---|

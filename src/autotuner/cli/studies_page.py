@@ -15,12 +15,13 @@ def studies_text(studies: Sequence[StudyOverview], *, now: float, filtered: bool
     """Renders one row per study; ``now`` is in seconds since the epoch."""
     if not studies:
         return "no matching studies" if filtered else "no studies yet; to create a study file: autotuner init"
+    words = " or ".join(sorted({s.spec.reference_word for s in studies}, reverse=True))
     columns = [
         Column("study"),
         Column("state"),
         Column("launches", align="right", drop=4),
         Column("recommended", wraps=True),
-        Column("vs default", align="right"),
+        Column(f"vs {words}", align="right"),
         Column("objective", align="right", drop=5),
         Column("engine", drop=3),
         Column("updated", align="right", drop=2),

@@ -12,7 +12,7 @@ from autotuner.report.gpu_figures import TITLES, gpu_cells, known_columns
 from autotuner.report.headline import answer_word, change_text
 from autotuner.report.numbers import UNSURE, unsure_text
 from autotuner.report.ranking import ranked
-from autotuner.report.result import StudyResult
+from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.terminal import marked_summary
 from autotuner.scoring.slo import slo_value
 from autotuner.study.simulated import MARK
@@ -60,7 +60,7 @@ def _columns(result: StudyResult, gpus: Sequence[int]) -> list[Column]:
         Column("state"),
         Column("configuration", wraps=True),
         *goal_columns(spec),
-        Column("vs default", align="right", drop=1),
+        Column(f"vs {result.reference_word}", align="right", drop=1),
         Column("time", align="right", drop=_TIME_DROP),
         *(Column(TITLES[i], align="right", drop=_GPU_DROP) for i in gpus),
     ]
@@ -118,7 +118,7 @@ def state_text(result: StudyResult, trial: Trial) -> tuple[str, str]:
 
 def _configuration(trial: Trial) -> Text:
     """The tuned values, and below them why the trial is not among the best."""
-    what = f"↳ repeat of {trial.repeat_of}" if trial.repeat_of is not None else marked_line(trial.configuration.text)
+    what = f"↳ repeat of {trial.repeat_of}" if trial.repeat_of is not None else marked_line(trial_label(trial))
     if trial.simulated:
         what = f"{what} ({MARK})"
     lines = [what, *(f"  {marked_line(reason)}" for reason in reasons(trial))]

@@ -14,6 +14,7 @@ from autotuner.cli.columns import PIPE_WIDTH, render
 from autotuner.report.numbers import metric_name, with_unit
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.parameters.parameter import CatalogEntry
+from autotuner.study.parameters.reference import reference_text
 
 if TYPE_CHECKING:
     from autotuner import Diagnosis, Plan, PlannedEngine, PlannedLaunch, PredictedLevel, Standing
@@ -63,7 +64,8 @@ def headline(plan: Plan, *, stored: int = 0) -> str:
 
 def _tries(plan: Plan) -> str:
     defaults = max(1, len(plan.engines))
-    default = f"the defaults of {defaults} engines" if plan.engines else "the default"
+    words = list(dict.fromkeys(launch.reference for launch in plan.launches if launch.reference)) or ["default"]
+    default = f"the {' and '.join(f'{w}s' for w in words)} of {defaults} engines" if plan.engines else f"the {words[0]}"
     others = plan.trials - defaults
     total = None if plan.others is None else plan.others - defaults + 1
     if not others:
@@ -89,7 +91,8 @@ def plan_text(plan: Plan) -> str:
         "example launches:",
     ]
     for launch in plan.launches:
-        lines += [f"  {launch.configuration.text}", f"    {_command(launch)}", *map(_predicted, launch.predicted)]
+        shown = reference_text(launch.configuration) if launch.reference else launch.configuration.text
+        lines += [f"  {shown}", f"    {_command(launch)}", *map(_predicted, launch.predicted)]
     if not plan.launches:
         lines[-1] = "no launches: measures the running server"
     return "\n".join([*lines, "checks:", checks_text(plan.checks), "nothing was started"])
@@ -110,7 +113,7 @@ def _engine(engine: PlannedEngine) -> str:
     what = f"simulated {engine.simulated}" if engine.simulated else engine.engine
     size = "continuous" if engine.space_size is None else f"{engine.space_size:,} points"
     runnable = f", {engine.launchable:,} launchable" if engine.launchable is not None else ""
-    space = f"{size}{runnable}" if engine.space_size != 0 else "the default alone"
+    space = f"{size}{runnable}" if engine.space_size != 0 else "its default alone"
     return f"engine {engine.name}: {what} on {engine.deploy}, {space}"
 
 

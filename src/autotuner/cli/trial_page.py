@@ -17,7 +17,7 @@ from autotuner.report.numbers import UNSURE, metric_name, percent, with_unit
 from autotuner.report.predictions import predictions
 from autotuner.report.quality import quality_lines
 from autotuner.report.ranking import ranked
-from autotuner.report.result import StudyResult
+from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.server_diagnosis import diagnosis, server_figures
 from autotuner.report.trial_data import argv_changes, undecided
 from autotuner.report.window_notes import error_messages
@@ -53,7 +53,7 @@ def _head(result: StudyResult, trial: Trial) -> list[str]:
     change = change_text(result, trial)
     lines = [
         f"{result.spec.name} trial {trial.number}: {state_text(result, trial)[0]}{ranks}",
-        f"  configuration  {marked_line(trial.configuration.text)}",
+        f"  configuration  {marked_line(trial_label(trial))}",
     ]
     if trial.repeat_of is not None:
         block = f", block {trial.block} of the proof" if trial.block is not None else ""
@@ -65,7 +65,7 @@ def _head(result: StudyResult, trial: Trial) -> list[str]:
     for objective, value in zip(result.spec.objectives, verdict.objectives if verdict else (), strict=False):
         lines.append(f"  {'objective':13}  {objective.text}: {with_unit(objective.metric, value)}")
     if change:
-        lines.append(f"  vs default     {change} {_first(result)}")
+        lines.append(f"  {f'vs {result.reference_word}':13}  {change} {_first(result)}")
     lines += [f"  {'reason':13}  {marked_line(reason)}" for reason in reasons(trial)]
     lines += _left_out(trial)
     if trial.failure is not None and trial.failure.remedy:
@@ -240,6 +240,7 @@ def _argv(result: StudyResult, trial: Trial) -> list[str]:
     command = ["command", f"  {shlex.join(trial.start_command)}"]
     if not default or (result.default is not None and result.default.number in {trial.number, trial.repeat_of}):
         return command
+    word = result.reference_word
     changes = []
     for change in argv_changes(default, trial.argv, address=trial.address_flags):
         if change.default is None:
@@ -247,8 +248,8 @@ def _argv(result: StudyResult, trial: Trial) -> list[str]:
         elif change.trial is None:
             changes.append(f"  - {change.flag} {change.default}".rstrip())
         else:
-            changes.append(f"  ~ {change.flag} {change.trial}   (default: {change.default or 'without a value'})")
-    return [*command, "changes from the default's command line", *(changes or ["  none"])]
+            changes.append(f"  ~ {change.flag} {change.trial}   ({word}: {change.default or 'without a value'})")
+    return [*command, f"changes from the {word}'s command line", *(changes or ["  none"])]
 
 
 def _resolved(resolved: Mapping[str, object]) -> list[str]:

@@ -106,6 +106,9 @@ class TrialProposed(BaseEvent):
     """Purpose of the trial: ``default``, ``search`` or ``confirm``."""
     values: Mapping[str, Value] = Field(default_factory=dict)
     """Tuned values by parameter; empty for the engine's default."""
+    engine_default: bool = False
+    """Whether the trial launches the default of an engine other than the first one, or the baseline that the study
+    states for it."""
     repeat_of: int | None = None
     """For confirmations, the number of the trial whose configuration is launched again."""
     block: int | None = None

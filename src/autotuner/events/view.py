@@ -18,6 +18,7 @@ from autotuner.events.types import (
     WorldLearned,
 )
 from autotuner.study.configuration import Configuration
+from autotuner.study.parameters.reference import reference_text
 from autotuner.study.simulated import simulated_text
 from autotuner.study.trial import TrialRole
 
@@ -29,6 +30,8 @@ class Row:
     number: int
     role: TrialRole
     configuration: Configuration
+    engine_default: bool = False
+    """Whether it is the default or baseline of an engine other than the first one."""
     repeat_of: int | None = None
     block: int | None = None
     phase: str = "queued"
@@ -58,6 +61,12 @@ class Row:
     """Whether its numbers are simulated."""
     started_at: float | None = None
     finished_at: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The tuned values, marked if others are compared with the trial."""
+        is_reference = self.role is TrialRole.DEFAULT or self.engine_default
+        return reference_text(self.configuration) if is_reference else self.configuration.text
 
     @property
     def objective(self) -> float | None:
@@ -155,6 +164,7 @@ class StudyView:
             number=event.trial,
             role=event.role,
             configuration=event.configuration,
+            engine_default=event.engine_default,
             repeat_of=event.repeat_of,
             block=event.block,
             started_at=event.at,

@@ -291,6 +291,7 @@ def _values(measurements: Sequence[Measurement], metric: str, statistic: str | N
 
 
 def _proof_caveats(result: StudyResult) -> Iterator[str]:
+    word = result.spec.reference_word
     if result.state in ("running", "new"):
         yield "The study has not finished; everything here may still change."
     for trial in result.refuted_trials:
@@ -299,16 +300,16 @@ def _proof_caveats(result: StudyResult) -> Iterator[str]:
     if result.best is None:
         return
     if result.default is None:
-        yield "The default was not measured, so there is no gain to report."
+        yield f"The {word} was not measured, so there is no gain to report."
     elif not records.launches(result.default, result.trials).held:
         failed = failed_launches(result.default, result)
-        yield f"The default itself is unreliable: {failed}. The gain is still computed against it."
+        yield f"The {word} itself is unreliable: {failed}. The gain is still computed against it."
     if result.best.role is not TrialRole.DEFAULT and result.ending is not Ending.WINNER_DID_NOT_HOLD_UP:
         if result.repeats == 0:
             yield "The best was not measured again; picked as the best of many, its value is likely too good."
         elif result.repeats < 3:
             many = f"{result.repeats} repeat{'s' if result.repeats > 1 else ''}"
-            yield f"Only {many} of trial {result.best.number} and the default: the interval rests on very little data."
+            yield f"Only {many} of trial {result.best.number} and the {word}: the interval rests on very little data."
     yield from _concurrency_caveats(result)
     others = tied_others(result)
     if others:
@@ -317,6 +318,7 @@ def _proof_caveats(result: StudyResult) -> Iterator[str]:
 
 def _concurrency_caveats(result: StudyResult) -> Iterator[str]:
     default = result.default
+    word = result.spec.reference_word
     concurrent = _numbers(t for t in result.trials if t.measurements and records.in_company(t, result.trials))
     share = interference(result.trials, result.spec.objectives)
     if share is not None:
@@ -324,7 +326,7 @@ def _concurrency_caveats(result: StudyResult) -> Iterator[str]:
         yield f"{text[:1].upper()}{text[1:]}."
     elif concurrent and default is not None and default.number not in concurrent:
         yield (
-            f"{trials_text(concurrent).capitalize()} ran side by side while the default ran alone; only the repeats, "
+            f"{trials_text(concurrent).capitalize()} ran side by side while the {word} ran alone; only the repeats, "
             "which run one at a time, are comparable with it."
         )
 

@@ -1,4 +1,4 @@
-"""The defaults of the engines of a study, compared with the study's own: that of the baseline."""
+"""The baselines or defaults of the engines of a study, compared with that of the first one."""
 
 from autotuner.plain_text import marked_line
 from autotuner.report.headline import amount_text, failed_launches, interval_text, objective_text, signed
@@ -6,13 +6,14 @@ from autotuner.report.numbers import with_unit
 from autotuner.report.result import StudyResult
 from autotuner.scoring import Gain
 from autotuner.study.base import FrozenModel
+from autotuner.study.parameters.reference import ReferenceWord, reference_word
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.proof import decision, records
 from autotuner.tuning.proof.decision import LEAST_REPEATS
 
 
 class EngineDefault(FrozenModel):
-    """The default of one of several engines."""
+    """The default of one of several engines, or the baseline that the study states for it."""
 
     engine: str
     trial: int | None
@@ -20,20 +21,25 @@ class EngineDefault(FrozenModel):
     values: tuple[float | None, ...]
     """Each objective in the metric's unit."""
     gains: tuple[Gain | None, ...] = ()
-    """Gain over the baseline's default in each objective, from the repeats; empty for the baseline itself."""
+    """Gain over that of the first engine in each objective, from the repeats; empty for the first one itself."""
+    reference: ReferenceWord = "default"
+    """Which of the two it is."""
 
 
 def engine_defaults(result: StudyResult) -> list[EngineDefault]:
-    """Returns one entry per engine, the baseline first; nothing if the study has one engine."""
-    return [_entry(result, entry.name, _default_of(result, entry.name)) for entry in result.spec.engines]
+    """Returns one entry per engine, in the order of the file; nothing if the study has one engine."""
+    return [
+        _entry(result, entry.name, _default_of(result, entry.name)).replaced(reference=reference_word(entry.baseline))
+        for entry in result.spec.engines
+    ]
 
 
 def engine_lines(result: StudyResult) -> list[str]:
     """``The default of sglang (trial 1): +12% output throughput vs the default of vllm (95% interval ..)``."""
     if not result.spec.engines:
         return []
-    baseline = result.spec.engines[0].name
-    return [_line(result, found, baseline) for found in engine_defaults(result) if found.engine != baseline]
+    first = result.spec.engines[0].name
+    return [_line(result, found, first) for found in engine_defaults(result) if found.engine != first]
 
 
 def _default_of(result: StudyResult, engine: str) -> Trial | None:
@@ -58,8 +64,8 @@ def _entry(result: StudyResult, engine: str, trial: Trial | None) -> EngineDefau
     return EngineDefault(engine=engine, trial=trial.number, values=values, gains=gains)
 
 
-def _line(result: StudyResult, found: EngineDefault, baseline: str) -> str:
-    name = f"The default of {found.engine}"
+def _line(result: StudyResult, found: EngineDefault, first: str) -> str:
+    name = f"The {found.reference} of {found.engine}"
     if found.trial is None:
         return f"{name} was not measured."
     trial = result.trial(found.trial)
@@ -74,7 +80,7 @@ def _line(result: StudyResult, found: EngineDefault, baseline: str) -> str:
             change, low, high = signed(objective, gain)
             level = f"{gain.confidence * 100:g}% interval {interval_text(objective, gain, low, high)}"
             shown = f"{amount_text(objective, gain, change)} {objective_text(objective)}"
-            parts.append(f"{shown} vs the default of {baseline} ({level})")
+            parts.append(f"{shown} vs the {result.spec.reference_word} of {first} ({level})")
         elif value is not None:
             parts.append(f"{objective_text(objective)} {with_unit(objective.metric, value)}, not compared")
     return f"{name}: {'; '.join(parts)}." if parts else f"{name} could not be ranked."

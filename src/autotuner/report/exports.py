@@ -61,6 +61,7 @@ def _marked_result(result: StudyResult) -> dict[str, Any]:
     return {
         **data,
         "headline": headline(result),
+        "compared_with": result.reference_word,
         "simulated": result.simulated or None,
         "cost": plain_data(study_cost(result)),
         "engine_defaults": plain_data(engine_defaults(result)),
@@ -113,6 +114,7 @@ def best_json(result: StudyResult) -> dict[str, Any]:
         "study": result.spec.name,
         "ending": result.ending.value,
         "headline": headline(result),
+        "compared_with": result.reference_word,
         "proven": result.ending.proven,
         "simulated": result.simulated or None,
         "refuted": list(result.refuted),

@@ -20,7 +20,8 @@ from autotuner.study.base import Value
 from autotuner.study.measurement import GpuUse, Measurement, Slice
 from autotuner.study.metric import METRICS
 from autotuner.study.parameters.engines import qualified_values
-from autotuner.study.trial import Trial
+from autotuner.study.parameters.reference import reference_word
+from autotuner.study.trial import Trial, TrialRole
 
 if TYPE_CHECKING:
     from autotuner.report.result import StudyResult
@@ -124,7 +125,9 @@ def data_frame(result: StudyResult, library: Library | None) -> Any:
 def _head(trial: Trial) -> Sequence[object]:
     feasible = trial.verdict.feasible if trial.verdict else None
     cause = trial.failure.cause.value if trial.failure else None
-    return [trial.number, trial.role.value, trial.repeat_of, trial.state.value, cause, feasible]
+    is_reference = trial.role is TrialRole.DEFAULT
+    role = reference_word(trial.configuration.values) if is_reference else trial.role.value
+    return [trial.number, role, trial.repeat_of, trial.state.value, cause, feasible]
 
 
 def _window(m: Measurement | None) -> Sequence[object]:

@@ -12,6 +12,7 @@ from autotuner.scoring import Effect, Gain
 from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.objective import Objective
 from autotuner.study.parameters.engines import ENGINE
+from autotuner.study.parameters.reference import reference_word
 from autotuner.study.search.stopping import GainBound
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.workload import CapacityLoad
@@ -187,21 +188,21 @@ def objective_text(objective: Objective) -> str:
 def _proven(result: StudyResult) -> str:
     change, interval = gains_text(result)
     trade_off = "trade-off: " if result.ending is Ending.TRADE_OFF else ""
-    return f"best: {_winner(result)}: {trade_off}{change} vs default ({interval})"
+    return f"best: {_winner(result)}: {trade_off}{change} vs {_word(result)} ({interval})"
 
 
 def _default_infeasible(result: StudyResult) -> str:
     met = f"met the SLOs in all {_count(result.winner, result)} launches"
     default = failed_launches(result.default, result) if result.default else ""
     change, interval = gains_text(result) if result.repeats >= LEAST_REPEATS else ("", "")
-    gained = f"; {change} vs default ({interval})" if change else ""
-    return f"best: {_winner(result)}: {met}; default: {default}{gained}"
+    gained = f"; {change} vs {_word(result)} ({interval})" if change else ""
+    return f"best: {_winner(result)}: {met}; {_word(result)}: {default}{gained}"
 
 
 def _no_default(result: StudyResult) -> str:
-    why = "the default could not run, so there is no baseline"
+    why = f"the {_word(result)} could not run, so there is nothing to compare with"
     if result.default is None:
-        why = "the default was not measured, so there is no baseline"
+        why = f"the {_word(result)} was not measured, so there is nothing to compare with"
     met = f"met the SLOs in all {_count(result.winner, result)} launches"
     return f"best: {_winner(result)}: {_value(result, result.winner)}; {met}; {why}"
 
@@ -209,17 +210,17 @@ def _no_default(result: StudyResult) -> str:
 def _as_good(result: StudyResult) -> str:
     change, interval = gains_text(result)
     margin = f"equivalent within ±{result.spec.confirm.zone * 100:g}%, no better and no worse"
-    return f"keep the default: {_challenger(result)}, is {margin}: {change} ({interval})"
+    return f"keep the {_word(result)}: {_challenger(result)}, is {margin}: {change} ({interval})"
 
 
 def _default_better(result: StudyResult) -> str:
     change, interval = gains_text(result)
-    return f"keep the default: {_challenger(result)}, is worse: {change} ({interval})"
+    return f"keep the {_word(result)}: {_challenger(result)}, is worse: {change} ({interval})"
 
 
 def _no_difference(result: StudyResult) -> str:
     change, interval = gains_text(result)
-    return f"{_undecided(result)}; keep the default: {_challenger(result)}: {change} ({interval})"
+    return f"{_undecided(result)}; keep the {_word(result)}: {_challenger(result)}: {change} ({interval})"
 
 
 def _undecided(result: StudyResult) -> str:
@@ -245,16 +246,16 @@ def _default_only(result: StudyResult) -> str:
     }
     how = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
     why = "none of the others is better" if cut else "no other configuration is usable"
-    return f"keep the default: {why} (tried {len(tried)}: {how})"
+    return f"keep the {_word(result)}: {why} (tried {len(tried)}: {how})"
 
 
 def _nothing_to_tune(result: StudyResult) -> str:
-    return f"nothing to tune; the default: {_value(result, result.default)}"
+    return f"nothing to tune; the {_word(result)}: {_value(result, result.default)}"
 
 
 def _nothing_tried(result: StudyResult) -> str:
     why = f": {marked_line(result.why)}" if result.why else ""
-    return f"no configuration other than the default was tried{why}"
+    return f"no configuration other than the {_word(result)} was tried{why}"
 
 
 def _not_proven(result: StudyResult) -> str:
@@ -270,12 +271,12 @@ def _not_decided(result: StudyResult) -> str:
         unranked = [t for t in tried if (v := t.verdict) and v.feasible and not v.rankable and not v.cut]
         why = next((f" ({marked_line(r)})" for t in unranked if t.verdict for r in t.verdict.reasons), "")
         others = f"{len(unranked)} other{'s' if len(unranked) != 1 else ''}"
-        return f"not decided; keep the default: {others} could not be ranked{why}"
+        return f"not decided; keep the {_word(result)}: {others} could not be ranked{why}"
     counts = []
     for trial in (best, default):
         if trial is not None:
             usable = len(records.values(trial, result.trials, result.spec.objectives[0]))
-            name = "the default" if trial.role is TrialRole.DEFAULT else f"trial {trial.number}"
+            name = f"the {_word(result)}" if trial.role is TrialRole.DEFAULT else f"trial {trial.number}"
             counts.append(f"{usable} of {_required_repeats(result)} for {name}")
     how = ", ".join(counts)
     return f"best: {_winner(result)}: {_value(result, result.winner)}; not decided: usable repeats: {how}"
@@ -283,7 +284,7 @@ def _not_decided(result: StudyResult) -> str:
 
 def _did_not_hold_up(result: StudyResult) -> str:
     first = result.refuted_trials[0]
-    text = f"keep the default: {_named(first)} did not hold up: {failed_launches(first, result)}"
+    text = f"keep the {_word(result)}: {_named(first)} did not hold up: {failed_launches(first, result)}"
     if result.best is not None and result.best.number not in result.refuted and result.repeats >= LEAST_REPEATS:
         change, interval = gains_text(result)
         text += f"; the next best, {_named(result.best)}, is not proven better: {change} ({interval})"
@@ -357,16 +358,21 @@ _HEADLINES: Mapping[Ending, Callable[[StudyResult], str]] = {
 }
 
 
-def _default_name(trial: Trial) -> str:
-    """``the default``, or ``the default of vllm`` if there are several engines."""
+def _word(result: StudyResult) -> str:
+    return result.spec.reference_word
+
+
+def _reference_name(trial: Trial) -> str:
+    """``the default``, or ``the baseline of vllm`` if there are several engines."""
+    word = reference_word(trial.configuration.values)
     engine = trial.configuration.values.get(ENGINE)
-    return f"the default of {engine}" if engine is not None else "the default"
+    return f"the {word} of {engine}" if engine is not None else f"the {word}"
 
 
 def _named(trial: Trial) -> str:
     if trial.role is TrialRole.DEFAULT or trial.engine_default:
         number = f" (trial {trial.number})" if trial.engine_default else ""
-        return f"{_default_name(trial)}{number}"
+        return f"{_reference_name(trial)}{number}"
     return f"trial {trial.number} ({marked_line(trial.configuration.text)})"
 
 

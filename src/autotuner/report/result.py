@@ -14,6 +14,7 @@ from autotuner.scoring import Gain
 from autotuner.secrets import clean_model, clean_text, secrets_in
 from autotuner.study.base import FrozenModel
 from autotuner.study.objective import Objective
+from autotuner.study.parameters.reference import ReferenceWord, reference_text
 from autotuner.study.search.beginning import Beginning
 from autotuner.study.search.importance import ParameterImportance
 from autotuner.study.search.stopping import GainBound
@@ -43,7 +44,7 @@ class StudyResult(FrozenModel):
     """What the trials show; determines headline, exit code and ``winner``."""
     trials: tuple[Trial, ...] = ()
     default: Trial | None = None
-    """The trial of the engine's default, once finished."""
+    """The trial of the engine's default, or of the study's baseline, once finished."""
     best: Trial | None = None
     """The challenger that the ending is about, or the default if it measured best. None: nothing is feasible."""
     winner: Trial | None = None
@@ -97,15 +98,20 @@ class StudyResult(FrozenModel):
         return tuple(found[n] for n in self.refuted)
 
     @property
+    def reference_word(self) -> ReferenceWord:
+        """What :attr:`default` is: the study's ``baseline``, or the engine's ``default``."""
+        return self.spec.reference_word
+
+    @property
     def keeps_default(self) -> bool:
-        """Whether the answer is to keep the default."""
+        """Whether the answer is to keep the default, or the study's baseline."""
         return self.winner is not None and self.winner.role is TrialRole.DEFAULT
 
     def trial(self, number: int) -> Trial:
         """Returns one trial.
 
         Args:
-            number: The trial's number; 0 is the default's.
+            number: The trial's number; 0 is that of the default, or of the study's baseline.
 
         Returns:
             The trial.
@@ -224,6 +230,12 @@ def study_result(
         beginning=None if beginning is None else clean_model(beginning, secrets),
         command=winner.start_command if winner else (),
     )
+
+
+def trial_label(trial: Trial) -> str:
+    """Returns the tuned values of a trial for display, marked if others are compared with it."""
+    reference = trial.role is TrialRole.DEFAULT or trial.engine_default
+    return reference_text(trial.configuration) if reference else trial.configuration.text
 
 
 def objective_value(trial: Trial, index: int = 0) -> float | None:

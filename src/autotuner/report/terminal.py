@@ -7,7 +7,7 @@ from autotuner.plain_text import marked_line
 from autotuner.report.engine_defaults import engine_lines
 from autotuner.report.exports import command_line
 from autotuner.report.headline import summary_lines
-from autotuner.report.result import StudyResult
+from autotuner.report.result import StudyResult, trial_label
 from autotuner.study.trial import Trial, TrialState
 
 
@@ -27,7 +27,7 @@ def result_text(result: StudyResult, *, report: Path | None = None, program: str
     name = result.spec.name
     lines = ["", marked_summary(result)]
     if result.winner is not None and result.command:
-        what = "the default" if result.keeps_default else "it"
+        what = f"the {result.spec.reference_word}" if result.keeps_default else "it"
         lines += [
             "",
             f"start {what} with (add {' and '.join(result.winner.address_flags)}):",
@@ -51,6 +51,6 @@ def failures_text(trials: Sequence[Trial]) -> list[str]:
         failure = trial.failure
         if failure is not None:
             cure = f"; {failure.remedy}" if failure.remedy else ""
-            what = marked_line(trial.configuration.text)
+            what = marked_line(trial_label(trial))
             lines.append(f"  trial {trial.number}, {what}: {marked_line(failure.message)}{cure}")
     return lines

@@ -10,8 +10,9 @@ from pydantic import ConfigDict, Field
 from autotuner.study.base import FrozenModel, Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.objective import SLO, Objective
-from autotuner.study.parameters.engines import ENGINE, own_values, qualified_constraint
+from autotuner.study.parameters.engines import ENGINE, own_values, qualified_constraint, qualified_values
 from autotuner.study.parameters.parameter import Parameter, as_flags
+from autotuner.study.parameters.reference import ReferenceWord, reference_word
 from autotuner.study.quality.spec import QualitySpec
 from autotuner.study.search.stopping import StopRule
 from autotuner.study.workload import CapacityLoad, Workload
@@ -53,7 +54,7 @@ class PluginSpec(FrozenModel):
 
 
 class EngineSpec(PluginSpec):
-    """The inference server. ``args`` and ``env`` apply to every trial, including the default's."""
+    """The inference server. ``args`` and ``env`` apply to every trial, including the first one's."""
 
     args: Mapping[str, Value] = Field(default_factory=dict)
     env: Mapping[str, str] = Field(default_factory=dict)
@@ -68,6 +69,8 @@ class EngineEntry(FrozenModel):
     parameters: tuple[Parameter, ...] = ()
     """By the engine's own names; :attr:`StudySpec.parameters` has them under the entry's name."""
     constraints: tuple[str, ...] = ()
+    baseline: Mapping[str, Value] = Field(default_factory=dict)
+    """As :attr:`StudySpec.baseline`, by the engine's own names."""
 
     @property
     def measured(self) -> dict[str, Any]:
@@ -160,6 +163,10 @@ class StudySpec(FrozenModel):
     combinations: tuple[Mapping[str, Value], ...] = ()
     """The points of the space, each with a value for every parameter; empty: all combinations of the parameters'
     values."""
+    baseline: Mapping[str, Value] = Field(default_factory=dict)
+    """Values of tuned parameters, or of flags in named combinations, of the configuration that others are compared
+    with; the engine decides about the rest. They need not lie in the space. Empty: the engine's default. Each of
+    several ``engines`` has its own."""
     constraints: tuple[str, ...] = ()
     workload: Workload
     objectives: tuple[Objective, ...] = Field(min_length=1)
@@ -207,6 +214,20 @@ class StudySpec(FrozenModel):
             return ""
         return str(configuration.values.get(ENGINE, self.engines[0].name))
 
+    @property
+    def references(self) -> tuple[Configuration, ...]:
+        """What is compared with: the baseline of each engine, or its default if it states none. The first one is
+        trial 0."""
+        if not self.engines:
+            return (Configuration(values=self.baseline),)
+        shared = [p.name for p in self.shared]
+        return tuple(Configuration(values=qualified_values(e.name, e.baseline, shared)) for e in self.engines)
+
+    @property
+    def reference_word(self) -> ReferenceWord:
+        """What to call the configuration of trial 0."""
+        return reference_word(self.references[0].values)
+
     def of_engine(self, name: str) -> "StudySpec":
         """The study as if it had only one of its engines, with the parameters by that engine's own names.
 
@@ -223,6 +244,7 @@ class StudySpec(FrozenModel):
                 "engines": (),
                 "parameters": (*entry.parameters, *self.shared),
                 "constraints": entry.constraints,
+                "baseline": entry.baseline,
             }
         )
 
@@ -275,7 +297,7 @@ class StudySpec(FrozenModel):
         """The hash in the form of earlier versions, which covers all but budgets and confirmation."""
         data = self.model_dump(mode="json", exclude={"search", "confirm", "prices", "quality"})
         # Fields that earlier versions do not have are left out if they are empty.
-        for name in ("combinations", "engines"):
+        for name in ("combinations", "engines", "baseline"):
             if not data[name]:
                 del data[name]
         for parameter in data["parameters"]:

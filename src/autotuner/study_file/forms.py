@@ -24,6 +24,7 @@ from autotuner.study_file.endpoints import check_endpoint_scenarios, check_endpo
 from autotuner.study_file.engines.forms import (
     MAX_ENGINES,
     MAX_PARAMETERS,
+    Baseline,
     Constraints,
     EngineForm,
     Engines,
@@ -326,7 +327,7 @@ class StudyFile(FileForm):
     engines: Engines = Field(
         default_factory=list,
         max_length=MAX_ENGINES,
-        description="Several servers to choose from, the baseline first: {name, kind, .., deploy, parameters}.",
+        description="Several servers to choose from: {name, kind, .., deploy, parameters, baseline}.",
     )
     deploy: Annotated[PluginForm, short("kind")] = Field(
         default=PluginForm(kind="process"),
@@ -346,6 +347,10 @@ class StudyFile(FileForm):
     )
     constraints: Constraints = Field(
         default_factory=list, max_length=100, description="Constraints on parameters, e.g. tp-size * pp-size <= gpus."
+    )
+    baseline: Baseline = Field(
+        default_factory=dict,
+        description="Values of tuned parameters that run today, to compare with; default: the engine's default.",
     )
     workload: WorkloadForm = Field(description="The load to measure with.")
     objective: Annotated[

@@ -22,6 +22,7 @@ from autotuner.study.parameters.portable import SECTIONS, file_path
 from autotuner.study.problems import problems_of
 from autotuner.study.spec import ConfirmSpec, EngineSpec, Model, PluginSpec, SearchSpec, StudySpec
 from autotuner.study.workload import Workload
+from autotuner.study_file.baseline import read_baseline
 from autotuner.study_file.combinations import forms_of, points_of
 from autotuner.study_file.conditions import ConditionReader
 from autotuner.study_file.default_name import default_name
@@ -186,6 +187,7 @@ class _StudyReader:
         if portable and combinations:
             why = f"combinations cannot be tuned together with {file_path(portable[0].name)}"
             document.fault(("parameters",), why, remedy="write the engine's own flags into each combination")
+        baseline = read_baseline(valid.get("baseline") or {}, parameters, engine, canonical, document)
         if engine is None or "deploy" not in valid:
             return None
         return {
@@ -194,6 +196,7 @@ class _StudyReader:
             "parameters": parameters,
             "combinations": combinations,
             "constraints": constraints,
+            "baseline": baseline,
         }
 
     def _several(

@@ -17,8 +17,9 @@ _SHORT_FORMS = {
     "quantization": "preset", "parallelism": "preset",
 }  # fmt: skip
 """The key that a section's short form sets."""
-_DOTTED = (("engine", "args"), ("engine", "env"), ("parameters",), ("workload", "extra_body"))
-"""Mappings whose keys may contain dots: ``parameters.speculative-config.method``."""
+_DOTTED = (("engine", "args"), ("engine", "env"), ("parameters",), ("baseline",), ("workload", "extra_body"))
+_DOTTED_IN_ENTRY = (("args",), ("env",), ("parameters",), ("baseline",))
+"""Mappings whose keys may contain dots: ``parameters.speculative-config.method``; and those of an entry of engines."""
 _PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -88,7 +89,8 @@ def _key(current: Any, path: list[str | int], rest: list[str | int], option: str
             why = f"{path_text(path)} has {len(current)} entries"
             raise UsageError.at(option, why, remedy="set the list as a whole")
         return index, 1
-    if tuple(path) not in _DOTTED:
+    in_entry = path[:1] == ["engines"] and tuple(path[2:]) in _DOTTED_IN_ENTRY
+    if tuple(path) not in _DOTTED and not in_entry:
         return _spelling(current, str(first)), 1
     for count in range(1, len(rest)):
         inside = _spelling(current, ".".join(map(str, rest[:count])))

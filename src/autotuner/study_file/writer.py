@@ -47,6 +47,7 @@ def render_study(spec: StudySpec) -> str:
         "parameters": {} if spec.engines else _parameters(spec),
         **written_sections(spec.engine.args, spec.parameters, _parameter),
         "constraints": list(spec.constraints),
+        "baseline": dict(spec.baseline),
         "workload": _workload(spec.workload),
         "objective": _one_or_list([_objective(o) for o in spec.objectives]),
         "slo": [_slo(s) for s in spec.slos],
@@ -89,6 +90,7 @@ def _entry(entry: EngineEntry) -> dict[str, Any]:
         "deploy": _plugin(_deploy(entry.deploy)),
         "parameters": {p.name: _parameter(p) for p in entry.parameters},
         "constraints": list(entry.constraints),
+        "baseline": dict(entry.baseline),
     }
     return {"name": entry.name, **_engine(entry.engine), **{k: v for k, v in parts.items() if v}}
 
@@ -237,7 +239,7 @@ def _search(search: SearchSpec) -> dict[str, Any]:
     return {**{k: v for k, v in parts.items() if v is not None}, **search.settings}
 
 
-_BLOCKS = ("parameters", "constraints", "workload", "slo", "engine", "engines", "search")
+_BLOCKS = ("parameters", "constraints", "baseline", "workload", "slo", "engine", "engines", "search")
 
 
 def _section(key: str, value: Any) -> str:

@@ -80,8 +80,8 @@ _CONDITIONS = {
     Ending.TRADE_OFF: "As `proven_better` for one of several objectives, and proven worse for another.",
     Ending.DEFAULT_INFEASIBLE: "The winner met the SLOs in every launch, including at least two repeats; the default "
     "failed or missed the SLOs in at least one.",
-    Ending.NO_DEFAULT: "The default could not run, so there is no baseline; the winner met the SLOs in every launch, "
-    "including at least two repeats.",
+    Ending.NO_DEFAULT: "The default could not run, so there is nothing to compare with; the winner met the SLOs in "
+    "every launch, including at least two repeats.",
     Ending.SHOWN_AS_GOOD: "Equivalence test: the interval of the best challenger's gain includes 0 and is within "
     "`confirm.margin` (±2% by default), so any difference is smaller than that. Keep the default.",
     Ending.DEFAULT_BETTER: "The interval of the best challenger's gain is below 0. Keep the default.",

@@ -19,6 +19,7 @@ from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.environment_facts import SETTINGS, Fact, Facts, differences
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import LaunchPlan
+from autotuner.study.parameters.parameter import as_flags
 from autotuner.study.spec import digest_of
 from autotuner.tuning.fingerprints import Fingerprints
 from autotuner.tuning.hub_models import cached_commit, hub_cache, hub_models
@@ -154,7 +155,8 @@ class _EngineWatch:
         if _is_path(prepared.model.path):
             yield "model", Path(prepared.model.path).expanduser()
         yield from _program(plan, deployer)
-        values: list[tuple[str, Value]] = list(prepared.fixed.items())
+        stated = as_flags(prepared.spec.parameters, prepared.spec.baseline)
+        values: list[tuple[str, Value]] = [*prepared.fixed.items(), *stated.items()]
         for parameter in prepared.spec.parameters:
             values += [(flag, value) for point in parameter.listed for flag, value in point.items()]
         for name, value in values:

@@ -9,6 +9,7 @@ from autotuner.errors import UsageError
 from autotuner.plugins.deployer import Deployer, HasHubCache
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.launch import LaunchPlan
+from autotuner.study.parameters.parameter import as_flags
 from autotuner.tuning.planning.prepared_study import Prepared
 
 DEFAULT_REVISION = "main"
@@ -30,8 +31,8 @@ class HubModel(NamedTuple):
 
 
 def hub_models(prepared: Prepared) -> list[HubModel]:
-    """The models that a study's servers download: the default's, and those that listed values choose."""
-    points = [DEFAULT]
+    """The models that a study's servers download: the default's, the baseline's, and those of listed values."""
+    points = [DEFAULT, Configuration(values=as_flags(prepared.spec.parameters, prepared.spec.baseline))]
     for parameter in prepared.spec.parameters:
         points += [Configuration(values=point) for point in parameter.listed]
     return list(dict.fromkeys(model for point in points for model in _models_of(prepared, point)))

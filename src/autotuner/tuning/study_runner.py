@@ -186,6 +186,7 @@ class StudyRunner:
                 trial=trial.number,
                 role=trial.role,
                 values=trial.configuration.values,
+                engine_default=trial.engine_default,
                 repeat_of=trial.repeat_of,
                 block=trial.block,
                 left=self._trials.remaining(trial, self._prepared.size),

@@ -7,7 +7,7 @@ from autotuner.report.html.charts import Chart, Line, Mark, legend, points_chart
 from autotuner.report.html.markup import Child, Html, element
 from autotuner.report.html.tables import MOST_ROWS, cell, left_out_note, table
 from autotuner.report.numbers import metric_name, plain
-from autotuner.report.result import StudyResult
+from autotuner.report.result import StudyResult, trial_label
 from autotuner.study.capacity.result import CapacityLevel, CapacityResult
 from autotuner.study.capacity.units import LOAD_KINDS, load_text
 from autotuner.study.simulated import MARK
@@ -38,7 +38,7 @@ def capacity_section(result: StudyResult) -> list[Child]:
 
 def _curves(result: StudyResult) -> Iterator[Html]:
     best = compared(result)
-    shown = [(result.default, "the default"), (best, f"trial {best.number}" if best else "")]
+    shown = [(result.default, f"the {result.reference_word}"), (best, f"trial {best.number}" if best else "")]
     for trial, name in shown:
         for number, found in enumerate(trial.capacities if trial is not None else ()):
             if (drawn := _curve(found, name, f"chart-capacity-{trial.number if trial else 0}-{number}")) is not None:
@@ -88,7 +88,7 @@ def _row(trial: Trial, found: CapacityResult, level: CapacityLevel) -> Html:
     return element(
         "tr",
         element("th", str(trial.number), scope="row"),
-        element("td", trial.configuration.text + (f" ({MARK})" if trial.simulated else ""), class_="set"),
+        element("td", trial_label(trial) + (f" ({MARK})" if trial.simulated else ""), class_="set"),
         element("td", found.scenario),
         cell(plain(level.load), number=True),
         element("td", level.verdict),

@@ -74,7 +74,9 @@ def _answer(result: StudyResult) -> list[Child]:
             element(
                 "div",
                 element(
-                    "p", "Start the default with:" if result.keeps_default else "Start it with:", id="command-title"
+                    "p",
+                    f"Start the {result.reference_word} with:" if result.keeps_default else "Start it with:",
+                    id="command-title",
                 ),
                 element("pre", element("code", command_line(result), id="command"), aria_labelledby="command-title"),
                 element("button", "Copy", type="button", hidden=True, data_copy="command", aria_live="polite"),
@@ -118,7 +120,7 @@ def _sections(result: StudyResult) -> list[tuple[str, str, list[Child]]]:
     compared = comparison_section(result, comparison(result), repeats_figure(result))
     found: list[tuple[str, str, list[Child]]] = [
         ("caveats", "Caveats", [element("ul", doubts, class_="caveats")] if doubts else []),
-        ("comparison", "Comparison with the default", compared),
+        ("comparison", f"Comparison with the {result.reference_word}", compared),
         ("progress", "Search", [f for f in (progress_figure(result), tradeoff_figure(result)) if f]),
         ("capacity", "Capacity", capacity_section(result)),
         ("parameters", "Parameter importance", parameters_section(result)),

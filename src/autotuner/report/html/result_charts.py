@@ -8,7 +8,7 @@ from autotuner.report.headline import objective_text
 from autotuner.report.html.charts import Chart, Line, Mark, legend, points_chart, rows_chart
 from autotuner.report.html.markup import Html, element
 from autotuner.report.numbers import metric_name, with_unit
-from autotuner.report.result import StudyResult, objective_value
+from autotuner.report.result import StudyResult, objective_value, trial_label
 from autotuner.study.base import Value, value_text
 from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.objective import Comparison, Objective
@@ -16,13 +16,14 @@ from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.proof import records
 
 LEGEND = {
-    "default": "the default",
-    "default-bad": "the default, SLO missed",
+    "default": "the {word}",
+    "default-bad": "the {word}, SLO missed",
     "best": "the best",
     "ok": "SLO met",
     "bad": "SLO missed, or not ranked",
     "failed": "failed (at the bottom)",
 }
+"""By kind of mark; ``{word}`` is ``default`` or ``baseline``."""
 SHOWN_PARAMETERS = 8
 """Number of strip plots; further parameters are in the table only."""
 
@@ -37,7 +38,7 @@ def progress_figure(result: StudyResult) -> Html | None:
     lines = []
     default = _value(objective, result.default) if result.default else math.nan
     if math.isfinite(default):
-        lines.append(Line(default, "the default", "default"))
+        lines.append(Line(default, f"the {result.reference_word}", "default"))
     chart = Chart(
         id="chart-progress",
         title=f"{_title(objective)} by trial",
@@ -46,7 +47,7 @@ def progress_figure(result: StudyResult) -> Html | None:
         y_title=_axis(objective.metric, objective.statistic),
     )
     drawn = points_chart(chart, marks, lines=lines, path=_best_so_far(objective, trials))
-    return _figure(chart.title, chart.description, drawn, marks)
+    return _figure(result, chart.title, chart.description, drawn, marks)
 
 
 def tradeoff_figure(result: StudyResult) -> Html | None:
@@ -71,19 +72,20 @@ def tradeoff_figure(result: StudyResult) -> Html | None:
         x_title="p99 TTFT (ms)",
         y_title="output throughput (tokens/s)",
     )
-    return _figure(chart.title, chart.description, points_chart(chart, marks, lines=lines), marks)
+    return _figure(result, chart.title, chart.description, points_chart(chart, marks, lines=lines), marks)
 
 
 def repeats_figure(result: StudyResult) -> Html | None:
     """The interleaved repeats of the default and the best, by objective; None without repeats."""
     best = compared(result)
     default = result.default
+    word = result.reference_word
     if best is None or default is None:
         return None
     drawn = []
     for i, objective in enumerate(result.spec.objectives):
         rows = []
-        for trial, name, kind in ((default, "default", "default"), (best, f"trial {best.number}", "best")):
+        for trial, name, kind in ((default, word, "default"), (best, f"trial {best.number}", "best")):
             marks = [
                 Mark(_scaled(objective.metric, v), 0.0, kind, f"{name}: {with_unit(objective.metric, v)}")
                 for v in result.repeat_values(trial, i)
@@ -97,7 +99,7 @@ def repeats_figure(result: StudyResult) -> Html | None:
             description="Each point is a separate launch of the server; the vertical line is the mean.",
             x_title=_axis(objective.metric, objective.statistic),
         )
-        drawn.append(_figure(chart.title, chart.description, rows_chart(chart, rows, means=True), ()))
+        drawn.append(_figure(result, chart.title, chart.description, rows_chart(chart, rows, means=True), ()))
     return element("div", drawn)
 
 
@@ -116,7 +118,7 @@ def parameter_figures(result: StudyResult) -> list[Html]:
                 x_title=_axis(objective.metric, objective.statistic),
             )
             marks = [m for _, row in rows for m in row]
-            found.append(_figure(chart.title, chart.description, rows_chart(chart, rows), marks))
+            found.append(_figure(result, chart.title, chart.description, rows_chart(chart, rows), marks))
     return found
 
 
@@ -162,7 +164,7 @@ def _mark(result: StudyResult, trial: Trial, x: float, y: float) -> Mark:
         kind = "best"
     objective = result.spec.objectives[0]
     value = trial.failure.cause.value if trial.failure else with_unit(objective.metric, objective_value(trial))
-    text = trial.configuration.text
+    text = trial_label(trial)
     return Mark(x, y, kind, f"trial {trial.number}: {value}, {text if len(text) <= 200 else text[:199] + '…'}")
 
 
@@ -201,8 +203,9 @@ def _goal(objective: Objective) -> str:
     return "higher is better" if objective.direction is Direction.MAX else "lower is better"
 
 
-def _figure(title: str, note: str, drawn: Html, marks: Sequence[Mark]) -> Html:
+def _figure(result: StudyResult, title: str, note: str, drawn: Html, marks: Sequence[Mark]) -> Html:
     kinds = {m.kind for m in marks}
-    key = legend([(k, text) for k, text in LEGEND.items() if k in kinds]) if len(kinds) > 1 else None
+    texts = [(kind, text.format(word=result.reference_word)) for kind, text in LEGEND.items() if kind in kinds]
+    key = legend(texts) if len(kinds) > 1 else None
     box = element("div", drawn, class_="plot", role="group", aria_label=title, tabindex="0")
     return element("figure", element("h3", title), box, key, element("figcaption", note))

@@ -20,7 +20,7 @@ from autotuner.report.html.markup import Child, Html, element
 from autotuner.report.html.result_charts import SHOWN_PARAMETERS, parameter_figures
 from autotuner.report.html.tables import cell, table
 from autotuner.report.numbers import UNSURE, metric_name, percent, unsure_text, with_unit
-from autotuner.report.result import StudyResult, objective_value
+from autotuner.report.result import StudyResult, objective_value, trial_label
 from autotuner.study.base import value_text
 from autotuner.study.simulated import MARK
 from autotuner.study.trial import Trial, TrialRole, TrialState
@@ -43,7 +43,7 @@ def comparison_section(result: StudyResult, places: Sequence[Comparison], repeat
         title = f"{place.scenario}, {place.level}"
         effects = any(figure.effect for figure in place.figures)
         rows = [_figure_row(figure, compare=other is not None, effects=effects) for figure in place.figures]
-        heads = ["metric", "default"]
+        heads = ["metric", result.reference_word]
         if other is not None:
             heads += [_name(result, other), "change", *(["effect"] if effects else [])]
         parts.append(table(title, heads, rows, numbers=range(1, 4)))
@@ -136,7 +136,8 @@ def _importance_row(result: StudyResult, found: Importance, *, modeled: bool = F
     used = "-"
     if result.best is not None:
         values = result.best.configuration.values
-        inactive = "inactive" if values else "the engine's default"
+        left_out = result.best.role is TrialRole.DEFAULT or result.best.engine_default
+        inactive = "the engine's default" if left_out else "inactive"
         used = value_text(values[found.parameter]) if found.parameter in values else inactive
     return element(
         "tr",
@@ -178,7 +179,7 @@ def _trial_row(result: StudyResult, trial: Trial) -> Html:
         "tr",
         element("th", trial.number, scope="row"),
         element("td", ", ".join(marks)),
-        element("td", trial.configuration.text, class_="set"),
+        element("td", trial_label(trial), class_="set"),
         values,
         element("td", mark + met, class_="slo worse" if met == "missed" else "slo"),
         element("td", _note(trial)),
@@ -225,7 +226,7 @@ def gpus_section(result: StudyResult) -> list[Child]:
 
 
 def _gpu_row(trial: Trial, columns: Sequence[int]) -> Html:
-    what = trial.configuration.text + (f" ({MARK})" if trial.simulated else "")
+    what = trial_label(trial) + (f" ({MARK})" if trial.simulated else "")
     cells = gpu_cells(trial)
     return element(
         "tr",
@@ -256,7 +257,7 @@ def failures_section(groups: Sequence[FailureGroup]) -> list[Child]:
 def _log(trial: Trial) -> Html:
     failure = trial.failure
     code = "" if failure is None or failure.exit_code is None else f" (exit code {failure.exit_code})"
-    summary = f"Last log lines of trial {trial.number}, {trial.configuration.text}{code}"
+    summary = f"Last log lines of trial {trial.number}, {trial_label(trial)}{code}"
     tail = failure.log_tail if failure else ""
     return element("details", element("summary", summary), _pre(tail, f"Log of trial {trial.number}"))
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from autotuner.report.html.markup import Child, Html, element
 from autotuner.report.html.tables import MOST_ROWS, cell, left_out_note, table
-from autotuner.report.result import StudyResult
+from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.server_diagnosis import diagnosis
 from autotuner.study.measurement import Measurement
 from autotuner.study.server_metrics import GaugeStats
@@ -40,7 +40,7 @@ def _cells(trial: Trial, measured: Measurement) -> tuple[str, ...]:
     assert server is not None  # noqa: S101 - windows without are left out
     return (
         str(trial.number),
-        trial.configuration.text + (f" ({MARK})" if trial.simulated else ""),
+        trial_label(trial) + (f" ({MARK})" if trial.simulated else ""),
         f"{measured.scenario}, {measured.level.text}",
         _stats(server.running, "{:.3g}"),
         _stats(server.waiting, "{:.3g}"),

@@ -3,7 +3,7 @@
 from autotuner.report.html.markup import Child, Html, element
 from autotuner.report.html.tables import MOST_ROWS, cell, left_out_note, table
 from autotuner.report.numbers import UNSURE, plain, with_unit
-from autotuner.report.result import StudyResult
+from autotuner.report.result import StudyResult, trial_label
 from autotuner.study.measurement import Measurement, Slice
 from autotuner.study.simulated import MARK
 from autotuner.study.trial import Trial
@@ -30,7 +30,7 @@ def _row(trial: Trial, measured: Measurement, part: Slice) -> Html:
     return element(
         "tr",
         element("th", trial.number, scope="row"),
-        element("td", trial.configuration.text + (f" ({MARK})" if trial.simulated else ""), class_="set"),
+        element("td", trial_label(trial) + (f" ({MARK})" if trial.simulated else ""), class_="set"),
         element("td", f"{measured.scenario}, {measured.level.text}"),
         element("td", part.label),
         [

@@ -70,6 +70,10 @@ Constraints = Annotated[
 ]
 
 
+Baseline = dict[str, FileValue]
+"""Values of tuned parameters by name."""
+
+
 def _entry_name(text: str) -> str:
     if text in _RESERVED:
         raise InvalidValueError("has a meaning of its own", remedy="choose another name")
@@ -92,6 +96,9 @@ class EngineEntryForm(EngineForm):
         default_factory=dict, max_length=MAX_PARAMETERS, description="What to tune of it, by its own flag names."
     )
     constraints: Constraints = Field(default_factory=list, max_length=100, description="Constraints on its parameters.")
+    baseline: Baseline = Field(
+        default_factory=dict, description="Values of its parameters that run today; default: the engine's default."
+    )
 
     @property
     def proper_name(self) -> str:
@@ -101,7 +108,7 @@ class EngineEntryForm(EngineForm):
     @property
     def engine(self) -> dict[str, Any]:
         """The part that ``engine`` has."""
-        return self.model_dump(exclude={"name", "deploy", "parameters", "constraints"})
+        return self.model_dump(exclude={"name", "deploy", "parameters", "constraints", "baseline"})
 
 
 def _checked_entries(entries: list[EngineEntryForm]) -> list[EngineEntryForm]:

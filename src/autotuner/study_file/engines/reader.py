@@ -10,6 +10,7 @@ from autotuner.study.parameters.environment import canonical_variable, is_variab
 from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.parameters.portable import file_path
 from autotuner.study.spec import EngineEntry, EngineSpec, PluginSpec
+from autotuner.study_file.baseline import read_baseline
 from autotuner.study_file.conditions import ConditionReader
 from autotuner.study_file.engines.forms import EngineEntryForm
 from autotuner.study_file.engines.part import EntryDocument
@@ -50,6 +51,9 @@ def read_engines(
     if document.data.get("parameters"):
         why = "belongs to one engine"
         document.fault(("parameters",), why, remedy="write it as parameters of that entry of engines")
+    if document.data.get("baseline"):
+        why = "belongs to one engine"
+        document.fault(("baseline",), why, remedy="write it as baseline of that entry of engines")
     for parameter in (p for p in portable if p.when):
         path = (*file_path(parameter.name).split("."), "when")
         document.fault(path, "a setting of all engines cannot have a condition", remedy="remove when")
@@ -95,6 +99,7 @@ def _entry(
     tuned = reader.parameters(form.parameters)
     conditions = ConditionReader(document, canonical, [*tuned, *shared], reader.written)
     own = conditions.conditional()[: len(tuned)]
+    baseline = read_baseline(form.baseline, [*own, *shared], engine, canonical, document)
     where = form.deploy or deploy
     return EngineEntry(
         name=form.proper_name,
@@ -102,6 +107,7 @@ def _entry(
         deploy=PluginSpec.model_validate(where.model_dump() if where else {"kind": "process"}),
         parameters=own,
         constraints=conditions.constraints(form.constraints),
+        baseline=baseline,
     )
 
 

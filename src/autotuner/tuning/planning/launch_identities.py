@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 from autotuner.errors import Problem, UsageError
@@ -19,13 +19,24 @@ _MOST_COMPARED = 5000
 
 
 class LaunchIdentities:
-    """Compares the launches of a study's configurations."""
+    """Compares the launches of a study's configurations.
 
-    def __init__(self, engine: Engine, model: Model, engine_spec: EngineSpec, space: Space) -> None:
+    Args:
+        engine: The engine.
+        model: The model.
+        engine_spec: The engine's section.
+        space: What is tuned.
+        reference: The study's baseline, or the default.
+    """
+
+    def __init__(
+        self, engine: Engine, model: Model, engine_spec: EngineSpec, space: Space, reference: Configuration = DEFAULT
+    ) -> None:
         self._engine = engine
         self._model = model
         self._spec = engine_spec
         self._space = space
+        self._reference = reference
         self._parameters = space.parameters
         self._launches: dict[str, str] = {}
         self._alike = frozenset(
@@ -45,6 +56,10 @@ class LaunchIdentities:
         if configuration.key not in self._launches:
             self._launches[configuration.key] = self._digest(configuration)
         return self._launches[configuration.key]
+
+    def starts_reference(self, flags: Configuration) -> bool:
+        """Whether these flags and variables start the server of the study's baseline or default."""
+        return self._digest(flags) == self._digest(self._reference)
 
     def started_by(self, flags: Configuration) -> Configuration | None:
         """The configuration of the space with this launch; None if none has it, or if there are too many."""
@@ -74,18 +89,30 @@ class LaunchIdentities:
                     yield Problem(where=f"parameters.{parameter.name}", why=why, remedy=f"keep {_written(values[0])}")
 
     def _groups(self, parameter: Parameter) -> list[list[Value]]:
-        """Listed values that, set alone, start the same server as another one of their list or as the default."""
+        """Listed values that, set alone, start the same server as another one of their list, or as the default; or that
+        change nothing of the reference."""
         if not isinstance(parameter.domain, Choices):
             return []
         groups: dict[str, list[Value]] = {}
         for value in parameter.domain.values:
             groups.setdefault(self._digest(Configuration(values={parameter.name: value})), []).append(value)
         default = self._digest(DEFAULT)
-        return [values for launch, values in groups.items() if len(values) > 1 or launch == default]
+        found = [values for launch, values in groups.items() if len(values) > 1 or launch == default]
+        if self._reference.values:
+            stated = self._stated(parameter)
+            found += [[v] for v in parameter.domain.values if self._digest(stated(v)) == self._digest(self._reference)]
+        return found
+
+    def _stated(self, parameter: Parameter) -> Callable[[Value], Configuration]:
+        """The reference with one value of a parameter instead of its own."""
+        rest = {n: v for n, v in self._reference.values.items() if n not in (parameter.name, *parameter.flags)}
+        return lambda value: Configuration(values={**rest, parameter.name: value})
 
     def _may_coincide(self, configuration: Configuration) -> bool:
         values = configuration.values
         if any(is_portable(name) for name in values) or not self._space.is_complete(configuration):
+            return True
+        if configuration == self._reference:  # its values need not be those that are listed
             return True
         return any((name, type(value), value) in self._alike for name, value in values.items())
 

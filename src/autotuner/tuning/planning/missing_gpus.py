@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from autotuner.errors import Problem, UsageError
 from autotuner.plugins.engine import Engine
@@ -9,11 +10,15 @@ from autotuner.study.base import Value, value_text
 from autotuner.study.check import Check
 from autotuner.study.launch import Hardware
 from autotuner.study.parameters.environment import flags_in, is_variable
-from autotuner.study.parameters.parameter import Parameter
+from autotuner.study.parameters.parameter import Parameter, as_flags
 from autotuner.study.parameters.portable import is_portable
+from autotuner.study.parameters.reference import reference_word
 
 _LOOKED_AT = 1000
 """Most values of one parameter whose GPUs are counted."""
+
+NOTHING_STATED: Mapping[str, Value] = MappingProxyType({})
+"""The baseline of a study that compares with the default."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class Needs:
     """GPUs that a study needs."""
 
     default: int
+    """GPUs of the default, or of the study's baseline."""
     least: int
     """GPUs of the smallest configuration."""
     most: int
@@ -28,7 +34,12 @@ class Needs:
 
 
 def needed_gpus(
-    engine: Engine, fixed: Mapping[str, Value], parameters: Sequence[Parameter], *, priced: bool = False
+    engine: Engine,
+    fixed: Mapping[str, Value],
+    parameters: Sequence[Parameter],
+    baseline: Mapping[str, Value] = NOTHING_STATED,
+    *,
+    priced: bool = False,
 ) -> Needs:
     """The GPUs that a study needs, or with ``priced``, those that it pays for. Degrees of parallelism multiply, so the
     largest value of each parameter together gives the largest configuration, and likewise for the smallest."""
@@ -46,7 +57,9 @@ def needed_gpus(
         if len(set(usable.values())) > 1 or set(usable.values()) - {own}:
             smallest |= points[min(usable, key=usable.__getitem__)]
             largest |= points[max(usable, key=usable.__getitem__)]
-    default = own or 0
+    stated = flags_in(as_flags(parameters, baseline))
+    known = all(_sound(engine, name, value) for name, value in stated.items())
+    default = (_gpus(engine, {**fixed, **stated}, priced) if known else own) or 0
     least, most = (_gpus(engine, values, priced) for values in (smallest, largest))
     return Needs(default, default if least is None else least, max(default, most or 0))
 
@@ -72,15 +85,20 @@ def _gpus(engine: Engine, values: Mapping[str, Value], priced: bool = False) -> 
 
 
 def with_missing_gpus(
-    engine: Engine, fixed: Mapping[str, Value], parameters: Sequence[Parameter], hardware: Hardware
+    engine: Engine,
+    fixed: Mapping[str, Value],
+    parameters: Sequence[Parameter],
+    hardware: Hardware,
+    baseline: Mapping[str, Value] = NOTHING_STATED,
 ) -> tuple[Hardware, Check | None]:
     """The hardware to plan with and the failed check. If not even the default fits the target, or no tuned
     configuration does, the plan assumes as many GPUs as the study can use."""
-    needs = needed_gpus(engine, fixed, parameters)
+    needs = needed_gpus(engine, fixed, parameters, baseline)
     available = hardware.gpus
     if max(needs.default, needs.least) <= available:
         return hardware, None
-    who, count = ("the default", needs.default) if needs.default > available else ("every configuration", needs.least)
+    reference = f"the {reference_word(baseline)}"
+    who, count = (reference, needs.default) if needs.default > available else ("every configuration", needs.least)
     up_to = f" (up to {needs.most} in the space)" if needs.most > count else ""
     reason = f": {hardware.no_gpus}" if hardware.no_gpus else ""
     needed = f"{count} GPU{'s' if count > 1 else ''}{up_to}"

@@ -11,6 +11,7 @@ from autotuner.secrets import clean_model, secrets_in
 from autotuner.study.base import FrozenModel
 from autotuner.study.check import Check
 from autotuner.study.configuration import Configuration
+from autotuner.study.parameters.reference import ReferenceWord, reference_word
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import CapacityLoad
@@ -43,6 +44,8 @@ class PlannedLaunch(FrozenModel):
     """One command line that would be run. Host and port are filled in at launch."""
 
     configuration: Configuration
+    reference: ReferenceWord | None = None
+    """What others are compared with: the study's baseline, or the default. None: it is an example of the others."""
     argv: tuple[str, ...]
     env: Mapping[str, str] = Field(default_factory=dict)
     """Environment variables that the study sets, with secrets hidden."""
@@ -72,15 +75,16 @@ class Plan(FrozenModel):
     """Kind of the engine; of several, their names."""
     deploy: str
     engines: tuple[PlannedEngine, ...] = ()
-    """The engines to choose from, the baseline first; empty if there is only one."""
+    """The engines to choose from, in the order of the file; empty if there is only one."""
     space_size: int | None
     """Grid points before constraints; None for a continuous space."""
     launchable: int | None
     """Grid points that satisfy constraints and engine; None if there are too many to count."""
     others: int | None = None
-    """Different servers among these besides the default's. Two ways to write one command line count once."""
+    """Different servers among these besides that of the default or baseline. Two ways to write one command line
+    count once."""
     trials: int
-    """Launches of the search at most, the default included."""
+    """Launches of the search at most, the default or baseline included."""
     repeats: int
     """Launches of the proof at most; challengers that fall behind are dropped."""
     fewest_repeats: int = 0
@@ -160,12 +164,13 @@ def _side_by_side(spec: StudySpec) -> list[Check]:
     """Warns about ``search.parallel``: trials on one machine slow each other down, and the default runs alone."""
     if spec.search.parallel < 2 or not spec.parameters:
         return []
-    proof = "the proof repeats the best ones and the default one at a time"
+    word = spec.reference_word
+    proof = f"the proof repeats the best ones and the {word} one at a time"
     return [
         Check.warn(
             "search.parallel",
             f"{spec.search.parallel} trials run side by side and share CPU cores, memory bandwidth and disks, "
-            "so their numbers are not comparable with the default's, which runs alone; "
+            f"so their numbers are not comparable with the {word}'s, which runs alone; "
             + (proof if spec.confirm.blocks else "confirm.repeats is 0, so nothing is compared under one condition"),
             remedy="set search.parallel to 1, or give each trial GPUs and cores of its own",
         )
@@ -261,17 +266,19 @@ def budget_checks(spec: StudySpec, trials: int, gpus: int) -> list[Check]:
     found = []
     if search.time_s is not None:
         rounds = max(0, int((search.time_s - each) / each))
-        found.append(_budget_check("search.time", f"{search.time_s:g} s", 1 + rounds * search.parallel, trials, each))
+        fitting = 1 + rounds * search.parallel
+        found.append(_budget_check("search.time", f"{search.time_s:g} s", fitting, trials, each, spec.reference_word))
     if search.gpu_hours is not None and gpus:
         fitting = max(1, int(search.gpu_hours * 3600 / (each * gpus)))
-        found.append(_budget_check("search.gpu_hours", f"{search.gpu_hours:g}", fitting, trials, each))
+        limit = f"{search.gpu_hours:g}"
+        found.append(_budget_check("search.gpu_hours", limit, fitting, trials, each, spec.reference_word))
     return found
 
 
-def _budget_check(name: str, limit: str, fitting: int, trials: int, each: float) -> Check:
+def _budget_check(name: str, limit: str, fitting: int, trials: int, each: float, first: ReferenceWord) -> Check:
     long = f"a trial takes about {each:.0f} s"
     if fitting < 2:
-        detail = f"{limit}: no room for a trial besides the default's ({long})"
+        detail = f"{limit}: no room for a trial besides the {first}'s ({long})"
         return Check.warn(name, detail, remedy="raise it, or shorten the workload")
     fits = f"room for all {trials} trials" if fitting >= trials else f"room for about {fitting} of {trials} trials"
     detail = f"{limit}: {fits} ({long}); a trial that cannot finish in time is not started, and the proof is extra"
@@ -285,6 +292,7 @@ async def _launch(prepared: Prepared, configuration: Configuration) -> PlannedLa
     command = await deployer.command(plan) if isinstance(deployer, ShowsCommand) else ()
     return PlannedLaunch(
         configuration=configuration,
+        reference=reference_word(configuration.values) if configuration in prepared.defaults else None,
         argv=argv,
         env=dict(plan.env),
         command=command,

@@ -30,6 +30,7 @@ from autotuner.study.search.starting_point import Start
 from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.tuning.data_folder import data_folder
 from autotuner.tuning.memory.starting_points import starting_points
+from autotuner.tuning.planning.baseline.checks import check_baseline, spelled_out
 from autotuner.tuning.planning.capacity_checks import capacity_problems
 from autotuner.tuning.planning.condition_checks import check_conditions, check_names, compared_when_inactive
 from autotuner.tuning.planning.ineffective_values import idle_values, single_values
@@ -76,7 +77,8 @@ class Prepared:
     """As the target finds it."""
     space: Space
     default: Configuration | None
-    """The default in terms of the space's parameters; None if the engine computes one of them at start."""
+    """The default, or the study's baseline, in terms of the space's parameters; None if it does not lie in the space,
+    or if the engine computes one of them at start."""
     base: Mapping[str, Value] = field(default_factory=dict)
     """Flags of the target's own command line, below the study's fixed arguments."""
     base_version: str = ""
@@ -97,8 +99,13 @@ class Prepared:
 
     @property
     def defaults(self) -> tuple[Configuration, ...]:
-        """The default of each engine; the first one is the study's."""
-        return (DEFAULT,)
+        """The baseline of each engine, or its default if the study states none; the first one is trial 0."""
+        return self.spec.references
+
+    @property
+    def reference(self) -> Configuration:
+        """The first of :attr:`defaults`."""
+        return self.defaults[0]
 
     @property
     def engine_spec(self) -> EngineSpec:
@@ -180,9 +187,14 @@ class Prepared:
         found = self._identities.started_by(flags)
         return found if found is not None and self.accepts(found) else None
 
+    def reference_started_by(self, flags: Configuration, like: Configuration = DEFAULT) -> Configuration | None:
+        """The baseline or default that starts the server with these flags and variables; None if none does. ``like``
+        has chosen the engine."""
+        return self.reference if self._identities.starts_reference(flags) else None
+
     @cached_property
     def _identities(self) -> LaunchIdentities:
-        return LaunchIdentities(self.engine, self.model, self.engine_spec, self.space)
+        return LaunchIdentities(self.engine, self.model, self.engine_spec, self.space, self.reference)
 
     @cached_property
     def size(self) -> StudySize:
@@ -193,7 +205,7 @@ class Prepared:
             accepted=self.accepts,
             misfit=lambda c: found.why if (found := self.misfit(c)) else "",
             identity=self.identity,
-            defaults=[c for c in (DEFAULT, self.default) if c is not None],
+            defaults=[c for c in (self.reference, self.default) if c is not None],
             compare=self.differ_in_writing,
         )
 
@@ -211,18 +223,23 @@ class Prepared:
         return configuration
 
     def known_as(self, configuration: Configuration) -> Configuration | None:
-        """A stored configuration in terms of the study's present parameters; None if it is no longer in the space. The
-        default always is."""
-        if not configuration.values:
+        """A stored configuration in terms of the study's present parameters; None if it is no longer in the space. What
+        everything is compared with always is."""
+        if configuration in self.defaults:
             return configuration
         spelled = self.space.pruned({p.name: configuration.values.get(p.name) for p in self.spec.parameters})
         if any(value is not None for name, value in configuration.values.items() if name not in spelled.values):
             return None  # it sets a parameter that is no longer tuned, or is inactive now
         if self.space.contains(spelled):
             return spelled if self.accepts(spelled) else None
-        defaults = self.default.values if self.default is not None else {}
+        defaults = self._engine_default.values if self._engine_default is not None else {}
         filled = {name: defaults.get(name) if value is None else value for name, value in spelled.values.items()}
         return configuration if self.space.contains(self.space.pruned(filled)) else None
+
+    @cached_property
+    def _engine_default(self) -> Configuration | None:
+        """The engine's default in terms of the space's parameters, whatever the study compares with."""
+        return spelled_out(self.space, self.space.known) if self.spec.baseline else self.default
 
     @property
     def starts(self) -> tuple[Start, ...]:
@@ -235,7 +252,7 @@ class Prepared:
 
     async def preflight(self) -> list[Check]:
         """Checks before the first trial. Read-only."""
-        plans = [self.launch(DEFAULT)]
+        plans = [self.launch(self.reference)]
         own = await run_sync(data_folder)
         deployed = await self.deployer.preflight(plans)
         if self.missing_gpus is not None:  # it replaces the deployer's own check of the same GPUs
@@ -258,13 +275,13 @@ class Prepared:
             found += never_launched(self.engine, self.spec.parameters, self.fixed, self.hardware.gpus)
             found += too_large(self.engine, self.fixed, self.spec.parameters, self.hardware.gpus)
             found += idle_values(self.engine, self.spec.parameters, self.spec.workload)
-            found += misfit_notes(self.size, self.misfit(DEFAULT))
+            found += misfit_notes(self.size, self.misfit(self.reference), self.spec.reference_word)
         found += single_values(self.engine, self.spec.parameters)
         found += [*self._identities.notes(), *idle_bounds(self.spec)]
         found += prior_notes(self.forecasts, self.spec, self.fixed)
         found += compared_when_inactive(self.space)
         if self.spec.parameters and self.spec.search.trials == 1:
-            why = "only the default is launched, so nothing is tuned"
+            why = f"only the {self.spec.reference_word} is launched, so nothing is tuned"
             remedy = "raise it to 2 or more"
             found.append(Problem(where="search.trials", why=why, remedy=remedy))
         return [Check.warn(n.where, n.why, remedy=n.remedy) for n in found]
@@ -297,7 +314,7 @@ async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
     fixed = {**base, **fixed}
     missing: Check | None = None
     if deployer.launches:
-        hardware, missing = with_missing_gpus(engine, fixed, spec.parameters, hardware)
+        hardware, missing = with_missing_gpus(engine, fixed, spec.parameters, hardware, spec.baseline)
     known = {name: entry.default for name, entry in engine.catalog.items() if entry.default is not None}
     defaults = {**known, **portable_defaults(engine, spec.parameters, fixed)}
     machine = engine.machine(hardware)
@@ -320,7 +337,7 @@ async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
         hardware=hardware,
         model=model,
         space=space,
-        default=_spelled_out(space, {**defaults, **base}),
+        default=spelled_out(space, {**defaults, **base}, spec.baseline),
         base=base,
         base_version=own.version,
         missing_gpus=missing,
@@ -333,6 +350,7 @@ async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
 def _check(prepared: Prepared) -> None:
     """Raises :class:`UsageError` for what needs all plugins to be checked."""
     _check_fixed(prepared)
+    check_baseline(prepared)
     check_metrics(prepared)
     check_values(prepared.engine, prepared.spec.parameters)
     if prepared.deployer.launches:
@@ -367,7 +385,7 @@ def _constraint(text: str, index: int) -> Constraint:
 def check_metrics(prepared: Prepared) -> None:
     """Refuses goals that no trial could measure: the study would end without a result."""
     spec = prepared.spec
-    gpus = prepared.engine.gpus(prepared.values(DEFAULT)) if prepared.hardware.gpus else 0
+    gpus = prepared.engine.gpus(prepared.values(prepared.reference)) if prepared.hardware.gpus else 0
     problems = unmeasurable(spec, prepared.deployer, gpus)
     if COST_METRICS & {*(o.metric for o in spec.objectives), *(s.metric for s in spec.slos)}:
         problems += _unpriced(prepared)
@@ -382,7 +400,7 @@ def _unpriced(prepared: Prepared) -> list[Problem]:
         return []
     needs = Needs(0, 0, 0)
     if prepared.deployer.launches:
-        needs = needed_gpus(prepared.engine, prepared.fixed, spec.parameters, priced=True)
+        needs = needed_gpus(prepared.engine, prepared.fixed, spec.parameters, spec.baseline, priced=True)
     size = prepared.space.size
     points = prepared.space.grid() if size is not None and size <= CHECKED_POINTS else None
     costs = None if points is None else (prepared.usd_per_hour(c) for c in points if prepared.valid(c))
@@ -399,8 +417,3 @@ def _check_fixed(prepared: Prepared) -> None:
     problems = [in_file(engine, fixed, p) for p in engine.check(values, prepared.hardware)]
     if problems:
         raise UsageError(problems)
-
-
-def _spelled_out(space: Space, defaults: Mapping[str, Value]) -> Configuration | None:
-    spelled = space.pruned({p.name: p.default(defaults) for p in space.parameters})
-    return spelled if space.contains(spelled) else None

@@ -225,10 +225,13 @@ def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial
     inside = _inside(prepared, [t for t in trials if t.role is not TrialRole.CONFIRM])
     judged = [t for t in trials if t.state.finished or t.state is TrialState.VOID]
     anew = _measured_anew(prepared, judged, inside)
+    other_proofs = _of_other_proofs(judged, inside)
     found = []
     for trial in judged:
         result = trial.state.finished or trial.set_aside
         configuration = inside.get(trial.number if trial.repeat_of is None else trial.repeat_of)
+        if trial.number in other_proofs:
+            configuration = None
         changed = trial
         if trial.number in anew:
             changed = trial.replaced(state=TrialState.VOID, set_aside=NOT_DECIDED)
@@ -292,17 +295,57 @@ def _inside(prepared: Prepared, trials: Sequence[Trial]) -> dict[int, Configurat
     """Each trial's configuration in terms of the present study; None if it is no longer in the space.
 
     A trial whose configuration is written differently by now (``4`` as ``"4"``, a combination under another name)
-    counts if it launched the server of a configuration that no other trial has.
+    counts if it launched the server of a configuration that no other trial has. If the study compares with something
+    else by now, the trial of its former baseline or default is out, and so is one of the search that has the server of
+    the new one, which is measured by itself. Answers that were compared with those of the former one are, too.
     """
-    found = {t.number: _known(prepared, t) for t in trials}
+    found = {
+        t.number: prepared.reference_started_by(t.launched, t.configuration)
+        if _is_reference(t)
+        else _known(prepared, t)
+        for t in trials
+    }
+    former = {t.number for t in trials if _is_reference(t) and found[t.number] is None}
+    compared_with = set(map(prepared.identity, prepared.defaults)) if former else set[str]()
+    checked = prepared.spec.quality is not None
+    judged_by_former = set[int]()
+    for trial in sorted(trials, key=lambda t: not t.engine_default):  # an engine's others are compared with its default
+        own = found[trial.number]
+        if checked and own is not None and _answers_of(trial) & former:
+            found[trial.number] = None
+            judged_by_former.add(trial.number)
+            former |= {trial.number} if trial.engine_default else set()
+        elif own is not None and not _is_reference(trial) and prepared.identity(own) in compared_with:
+            found[trial.number] = None
     taken = {c.key for c in found.values() if c is not None}
     for trial in trials:
-        if found[trial.number] is None:
+        if found[trial.number] is None and not _is_reference(trial) and trial.number not in judged_by_former:
             same = prepared.started_by(trial.launched, trial.configuration)
-            if same is not None and same.key not in taken:
+            if same is not None and same.key not in taken and prepared.identity(same) not in compared_with:
                 found[trial.number] = same
                 taken.add(same.key)
     return found
+
+
+def _is_reference(trial: Trial) -> bool:
+    return trial.role is TrialRole.DEFAULT or trial.engine_default
+
+
+def _answers_of(trial: Trial) -> set[int]:
+    """Numbers of the trials that its answers were compared with."""
+    quality = trial.quality
+    if quality is None:
+        return set()
+    across = quality.engine.reference if quality.engine is not None else None
+    return {number for number in (quality.reference, across) if number is not None}
+
+
+def _of_other_proofs(trials: Sequence[Trial], inside: Mapping[int, Configuration | None]) -> set[int]:
+    """Numbers of the repeats in the blocks of a former baseline or default. They were interleaved with its launches,
+    and cannot be paired with those of the present one."""
+    former = {t.number for t in trials if t.role is TrialRole.DEFAULT and inside[t.number] is None}
+    blocks = {t.block for t in trials if t.repeat_of in former}
+    return {t.number for t in trials if t.role is TrialRole.CONFIRM and t.block in blocks}
 
 
 def _known(prepared: Prepared, trial: Trial) -> Configuration | None:

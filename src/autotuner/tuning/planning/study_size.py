@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from autotuner.errors import Problem, UsageError
 from autotuner.plugins.search import Stop
-from autotuner.study.configuration import DEFAULT, Configuration
+from autotuner.study.configuration import Configuration
 from autotuner.study.parameters.space import Space
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole
@@ -121,15 +121,16 @@ def check_something_valid(prepared: "Prepared") -> None:
 
 
 def check_something_to_try(prepared: "Prepared") -> None:
-    """Refuses a space in which every point starts the default's server: it would be compared with itself."""
+    """Refuses a space in which every point starts the server that it would be compared with."""
     search = prepared.search()
     if not prepared.spec.parameters:
         return
-    default = Trial(study=prepared.spec.name, number=0, role=TrialRole.DEFAULT, configuration=DEFAULT)
+    default = Trial(study=prepared.spec.name, number=0, role=TrialRole.DEFAULT, configuration=prepared.reference)
     asked = search.ask((default,))
     if not isinstance(asked, Stop):
         return
     same = prepared.size.others == 0
-    why = "every configuration starts the same server as the default" if same else f"nothing to try: {asked.why}"
-    remedy = "add values that differ from the default" if same else "widen the values or relax a constraint"
+    word = prepared.spec.reference_word
+    why = f"every configuration starts the same server as the {word}" if same else f"nothing to try: {asked.why}"
+    remedy = f"add values that differ from the {word}" if same else "widen the values or relax a constraint"
     raise UsageError(Problem(where="parameters", why=why, remedy=remedy))

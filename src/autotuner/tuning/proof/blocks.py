@@ -4,7 +4,7 @@ Interleaving makes drift of the machine affect all of them alike, and running al
 conditions. A challenger that died or missed a bound in a repeat is refuted, and the next one takes its place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autotuner.study.objective import Objective
@@ -38,7 +38,7 @@ def next_repeat(trials: Sequence[Trial], objectives: Sequence[Objective], confir
     default = default_of(trials)
     compared = [default] if default is not None and default.state is TrialState.DONE else []
     cells = {t.number: blocks_of(t, trials) for t in [*compared, *field]}
-    current = max((block for found in cells.values() for block in found), default=1)
+    current = _current_block(compared, trials, cells.values())
     for block in (current, current + 1):
         unmeasured = [t for t in field if block not in cells[t.number] and len(cells[t.number]) < confirm.blocks]
         begun = any(block in cells[t.number] for t in field)
@@ -50,6 +50,18 @@ def next_repeat(trials: Sequence[Trial], objectives: Sequence[Objective], confir
             return _last(unmeasured, trials, block, confirm)
         return Repeat(order[0] if block % 2 else order[-1], block)
     return None
+
+
+def _current_block(compared: Sequence[Trial], trials: Sequence[Trial], cells: Iterable[Mapping[int, Trial]]) -> int:
+    """The last block. A block of a former baseline or default, or one that is older than the first launch of the
+    present one, is over: a launch that is added to it is not paired with the others."""
+    former = {t.number for t in trials if t.role is TrialRole.DEFAULT} - {t.number for t in compared}
+    begun = {block for found in cells for block in found}
+    of_former = {t.block for t in trials if t.repeat_of in former and t.set_aside and t.block is not None}
+    current = max(begun | of_former, default=1)
+    earlier = [t for t in trials if t.role is TrialRole.CONFIRM and t.block == current and t.state.finished]
+    over = any(t.number < first.number for t in earlier for first in compared)
+    return current + 1 if over or current in of_former else current
 
 
 def _last(unmeasured: Sequence[Trial], trials: Sequence[Trial], block: int, confirm: ConfirmSpec) -> Repeat | None:

@@ -9,6 +9,7 @@ from autotuner.study.base import Value, same
 from autotuner.study.check import Check
 from autotuner.study.configuration import Configuration
 from autotuner.study.parameters.environment import PREFIX, is_variable
+from autotuner.study.parameters.reference import reference_word
 from autotuner.study.spec import StudySpec
 from autotuner.tuning.quality.check_time import DEFAULT_PASSES
 
@@ -31,7 +32,7 @@ def checked_names(study: StudySpec, engine: Engine) -> tuple[str, ...]:
 
 
 def is_checked(study: StudySpec, engine: Engine, fixed: Mapping[str, Value], configuration: Configuration) -> bool:
-    """Whether the configuration sets one of these to another value than the default.
+    """Whether the configuration sets one of these to another value than the default, or the study's baseline.
 
     Args:
         study: The study.
@@ -39,9 +40,9 @@ def is_checked(study: StudySpec, engine: Engine, fixed: Mapping[str, Value], con
         fixed: Arguments of every launch by canonical name.
         configuration: Tuned values.
     """
-    values = study.as_flags(configuration).values
+    values, reference = ({**fixed, **study.as_flags(c).values} for c in (configuration, study.references[0]))
     return any(
-        name in values and not same(_set(engine, name, values[name]), _of_default(study, engine, fixed, name))
+        not same(_value(study, engine, name, values), _value(study, engine, name, reference))
         for name in checked_names(study, engine)
     )
 
@@ -55,11 +56,12 @@ def quality_checks(study: StudySpec, engine: Engine) -> list[Check]:
     if not names:
         why = "no parameter is checked: none of them is known to change arithmetic"
         return [Check.warn("quality", why, remedy="write quality: all, or name the parameters")]
+    word = study.reference_word
     return [
         Check.ok(
             "quality",
-            f"answers of configurations that change {', '.join(names)} are compared with the default's: {spec.prompts} "
-            f"prompts, at most {spec.time_limit_s:g} s each, and {DEFAULT_PASSES} times that for the default",
+            f"answers of configurations that change {', '.join(names)} are compared with the {word}'s: {spec.prompts} "
+            f"prompts, at most {spec.time_limit_s:g} s each, and {DEFAULT_PASSES} times that for the {word}",
         )
     ]
 
@@ -68,8 +70,12 @@ def engine_quality_checks(study: StudySpec) -> list[Check]:
     """What the quality check compares in a study of several engines."""
     if study.quality is None or not study.engines:
         return []
-    first, *others = (entry.name for entry in study.engines)
-    text = f"the default of {', '.join(others)} is compared with that of {first}, word by word"
+    first, *others = study.engines
+    named = ", ".join(f"the {reference_word(entry.baseline)} of {entry.name}" for entry in others)
+    alike = all(reference_word(entry.baseline) == study.reference_word for entry in others)
+    text = (
+        f"{named} is compared with {'that' if alike else f'the {study.reference_word}'} of {first.name}, word by word"
+    )
     return [Check.ok("quality", f"{text}; if it differs too much, no configuration of that engine can win")]
 
 
@@ -107,14 +113,10 @@ def check_quality(study: StudySpec, engine: Engine) -> None:
         raise UsageError(problems)
 
 
-def _of_default(study: StudySpec, engine: Engine, fixed: Mapping[str, Value], name: str) -> Value:
-    """The value that the default's server has; None if it is not known."""
+def _value(study: StudySpec, engine: Engine, name: str, values: Mapping[str, Value]) -> Value:
+    """The value that a server has, its default if it is left out; None if it is not known."""
     if is_variable(name):
-        return study.engine.env.get(name.removeprefix(PREFIX))
-    return _set(engine, name, fixed.get(name))
-
-
-def _set(engine: Engine, name: str, value: Value) -> Value:
-    """A flag's value, or its default if it is left out."""
+        return values[name] if name in values else study.engine.env.get(name.removeprefix(PREFIX))
     entry = engine.catalog.get(name)
+    value = values.get(name)
     return entry.default if value is None and entry is not None else value

@@ -63,6 +63,7 @@ class QualityGate:
         self._references = references
         self._labels = labels
         self._level = self._spec.level(engines=references.several)
+        self._word = prepared.spec.reference_word
 
     @property
     def due(self) -> bool:
@@ -139,14 +140,14 @@ class QualityGate:
 
     async def _compared(self, endpoint: Endpoint, default: Trial | None) -> QualityResult:
         if default is None or default.quality is None:
-            return _undecided("the default has not been asked")
+            return _undecided(f"the {self._word} has not been asked")
         reference = await self._read_reference(default)
         if reference is None:
             folder = trial_folder(default.study, default.number)
-            return _undecided(f"the default's answers are missing: {folder / records.REFERENCE_FILE}")
+            return _undecided(f"the {self._word}'s answers are missing: {folder / records.REFERENCE_FILE}")
         method = next((m for m in METHODS if m.text == reference.full.method), None)
         if method is None:
-            return _undecided(f"the default's server did not answer: {reference.full.problem or 'no reason'}")
+            return _undecided(f"the {self._word}'s server did not answer: {reference.full.problem or 'no reason'}")
         probe = self._probe(endpoint, reference.prompts)
         answers = await or_died(lambda: probe.answers(method), endpoint)
         if not answers.answered and answers.refused and method.probabilities:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from autotuner.study.failure import FATAL, Blame, Failure, FailureCause
 from autotuner.study.parameters.parameter import Parameter
+from autotuner.study.parameters.reference import reference_word
 from autotuner.study.trial import Trial, TrialRole, TrialState
 
 SAME_FAILURES = 4
@@ -74,7 +75,8 @@ def hopeless(trials: Iterable[Trial], parameters: Sequence[Parameter]) -> list[T
     if len(failures) < len(ended) or not any(_is_default(t) and t.state is TrialState.FAILED for t in ended):
         return []
     cause = failures[0].cause
-    if cause is FailureCause.INVALID_FLAG:  # the default only has fixed arguments, which every launch has
+    fixed_only = any(_is_default(t) and reference_word(t.configuration.values) == "default" for t in ended)
+    if cause is FailureCause.INVALID_FLAG and fixed_only:  # a default only has fixed arguments, which every launch has
         return ended
     alike = len({comparable_text(failure) for failure in failures}) == 1
     if len(failures) < SAME_FAILURES or not alike or cause in _FIXED_BY_PARAMETERS:

@@ -29,3 +29,10 @@ def test_reason_and_remedy_of_the_target(reason: str, remedy: str) -> None:
 def test_enough_gpus() -> None:
     hardware = Hardware(gpus=8)
     assert with_missing_gpus(ENGINE, {"tp": 8}, (), hardware) == (hardware, None)
+
+
+def test_what_the_baseline_needs() -> None:
+    hardware, check = with_missing_gpus(ENGINE, {}, (), Hardware(gpus=2), {"tp": 4})
+    assert hardware.gpus == 4
+    assert check is not None
+    assert check.detail.startswith("the baseline needs 4 GPUs; only 2 available")

@@ -11,7 +11,7 @@ from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.launch import Hardware, LaunchPlan
 from autotuner.study.parameters.conditions import hyphenated
 from autotuner.study.parameters.constraint import Constraint
-from autotuner.study.parameters.engines import ENGINE, common_known, own_values, qualified_values
+from autotuner.study.parameters.engines import common_known, own_values, qualified_values
 from autotuner.study.parameters.portable import is_portable
 from autotuner.study.parameters.space import Space
 from autotuner.study.search.forecast import Forecast
@@ -23,13 +23,13 @@ from autotuner.tuning.planning.prediction.misfits import Misfit
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.study_size import StudySize, study_size
 
-_OF_ENTRY = ("engine", "deploy", "parameters", "constraints")
+_OF_ENTRY = ("engine", "deploy", "parameters", "constraints", "baseline")
 """Sections that each entry of ``engines`` has for itself."""
 
 
 @dataclass(frozen=True)
 class PreparedEngines(Prepared):
-    """A study with several engines. The plugins of :class:`Prepared` are those of the baseline; :meth:`of` gives those
+    """A study with several engines. The plugins of :class:`Prepared` are those of the first one; :meth:`of` gives those
     that a configuration chooses."""
 
     engines: Mapping[str, Prepared] = field(default_factory=dict)
@@ -45,11 +45,6 @@ class PreparedEngines(Prepared):
         if name not in self.engines:
             raise UsageError(Problem(where="engines", value=name, why="the study has no engine of this name"))
         return self.engines[name]
-
-    @property
-    def defaults(self) -> tuple[Configuration, ...]:
-        """The default of each engine, the baseline's first."""
-        return tuple(Configuration(values={ENGINE: name}) for name in self.engines)
 
     def own(self, configuration: Configuration) -> Configuration:
         """See :meth:`Prepared.own`."""
@@ -105,18 +100,18 @@ class PreparedEngines(Prepared):
         )
 
     def spelled_out(self, configuration: Configuration) -> Configuration:
-        """An engine's default in terms of the space's parameters if it is a point of the space; everything else as it
-        is."""
-        if configuration.values.keys() != {ENGINE}:
+        """An engine's baseline or default in terms of the space's parameters if it is a point of the space; everything
+        else as it is."""
+        if configuration not in self.defaults:
             return configuration
         default = self.of(configuration).default
         return configuration if default is None else self._common(configuration, default)
 
     def known_as(self, configuration: Configuration) -> Configuration | None:
-        """See :meth:`Prepared.known_as`. The default of an engine that the study still has always is."""
+        """See :meth:`Prepared.known_as`."""
         if self.spec.engine_name(configuration) not in self.engines:
             return None
-        if configuration.values.keys() == {ENGINE}:
+        if configuration in self.defaults:
             return configuration
         known = self.of(configuration).known_as(self.own(configuration))
         return None if known is None else self._common(configuration, known)
@@ -126,6 +121,13 @@ class PreparedEngines(Prepared):
         if self.spec.engine_name(like) not in self.engines:
             return None
         found = self.of(like).started_by(flags)
+        return None if found is None else self._common(like, found)
+
+    def reference_started_by(self, flags: Configuration, like: Configuration = DEFAULT) -> Configuration | None:
+        """See :meth:`Prepared.reference_started_by`."""
+        if self.spec.engine_name(like) not in self.engines:
+            return None
+        found = self.of(like).reference_started_by(flags)
         return None if found is None else self._common(like, found)
 
     async def preflight(self) -> list[Check]:
@@ -156,7 +158,7 @@ async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
     if not spec.engines:
         return await prepared_study.prepare(spec, planning=planning)
     if spec.search.trials < len(spec.engines):
-        why = f"every engine's default is launched, and there are {len(spec.engines)} engines"
+        why = f"every engine's baseline or default is launched, and there are {len(spec.engines)} engines"
         remedy = f"raise it to {len(spec.engines)} or more"
         raise UsageError(Problem(where="search.trials", value=str(spec.search.trials), why=why, remedy=remedy))
     engines: dict[str, Prepared] = {}
@@ -175,7 +177,7 @@ async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
 
 
 def joined(spec: StudySpec, engines: Mapping[str, Prepared]) -> PreparedEngines:
-    """The study over the space of its prepared engines, the baseline first."""
+    """The study over the space of its prepared engines, in the order of the file."""
     first = next(iter(engines.values()))
     hardware = {hyphenated(name) for name in Hardware.model_fields}
     space = Space(

@@ -1,11 +1,12 @@
 """Configurations that cannot fit in the memory of the target's GPUs: known before a launch, and never launched."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from autotuner.errors import Problem
 from autotuner.predict.memory import MemoryUse, Shortage
 from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.parameters.reference import ReferenceWord
 from autotuner.tuning.planning.study_size import StudySize
 
 _CAUSES = {
@@ -36,12 +37,26 @@ def misfit(use: MemoryUse | None) -> Misfit | None:
     return Misfit(use.why, _CAUSES.get(use.shortage, FailureCause.GPU_OUT_OF_MEMORY_RUNNING))
 
 
-def misfit_notes(size: StudySize, default: Misfit | None) -> Iterator[Problem]:
-    """Warnings about what is not launched."""
-    if default is not None:
-        why = f"the default cannot fit and is not launched: {default.why}"
-        yield Problem(where="engine.args", why=why, remedy="set arguments that fit in every trial")
+def misfit_notes(size: StudySize, reference: Misfit | None, word: ReferenceWord) -> Iterator[Problem]:
+    """Warnings about what is not launched.
+
+    Args:
+        size: Counts of the study.
+        reference: Why the default or baseline cannot fit; None if it may.
+        word: Which of the two it is.
+    """
+    if reference is not None:
+        why = f"the {word} cannot fit and is not launched: {reference.why}"
+        where, remedy = _REMEDIES[word]
+        yield Problem(where=where, why=why, remedy=remedy)
     if size.misfits:
         points = (size.launchable or 0) + size.misfits
         why = f"{size.misfits} of {points} configurations cannot fit and are not launched; {size.misfit}"
         yield Problem(where="parameters", why=why, remedy="remove these values, or use GPUs with more memory")
+
+
+_REMEDIES: Mapping[ReferenceWord, tuple[str, str]] = {
+    "default": ("engine.args", "set arguments that fit in every trial"),
+    "baseline": ("baseline", "state values that fit"),
+}
+"""Where the reason is corrected, and how."""

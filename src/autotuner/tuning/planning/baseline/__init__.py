@@ -1,0 +1,1 @@
+"""The baseline that a study states, before anything is launched."""
