@@ -124,6 +124,30 @@ def test_editors_reject_mistakes(change: dict[str, Any]) -> None:
     assert not _accepts(SCHEMA, {**data, **change}, SCHEMA)
 
 
+def test_entries_of_engines_have_the_settings_of_their_kinds() -> None:
+    data = {
+        key: value
+        for key, value in read_text(SHOWN[0][1], "x.yaml").data.items()
+        if key not in ("engine", "parameters")
+    }
+    entry = {
+        "kind": "simulated",
+        "gpu": "H100",
+        "baseline": {"max-num-seqs": 4},
+        "deploy": {"kind": "external", "url": "x"},
+    }
+    assert _accepts(SCHEMA, {**data, "engines": ["llama_cpp", entry]}, SCHEMA)
+    for mistake in (
+        "lama",
+        {**entry, "gpus": "H100"},
+        {**entry, "kind": "llama_cpp"},
+        {**entry, "baseline": [4]},
+        {**entry, "deploy": {"kind": "external", "uri": "x"}},
+        {"name": "a"},
+    ):
+        assert not _accepts(SCHEMA, {**data, "engines": [mistake]}, SCHEMA), mistake
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -57,27 +57,24 @@ def study_schema(plugins: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict
     for group, section in _SECTIONS.items():
         base = _base(section)
         properties[section] |= {"anyOf": _kinds(section, base, dict(plugins.get(group, {})), definitions)}
-    definitions["EngineEntryForm"] = _entry(plugins)
-    kind = definitions["EngineEntryForm"]["properties"]["kind"]
-    properties["engines"] |= {"minItems": 1, "items": {"anyOf": [kind, {"$ref": "#/$defs/EngineEntryForm"}]}}
+    entries = _kinds("entry", _entry(properties["deploy"]["anyOf"]), dict(plugins.get("engines", {})), definitions)
+    properties["engines"] |= {"minItems": 1, "items": {"anyOf": entries}}
+    del definitions["EngineEntryForm"]
     schema["required"].remove("engine")
     schema["oneOf"] = [{"required": ["engine"]}, {"required": ["engines"]}]
     return schema
 
 
-def _entry(plugins: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
-    """Schema of an entry of ``engines``; settings of its engine and deployer are not listed."""
+def _entry(deployers: list[dict[str, Any]]) -> dict[str, Any]:
+    """Schema of an entry of ``engines`` without the engine's own settings.
+
+    Args:
+        deployers: Schema of each form of ``deploy``.
+    """
     form: dict[str, Any] = copy.deepcopy(EngineEntryForm.model_json_schema())
     form.pop("$defs", None)
     properties = form["properties"]
-    for key, group in (("kind", "engines"), ("deploy", "deployers")):
-        kinds = plugins.get(group)
-        named = {"enum": sorted(kinds)} if kinds else {"type": "string"}
-        if key == "kind":
-            properties[key] = {"description": properties[key]["description"], **named}
-        else:
-            properties[key]["anyOf"] = [named, {"type": "object", "required": ["kind"], "properties": {"kind": named}}]
-    properties["deploy"].pop("default", None)
+    properties["deploy"] = {"description": properties["deploy"]["description"], "anyOf": deployers}
     properties["name"] = {"type": "string", "description": properties["name"]["description"]}
     constraint = {"type": "string"}
     properties["constraints"] |= {"anyOf": [constraint, {"type": "array", "items": constraint}]}
