@@ -174,7 +174,9 @@ class Autotuner(StoredStudies, RunningServers):
         Args:
             study: Check everything that this study needs; None: check the target of ``deploy``.
             deploy: Kind of deployer, if there is no study.
-            settings: Settings of the deployer that override all others, as a mapping or as ``KEY=VALUE`` strings.
+            settings: Settings of the deployer that override all others, as a mapping or as ``KEY=VALUE`` strings. In a
+                study with several engines, ``engines[1].deploy.KEY`` is a setting of one entry, and ``KEY`` one of all
+                entries, which must then have the same kind of deployer.
 
         Returns:
             All checks with status, detail and remedy; ``status`` is the worst of them.

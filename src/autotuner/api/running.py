@@ -24,7 +24,7 @@ from autotuner.store import Store
 from autotuner.store.paths import study_folder
 from autotuner.study.owner import Owner
 from autotuner.study.spec import PluginSpec
-from autotuner.study_file.machine_settings import parse_settings
+from autotuner.study_file.machine_settings import check_no_entries, parse_settings, with_deploy_settings
 from autotuner.tuning.planning.engines.prepared_engines import prepare
 from autotuner.tuning.planning.plan import Plan, make_plan
 from autotuner.tuning.planning.resume_decision import Standing
@@ -142,8 +142,9 @@ def doctor(
     given = settings if isinstance(settings, Mapping) else parse_settings(settings)
     if study is not None:
         spec = loaded_study(study).spec
-        changed = spec.deployed(lambda d: PluginSpec.model_validate({**d.settings, **given, "kind": d.kind}))
+        changed = with_deploy_settings(spec, given)
         return blocking(lambda: of_study(changed, store_url=url))
+    check_no_entries(given)
     site = site_settings().get("deploy", {}).get(deploy, {})
     target = PluginSpec.model_validate({**site, **given, "kind": deploy})
     return blocking(lambda: of_target(target, store_url=url))

@@ -145,7 +145,9 @@ def doctor(
     benchmark: Benchmark = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Deployer setting, as under deploy in a file; repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Deployer setting, or engines[1].deploy.KEY of one engine; repeatable."
+        ),
     ] = None,
     store: StoreUrl = None,
     json: Json = False,

@@ -4,6 +4,7 @@ Model folders, a Docker engine's address or limits that a host rejects do not be
 JSON cannot hold them.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -82,6 +83,52 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
             raise UsageError.at("--set", "is not a setting", value=assignment, remedy="write KEY=VALUE")
         found[name] = read_text(text, f"--set {name}").data if text.strip() else text
     return found
+
+
+_OF_ENTRY = re.compile(r"engines\[(\d+)\]\.deploy\.(.+)")
+
+
+def with_deploy_settings(spec: StudySpec, settings: Mapping[str, Any]) -> StudySpec:
+    """The study with settings of its deployers that override all others: ``KEY`` for the deployers of all engines,
+    ``engines[1].deploy.KEY`` for that of one entry.
+
+    Raises:
+        UsageError: If a setting names no entry, or several kinds of deployers.
+    """
+    of_all = {key: value for key, value in settings.items() if not _OF_ENTRY.fullmatch(key)}
+    kinds = list(dict.fromkeys(d.kind for d in spec.deployers))
+    if of_all and len(kinds) > 1:
+        key = next(iter(of_all))
+        why = f"the engines have different deployers ({', '.join(kinds)})"
+        raise UsageError.at(f"--set {key}", why, remedy=f"name the entry: engines[0].deploy.{key}=..")
+    found = spec.deployed(lambda d: _with(d, of_all))
+    entries = list(found.engines)
+    for key in (key for key in settings if key not in of_all):
+        index, name = _entry_of(key)
+        if index >= len(entries):
+            count = f"{len(entries)} entries" if entries else "no engines"
+            remedy = f"write {name}=.." if not entries else f"write engines[0] to engines[{len(entries) - 1}]"
+            raise UsageError.at(f"--set {key}", f"the study has {count}", remedy=remedy)
+        changed = _with(entries[index].deploy, {name: settings[key]})
+        entries[index] = entries[index].model_copy(update={"deploy": changed})
+    deploy = entries[0].deploy if entries else found.deploy
+    return found.model_copy(update={"deploy": deploy, "engines": tuple(entries)})
+
+
+def check_no_entries(settings: Mapping[str, Any]) -> None:
+    """Refuses settings of an entry of ``engines`` where there is no study. Raises :class:`UsageError`."""
+    for key in filter(_OF_ENTRY.fullmatch, settings):
+        _, name = _entry_of(key)
+        raise UsageError.at(f"--set {key}", "there is no study", remedy=f"name its file, or write {name}=..")
+
+
+def _entry_of(key: str) -> tuple[int, str]:
+    index, _, name = key.removeprefix("engines[").partition("].deploy.")
+    return int(index), name
+
+
+def _with(deploy: PluginSpec, settings: Mapping[str, Any]) -> PluginSpec:
+    return PluginSpec.model_validate({**deploy.settings, **settings, "kind": deploy.kind})
 
 
 def with_site(spec: StudySpec, site: Site, source: str) -> tuple[StudySpec, list[str]]:

@@ -207,3 +207,9 @@ def test_message_with_a_semicolon_is_kept_whole(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(loading, "kinds", lambda group: {**installed(group), "docker": Unusable()})
     done = call("doctor", "--mode", "docker", "--json")
     assert checks(done)["docker"] == ("fail", "no node can be used (n1: cordoned; n2: not ready)", "uncordon one")
+
+
+def test_settings_of_one_engine_need_a_study(call: Call) -> None:
+    refused = call("doctor", "--set", "engines[1].deploy.ports=25100-25109")
+    assert refused.code == 2
+    assert "--set engines[1].deploy.ports: there is no study; name its file, or write ports=.." in refused.err

@@ -9,8 +9,9 @@ import pytest
 import autotuner
 from autotuner.api.study_input import loaded_study
 from autotuner.errors import UsageError
+from autotuner.study.spec import StudySpec
 from autotuner.study_file.loader import parse_study
-from autotuner.study_file.machine_settings import parse_site, with_site
+from autotuner.study_file.machine_settings import parse_site, with_deploy_settings, with_site
 
 SITE = "deploy:\n  docker: {model_roots: [/data/models], shm_size: 1g}\n  process: {stop_grace: 1}\n"
 
@@ -78,3 +79,55 @@ def test_the_user_s_site_file_is_found(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "autotuner").mkdir()
     (tmp_path / "autotuner" / "site.yaml").write_text(SITE)
     assert loaded_study(study()).spec.deploy.settings["model_roots"] == ["/data/models"]
+
+
+def engines(*deployers: dict[str, Any]) -> StudySpec:
+    """A study with one engine per deployer."""
+    entries = [
+        {"kind": "sglang", "name": f"e{index}", "parameters": {"tp-size": [1, 2]}, "deploy": deploy}
+        for index, deploy in enumerate(deployers)
+    ]
+    data = {
+        "name": "s",
+        "model": "m",
+        "engines": entries,
+        "workload": {"scenarios": "D(8,8)", "concurrency": 1},
+        "objective": "max output_throughput",
+    }
+    return parse_study(data, source="s.yaml", folder=Path("/")).spec
+
+
+def test_settings_of_one_engine_or_of_all() -> None:
+    spec = engines({"kind": "docker", "shm_size": "1g"}, {"kind": "docker", "image": "x"})
+    found = with_deploy_settings(spec, {"host": "h", "engines[1].deploy.image": "y", "engines[0].deploy.a.b": 1})
+    assert [d.settings for d in found.deployers] == [
+        {"shm_size": "1g", "host": "h", "a.b": 1},
+        {"image": "y", "host": "h"},
+    ]
+    assert found.deploy == found.engines[0].deploy, "of the first engine"
+    assert with_deploy_settings(spec, {}) == spec
+
+
+@pytest.mark.parametrize(
+    ("settings", "why", "remedy"),
+    [
+        (
+            {"image": "x"},
+            "the engines have different deployers (docker, process)",
+            "name the entry: engines[0].deploy.image=..",
+        ),
+        ({"engines[2].deploy.image": "x"}, "the study has 2 entries", "write engines[0] to engines[1]"),
+    ],
+)
+def test_ambiguous_settings_are_refused(settings: dict[str, Any], why: str, remedy: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        with_deploy_settings(engines({"kind": "docker"}, {"kind": "process"}), settings)
+    [problem] = caught.value.problems
+    assert (problem.why, problem.remedy) == (why, remedy)
+
+
+def test_a_study_with_one_engine_has_no_entries() -> None:
+    spec = engines({"kind": "docker"}).of_engine("e0")
+    assert with_deploy_settings(spec, {"image": "x"}).deploy.settings == {"image": "x"}
+    with pytest.raises(UsageError, match="the study has no engines"):
+        with_deploy_settings(spec, {"engines[0].deploy.image": "x"})
