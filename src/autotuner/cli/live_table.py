@@ -24,6 +24,8 @@ from autotuner.study.trial import TrialRole
 _NOTICES = 2
 _ROOM_FOR_NOTICES = 16
 """Lines that a terminal needs for notices in addition to the default, the best and the newest trial."""
+_SHORT_WINDOW = "short window"
+"""State of a trial whose short window is being measured."""
 _CONFIGURATION = 2
 """Index of the column that wraps."""
 
@@ -217,7 +219,8 @@ def _running(view: StudyView) -> list[Text]:
             clock = ""
             if row.phase in {"warming", "measuring"} and row.total_s:
                 clock = f", {min(row.elapsed_s, row.total_s):.0f} of {row.total_s:.0f} s"
-            found.append(f"trial {row.number} {row.phase}{f' {row.where}' if row.where else ''}{clock}")
+            short = " a short window," if row.short_window else ""
+            found.append(f"trial {row.number} {row.phase}{short}{f' {row.where}' if row.where else ''}{clock}")
     return [Text("now: " + "; ".join(found), style="cyan")] if found else []
 
 
@@ -247,7 +250,10 @@ def _state(row: Row, best: Row | None) -> Text:
     if row.state == "void":
         return Text("not counted", style="yellow")
     if row.feasible is None:
-        return Text("done" if row.state == "done" else row.phase)
+        short = row.short_window and row.phase == "measuring"
+        return Text("done" if row.state == "done" else _SHORT_WINDOW if short else row.phase)
+    if row.by_short_window:
+        return Text("cut early", style="yellow" if row.feasible else "red")
     if row.cut and row.feasible:
         return Text("cut", style="yellow")
     if not row.rankable and not row.cut:

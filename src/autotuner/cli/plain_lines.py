@@ -8,7 +8,9 @@ from autotuner.events.view import Row, StudyView
 from autotuner.plain_text import marked_line
 from autotuner.study.spec import StudySpec
 
-_REPORTED_STATES = {"launching", "measuring", "done", "failed", "void"}
+_SHORT_WINDOW = "measuring a short window"
+_BEFORE_ITS_END = {"launching", _SHORT_WINDOW, "measuring"}
+_REPORTED_STATES = {*_BEFORE_ITS_END, "done", "failed", "void"}
 
 
 class PlainLines:
@@ -32,13 +34,15 @@ class PlainLines:
             self._print(f"! {warning}")
         for row in view.rows.values():
             now = row.state if row.phase == "done" else row.phase
+            if now == "measuring" and row.short_window:
+                now = _SHORT_WINDOW
             if self._printed.get(row.number) != now and now in _REPORTED_STATES:
                 self._printed[row.number] = now
                 self._print(self._line(view, row, now))
 
     def _line(self, view: StudyView, row: Row, now: str) -> str:
         start = f"trial {row.number}  {now:9}  {configuration_text(row)}"
-        if now in {"launching", "measuring"}:
+        if now in _BEFORE_ITS_END:
             return start
         message = marked_line(row.note.partition(": ")[2])
         if now in {"failed", "void"}:
@@ -69,5 +73,7 @@ class PlainLines:
 def _slos(row: Row) -> str:
     if cause_text(row) or row.feasible is None:
         return ""
+    if row.by_short_window:
+        return "cut early"
     met = "SLOs met" if row.feasible else row.quality_fault or "SLOs missed"
     return f"{met} (too few: {', '.join(row.unsure)})" if row.unsure else met

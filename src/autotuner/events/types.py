@@ -133,6 +133,8 @@ class PhaseEntered(BaseEvent):
     """Scenario of the window, for ``warming`` and ``measuring``; empty otherwise."""
     level: str = ""
     """Load level of the window, for ``warming`` and ``measuring``; empty otherwise."""
+    short_window: bool = False
+    """Whether this is the short window before the full ones, which only decides whether these are worth their time."""
     gpus: int = 0
     """GPUs that the trial holds."""
     simulated: bool = False
@@ -203,6 +205,8 @@ class TrialFinished(BaseEvent):
     """Worst measured value for each SLO of the study, in its metric's unit; null if it was not measured."""
     cut: str = ""
     """Why the trial ended before all of its levels were measured; empty if it did not."""
+    by_short_window: bool = False
+    """Whether it ended after the short window, before the full ones."""
 
     @classmethod
     def of(cls, trial: Trial, slos: Sequence[SLO]) -> "TrialFinished":
@@ -227,6 +231,7 @@ class TrialFinished(BaseEvent):
             ),
             slos=tuple(slo_value(slo, trial.measurements) for slo in slos) if trial.measurements else (),
             cut=trial.cut.text if trial.cut else "",
+            by_short_window=trial.cut is not None and trial.cut.confidence is not None,
         )
 
 

@@ -36,6 +36,8 @@ class Row:
     block: int | None = None
     phase: str = "queued"
     where: str = ""
+    short_window: bool = False
+    """Whether the running window is the short one before the full ones."""
     elapsed_s: float = 0.0
     total_s: float = 0.0
     output_throughput: float | None = None
@@ -54,6 +56,8 @@ class Row:
     """Percentiles of SLOs and objectives whose samples are too small."""
     cut: str = ""
     """Why levels were left out; empty if all were measured."""
+    by_short_window: bool = False
+    """Whether the short window decided that."""
     note: str = ""
     """``cause: message`` of a failure."""
     gpus: int = 0
@@ -182,6 +186,7 @@ class StudyView:
         row.phase = event.phase.value
         row.state = "running"
         row.where = f"{event.scenario} {event.level}".strip()
+        row.short_window = event.short_window
         self._facts(row, event)
 
     def _progress(self, event: WindowProgress) -> None:
@@ -203,6 +208,7 @@ class StudyView:
         row.output_throughput = _geometric_mean([w.output_throughput for w in event.windows if w.output_throughput])
         row.slos = event.slos
         row.cut = event.cut
+        row.by_short_window = event.by_short_window
         if event.verdict is not None:
             row.feasible = event.verdict.feasible
             row.quality_fault = event.verdict.quality_fault

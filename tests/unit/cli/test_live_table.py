@@ -97,7 +97,7 @@ def test_measuring_trial_shows_window_progress_and_rate() -> None:
     run.propose(0, threads=2)
     run.measure(0, rate=1234.0)
     lines = drawn(run.view)
-    assert row(lines, 0).split() == ["0", "measuring", "threads=2", "1,234"]
+    assert row(lines, 0).split() == ["0", "measuring", "baseline:", "threads=2", "1,234"]
     assert "now: trial 0 measuring D(8,8) concurrency=2, 2 of 7 s" in lines
 
 
@@ -252,10 +252,10 @@ def test_plain_lines_print_each_change_once() -> None:
     lines.update(run.view)
     lines.update(run.view)
     assert done == [
-        "trial 0  launching  threads=2",
-        "trial 0  measuring  threads=2",
+        "trial 0  launching  baseline: threads=2",
+        "trial 0  measuring  baseline: threads=2",
         "! trial 0: busy machine",
-        "trial 0  done       threads=2  tokens/s @all 90  p99 TTFT @all 200 ms  SLOs met",
+        "trial 0  done       baseline: threads=2  tokens/s @all 90  p99 TTFT @all 200 ms  SLOs met",
         "trial 1  failed     threads=4: out of memory  no\ufffd room",
     ]
 
@@ -284,3 +284,60 @@ def test_refuted_trial_is_not_the_best_so_far() -> None:
     run.propose(2, repeat_of=1)
     run.fail(2)
     assert best_row(run.view, SPEC) is run.view.rows[0]
+
+
+CUT = "cut after a short window at D(8,8) concurrency=2: with 99% confidence, trials 0, 1 are better"
+
+
+def short_windows() -> Run:
+    """A default, that of another engine, a trial that a short window ended, and one whose short window is running."""
+    run = Run()
+    run("trial_proposed", 0, role="default", values={"engine": "vllm"}, repeat_of=None, left=None)
+    run.finish(0)
+    other = {"engine": "sglang", "sglang.chunked-prefill-size": 2048}
+    run("trial_proposed", 1, role="search", values=other, repeat_of=None, left=None, engine_default=True)
+    run.finish(1)
+    for number, feasible in ((2, True), (3, False)):
+        run.propose(number, engine="vllm", **{"vllm.max-num-seqs": number})
+        run.finish(number, feasible=feasible, cut=CUT, by_short_window=True)
+    run.propose(4, engine="sglang", **{"sglang.chunked-prefill-size": 512})
+    run("phase", 4, phase="measuring", scenario="D(8,8)", level="concurrency=2", short_window=True)
+    run("progress", 4, elapsed_s=2.0, total_s=7.0, output_throughput=50.0)
+    return run
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_references_and_short_windows_are_marked_at_any_width(width: int) -> None:
+    run = short_windows()
+    lines = drawn(run.view, width=width)
+    assert max(map(len, lines)) <= width
+    assert "default:" in row(lines, 0)
+    text = "\n".join(lines)
+    assert "baseline:" in row(lines, 1)
+    assert "cut early" in row(lines, 2)
+    assert "cut early" in row(lines, 3)
+    assert "short window" in row(lines, 4)
+    assert "trial 4 measuring a short window, D(8,8)" in text
+    run("phase", 4, phase="measuring", scenario="D(8,8)", level="concurrency=2")
+    lines = drawn(run.view, width=width)
+    assert "measuring" in row(lines, 4)
+    assert "short" not in row(lines, 4)
+
+
+def test_plain_lines_tell_short_windows_from_full_ones() -> None:
+    done: list[str] = []
+    lines = PlainLines(done.append, SPEC)
+    run = short_windows()
+    lines.update(run.view)
+    run("phase", 4, phase="warming", scenario="D(8,8)", level="concurrency=2")
+    lines.update(run.view)
+    run("phase", 4, phase="measuring", scenario="D(8,8)", level="concurrency=2")
+    lines.update(run.view)
+    assert done[0].startswith("trial 0  done       default: engine=vllm  ")
+    assert done[1].startswith("trial 1  done       baseline: engine=sglang sglang.chunked-prefill-size=2048  ")
+    assert done[2].endswith("  cut early")
+    assert f": {CUT}  " in done[2]
+    assert done[4:] == [
+        "trial 4  measuring a short window  engine=sglang sglang.chunked-prefill-size=512",
+        "trial 4  measuring  engine=sglang sglang.chunked-prefill-size=512",
+    ]

@@ -49,8 +49,15 @@ class TrialProgress:
         """Sets the scope whose deadline is the trial's time limit."""
         self._limit = scope
 
-    def enter(self, phase: Phase, scenario: Scenario | None = None, level: LoadLevel | None = None) -> None:
-        """Enters a phase; ``warming`` and ``measuring`` belong to one window."""
+    def enter(
+        self,
+        phase: Phase,
+        scenario: Scenario | None = None,
+        level: LoadLevel | None = None,
+        *,
+        short_window: bool = False,
+    ) -> None:
+        """Enters a phase; ``warming`` and ``measuring`` belong to one window, which may be a short one."""
         now = time.monotonic()
         if phase is not self.phase and Phase.QUEUED in {phase, self.phase}:
             self._count_time(waits=phase is Phase.QUEUED)
@@ -58,7 +65,10 @@ class TrialProgress:
         self.phase = phase
         self._since = now
         place = self._place(scenario, level)
-        self._note(PhaseEntered(phase=phase, gpus=self._draft.gpus, simulated=self._draft.simulated, **place))
+        draft = self._draft
+        self._note(
+            PhaseEntered(phase=phase, short_window=short_window, gpus=draft.gpus, simulated=draft.simulated, **place)
+        )
 
     def window(self, seen: Progress, scenario: Scenario, level: LoadLevel) -> None:
         """Reports the benchmark's running window."""

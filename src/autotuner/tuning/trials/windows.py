@@ -192,18 +192,18 @@ class Windows:
             objectives=self._spec.objectives,
             headers=self._endpoint.headers,
         )
-        return await self._measured(window)
+        return await self._measured(window, short=workload is not None)
 
-    async def _measured(self, window: Window) -> Measurement:
+    async def _measured(self, window: Window, *, short: bool = False) -> Measurement:
         """Measures one window, with its progress, the server's own metrics and the GPUs' sensors."""
         scenario = window.scenario
         level = window.level
-        self._progress.enter(Phase.WARMING, scenario, level)
+        self._progress.enter(Phase.WARMING, scenario, level, short_window=short)
 
         def on_progress(seen: Progress) -> None:
             # The first report marks the end of the warm-up.
             if self._progress.phase is not Phase.MEASURING:
-                self._progress.enter(Phase.MEASURING, scenario, level)
+                self._progress.enter(Phase.MEASURING, scenario, level, short_window=short)
             self._progress.window(seen, scenario, level)
 
         window = replace(window, on_progress=on_progress, server_metrics=self._server_metrics)
