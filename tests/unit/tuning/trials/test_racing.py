@@ -16,17 +16,19 @@ from autotuner.events.view import StudyView
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.report.exports import best_json, export_text
-from autotuner.report.headline import summary_lines
+from autotuner.report.headline import headline, summary_lines
 from autotuner.report.html.page import html_report
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.trial_data import trial_data
 from autotuner.store import Store
 from autotuner.study.measurement import Distribution, Measurement
+from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.search.cut import CutReason, Left
 from autotuner.study.spec import ConfirmSpec, StudySpec
 from autotuner.study.text.forms import parse_objective, parse_slo
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
+from autotuner.tuning.ending import Ending
 from autotuner.tuning.planning.plan import estimate_s, trial_s
 from autotuner.tuning.planning.resume_decision import standing
 from autotuner.tuning.racing.cuts import NOT_DECIDED
@@ -216,6 +218,53 @@ async def test_after_a_refutation_the_best_trial_that_was_cut_takes_its_place(lo
     eight = next(t for t in again.trials if slots(t) == 8)
     assert eight.cut is not None
     assert eight.cut.rivals == (searched[3].number,), "not the refuted one"
+
+
+def holds_once(ttfts: dict[str, float]) -> Any:
+    """A benchmark in which every configuration becomes slow once it was measured completely."""
+    complete: set[str] = set()
+    slow: set[str] = set()
+
+    def script(endpoint: Endpoint, window: Window) -> Measurement:
+        own = next((a.partition("=")[2] for a in endpoint.argv if a.startswith("--parallel=")), "default")
+        if window.level.text == "concurrency=1" and own in complete:
+            slow.add(own)
+        if window.level.text == "concurrency=4":
+            complete.add(own)
+        ttft = 3.0 if own in slow else ttfts[own] * (1 if window.level.text == "concurrency=1" else 1.5)
+        most = dict.fromkeys(("mean", "min", "p50", "p75", "p90", "p95", "p99", "p99_9", "max"), ttft)
+        return scripted_measurement(window, distributions={"ttft": Distribution(count=500, std=0.0, **most)})
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("values", "ending", "answer"),
+    [
+        ((1, 2, 8), Ending.NOTHING_FEASIBLE, "no configuration met the SLOs in all of its launches; closest: trial 1"),
+        # The launches of the proof are used up: the last one has met the SLOs once, and was not repeated.
+        ((1, 2, 8, 16), Ending.NOT_DECIDED, "best: trial 12, parallel=16: 375 ms p99 TTFT; not decided"),
+    ],
+)
+async def test_when_all_are_refuted_one_after_the_other_the_answer_is_true(
+    loop: Any, store: Store, values: tuple[int, ...], ending: Ending, answer: str
+) -> None:
+    """Each refuted trial had cut the next one, which is measured after all, and refuted in turn."""
+    script = holds_once({"default": 0.3, "1": 0.05, "2": 0.1, "8": 0.2, "16": 0.25})
+    spec = study(loop, slo="p99 ttft <= 1s", trials=5).replaced(
+        parameters=(Parameter(name="parallel", domain=Choices(values=values)),),
+        confirm=ConfirmSpec(repeats=2, challengers=1),
+    )
+    outcome = await run(loop.prepared(spec, script=script), store)
+    found = study_result(spec, "done", outcome.trials)
+    assert outcome.ending is found.ending is ending
+    assert headline(found).startswith(answer)
+    assert [slots(t) for t in found.refuted_trials] == list(values[:3])
+    searched = [t for t in found.trials if t.role is TrialRole.SEARCH]
+    assert [(slots(t), len(t.measurements)) for t in searched if not t.set_aside] == [(v, 3) for v in values]
+    assert not any(t.cut for t in searched if not t.set_aside), "no rival is left that had cut them"
+    again = await run(loop.prepared(spec, script=script), store)
+    assert (again.trials, again.ending) == (outcome.trials, ending)
 
 
 async def test_a_trial_that_was_measured_again_does_not_come_back(loop: Any, store: Store) -> None:
