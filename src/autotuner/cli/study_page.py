@@ -10,7 +10,7 @@ from autotuner.cli.texts import duration_text
 from autotuner.plain_text import marked_line
 from autotuner.report.gpu_figures import TITLES, gpu_cells, known_columns
 from autotuner.report.headline import answer_word, change_text
-from autotuner.report.numbers import UNSURE, unsure_text
+from autotuner.report.numbers import UNSURE, metric_name, percent, unsure_text
 from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.terminal import marked_summary
@@ -21,6 +21,10 @@ from autotuner.study.verdict import Violation
 
 _REASONS = 3
 """Number of missed SLOs shown per trial."""
+_PARAMETERS = 8
+"""Number of parameters whose importance is shown."""
+_LEAST_SHARE = 0.01
+"""A parameter that explains less is not shown."""
 _RANK_DROP = 100
 """Rows are ordered by rank, so a narrow screen can do without this column."""
 _TIME_DROP = 101
@@ -43,8 +47,35 @@ def study_text(result: StudyResult, *, width: int | None = None) -> str:
             table_text(columns, rows, width=width),
             "",
             *(render(Text(line), width) for line in marked_summary(result).splitlines()),
+            *_importance(result, width),
         ]
     )
+
+
+def _importance(result: StudyResult, width: int) -> list[str]:
+    """What drives the first objective and what drives feasibility, the most important parameters first; nothing until
+    the study is done. It was computed then: a model of all trials takes libraries that a page must not wait for."""
+    found = result.importance
+    shown = [p for p in found if max(p.objective.total, p.feasible.total) >= _LEAST_SHARE][:_PARAMETERS]
+    if not shown:
+        return []
+    first = result.spec.objectives[0]
+    columns = [
+        Column("parameter", wraps=True),
+        Column(metric_name(first.metric, first.statistic), align="right"),
+        Column("with interactions", align="right", drop=1),
+        Column("feasibility", align="right"),
+    ]
+    rows = [
+        [
+            Text(p.parameter),
+            *(Text(percent(share, sign=False)) for share in (p.objective.alone, p.objective.total, p.feasible.total)),
+        ]
+        for p in shown
+    ]
+    more = f"; {len(found) - len(shown)} more are in the report" if len(found) > len(shown) else ""
+    title = f"what matters (share of the variance, by a model of all measured trials{more}):"
+    return ["", render(Text(title), width), table_text(columns, rows, width=width)]
 
 
 def _warm_start(result: StudyResult) -> list[str]:

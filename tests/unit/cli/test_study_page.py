@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 
 import pytest
@@ -13,11 +14,12 @@ from autotuner import scoring
 from autotuner.cli.columns import MIN_WRAP_WIDTH
 from autotuner.cli.study_page import ranked, study_text
 from autotuner.cli.trial_page import trial_text
-from autotuner.report.exports import csv_text
+from autotuner.report.exports import csv_text, strict_json
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.terminal import marked_summary
 from autotuner.report.trial_data import ArgvChange, argv_changes, trial_data
 from autotuner.study.failure import Failure, FailureCause
+from autotuner.study.search.importance import ParameterImportance, Share
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.testing.samples import SampleKind, StudyMaker, configuration, sample_spec, sample_study
 
@@ -181,3 +183,28 @@ def test_failed_requests_are_shown_with_the_servers_message() -> None:
     )
     text = trial_text(result, trial.model_copy(update={"measurements": (failing,)}), [], width=200)
     assert "3 x http_500: out of blocks" in text
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_drives_the_objective_and_what_drives_feasibility(width: int) -> None:
+    shares = [
+        ("threads", 0.82, 0.9, 0.0),
+        ("parallel", 0.0, 0.001, 0.4),
+        *((f"p{i}", 0.0, 0.002, 0.0) for i in range(3)),
+    ]
+    found = tuple(
+        ParameterImportance(
+            parameter=name, objective=Share(alone=alone, total=total), feasible=Share(alone=0.0, total=feasible)
+        )
+        for name, alone, total, feasible in shares
+    )
+    result = result_of(SampleKind.WINNER)
+    text = study_text(result.replaced(importance=found), width=width)
+    assert text.startswith(study_text(result, width=width)), "it comes last"
+    own = text.removeprefix(study_text(result, width=width)).strip().splitlines()
+    title = "what matters (share of the variance, by a model of all measured trials; 3 more are in the report):"
+    assert " ".join(" ".join(own).split()).startswith(title)
+    rows = [line.split() for line in own if line.startswith(("threads", "parallel", "p0"))]
+    assert rows == [["threads", "82%", "90%", "0%"], ["parallel", "0%", "0.1%", "40%"]]
+    assert max(map(cell_len, own)) <= width
+    assert json.loads(strict_json(result.replaced(importance=found)))["importance"][0]["objective"]["alone"] == 0.82

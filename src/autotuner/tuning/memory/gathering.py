@@ -6,6 +6,7 @@ from autotuner.errors import MissingExtraError, Problem, UsageError, did_you_mea
 from autotuner.plugins import loading
 from autotuner.plugins.engine import Engine
 from autotuner.store import ReadStore, StudyRecord, UnreadableError
+from autotuner.study.check import Check
 from autotuner.study.environment_facts import Facts
 from autotuner.study.search.beginning import Beginning, LearnedFrom, UnusedStudy
 from autotuner.study.search.evidence import NO_EVIDENCE, EarlierStudy, Evidence, Facet
@@ -87,6 +88,15 @@ def gather(prepared: Prepared, store: ReadStore, world: Facts) -> Gathered:
             refuse(one.record.name, learned)
     found.evidence = Evidence(studies=tuple(studies))
     return found
+
+
+def warm_start_checks(prepared: Prepared) -> list[Check]:
+    """Says that a study which might learn from others by its search does not."""
+    spec = prepared.spec
+    if not spec.engines or spec.search.warm_start != "auto" or not prepared.search().uses_evidence:
+        return []
+    why = f"{SEVERAL_ENGINES}, so it does not learn from other studies, nor do others learn from it"
+    return [Check.ok("search.warm_start", why)]
 
 
 def _unfit(prepared: Prepared) -> Problem | None:
