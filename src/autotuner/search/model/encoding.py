@@ -179,7 +179,8 @@ class Encoder:
 
     def _row(self, configuration: Configuration) -> tuple[list[float], list[float], int]:
         values = configuration.values
-        unknown = 0 if values else len(self._axes)  # only a default has no values at all
+        # Only a default or a baseline leaves parameters to the engine that every other configuration sets.
+        unknown = sum(not values or (a.name not in values and a.name not in self._conditional) for a in self._axes)
         numbers = [scale.at(values.get(scale.name)) for scale in self._ordered]
         codes: list[float] = []
         for axis in self._unordered:

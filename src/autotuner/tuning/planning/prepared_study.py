@@ -234,7 +234,9 @@ class Prepared:
             return spelled if self.accepts(spelled) else None
         defaults = self._engine_default.values if self._engine_default is not None else {}
         filled = {name: defaults.get(name) if value is None else value for name, value in spelled.values.items()}
-        return configuration if self.space.contains(self.space.pruned(filled)) else None
+        # The empty configuration is the default, whatever the study compares with, and not one with nulls.
+        known = bool(configuration.values) and self.space.contains(self.space.pruned(filled))
+        return configuration if known else None
 
     @cached_property
     def _engine_default(self) -> Configuration | None:

@@ -107,6 +107,12 @@ async def test_variables_reach_the_server_and_defaults_return_to_the_space() -> 
     assert study.known_as(Configuration()) is None, "without the variable, it is not a point of the space"
 
 
+async def test_the_default_is_no_longer_what_an_earlier_trial_of_it_is_known_as() -> None:
+    space = {"schedule-policy": ["fcfs", "lpm"]}
+    assert (await prepared(space)).known_as(Configuration()) == Configuration()
+    assert (await prepared(space, baseline={"schedule-policy": "lpm"})).known_as(Configuration()) is None
+
+
 async def test_answers_are_compared_with_the_baseline() -> None:
     """A format that the baseline has is not checked, and the engine's default is."""
     space = {"kv-cache-dtype": ["auto", "fp8_e5m2"], "max-running-requests": [8, 16]}
