@@ -113,7 +113,7 @@ def _engine(engine: PlannedEngine) -> str:
     what = f"simulated {engine.simulated}" if engine.simulated else engine.engine
     size = "continuous" if engine.space_size is None else f"{engine.space_size:,} points"
     runnable = f", {engine.launchable:,} launchable" if engine.launchable is not None else ""
-    space = f"{size}{runnable}" if engine.space_size != 0 else "its default alone"
+    space = f"{size}{runnable}" if engine.space_size != 0 else "the default alone"
     return f"engine {engine.name}: {what} on {engine.deploy}, {space}"
 
 
