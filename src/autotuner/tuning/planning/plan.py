@@ -16,8 +16,8 @@ from autotuner.study.search.forecast import Forecast
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import CapacityLoad
 from autotuner.tuning.looks import look_s
-from autotuner.tuning.planning.prediction.predictions import ROOFLINE
 from autotuner.tuning.memory.gathering import warm_start_checks
+from autotuner.tuning.planning.prediction.predictions import ROOFLINE
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.proof_plan import fewest_launches, proof_checks
 from autotuner.tuning.planning.resume_decision import Standing

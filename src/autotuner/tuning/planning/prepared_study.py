@@ -235,8 +235,7 @@ class Prepared:
         defaults = self._engine_default.values if self._engine_default is not None else {}
         filled = {name: defaults.get(name) if value is None else value for name, value in spelled.values.items()}
         # The empty configuration is the default, whatever the study compares with, and not one with nulls.
-        known = bool(configuration.values) and self.space.contains(self.space.pruned(filled))
-        return configuration if known else None
+        return configuration if configuration.values and self.space.contains(self.space.pruned(filled)) else None
 
     @cached_property
     def _engine_default(self) -> Configuration | None:
