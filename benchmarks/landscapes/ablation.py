@@ -33,12 +33,13 @@ ABLATIONS: Mapping[str, Callable[[], None]] = {
     "interactions": _both(smooth=0.0),
     "server": _both(server=0.0),
     "level": _both(level=0.0),
+    "relevance": _constant(scales, RELEVANCE=1e-3),
     "amplitudes": _constant(scales, AMPLITUDES=(1.0,)),
     "coupling": _constant(scales, COUPLING=2.0),
     "own-kind": _constant(scales, OTHER_KIND=1.0),
     "near": _constant(acquisition, GAIN=1e6),
 }
 """By name, how to leave out each part: effects of unordered values, slopes of ordered ones, the sign of slopes, bends,
-interactions, effects of single servers and of their single levels, averaging over amplitudes, sharing amplitudes
-between metrics, one kind of model for all metrics, and the probability of being near the best one (expected improvement
-alone)."""
+interactions, effects of single servers and of their single levels, scales that are learned for each part, averaging
+over amplitudes, sharing amplitudes between metrics, one kind of model for all metrics, and the probability of being
+near the best one (expected improvement alone)."""

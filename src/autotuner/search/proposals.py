@@ -25,7 +25,8 @@ class Proposals:
     def __init__(self, context: SearchContext, stream: Iterator[Configuration]) -> None:
         self._context = context
         self._stream = stream
-        self._found: list[Configuration] = []
+        self._found: list[tuple[str, Configuration]] = []
+        """With their identities."""
         self._identities: set[str] = set()
         self._end: Stop | None = None
 
@@ -35,10 +36,15 @@ class Proposals:
 
     def unused(self, used: frozenset[str]) -> Iterator[Configuration]:
         """All allowed configurations whose identities are not in ``used``, lazily."""
+        return (configuration for _, configuration in self.identified(used))
+
+    def identified(self, used: frozenset[str]) -> Iterator[tuple[str, Configuration]]:
+        """As :meth:`unused`, with their identities."""
         at = 0
         while at < len(self._found) or self._more():
-            if self._context.identity(self._found[at]) not in used:
-                yield self._found[at]
+            identity, configuration = self._found[at]
+            if identity not in used:
+                yield identity, configuration
             at += 1
 
     def _more(self) -> bool:
@@ -51,7 +57,7 @@ class Proposals:
                 if identity in self._identities:
                     continue  # another spelling of a configuration that was already found
                 self._identities.add(identity)
-                self._found.append(candidate)
+                self._found.append((identity, candidate))
                 return True
             if rejected >= MAX_REJECTED:
                 why = f"no allowed configuration among {rejected} candidates in a row; loosen the constraints"

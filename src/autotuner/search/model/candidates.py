@@ -28,19 +28,22 @@ class Candidates:
         self._axes = Points(context.space).axes
         self._first = {a.name: a.ends[0] if a.values is None else a.values[0] for a in self._axes}
         """Values of parameters that become active."""
-        self.listed = list(islice(proposals.unused(taken), most))
+        identified = dict(islice(proposals.identified(taken), most))
+        self._identities = frozenset(identified)
+        self.listed = list(identified.values())
         self.complete = len(self.listed) < most
         """Whether these are all that are left."""
+        self.sampled = not self.complete and not context.space.combinations
+        """Whether others may be found around good ones."""
 
     def around(self, good: Sequence[Configuration]) -> list[Configuration]:
         """Allowed, untried configurations that differ in one parameter from a good one; none if all are listed."""
-        if self.complete or self._context.space.combinations:
+        if not self.sampled:
             return []
-        known = {self._context.identity(c) for c in self.listed}
         found: dict[str, Configuration] = {}
         for neighbor in self._neighbors(good):
             identity = self._context.identity(neighbor)
-            if identity in known or identity in found or identity in self._taken:
+            if identity in self._identities or identity in found or identity in self._taken:
                 continue
             if allowed(self._context, neighbor):
                 found[identity] = neighbor

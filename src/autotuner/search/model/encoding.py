@@ -1,7 +1,7 @@
 """Configurations and load levels as columns of numbers, in which every modeled effect is linear."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,13 @@ from autotuner.study.search.evidence import EarlierTrial
 from autotuner.study.search.goals import Place
 
 Array = NDArray[np.float64]
+FIXED = -1
+"""Number of the part of columns whose scale is not learned."""
 
+_MOST_KNOWN = 5000
+"""Most configurations whose numbers are kept."""
+_Row = tuple[list[float], list[float], int]
+"""Ordered parameters, codes of unordered ones, and the number of parameters whose value is unknown."""
 _ONLY = Place(scenario="", level="")
 """Stands for all levels if a search knows only the verdicts of trials."""
 
@@ -57,12 +63,16 @@ class Encoder:
     def __init__(self, context: SearchContext, typical: Sequence[Configuration]) -> None:
         """``typical`` are configurations whose loads and GPUs count as medium."""
         self._context = context
+        self._known: dict[int, _Encoded] = {}
         self._all_axes = [a for a in Points(context.space).axes if a.name not in context.load_parameters]
         self._axes = [a for a in self._all_axes if a.values is None or len(a.values) > 1]
         self._ordered = [_Scale(a) for a in self._axes if a.ordered]
         self._unordered = [a for a in self._axes if not a.ordered]
         self._fixed = context.goals.places if context.goals and context.goals.places else (_ONLY,)
-        places = [p for c in typical for p in self._places(c)] or list(self._fixed)
+        own = [self._places(c) for c in typical]
+        self.levels = max(map(len, own), default=len(self._fixed))
+        """Number of levels at which a configuration is measured."""
+        places = [p for found in own for p in found] or list(self._fixed)
         self._medium_load = float(np.mean([math.log2(p.load) for p in places]))
         counts = [context.gpus(c) for c in typical] or [1]
         self._medium_gpus = float(np.mean([math.log2(max(n, 1)) for n in counts]))
@@ -78,26 +88,44 @@ class Encoder:
 
     def units(self, configurations: Sequence[Configuration]) -> Units:
         """The configurations as rows."""
+        found = [self._encoded(c) for c in configurations]
         return self._units(
             configurations,
-            [tuple(self._places(c)) for c in configurations],
-            [self._context.gpus(c) for c in configurations],
-            [self._server(c) for c in configurations],
+            [e.row for e in found],
+            [e.places for e in found],
+            [e.gpus for e in found],
+            [e.server for e in found],
         )
+
+    def _encoded(self, configuration: Configuration) -> "_Encoded":
+        """The configuration in numbers, kept by object: candidates are the same ones for many proposals, and what the
+        engine says about them takes time."""
+        found = self._known.get(id(configuration))
+        if found is None or found.configuration is not configuration:
+            found = _Encoded(
+                configuration=configuration,
+                row=self._row(configuration),
+                places=tuple(self._places(configuration)),
+                gpus=self._context.gpus(configuration),
+                server=self._server(configuration),
+            )
+            if len(self._known) == _MOST_KNOWN:
+                self._known.clear()
+            self._known[id(configuration)] = found
+        return found
 
     def _units(
         self,
         configurations: Sequence[Configuration],
+        rows: Sequence[_Row],
         own_places: Sequence[tuple[Place, ...]],
         counts: Sequence[int],
         servers: Sequence[str],
     ) -> Units:
         places = _padded(own_places)
-        rows = [self._row(c) for c in configurations]
         count = len(configurations)
-        width = len(places[0]) if places else 1
-        loads = [[math.log2(p.load) - self._medium_load for p in own] for own in places]
-        scenarios = [[self._scenarios.get(p.scenario, len(self._scenarios)) for p in own] for own in places]
+        loads = by_place(places, lambda p: math.log2(p.load) - self._medium_load)
+        scenarios = by_place(places, lambda p: self._scenarios.get(p.scenario, len(self._scenarios)))
         return Units(
             configurations=tuple(configurations),
             numbers=np.array([r[0] for r in rows], float).reshape(count, len(self._ordered)),
@@ -106,8 +134,8 @@ class Encoder:
             counts=tuple(counts),
             gpus=np.array([math.log2(max(n, 1)) - self._medium_gpus for n in counts], float),
             places=places,
-            loads=np.array(loads, float).reshape(count, width),
-            scenarios=np.array(scenarios, int).reshape(count, width),
+            loads=loads,
+            scenarios=scenarios.astype(int),
             servers=tuple(servers),
         )
 
@@ -117,6 +145,7 @@ class Encoder:
         found = [t.configuration or self._in_space(t) for t in trials]
         units = self._units(
             found,
+            [self._row(c) for c in found],
             [tuple(w.place for w in t.windows) for t in trials],
             [t.gpus for t in trials],
             [self._server(t.configuration) if t.configuration else "" for t in trials],
@@ -168,6 +197,19 @@ class Encoder:
         ]
         return np.array([v for values, count in parts for v in values * count], float)
 
+    def parts(self) -> NDArray[np.int_]:
+        """Number of the part of the model that each column belongs to (see :mod:`relevance`): the load, the GPUs, the
+        effect of each parameter, and the interactions of all."""
+        names = [s.name for s in self._ordered] + [a.name for a in self._unordered] + self._conditional
+        number = {name: 2 + i for i, name in enumerate(dict.fromkeys(names))}
+        slopes = [number[s.name] for s in self._ordered]
+        codes = [number[a.name] for a in self._unordered for _ in a.values or ()]
+        codes += [number[name] for name in self._conditional]
+        scenarios = [FIXED] * len(self._scenarios)
+        bends = [number[s.name] for s in self._ordered for _ in s.knots]
+        waves = [2 + len(number)] * scales.FREQUENCIES
+        return np.array([FIXED, 0, 1, *slopes, *codes, *codes, *scenarios, *bends, *waves], int)
+
     def _places(self, configuration: Configuration) -> Sequence[Place]:
         return self._context.places(configuration) if self._context.places else self._fixed
 
@@ -177,7 +219,7 @@ class Encoder:
             return self._context.identity(configuration)
         return Configuration(values={k: v for k, v in configuration.values.items() if k not in load}).key
 
-    def _row(self, configuration: Configuration) -> tuple[list[float], list[float], int]:
+    def _row(self, configuration: Configuration) -> _Row:
         values = configuration.values
         # Only a default or a baseline leaves parameters to the engine that every other configuration sets.
         unknown = sum(not values or (a.name not in values and a.name not in self._conditional) for a in self._axes)
@@ -189,6 +231,17 @@ class Encoder:
         # For a conditional parameter, being inactive is a value of its own.
         codes += [float(bool(values) and name not in values) for name in self._conditional]
         return numbers, codes, unknown
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """One configuration in numbers."""
+
+    configuration: Configuration
+    row: _Row
+    places: tuple[Place, ...]
+    gpus: int
+    server: str
 
 
 class _Scale:
@@ -222,7 +275,27 @@ class _Scale:
 def _padded(places: Sequence[tuple[Place, ...]]) -> tuple[tuple[Place, ...], ...]:
     """The same number of places in each row: repeating the last one leaves the best and the worst level unchanged."""
     width = max(map(len, places), default=1)
-    return tuple((*own, *(own[-1:] * (width - len(own)))) for own in places)
+    return tuple(own if len(own) == width else (*own, *(own[-1:] * (width - len(own)))) for own in places)
+
+
+def by_place(places: Sequence[tuple[Place, ...]], value: Callable[[Place], float]) -> Array:
+    """A number for each place of each row."""
+    return _by_row(places, lambda own: [float(value(p)) for p in own])
+
+
+def first_positions(places: Sequence[tuple[Place, ...]]) -> NDArray[np.int_]:
+    """For each place of each row, where in the row it comes first."""
+    return _by_row(places, lambda own: [own.index(p) for p in own]).astype(int)
+
+
+def _by_row(places: Sequence[tuple[Place, ...]], values: Callable[[tuple[Place, ...]], Sequence[float]]) -> Array:
+    """Most rows have the same places, for which the values are computed once."""
+    rows: dict[int, Sequence[float]] = {}
+    for own in places:
+        if id(own) not in rows:
+            rows[id(own)] = values(own)
+    width = len(places[0]) if places else 1
+    return np.array([rows[id(own)] for own in places], float).reshape(len(places), width)
 
 
 def _matern(a: Array, b: Array) -> Array:

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from autotuner.plugins.search import SearchContext
 from autotuner.search.model import scales
-from autotuner.search.model.encoding import Array, Encoder, Units
+from autotuner.search.model.encoding import FIXED, Array, Encoder, Units, by_place, first_positions
 from autotuner.search.model.memory import Memory
 from autotuner.search.model.observations import Rows, observe, seen, verdict_quantities
 from autotuner.search.model.posterior import Design, Member, average, fit
-from autotuner.search.model.quantities import TPOT, TTFT, Key, Quantity, quantities, rate_factor
+from autotuner.search.model.quantities import TPOT, TTFT, Key, Quantity, quantities, rate_factor, rate_share
 from autotuner.study.configuration import Configuration
 from autotuner.study.search.forecast import Channel, Forecast
 from autotuner.study.trial import Trial
@@ -42,6 +42,7 @@ class _Points:
 
     columns: Array
     """Without those of calibration parameters."""
+    used: Index
     new: Index
     levels: Index
 
@@ -136,14 +137,20 @@ class Model:
             own = np.zeros_like(own)
             new = np.full_like(new, -1)
             levels = np.full_like(levels, -1)
-        return _Points(np.hstack([self._encoder.columns(units, at, places), own[at]]), new[at], levels)
+        columns = self._encoder.columns(units, at, places)
+        # Hardly any candidate runs on a server that was observed.
+        used = np.concatenate([np.arange(columns.shape[1]), columns.shape[1] + np.flatnonzero(own.any(axis=0))])
+        return _Points(np.hstack([columns, own[at]]), used, new[at], levels)
 
     def _numbered(self, units: Units, at: Index, places: Index) -> Index:
         """A number for each level of a server."""
-        numbers = dict(self._levels)
-        pairs = zip(at.tolist(), places.tolist(), strict=True)
-        levels = ((units.servers[row], units.places[row][place]) for row, place in pairs)
-        return np.array([numbers.setdefault(level, len(numbers)) for level in levels], int)
+        known = np.array([server in self._observed for server in units.servers], bool)
+        firsts = first_positions(units.places)
+        found: Index = len(self._levels) + at * firsts.shape[-1] + firsts[at, places]
+        for i in np.flatnonzero(known[at]).tolist():
+            level = (units.servers[at[i]], units.places[at[i]][places[i]])
+            found[i] = self._levels.get(level, found[i])
+        return found
 
     def _design(self, quantity: Quantity, kind: str, units: Units, at: Index, places: Index, shared: _Points) -> Design:
         """Columns and mean of some levels of some units, according to one kind of model."""
@@ -163,7 +170,15 @@ class Model:
             shared.new,
             own.level * quantity.factor,
             shared.levels,
+            self._parts(len(deviations)),
+            np.concatenate([shared.used, np.arange(shared.columns.shape[1], columns.shape[1])]),
         )
+
+    def _parts(self, count: int) -> Index:
+        """Part of each column; those of servers are one, and calibration parameters have fixed scales."""
+        own = self._encoder.parts()
+        servers = np.full(len(self._observed), own.max() + 1)
+        return np.concatenate([own, servers, np.full(count - len(own) - len(servers), FIXED)])
 
     def _servers(self, units: Units) -> tuple[Array, Index]:
         """A column for each server that was observed, and a number for each of the others, by row."""
@@ -267,10 +282,9 @@ def _expected(quantity: Quantity, units: Units, at: Index, places: Index) -> Arr
 
 def _rates(key: Key, units: Units, logs: Mapping[Key, Array]) -> Array:
     """Logarithm of a rate that follows from TTFT and TPOT; see :func:`quantities.derived`."""
-    answers = np.array([[(p.output_tokens or 1.0) - 1 for p in own] for own in units.places])
-    factors = np.array(
-        [[rate_factor(key, p, units.counts[i]) for p in own] for i, own in enumerate(units.places)], float
-    )
+    answers = by_place(units.places, lambda p: (p.output_tokens or 1.0) - 1)
+    shares = np.array([rate_share(key, n) for n in units.counts], float)
+    factors = by_place(units.places, lambda p: rate_factor(key, p, 1)) / shares[:, None]
     # Draws of configurations that are unlike all others may be beyond what a float holds.
     ttft = np.exp(np.minimum(logs[TTFT], _LARGEST))
     seconds = ttft + np.exp(np.minimum(logs[TPOT], _LARGEST)) * np.maximum(answers, 0.0)

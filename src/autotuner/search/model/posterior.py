@@ -8,13 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotuner.search.model import scales
-from autotuner.search.model.encoding import Array
+from autotuner.search.model.encoding import FIXED, Array
 from autotuner.search.model.recall import Recalled
+from autotuner.search.model.relevance import Learned, learned, parts
+from autotuner.search.model.triangular import lower_solved, upper_solved
 
 _JITTER = 1e-9
 _FAR_BELOW = -6.0
 """Standard deviations between a bound and the mean from which on the tail is approximated."""
 _SWEEPS = 2
+_MOST_ADAPTED = 100
+"""Rows from which scales are learned."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,11 @@ class Design:
     """Standard deviation of the effect of a single level of a server, before the amplitude."""
     levels: NDArray[np.int_]
     """Number of each point's server and level, the same in every design that has it; -1 without an effect of it."""
+    parts: NDArray[np.int_] | None = None
+    """Number of the part that each column belongs to (see :mod:`relevance`); effects of servers are the last one. None:
+    all scales are fixed."""
+    used: NDArray[np.int_] | None = None
+    """Columns that are not zero everywhere; None: all may be."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,10 @@ class Member:
     launch: float
     root: Array
     """Cholesky factor of the covariance of the observations."""
+    server: float
+    """Factor of the scale of the effects of single servers, amplitude included."""
+    level: float
+    """The same for single levels."""
     remembers: bool = False
     """Whether it knows what earlier studies measured."""
 
@@ -114,8 +127,8 @@ class Member:
             design: The points' columns.
         """
         weights = self.weights.mean + self.weights.spread(random.standard_normal((count, len(self.weights.deviations))))
-        single = self.amplitude * self.design.level
         numbers = 1 + max(int(d.levels.max(initial=0)) for d in (design, self.design))
+        single = self.level * self.design.level
         levels = single * random.standard_normal((count, numbers))
         if len(self.observations):
             seen = self.observations
@@ -126,10 +139,11 @@ class Member:
             missed = _solved(self.root, (seen.values - expected).T)
             np.add.at(levels.T, self.design.levels, single**2 * missed)
             weights = weights + self.weights.spread(missed.T @ self.weights.scaled(self.design.columns))
-        drawn: Array = weights @ design.columns.T + design.mean
+        used = slice(None) if design.used is None else design.used
+        drawn: Array = weights[:, used] @ design.columns[:, used].T + design.mean
         drawn += np.where(design.levels >= 0, levels[:, design.levels], 0.0)
         new = random.standard_normal((count, int(design.new.max()) + 2))
-        return drawn + self.amplitude * design.server * np.where(design.new >= 0, new[:, design.new], 0.0)
+        return drawn + self.server * design.server * np.where(design.new >= 0, new[:, design.new], 0.0)
 
     def left_out(self, servers: NDArray[np.int_]) -> float:
         """Mean square of the standardized residuals of servers that are left out in turn; about 1 if the model holds.
@@ -177,13 +191,64 @@ def _fitted(
         medium = weights[scales.AMPLITUDES.index(1.0)]
         scaled = medium.scaled(design.columns)
         seen = _below_bounds(scaled @ scaled.T + noise + same, design.mean + design.columns @ medium.mean, seen)
-    for amplitude, own in zip(scales.AMPLITUDES, weights, strict=True):
-        scaled = own.scaled(design.columns)
-        covariance = scaled @ scaled.T + amplitude**2 * same + noise + np.diag(seen.variances + _JITTER)
+    noise = noise + np.diag(seen.variances + _JITTER)
+    for amplitude, own in zip(scales.AMPLITUDES, _adapted(design, seen, noise, weights), strict=True):
+        scaled = own.weights.scaled(design.columns)
+        covariance = scaled @ scaled.T + own.level**2 * same + noise
         root: Array = np.linalg.cholesky(covariance).astype(np.float64)
-        rest = np.linalg.solve(root, seen.values - design.mean - design.columns @ own.mean)
-        evidence = -0.5 * float(rest @ rest) - float(np.log(np.diag(root)).sum())
-        yield Member(kind, amplitude, evidence, design, own, seen, launch, root)
+        rest = lower_solved(root, seen.values - design.mean - design.columns @ own.weights.mean)
+        evidence = own.log_prior - 0.5 * float(rest @ rest) - float(np.log(np.diag(root)).sum())
+        yield Member(
+            kind=kind,
+            amplitude=amplitude,
+            log_evidence=evidence,
+            design=design,
+            weights=own.weights,
+            observations=seen,
+            launch=launch,
+            root=root,
+            server=own.server,
+            level=own.level,
+        )
+
+
+@dataclass(frozen=True)
+class _Adapted:
+    """Weights whose scales were adapted to the observations."""
+
+    weights: Weights
+    server: float
+    level: float
+    log_prior: float = 0.0
+    """What the factors of the scales add to the evidence."""
+
+
+def _adapted(design: Design, seen: Observations, noise: Array, weights: Sequence[Weights]) -> Iterator[_Adapted]:
+    """The weights of each amplitude. What earlier studies say about them has scales of its own."""
+    learns = design.parts is not None and len(seen) > 1 and weights[0].recalled is None
+    if design.parts is None or not learns:
+        yield from (_Adapted(own, a, a) for a, own in zip(scales.AMPLITUDES, weights, strict=True))
+        return
+    some = _some_launches(seen.launches)
+    rest = (seen.values - design.mean)[some]
+    noise = noise[np.ix_(some, some)]
+    same = design.level**2 * np.equal.outer(design.levels[some], design.levels[some])
+    found = parts(design.columns[some] * design.deviations, design.parts, same)
+    best: Learned | None = None
+    for amplitude, own in zip(scales.AMPLITUDES, weights, strict=True):
+        start = np.zeros(len(found)) if best is None else best.toward(amplitude)
+        best = learned(found, amplitude, noise, rest, start)
+        by_column = np.where(design.parts == FIXED, 1.0, best.factors[design.parts])
+        *_, server, level = amplitude * best.factors
+        yield _Adapted(Weights(own.deviations * by_column), float(server), float(level), best.log_prior)
+
+
+def _some_launches(launches: NDArray[np.int_]) -> NDArray[np.int_]:
+    """Rows of launches spread over the study, as many as the choice of scales considers: the time grows with the third
+    power of their number."""
+    step = -(-len(launches) // _MOST_ADAPTED)
+    found: NDArray[np.int_] = np.flatnonzero(np.isin(launches, np.unique(launches)[::step]))
+    return found
 
 
 def _below_bounds(covariance: Array, mean: Array, seen: Observations) -> Observations:
@@ -217,7 +282,7 @@ def _below(mean: float, deviation: float, bound: float) -> tuple[float, float]:
 
 
 def _solved(root: Array, right: Array) -> Array:
-    found: Array = np.linalg.solve(root.T, np.linalg.solve(root, right)).astype(np.float64)
+    found: Array = upper_solved(root, lower_solved(root, right))
     return found
 
 

@@ -28,6 +28,10 @@ _DRAWS = 300
 _FEWEST_DRAWS = 200
 _VALUES = 600_000
 """Draws times configurations times levels of one quantity; with more of these, fewer draws are made."""
+_COMPARED = 1500
+"""Most levels of configurations that all draws compare; of more candidates, those that are best by few draws."""
+_SCREENING = 64
+"""These few draws."""
 _BOUNDED = 5000
 """Most untried configurations that a bound is computed from; of a space with more, a sample."""
 _SURROUNDED = 5
@@ -88,11 +92,11 @@ class Proposer:
         launching = Launching(context, encoder, own)
         waiting = [spelled_out(context, t) for t in running]
         rated = _Rated(context, encoder, model, launching, [a for _, a in feasible], waiting)
-        rated.rate(listed, random)
-        good = [listed[i] for i in np.argsort(-rated.scores.score, kind="stable")[:_SURROUNDED]]
-        more = candidates.around([*(spelled_out(context, t) for t, _ in feasible[:_SURROUNDED]), *good])
-        if more and not only:
-            rated.rate([*listed, *more], random)
+        if candidates.sampled and not only:
+            listed = rated.screened(listed, random)
+            good = [*(spelled_out(context, t) for t, _ in feasible[:_SURROUNDED]), *listed[:_SURROUNDED]]
+            listed += candidates.around(good)
+        rated.rate(rated.screened(listed, random), random)
         beats = feasible[0][0].number if feasible else None
         return rated.best(beats)
 
@@ -153,11 +157,21 @@ class _Rated:
         self._reached = np.array(reached, float).reshape(len(reached), len(context.directions))
         self._waiting = list(waiting)
 
+    def screened(self, candidates: Sequence[Configuration], random: np.random.Generator) -> list[Configuration]:
+        """As many of the candidates as are compared by all draws, the best ones by few draws."""
+        most = max(_COMPARED // self._encoder.levels, 1)
+        if len(candidates) <= most:
+            return list(candidates)
+        self._score(candidates, random, _SCREENING)
+        return [candidates[i] for i in np.argsort(-self.scores.score, kind="stable")[:most]]
+
     def rate(self, candidates: Sequence[Configuration], random: np.random.Generator) -> None:
         """Draws the results of all candidates and scores them."""
+        values = len(candidates) * self._encoder.levels
+        self._score(candidates, random, max(_FEWEST_DRAWS, min(_DRAWS, _VALUES // values)))
+
+    def _score(self, candidates: Sequence[Configuration], random: np.random.Generator, count: int) -> None:
         self._units = self._encoder.units([*candidates, *self._waiting])
-        values = self._units.loads.size
-        count = max(_FEWEST_DRAWS, min(_DRAWS, _VALUES // max(values, 1)))
         self._draws = self._model.draw(self._units, random, count)
         found = worth(self._context, self._units, self._draws)
         weights = acquisition.shares(random, count, len(self._context.directions))

@@ -150,8 +150,12 @@ def derived(key: Key, place: Place, ttft_s: float, tpot_s: float, gpus: int) -> 
 
 def rate_factor(key: Key, place: Place, gpus: int) -> float:
     """What a rate is, times the seconds that a request takes."""
-    shared = max(gpus, 1) if key.metric == "output_throughput_per_gpu" else 1
-    return (place.in_flight or 1) * _PER_REQUEST[key.metric](place) / shared
+    return (place.in_flight or 1) * _PER_REQUEST[key.metric](place) / rate_share(key, gpus)
+
+
+def rate_share(key: Key, gpus: int) -> int:
+    """What a rate is divided by: the GPUs if it is a rate of each of them."""
+    return max(gpus, 1) if key.metric == "output_throughput_per_gpu" else 1
 
 
 def _logarithm(key: Key, window: Measurement) -> float | None:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 AMPLITUDES = (0.5, 1.0, 2.0, 4.0)
 """Common factors of all scales, averaged over by how well each explains the measurements: it is unknown
 beforehand whether a study's parameters matter little or much."""
+RELEVANCE = 1.0
+"""Standard deviation of the logarithm of the factor that each part of a model has of its own (see :mod:`relevance`):
+one parameter in three changes a metric by more than e times as much, or as little, as usual."""
 COUPLING = 0.25
 """Spread of a metric's own factor around that of all metrics. What makes one metric vary usually makes the others vary,
 yet one outlying metric should not widen the rest."""

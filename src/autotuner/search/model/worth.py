@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from autotuner.plugins.search import SearchContext
 from autotuner.scoring import worsened
-from autotuner.search.model.encoding import Array, Units
+from autotuner.search.model.encoding import Array, Units, by_place
 from autotuner.search.model.model import Draws
 from autotuner.search.model.observations import VIOLATION, objective_key
 from autotuner.search.model.quantities import Key, shortfall_sign
@@ -65,7 +65,7 @@ def _best_level(goals: Goals, units: Units, draws: Draws) -> Worth:
     for slo in _modeled(goals):
         if slo.hard:
             missed += _over(slo, draws)
-    exists = np.array([[bool(p.level) for p in own] for own in units.places])
+    exists = by_place(units.places, lambda p: bool(p.level)) > 0
     value = np.where((missed <= 0) & exists, value, -np.inf)
     least = np.where(exists, missed, np.inf).min(axis=2)
     return Worth(value.max(axis=2)[:, :, None], least)
@@ -97,9 +97,7 @@ def _objective(objective: Objective, units: Units, values: Array) -> Array:
 
 
 def _selected(units: Units, scenario: str | None, at: str | None) -> NDArray[np.bool_]:
-    return np.array(
-        [[scenario in (None, p.scenario) and at in (None, p.level) for p in own] for own in units.places], bool
-    )
+    return by_place(units.places, lambda p: scenario in (None, p.scenario) and at in (None, p.level)) > 0
 
 
 def achieved(context: SearchContext, trial: Trial) -> list[float] | None:
