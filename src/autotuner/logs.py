@@ -9,7 +9,7 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
@@ -83,12 +83,16 @@ def _open(path: str, flags: int) -> int:
 
 
 @contextmanager
-def logging_to(verbosity: int = 0, file: Path | None = None) -> Iterator[None]:
+def logging_to(
+    verbosity: int = 0, file: Path | None = None, *, warnings: bool = False, others: Sequence[str] = ()
+) -> Iterator[None]:
     """Writes the log while the context is active.
 
     Args:
         verbosity: Level of the log on stderr: 0 nothing, 1 INFO, 2 or more DEBUG.
         file: File to append the DEBUG log to; None: no file.
+        warnings: Write warnings and errors to stderr even at verbosity 0.
+        others: Loggers of libraries whose warnings belong to the log.
 
     Raises:
         UsageError: If the file cannot be opened for appending.
@@ -96,6 +100,8 @@ def logging_to(verbosity: int = 0, file: Path | None = None) -> Iterator[None]:
     handlers: list[tuple[logging.Handler, int]] = []
     if verbosity > 0:
         handlers.append((_Terminal(), logging.DEBUG if verbosity > 1 else logging.INFO))
+    elif warnings:
+        handlers.append((_Terminal(), logging.WARNING))
     if file is not None:
         try:
             handlers.append((_File(file), logging.DEBUG))
@@ -104,12 +110,14 @@ def logging_to(verbosity: int = 0, file: Path | None = None) -> Iterator[None]:
             remedy = "name a file in a folder that exists"
             raise UsageError.at("--log-file", why, value=str(file), remedy=remedy) from None
     root = logging.getLogger(ROOT)
+    libraries = [logging.getLogger(name) for name in others]
     level_before = root.level
     for handler, level in handlers:
         handler.setLevel(level)
         handler.setFormatter(_OneLine(_FORMAT, _TIME))
         handler.addFilter(SecretFilter())
-        root.addHandler(handler)
+        for logged in (root, *libraries):
+            logged.addHandler(handler)
     try:
         if handlers:
             root.setLevel(min(level for _, level in handlers))
@@ -121,7 +129,8 @@ def logging_to(verbosity: int = 0, file: Path | None = None) -> Iterator[None]:
     finally:
         root.setLevel(level_before)
         for handler, _ in handlers:
-            root.removeHandler(handler)
+            for logged in (root, *libraries):
+                logged.removeHandler(handler)
             handler.close()
 
 

@@ -22,8 +22,11 @@ def test_every_operation_says_what_it_does_and_how_it_fails() -> None:
         for operation in operations.values():
             assert operation["summary"]
             assert operation["description"]
-            body = operation["responses"]["422"]["content"]["application/json"]["schema"]
-            assert body == {"$ref": "#/components/schemas/ErrorBody"}, path
+            for status in {*map(str, problems.OF_STATUSES), *(str(status) for *_, status in problems.OF_ERRORS)} - {
+                "405"
+            }:
+                body = operation["responses"][status]["content"]["application/json"]["schema"]
+                assert body == {"$ref": "#/components/schemas/ErrorBody"}, (path, status)
 
 
 def test_the_page_has_every_kind_of_error() -> None:

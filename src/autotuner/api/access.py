@@ -110,9 +110,9 @@ class Access:
             if store.tokens.revoke(identity, time.time()):
                 return
             if store.tokens.get(identity) is not None:
-                raise UsageError.at("token", "is revoked already", value=identity)
+                raise UsageError.at("id", "is revoked already", value=identity)
         remedy = "autotuner token list shows all ids"
-        raise NotFoundError.at("token", "there is no token with this id", value=identity, remedy=remedy)
+        raise NotFoundError.at("id", "there is no token with this id", value=identity, remedy=remedy)
 
     def check(self, secret: str) -> Token | None:
         """The token that a client sent, if it is accepted.
@@ -144,6 +144,29 @@ class Access:
                 return None
             store.tokens.touch(token.id, now)
             return token
+
+    def still_valid(self, identity: str) -> bool:
+        """Whether a token that was accepted before would still be.
+
+        Args:
+            identity: Id of the token.
+
+        Returns:
+            False if it was revoked or has expired since.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> access = autotuner.open().access()
+            >>> access.still_valid(access.create("dashboard").token.id)
+            True
+        """
+        if not Store.exists(self._url):
+            return False
+        with Store.open(self._url) as store:
+            stored = store.tokens.get(identity)
+            return stored is not None and stored[0].valid(time.time())
 
     def record(self, token: Token, action: str, target: str, status: int) -> None:
         """Add an entry to the audit.

@@ -218,16 +218,16 @@ def show_defect(kind: type[BaseException], error: BaseException, trace: Any) -> 
 
 
 @contextmanager
-def logged(verbose: int, log_file: Path | None) -> Iterator[None]:
-    """Writes the log while the command runs.
+def logged(verbose: int, log_file: Path | None, *, server: bool = False) -> Iterator[None]:
+    """Writes the log while the command runs; that of a server has warnings on stderr in any case.
 
     Raises:
         UsageError: If the file cannot be opened.
     """
-    if not verbose and log_file is None:
+    if not verbose and log_file is None and not server:
         yield
         return
     from autotuner.logs import logging_to
 
-    with logging_to(verbose, log_file):
+    with logging_to(verbose, log_file, warnings=server, others=("uvicorn",) if server else ()):
         yield

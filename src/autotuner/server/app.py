@@ -16,11 +16,16 @@ _ROUTERS = (system.router, studies.router, trials.router, events.router, tokens.
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody, "description": text}
     for status, text in (
+        (400, "The request could not be carried out."),
         (401, "No valid token was sent."),
         (403, "The token does not allow this."),
         (404, "There is no such study, trial or token."),
         (409, "A process runs the study."),
+        (413, "The body is too large."),
+        (421, "The Host header does not name this server."),
         (422, "The request is wrong; `problems` says where."),
+        (500, "A bug; the server's log has the details."),
+        (503, "The store cannot be used."),
     )
 }
 
@@ -53,10 +58,12 @@ def create_app(tuner: autotuner.Autotuner, *, hosts: Collection[str] = ()) -> Fa
         description="Studies of launch parameters of inference servers. Send a token as `Authorization: Bearer TOKEN`.",
         docs_url=None,  # both pages load scripts from other servers
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat the path and the host of the request
         openapi_url="/api/v1/openapi.json",
         responses=_ERRORS,
     )
     app.state.tuner = tuner
+    app.state.ending = False
     for router in _ROUTERS:
         app.include_router(router)
     problems.register(app)

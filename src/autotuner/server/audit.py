@@ -2,13 +2,17 @@
 
 import logging
 
+from anyio import CancelScope
 from anyio.to_thread import run_sync
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from autotuner import Access, Token
+from autotuner.errors import AutotunerError
 
 logger = logging.getLogger(__name__)
 
+_SHOWN = 200
+"""Characters of a path in the log."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -38,5 +42,12 @@ class Audit:
             caller = scope.get("state", {}).get("caller")
             if isinstance(caller, Token):
                 action = getattr(scope.get("route"), "name", scope["method"].lower())
-                await run_sync(self._access.record, caller, action, scope["path"], status)
-                logger.info("%s by token %s: %s %s", action, caller.id, scope["path"], status)
+                with CancelScope(shield=True):  # a client that hangs up must not prevent the entry
+                    await self._record(caller, action, scope["path"], status)
+
+    async def _record(self, caller: Token, action: str, path: str, status: int) -> None:
+        logger.info("%s by %s (%s): %s %s", action, caller.name, caller.id, path[:_SHOWN], status)
+        try:
+            await run_sync(self._access.record, caller, action, path, status)
+        except AutotunerError as error:  # the response is already sent
+            logger.error("the audit has no entry for %s by %s (%s): %s", action, caller.name, caller.id, error)

@@ -1,8 +1,8 @@
 """Checks of every request before it reaches a route (host, origin, size), and the headers of every response."""
 
 import logging
+import re
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +25,8 @@ _HEADERS = (
     ),
 )
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]*)?")
+"""A name or address, and a port. Nothing else of a URL belongs into the header, though parsers of URLs accept more."""
 
 
 class Guard:
@@ -37,14 +39,16 @@ class Guard:
     def __init__(self, app: ASGIApp, *, hosts: Collection[str]) -> None:
         """Accepts requests to these host names, beside those of the loopback interface."""
         self._app = app
-        self._hosts = frozenset(host.lower() for host in hosts) | _LOOPBACK
+        self._hosts = frozenset(host.lower() for host in hosts if host) | _LOOPBACK
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = dict[str, list[str]]()
+        for name, value in scope["headers"]:
+            headers.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
 
         async def guarded_send(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -59,24 +63,23 @@ class Guard:
             return
         await self._app(scope, _limited(receive), guarded_send)
 
-    def _refusal(self, headers: dict[str, str]) -> tuple[int, str, str] | None:
-        host = headers.get("host", "")
-        if _name_of(f"//{host}") not in self._hosts:
+    def _refusal(self, headers: dict[str, list[str]]) -> tuple[int, str, str] | None:
+        # One header each: which of several counts would depend on who reads them.
+        host = ",".join(headers.get("host", ())).lower()
+        if _name_of(host) not in self._hosts:
             return 421, "the Host header does not name this server", "start it with --host-name NAME to accept a name"
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        origin = ",".join(headers["origin"]).lower() if "origin" in headers else None
+        if origin is not None and origin not in {f"http://{host}", f"https://{host}"}:  # https: that of a proxy
             return 403, "requests from other web pages are not accepted", "send no Origin header, or this server's"
-        length = headers.get("content-length", "0")
+        length = headers.get("content-length", ["0"])[-1]
         if not length.isdecimal() or int(length) > MOST_BYTES:
             return 413, _TOO_LARGE, ""
         return None
 
 
-def _name_of(url: str) -> str:
-    try:
-        return (urlsplit(url).hostname or "").lower()
-    except ValueError:
-        return ""
+def _name_of(host: str) -> str:
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]) if found is not None else ""
 
 
 def _limited(receive: Receive) -> Receive:

@@ -28,7 +28,6 @@ OF_ERRORS: tuple[tuple[type[AutotunerError], str, int], ...] = (
 )
 """Class, kind and HTTP status; the first class that matches decides."""
 OF_STATUSES = {
-    400: "usage",
     401: "unauthorized",
     403: "forbidden",
     404: "not_found",
@@ -80,8 +79,12 @@ def of_status(status: int, message: str, hint: str = "", headers: dict[str, str]
     return response(status, ErrorDetail(kind=OF_STATUSES.get(status, "failed"), message=message, hint=hint), headers)
 
 
-async def _expected(_: Request, error: Exception) -> JSONResponse:
+async def _expected(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, AutotunerError)  # noqa: S101 - registered for this class only
+    if isinstance(error, EnvironmentFaultError) and not hasattr(request.state, "caller"):
+        # The message has paths and hosts, which only clients with a token may see.
+        logger.error("%s %s failed: %s", request.method, request.url.path, error)
+        error = EnvironmentFaultError("the store cannot be used", remedy="the server's log has the details")
     kind, status = next((kind, status) for cls, kind, status in OF_ERRORS if isinstance(error, cls))
     problems = list(error.problems) if isinstance(error, UsageError) else []
     detail = ErrorDetail(
@@ -96,6 +99,8 @@ async def _expected(_: Request, error: Exception) -> JSONResponse:
 
 async def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
+    if error.status_code == 400:  # FastAPI's answer to a body that cannot be decoded; wrong input is 422 here
+        return response(422, ErrorDetail(kind="usage", message="body: is not valid JSON", path="body"))
     return of_status(error.status_code, str(error.detail), headers=dict(error.headers or {}))
 
 

@@ -1,19 +1,27 @@
 """Runs the application until it is interrupted."""
 
+import errno
 import ipaddress
+import re
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 import autotuner
 from autotuner.errors import AutotunerError, UsageError
 from autotuner.server.app import create_app
 
 _GRACE_S = 5
-"""Time for requests to end after an interrupt; streams of events never end by themselves."""
+"""Time for requests to end after an interrupt."""
+_NAME = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+_PORT = (errno.EADDRINUSE, errno.EACCES)
+"""Errors of the port, not of the address."""
 
 
 def serve(
@@ -34,12 +42,17 @@ def serve(
         on_ready: Called with the server's URL once the port is open.
 
     Raises:
-        UsageError: If the address is not a loopback one and no token exists yet.
+        UsageError: If the address is not a loopback one and no token exists yet, or a name is not a host name.
         AutotunerError: If the port cannot be opened.
     """
-    if not _is_loopback(host) and not any(token.revoked_at is None for token in tuner.access().tokens()):
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise UsageError.at(
+                "--host-name", "is not a host name", value=name, remedy="give it without scheme and port"
+            )
+    if not _is_loopback(host) and not any(token.valid(time.time()) for token in tuner.access().tokens()):
         remedy = "create a token first: autotuner token create NAME"
-        raise UsageError.at("--host", "other machines could reach the server, and no token exists", remedy=remedy)
+        raise UsageError.at("--host", "other machines could reach the server, and no valid token exists", remedy=remedy)
     listening = _listening(host, port)
     with listening:
         shown = f"[{host}]" if ":" in host else host
@@ -47,15 +60,33 @@ def serve(
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_S
         )
-        on_ready(f"http://{shown}:{listening.getsockname()[1]}")
-        with _ending_cleanly():
-            uvicorn.Server(config).run(sockets=[listening])
+        server = _Server(config, app)
+        with _ending_cleanly(server):
+            on_ready(f"http://{shown}:{listening.getsockname()[1]}")
+            server.run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams of events when it ends, which would otherwise last until the grace time is over."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.ending = True
+        await super().shutdown(sockets)
 
 
 @contextmanager
-def _ending_cleanly() -> Iterator[None]:
-    """After its end, uvicorn raises the signal again that ended it; for a server, that is not an error."""
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+def _ending_cleanly(server: uvicorn.Server) -> Iterator[None]:
+    """After its end, uvicorn raises the signal again that ended it; for a server, that is not an error. A signal that
+    arrives before uvicorn handles signals must end the server too."""
+
+    def end(*_: Any) -> None:
+        server.should_exit = True
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
@@ -74,7 +105,7 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise AutotunerError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}", remedy="choose another --port"
-        ) from None
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        remedy = "choose another --port" if getattr(error, "errno", 0) in _PORT else "choose another --host"
+        raise AutotunerError(f"cannot listen on {host}:{port}: {why}", remedy=remedy) from None

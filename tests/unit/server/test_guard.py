@@ -1,5 +1,6 @@
 """Requests that never reach a route: wrong host, other web pages, large bodies."""
 
+import socket
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -14,7 +15,20 @@ def refused(answer: httpx.Response, status: int, kind: str) -> None:
     assert (answer.status_code, answer.json()["error"]["kind"]) == (status, kind)
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8321", "", "[", "127.0.0.1.evil.example"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8321",
+        "",
+        "[",
+        "127.0.0.1.evil.example",
+        "x@localhost",
+        "localhost/x",
+        "localhost?x",
+        "localhost:x",
+    ],
+)
 def test_a_name_that_is_not_the_servers_is_refused(client: Clients, host: str) -> None:
     refused(client("read").get("/api/v1/studies", headers={"Host": host}), 421, "wrong_host")
 
@@ -24,7 +38,7 @@ def test_names_of_the_loopback_interface_are_accepted(client: Clients, host: str
     assert client("read").get("/api/v1/studies", headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1"])
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://[", "", "//localhost"])
 def test_other_web_pages_are_refused(client: Clients, origin: str) -> None:
     refused(client("admin").post("/api/v1/tokens", headers={"Origin": origin}, json={"name": "x"}), 403, "forbidden")
 
@@ -52,3 +66,20 @@ def test_every_response_forbids_frames_and_foreign_scripts(client: Clients) -> N
         assert answer.headers["X-Frame-Options"] == "DENY"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ("Host: evil.example\r\nHost: localhost", 421),
+        ("Host: localhost\r\nOrigin: http://evil.example\r\nOrigin: http://localhost", 403),
+    ],
+)
+def test_several_hosts_or_origins_are_refused(url: str, headers: str, status: int) -> None:
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as connection:
+        connection.sendall(f"GET /healthz HTTP/1.1\r\n{headers}\r\nConnection: close\r\n\r\n".encode())
+        assert connection.recv(100).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_no_redirect_repeats_the_host_of_the_request(client: Clients, stored: str) -> None:
+    refused(client("read").get(f"/api/v1/studies/{stored}/"), 404, "not_found")

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import Request
 
 import autotuner
 from autotuner.errors import AutotunerError, EnvironmentFaultError, Problem, StudyBusyError, UsageError
@@ -18,7 +20,8 @@ async def answer_to(error: Exception) -> httpx.Response:
     app = create_app(autotuner.open())
 
     @app.get("/failing")
-    def failing() -> None:
+    def failing(request: Request) -> None:
+        request.state.caller = None  # as if a token had been accepted
         raise error
 
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -66,3 +69,21 @@ def test_a_wrong_value_is_a_usage_error_with_its_place(client: Clients, stored: 
 def test_unknown_paths_and_methods_have_the_same_body(client: Clients) -> None:
     assert client("").get("/nowhere").json()["error"]["kind"] == "not_found"
     assert client("").put("/healthz").json()["error"]["kind"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"[" * 100_000, b'{"name": "x", "days": ' + b"9" * 5_000 + b"}"])
+def test_a_body_that_cannot_be_decoded_is_wrong_input(client: Clients, body: bytes) -> None:
+    answer = client("admin").post("/api/v1/tokens", content=body, headers={"Content-Type": "application/json"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["kind"], error["path"]) == (422, "usage", "body")
+
+
+def test_without_a_token_errors_of_the_store_say_nothing_about_it(client: Clients, home: Path) -> None:
+    caller = client("admin")
+    probe = client("")
+    database = home / "autotuner.db"
+    database.unlink()
+    database.mkdir()
+    for answer in (probe.get("/readyz"), caller.get("/api/v1/studies")):
+        assert (answer.status_code, answer.json()["error"]["kind"]) == (503, "environment")
+        assert str(home) not in answer.text

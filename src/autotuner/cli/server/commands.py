@@ -32,7 +32,7 @@ def serve(
     log_file: LogFile = None,
 ) -> None:
     """Serve results over HTTP, for other programs."""
-    with reporting_errors(as_json=False), logged(verbose, log_file):
+    with reporting_errors(as_json=False), logged(verbose, log_file, server=True):
         import autotuner
         from autotuner.errors import MissingExtraError
 

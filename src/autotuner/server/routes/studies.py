@@ -1,5 +1,6 @@
 """Stored studies: lists, results, exports, and what may be changed."""
 
+import logging
 from enum import StrEnum
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from autotuner.server.callers import Reader, Tuner, Writer
 from autotuner.server.documents import Page, document, page
 from autotuner.study.spec import NAME_PATTERN
 
+logger = logging.getLogger(__name__)
 router = APIRouter(prefix="/api/v1/studies", tags=["studies"])
 
 MOST = 1_000
@@ -30,7 +32,7 @@ class ExportForm(StrEnum):
     OLDER = "older"
 
 
-def stored(tuner: Tuner, name: Annotated[str, Path(pattern=NAME_PATTERN, examples=["chat-8b"])]) -> str:
+def stored(tuner: Tuner, name: Annotated[str, Path(pattern=f"^{NAME_PATTERN}$", examples=["chat-8b"])]) -> str:
     """The name of a stored study. Other methods of the API also take the path of a file, which no client may name."""
     if not tuner.is_stored(name):
         raise NotFoundError.at("study", "not in the store", value=name)
@@ -52,7 +54,9 @@ def list_studies(
     offset: Offset = 0,
 ) -> Response:
     """Each with its progress and its answer so far; the most recently changed one first, unless sorted otherwise."""
-    found = filtered_and_sorted(tuner.overviews(), sort=sort, state=state, engine=engine, match=match)
+    found = filtered_and_sorted(
+        tuner.overviews(on_unreadable=logger.warning), sort=sort, state=state, engine=engine, match=match
+    )
     return page(found, offset=offset, limit=limit)
 
 

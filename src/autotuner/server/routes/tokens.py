@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from autotuner import AuditEntry, NewToken, Token, TokenScope
 from autotuner.server.callers import Admin, Tuner
@@ -14,9 +14,11 @@ router = APIRouter(prefix="/api/v1", tags=["tokens"])
 class TokenRequest(BaseModel):
     """A token to create."""
 
+    model_config = ConfigDict(extra="forbid")
+
     name: str = Field(examples=["ci"], description="What the token is for.")
     scope: TokenScope = TokenScope.READ
-    days: int | None = Field(default=None, description="Days until it expires; null: never.")
+    days: int | None = Field(default=None, strict=True, description="Days until it expires; null: never.")
 
 
 @router.get("/tokens", summary="List tokens")

@@ -51,7 +51,7 @@ def test_no_tokens(call: Call) -> None:
 def test_other_machines_need_a_token(call: Call) -> None:
     done = call("serve", "--host", "0.0.0.0", "--port", "0")
     assert done.code == 2
-    assert "no token exists" in done.err
+    assert "no valid token exists" in done.err
 
 
 def test_an_address_that_is_not_this_machines(call: Call) -> None:

@@ -1,8 +1,11 @@
 """The stream of events: complete, resumable, live."""
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 
 import httpx
 import pytest
@@ -55,7 +58,37 @@ def test_new_events_arrive_and_the_stream_ends_with_the_study(client: Clients, s
         assert list(stream) == []
 
 
-@pytest.mark.parametrize("last", ["-1", "x"])
+@pytest.mark.parametrize("last", ["-1", "x", str(2**63)])
 def test_a_wrong_position_is_refused(client: Clients, stored: str, last: str) -> None:
     answer = client("read").get(f"/api/v1/studies/{stored}/events", headers={"Last-Event-ID": last})
     assert (answer.status_code, answer.json()["error"]["kind"]) == (422, "usage")
+
+
+@pytest.mark.parametrize("left", ["expired", "revoked"])
+def test_a_stream_ends_when_its_token_is_no_longer_valid(
+    url: str, stored: str, left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autotuner.server.routes.events._CHECK_S", 0)
+    access = autotuner.open().access()
+    made = access.create("laptop", days=1)
+    headers = {"Authorization": f"Bearer {made.secret}"}
+    with httpx.stream("GET", f"{url}/api/v1/studies/{stored}/events", headers=headers, timeout=60) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        if left == "revoked":
+            access.revoke(made.token.id)
+        else:
+            monkeypatch.setattr("autotuner.api.access.time.time", lambda: made.token.created_at + 86_401)
+        list(lines)
+
+
+def test_a_damaged_event_ends_the_stream_without_a_defect(
+    client: Clients, stored: str, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(sqlite3.connect(home / "autotuner.db")) as database:
+        database.execute("UPDATE events SET data = '{' WHERE seq = 2")
+        database.commit()
+    with client("read").stream("GET", f"/api/v1/studies/{stored}/events") as answer:
+        assert list(sent(answer.iter_lines())) == []
+    assert "event 2 of the stored study" in caplog.text
+    assert [record for record in caplog.records if record.exc_info] == []

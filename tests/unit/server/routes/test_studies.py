@@ -91,6 +91,7 @@ def test_a_name_never_reads_a_file(
     known = autotuner.load_result(stored).spec.model_dump(mode="json")
     (tmp_path / "study.json").write_text(json.dumps({"name": stored, "model": known["model"]["path"]}))
     assert client("read").get(f"{PATH}/study.json").status_code == 404
+    assert client("read").get(f"{PATH}/{stored}%0A").status_code == 422
     assert client("read").get(f"{PATH}/..%2Fstudy.json").status_code in {404, 422}
 
 

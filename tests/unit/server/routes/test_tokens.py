@@ -26,7 +26,14 @@ def test_tokens_are_created_listed_and_revoked(client: Clients) -> None:
 
 def test_a_wrong_request_for_a_token(client: Clients) -> None:
     admin = client("admin")
-    for wrong in ({"name": ""}, {"name": "x", "days": 0}, {"name": "x", "scope": "root"}, {}):
+    for wrong in (
+        {"name": ""},
+        {"name": "x", "days": 0},
+        {"name": "x", "scope": "root"},
+        {"name": "x", "scpoe": "admin"},
+        {"name": "x", "days": True},
+        {},
+    ):
         assert admin.post("/api/v1/tokens", json=wrong).json()["error"]["kind"] == "usage"
 
 

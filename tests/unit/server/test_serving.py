@@ -1,0 +1,82 @@
+"""The server as a process: how it starts and how it ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+import autotuner
+from autotuner.errors import AutotunerError, UsageError
+from autotuner.server.serving import serve
+
+_SERVE = [sys.executable, "-m", "autotuner", "serve", "--port", "0"]
+
+
+@contextmanager
+def process(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server and its URL."""
+    with subprocess.Popen([*_SERVE, *options], stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as started:
+        assert started.stderr is not None
+        try:
+            yield started, started.stderr.readline().split()[1].removesuffix("/api/v1")
+        finally:
+            started.kill()
+
+
+def test_a_signal_right_after_the_url_ends_the_server(home: object) -> None:
+    with process() as (server, _):
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
+
+
+def test_open_streams_do_not_delay_the_end(stored: str) -> None:
+    headers = {"Authorization": f"Bearer {autotuner.open().access().create('laptop').secret}"}
+    with (
+        process() as (server, url),
+        httpx.stream("GET", f"{url}/api/v1/studies/{stored}/events", headers=headers, timeout=60) as answer,
+    ):
+        lines = answer.iter_lines()
+        next(lines)
+        server.send_signal(signal.SIGTERM)
+        list(lines)  # raises an error if the stream is cut off instead of ended
+        assert server.wait(60) == 0
+        assert server.stderr is not None
+        assert "Traceback" not in server.stderr.read()
+
+
+def test_warnings_are_on_stderr_without_control_characters(home: object) -> None:
+    with process() as (server, url):
+        httpx.get(f"{url}/%1b[2J", headers={"Host": "evil.example"})
+        server.send_signal(signal.SIGTERM)
+        _, text = server.communicate(timeout=60)
+    assert "refused: the Host header" in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("name", ["http://x", "x:80", "", "*"])
+def test_a_name_that_no_host_header_has_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="is not a host name"):
+        serve(autotuner.open(), host="127.0.0.1", port=0, names=[name])
+
+
+def test_other_addresses_need_a_token_that_is_still_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    access = autotuner.open().access()
+    made = access.create("laptop", days=1)
+    monkeypatch.setattr("autotuner.server.serving.time.time", lambda: made.token.created_at + 86_401)
+    with pytest.raises(UsageError, match="no valid token exists"):
+        serve(autotuner.open(), host="0.0.0.0", port=0)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "nowhere..invalid"])
+def test_an_address_that_cannot_be_listened_on(host: str) -> None:
+    autotuner.open().access().create("laptop")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(AutotunerError, match="cannot listen on"):
+            serve(autotuner.open(), host=host, port=port)
