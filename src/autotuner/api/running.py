@@ -23,11 +23,11 @@ from autotuner.report.result import StudyResult, study_result
 from autotuner.store import Store
 from autotuner.store.paths import study_folder
 from autotuner.study.owner import Owner
-from autotuner.study.spec import PluginSpec
+from autotuner.study.spec import AUTO, PluginSpec, StudySpec
 from autotuner.study_file.machine_settings import check_no_entries, parse_settings, with_deploy_settings
 from autotuner.tuning.planning.engines.prepared_engines import prepare
 from autotuner.tuning.planning.plan import Plan, make_plan
-from autotuner.tuning.planning.resume_decision import Standing
+from autotuner.tuning.planning.resume_decision import Standing, with_strategy
 from autotuner.tuning.run_liveness import OwnerWatch, is_running, mark_ended
 from autotuner.tuning.study_session import Outcome, run_session, standing_of
 
@@ -49,7 +49,8 @@ async def tune(
 ) -> StudyResult:
     """See :meth:`autotuner.api.client.Autotuner.tune_async`."""
     loaded = loaded_study(study)
-    prepared = await prepare(loaded.spec)
+    spec = await run_sync(_with_strategy, loaded.spec, url)
+    prepared = await prepare(spec)
     source = loaded.source or source or "python"
     with Store.open(url) as store:
         if on_plan is not None:
@@ -70,7 +71,7 @@ async def tune(
         record = await run_sync(store.studies.get, loaded.spec.name)
         beginning = record.beginning if record is not None else None
         return study_result(
-            loaded.spec,
+            spec,
             outcome.state,
             outcome.trials,
             why=outcome.why,
@@ -118,12 +119,21 @@ async def _with_events(work: Callable[[], Any], store: Store, study: str, on_eve
     return outcome
 
 
+def _with_strategy(spec: StudySpec, url: str | None, *, stored: bool = True) -> StudySpec:
+    """The study with the strategy that ``auto`` stands for."""
+    if spec.search.kind != AUTO or not stored or not Store.exists(url):
+        return with_strategy(spec, None)
+    with Store.open(url) as store:
+        return with_strategy(spec, store.studies.get(spec.name))
+
+
 def plan(url: str | None, study: Study, *, preflight: bool, source: str, stored: bool) -> Plan:
     """See :meth:`autotuner.api.client.Autotuner.plan`."""
 
     async def work() -> Plan:
         loaded = loaded_study(study)
-        prepared = await prepare(loaded.spec, planning=True)
+        spec = await run_sync(lambda: _with_strategy(loaded.spec, url, stored=stored))
+        prepared = await prepare(spec, planning=True)
         found: Standing | None = None
         if stored and not Store.exists(url):
             found = Standing(state="new")

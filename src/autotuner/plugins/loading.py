@@ -16,7 +16,7 @@ from autotuner.plugins.prior import Prior
 from autotuner.plugins.search import Search, SearchContext
 from autotuner.plugins.server_metrics import MetricsSource
 from autotuner.study.problems import problems_of
-from autotuner.study.spec import PluginSpec
+from autotuner.study.spec import AUTO, AUTO_STRATEGY, PluginSpec
 
 Group = Literal["engines", "deployers", "benchmarks", "searches", "priors"]
 
@@ -60,6 +60,8 @@ def load(group: Group, kind: str) -> Any:
         PluginError: If a plugin of another distribution cannot be imported.
     """
     known = kinds(group)
+    if group == "searches" and AUTO not in known:
+        known[AUTO] = known[AUTO_STRATEGY]
     if kind not in known:
         where = _KIND_KEY[group]
         raise UsageError.at(where, "unknown kind", value=kind, remedy=did_you_mean(kind, list(known)))

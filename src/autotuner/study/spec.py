@@ -83,10 +83,16 @@ class EngineEntry(FrozenModel):
         return digest_of(self.measured)
 
 
+AUTO = "auto"
+"""Stands for the search strategy that is best in general: :data:`AUTO_STRATEGY`, or the one that a stored study began
+with."""
+AUTO_STRATEGY = "calibrated"
+
+
 class SearchSpec(PluginSpec):
     """Search strategy and budget. Times in seconds."""
 
-    kind: str = "bayesian"
+    kind: str = AUTO
     trials: int = Field(default=20, ge=1)
     """Configurations to launch, including the default (trial 0); repeats of the confirmation are not counted."""
     seed: int = 0

@@ -278,7 +278,7 @@ class SearchForm(FileForm):
     model_config = ConfigDict(extra="allow")
 
     strategy: str = Field(
-        default="bayesian", min_length=1, description="grid, random, bayesian, calibrated, or a plugin."
+        default="auto", min_length=1, description="auto, calibrated, bayesian, random, grid, or a plugin."
     )
     trials: int = Field(default=20, ge=1, le=10**6, description="Launches of the search, including the default.")
     seed: int = Field(default=0, description="Random seed; equal seeds propose equal configurations.")

@@ -6,6 +6,7 @@ from typing import Any
 
 from autotuner.study.metric import METRICS, STATISTICS
 from autotuner.study.parameters.portable import PRESET, SECTIONS, SPELLINGS, Section
+from autotuner.study.spec import AUTO, AUTO_STRATEGY
 from autotuner.study_file.engines.forms import EngineEntryForm
 from autotuner.study_file.form_fields import ParameterForm
 from autotuner.study_file.forms import ModelForm, StudyFile, WorkloadForm
@@ -137,6 +138,8 @@ def _kinds(
     definitions.update(base.pop("$defs", {}))
     if not plugins:
         return [{"type": "string"}, base]
+    if section == "search":
+        plugins = {AUTO: plugins.get(AUTO_STRATEGY, {}), **plugins}
     choices: list[dict[str, Any]] = [{"enum": sorted(plugins)}]
     for kind, settings in sorted(plugins.items()):
         name = f"{section}.{kind}"
@@ -148,7 +151,7 @@ def _kinds(
         merged["properties"][key] = {"const": kind, "description": base["properties"][key]["description"]}
         merged["required"] = sorted({*merged.get("required", ()), *inner.get("required", ())})
         merged["additionalProperties"] = False
-        if section == "search" and kind != "bayesian":
+        if section == "search" and kind != AUTO:
             merged["required"] = sorted({*merged["required"], key})
         definitions[name] = merged
         choices.append({"$ref": f"#/$defs/{name}"})

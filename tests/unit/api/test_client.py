@@ -112,3 +112,17 @@ def test_one_trial_of_a_result(stored: str) -> None:
 def test_an_unknown_form_of_export_is_a_usage_error(stored: str) -> None:
     with pytest.raises(autotuner.UsageError):
         autotuner.export_result(stored, "xlsx")  # type: ignore[arg-type]
+
+
+def test_a_study_without_a_strategy_uses_the_calibrated_search(study: Study) -> None:
+    autotuner.tune(study)
+    record = autotuner.open().study("my-study")
+    assert record.spec.search.kind == "calibrated"
+
+
+def test_a_study_that_began_with_another_strategy_keeps_it(study: Study) -> None:
+    autotuner.tune({**study, "search": "bayesian"})
+    autotuner.tune(study)
+    assert autotuner.open().study("my-study").spec.search.kind == "bayesian"
+    autotuner.tune({**study, "search": "random"})
+    assert autotuner.open().study("my-study").spec.search.kind == "random"

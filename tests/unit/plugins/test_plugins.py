@@ -17,7 +17,7 @@ from autotuner.plugins import loading
 from autotuner.plugins.search import SearchContext
 from autotuner.study.metric import Direction
 from autotuner.study.parameters.space import Space
-from autotuner.study.spec import PluginSpec
+from autotuner.study.spec import AUTO, AUTO_STRATEGY, PluginSpec
 
 GROUPS = ("engines", "deployers", "benchmarks", "searches")
 SOURCE = """
@@ -72,6 +72,13 @@ def test_built_in_plugins_are_entry_points_too() -> None:
             assert cls.kind == kind
             assert cls.Settings.model_json_schema()
     assert loading.load("engines", "llama_cpp") is LlamaCpp
+
+
+def test_auto_stands_for_a_search_strategy_only() -> None:
+    assert loading.load("searches", AUTO) is loading.load("searches", AUTO_STRATEGY)
+    assert AUTO not in loading.kinds("searches")
+    with pytest.raises(UsageError):
+        loading.load("engines", AUTO)
 
 
 def test_a_plugin_is_created_with_validated_settings() -> None:

@@ -19,7 +19,7 @@ from autotuner.study.base import FrozenModel
 from autotuner.study.configuration import Configuration
 from autotuner.study.environment_facts import Facts, differences, touched
 from autotuner.study.search.beginning import Beginning
-from autotuner.study.spec import StudySpec
+from autotuner.study.spec import AUTO, AUTO_STRATEGY, StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.environment_watch import START_OVER
 from autotuner.tuning.planning.prepared_study import Prepared
@@ -56,6 +56,16 @@ class Standing(FrozenModel):
         aside = f", {self.set_aside} set aside ({OUTSIDE})" if self.set_aside else ""
         again = f", {self.reopened} set aside ({NOT_DECIDED})" if self.reopened else ""
         return f"resumes with {self.stored} stored result{'' if self.stored == 1 else 's'}{aside}{again}"
+
+
+def with_strategy(spec: StudySpec, record: StudyRecord | None) -> StudySpec:
+    """The study with the search strategy that ``auto`` stands for: a stored study keeps the one that it began with,
+    whatever a later version considers best."""
+    if spec.search.kind != AUTO:
+        return spec
+    began = record.spec.search.kind if record is not None else AUTO
+    kind = AUTO_STRATEGY if began == AUTO else began
+    return spec.replaced(search=spec.search.replaced(kind=kind))
 
 
 def standing(prepared: Prepared, store: Store, now: Facts, *, source: str = "", named: bool = True) -> Standing:

@@ -70,7 +70,7 @@ def starter_text(start: Start, engine: type[Engine]) -> str:
             "objective: max output_throughput   # or: min p99 ttft at concurrency=8",
             "slo:",
             "  - p99 ttft <= 2s",
-            "search: {strategy: bayesian, trials: 12, seed: 0}",
+            "search: {trials: 12, seed: 0}",
             "",
         ]
     )

@@ -17,7 +17,7 @@ from autotuner.store import Store, StoreError
 from autotuner.study.environment_facts import Fact, differences
 from autotuner.study.measurement import Measurement
 from autotuner.study.parameters.parameter import Choices, Parameter
-from autotuner.study.spec import StudySpec
+from autotuner.study.spec import AUTO, StudySpec
 from autotuner.study.text.forms import parse_objective, parse_slo
 from autotuner.study.trial import Trial, TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
@@ -32,6 +32,7 @@ from autotuner.tuning.planning.resume_decision import (
     other_measurement_problem,
     rewritten_note,
     standing,
+    with_strategy,
 )
 from autotuner.tuning.study_session import run_session
 
@@ -363,3 +364,15 @@ async def test_two_trials_of_one_server_do_not_both_count(loop: Any, store: Stor
     _, trials = await run(loop, store, parameters=slots(1, 2))
     assert counted(trials) == [None, 1, 2]
     assert [t.number for t in trials if t.set_aside] == [3]
+
+
+async def test_auto_keeps_the_strategy_of_a_stored_study(loop: Any, store: Store) -> None:
+    """Studies of earlier versions began with ``bayesian`` unless their files named another one."""
+    spec = loop.spec(kind=AUTO)
+    assert with_strategy(spec, None).search.kind == "calibrated"
+    for began, kept in {"bayesian": "bayesian", "grid": "grid", AUTO: "calibrated"}.items():
+        name = f"began-{began}"
+        store.studies.create(loop.spec(name, kind=began), source="t", digest="d", now=1.0)
+        record = store.studies.get(name)
+        assert with_strategy(spec, record).search == spec.search.replaced(kind=kept)
+        assert with_strategy(loop.spec(kind="random"), record).search.kind == "random"
