@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from anyio.to_thread import run_sync
@@ -10,6 +11,15 @@ from autotuner.plugins.search import Search
 from autotuner.study.trial import Trial
 
 T = TypeVar("T")
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """Keeps linear algebra from using every core: its matrices are small, and trials are being measured meanwhile."""
+    import numpy  # noqa: F401 - the limit holds for libraries that are loaded
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 class SearchThread:
@@ -38,7 +48,7 @@ class SearchThread:
         self._untold = []
 
         def answer() -> T:
-            with self._in_use:
+            with self._in_use, _one_thread():
                 for told in untold:
                     told(self._search)
                 return question(self._search)

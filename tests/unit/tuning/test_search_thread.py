@@ -1,12 +1,15 @@
 """A search that takes long: everything else goes on meanwhile."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import anyio
+import numpy as np
 import pytest
 from anyio.lowlevel import checkpoint
+from threadpoolctl import threadpool_limits
 
 from autotuner.plugins.search import Search, SearchContext, Stop
 from autotuner.store import Store
@@ -187,3 +190,22 @@ async def test_a_search_is_told_in_order_and_before_the_next_question(loop: Any)
     assert search.asked == [(0, [0, 1, 2])]
     await thread.ask(lambda s: s.ask(()))
     assert search.told == [0, 1, 2]
+
+
+async def test_linear_algebra_uses_one_core(loop: Any) -> None:
+    """OpenBLAS tells the number of threads of the main thread only, so the test compares CPU times."""
+    matrix = np.random.default_rng(1).random((800, 800))
+
+    def multiplies() -> float:
+        """CPU time of the whole process per CPU time of this thread."""
+        own = time.thread_time()
+        every = time.process_time()
+        for _ in range(10):
+            assert (matrix @ matrix).shape == matrix.shape
+        return (time.process_time() - every) / (time.thread_time() - own)
+
+    prepared = loop.prepared(loop.spec())
+    thread = SearchThread(Slow(SearchContext(prepared.space, (), 1, 9), lambda: None))
+    with threadpool_limits(4, user_api="blas"):
+        assert await thread.ask(lambda _: multiplies()) < 1.3
+        assert await anyio.to_thread.run_sync(multiplies) > 1.6, "else the test shows nothing"
