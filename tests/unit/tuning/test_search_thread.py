@@ -9,7 +9,7 @@ import anyio
 import numpy as np
 import pytest
 from anyio.lowlevel import checkpoint
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info
 
 from autotuner.plugins.search import Search, SearchContext, Stop
 from autotuner.store import Store
@@ -206,6 +206,7 @@ async def test_linear_algebra_uses_one_core(loop: Any) -> None:
 
     prepared = loop.prepared(loop.spec())
     thread = SearchThread(Slow(SearchContext(prepared.space, (), 1, 9), lambda: None))
-    with threadpool_limits(4, user_api="blas"):
-        assert await thread.ask(lambda _: multiplies()) < 1.3
-        assert await anyio.to_thread.run_sync(multiplies) > 1.6, "else the test shows nothing"
+    assert await thread.ask(lambda _: multiplies()) < 1.3
+    unlimited = await anyio.to_thread.run_sync(multiplies)  # afterward, because its threads spin for a while
+    several = any(found["num_threads"] > 1 for found in threadpool_info() if found["user_api"] == "blas")
+    assert unlimited > 1.3 or not several, "else the test shows nothing"
