@@ -27,8 +27,8 @@ def run(file: str, point: str, number: int) -> None:
     enter = TrialProgress.enter
     finish = TrialTable.finish
 
-    def entering(self, phase, scenario=None, level=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        enter(self, phase, scenario, level)
+    def entering(self, phase, *args, **kwargs):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN003, ANN202
+        enter(self, phase, *args, **kwargs)
         if phase.value == point and self._draft.proposed.number >= number:
             die()
 
