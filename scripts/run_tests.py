@@ -1,9 +1,9 @@
 """A runner for all tests, in four processes side by side and with coverage over all; ``make pytest`` calls it.
 
 One part measures servers and follows the clock. One runs on a real Docker engine or Kubernetes node and mostly waits.
-The other two are pure and need a core each; their low priority leaves the cores to the first ones, and they share what
-these do not use. The output of the first part appears at once, that of the others when they have ended. All run to
-their end, even if tests fail.
+The other two do not follow the clock and need a core each; their low priority leaves the cores to the first ones, and
+they share what these do not use. The output of the first part appears at once, that of the others when they have
+ended. All run to their end, even if tests fail.
 """
 
 import os
@@ -29,6 +29,8 @@ PURE = tuple(
 """All unit tests except those of the benchmarks, which follow the clock."""
 HALF = next(i for i, path in enumerate(PURE) if path > "tests/unit/s")
 """Where the pure tests are divided into halves that take about as long."""
+UNTIMED = ("tests/browser", "tests/integration/store")
+"""Tests of real components that do not follow the clock."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,12 @@ class Part:
 
 
 PARTS = (
-    Part("measuring", "", [f"--ignore={path}" for path in (*TARGETS, *PURE)], 0),  # whatever the others do not name
+    Part(
+        "measuring", "", [f"--ignore={path}" for path in (*TARGETS, *PURE, *UNTIMED)], 0
+    ),  # whatever the others do not name
     Part("targets", "Tests on a Docker engine and a Kubernetes node:", TARGETS, 4),
-    Part("pure-1", "Tests that need no server, first half:", PURE[:HALF], 7),
-    Part("pure-2", "Tests that need no server, second half:", PURE[HALF:], 7),
+    Part("pure-1", "Tests that do not follow the clock, first half:", [*PURE[:HALF], *UNTIMED], 7),
+    Part("pure-2", "Tests that do not follow the clock, second half:", PURE[HALF:], 7),
 )
 
 
