@@ -31,7 +31,7 @@ from autotuner.study.workload import (
 )
 
 SOURCE = "roofline"
-VERSION = "2"
+VERSION = "3"
 """Changes whenever the same configuration gets another forecast."""
 PARAMETERS = ("compute", "memory", "link", "step", "queue")
 """Calibration parameters that a forecast has slopes for."""

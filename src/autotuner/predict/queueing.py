@@ -102,19 +102,32 @@ def _burst_cycle(batching: Batching, lengths: Lengths, running: float) -> tuple[
 
 
 def _staggered_cycle(batching: Batching, lengths: Lengths, running: float) -> tuple[float, float, float]:
-    """The same if requests do not start together.
+    """The same if requests do not start together, for both ways of batching.
 
     Requests end, and others begin, only after decoding steps. Those that happen to end after the same step form a
-    group, whose prompts are computed at once; all other requests wait for them. More requests make more and larger
-    groups, so no latency falls.
+    group, whose prompts are computed at once; all other requests wait for them, or decode in the same steps. More
+    requests make more and larger groups, so no latency falls.
     """
     steps = lengths.output - 1
     step_s = batching.step_s(running, 0.0)
     groups = steps * (1 - (1 - 1 / steps) ** running)  # occupied ones of as many places as there are steps
-    prompt_s = _prompt_s(batching, lengths.prompt, running / groups)
-    waits_s = batching.queue * step_s / 2 * min(1.0, running - 1)  # it arrives while the next step is computed
-    tpot_s = step_s + (groups - 1) * prompt_s / steps
-    return prompt_s + waits_s, tpot_s, prompt_s + waits_s + steps * tpot_s
+    group = running / groups
+    own = 1 + (running - 1) / steps  # most requests are in large groups
+    waits_s = step_s / 2 * min(1.0, running - 1)  # it arrives while the next step is computed
+    if not batching.mixed:
+        prompt_s = _prompt_s(batching, lengths.prompt, own)
+        tpot_s = step_s + (groups - 1) * _prompt_s(batching, lengths.prompt, group) / steps
+    else:
+        chunks = max(1, ceil(lengths.prompt * group / batching.budget - 1e-9))
+        chunk_s = batching.step_s(max(0.0, running - group), lengths.prompt * group / chunks)
+        busy = min(_MOST_BUSY, (groups - 1) * chunks / steps)
+        # No two groups begin at the same step, so only those of several chunks meet: a Geo/D/1 queue.
+        waits_s += busy * (chunks - 1) / (2 * (1 - busy)) * chunk_s
+        own_chunks = max(1, ceil(lengths.prompt * own / batching.budget - 1e-9))
+        prompt_s = own_chunks * batching.step_s(max(0.0, running - own), lengths.prompt * own / own_chunks)
+        tpot_s = step_s + busy * (chunk_s - step_s)
+    first_s = prompt_s + batching.queue * waits_s
+    return first_s, tpot_s, first_s + steps * tpot_s
 
 
 def _burst(batching: Batching, prompt: float, requests: float) -> tuple[float, float]:
@@ -146,13 +159,15 @@ def _mixed_cycle(batching: Batching, lengths: Lengths, running: float) -> tuple[
     Requests whose prompts fit into one step start and end together, one group after the other; while a group is
     computed, the others decode.
     """
+    more = lengths.output - 1
+    if lengths.staggered and more >= 1 and (running - 1) * lengths.prompt / batching.budget <= more:
+        return _staggered_cycle(batching, lengths, running)
     group = min(running, max(1.0, batching.budget // lengths.prompt)) if lengths.prompt <= batching.budget else 1.0
     steps = max(1, ceil(lengths.prompt * group / batching.budget - 1e-9))
     others = max(0.0, running - group)
     prompt_step_s = batching.step_s(others, lengths.prompt * group / steps)
     step_s = batching.step_s(running, 0.0)
     group_s = steps * prompt_step_s
-    more = lengths.output - 1
     # Each further token takes one step; as many of these as others begin also compute their prompts.
     slow = steps * others / group
     cycle_s = group_s + more * step_s + min(more, slow) * (prompt_step_s - step_s)

@@ -93,12 +93,13 @@ def test_a_closed_loop_is_predicted_as_it_is_scheduled(engine: str, prompt: int,
     assert means[OUTPUT_THROUGHPUT] == pytest.approx(math.log(throughput), abs=0.06)
 
 
+@pytest.mark.parametrize("engine", ["sglang", "vllm"])
 @pytest.mark.parametrize(
     ("prompt", "output", "in_flight"),
-    [(200, 50, 16), (200, 50, 64), (1000, 100, 16), (1000, 100, 64), (2000, 200, 16), (6000, 50, 4)],
+    [(200, 50, 16), (200, 50, 64), (1000, 100, 16), (1000, 100, 64), (2000, 200, 16), (6000, 50, 4), (500, 250, 128)],
 )
-def test_requests_that_end_apart_wait_for_few_prompts(prompt: int, output: int, in_flight: int) -> None:
-    scheduler, serving = server("sglang")
+def test_requests_that_end_apart_wait_for_few_prompts(engine: str, prompt: int, output: int, in_flight: int) -> None:
+    scheduler, serving = server(engine)
     ttft, tpot, throughput = served(scheduler, prompt, output, in_flight, staggered=True)
     lengths = (TokenLengths(kind="fixed", a=prompt), TokenLengths(kind="fixed", a=output))
     scenario = Scenario(text="s", input=lengths[0], output=lengths[1])
@@ -110,4 +111,5 @@ def test_requests_that_end_apart_wait_for_few_prompts(prompt: int, output: int, 
     step_s = math.exp(means[TPOT])
     assert ttft * math.exp(-0.2) <= math.exp(means[TTFT]) <= (ttft + step_s / 2) * math.exp(0.2)
     assert means[TPOT] == pytest.approx(math.log(tpot), abs=0.1)
-    assert means[OUTPUT_THROUGHPUT] == pytest.approx(math.log(throughput), abs=0.15)
+    # The seen throughput contains the beginning and the end, when few requests are in flight.
+    assert math.log(throughput) - 0.02 <= means[OUTPUT_THROUGHPUT] <= math.log(throughput) + 0.2
