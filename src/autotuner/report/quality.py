@@ -40,7 +40,7 @@ def quality_lines(trial: Trial) -> list[str]:
     if found.state is QualityState.UNDECIDED:
         return [f"not decided: {found.why}", *others]
     if found.state is QualityState.INHERITED:
-        return [f"no change of arithmetic: as its engine's default, trial {found.reference}", *others]
+        return [f"no change of arithmetic: answers as trial {found.reference}", *others]
     asked = found.why
     if found.method:
         asked = f"prompts {found.prompts or 'of an unknown set'}, asked by {found.method}, {found.seconds:.0f} s"
@@ -82,7 +82,7 @@ def _excesses(found: QualityResult) -> list[str]:
 
 
 def _engine(found: QualityResult) -> list[str]:
-    """How the default of its engine compares with the study's."""
+    """How the reference of its engine compares with the study's."""
     if found.engine is None:
         return []
     excess = found.engine.disagreement
@@ -91,10 +91,10 @@ def _engine(found: QualityResult) -> list[str]:
 
 
 def _tasks(found: QualityResult) -> list[str]:
-    return [line for task in found.tasks for line in _task(task, found.confidence)]
+    return [line for task in found.tasks for line in _task(task, found)]
 
 
-def _task(task: TaskResult, confidence: float) -> list[str]:
+def _task(task: TaskResult, found: QualityResult) -> list[str]:
     """Accuracy with the standard error of its mean, and the drop with its bounds."""
     if task.accuracy is None:
         return [f"task {task.name} not decided: {task.why}"]
@@ -104,9 +104,9 @@ def _task(task: TaskResult, confidence: float) -> list[str]:
     drop = task.drop
     return [
         *lines,
-        f"default: {_accuracy(task.reference)}; drop {drop.value * 100:.1f} points, between {drop.low * 100:.1f} and "
-        f"{drop.high * 100:.1f} at {confidence * 100:.4g}% confidence each ({drop.losses} items lost, {drop.gains} "
-        "gained)",
+        f"trial {found.reference}: {_accuracy(task.reference)}; drop {drop.value * 100:.1f} points, between "
+        f"{drop.low * 100:.1f} and {drop.high * 100:.1f} at {found.confidence * 100:.4g}% confidence each "
+        f"({drop.losses} items lost, {drop.gains} gained)",
     ]
 
 

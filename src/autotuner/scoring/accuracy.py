@@ -29,11 +29,11 @@ def own_accuracy(names: Sequence[str], run: TaskRun) -> tuple[TaskResult, ...]:
 
 
 def compare_tasks(names: Sequence[str], reference: TaskRun, candidate: TaskRun, level: float) -> tuple[TaskResult, ...]:
-    """Compares a candidate's scores with the default's.
+    """Compares a candidate's scores with those of the reference.
 
     Args:
         names: The tasks.
-        reference: The default's scores.
+        reference: Scores of the default or baseline.
         candidate: The candidate's.
         level: One-sided error probability of each task.
     """
@@ -47,7 +47,7 @@ def worse(found: TaskResult, limit: float, level: float) -> bool:
 
 def least_drop(items: int, limit: float, level: float) -> float:
     """Smallest drop that these items can show to be above the limit: that of a server which solves no other items than
-    the default does. 1 if not even the loss of all items would be beyond doubt."""
+    the reference does. 1 if not even the loss of all items would be beyond doubt."""
     t = student_t(1 - level, items - 1)
     for lost in range(1, items + 1):
         drop = lost / items
@@ -64,18 +64,18 @@ def _own(name: str, run: TaskRun) -> TaskResult:
 
 
 def _compared(name: str, reference: TaskRun, candidate: TaskRun, level: float) -> TaskResult:
-    default = reference.of(name)
+    theirs = reference.of(name)
     own = candidate.of(name)
     found = TaskResult(name=name)
-    if default is None:
-        return found.replaced(why=f"the default has no scores: {reference.problem or 'it was not evaluated'}")
+    if theirs is None:
+        return found.replaced(why=f"the reference has no scores: {reference.problem or 'it was not evaluated'}")
     if own is None:
         return found.replaced(why=candidate.problem or "it was not evaluated")
-    if own.metric != default.metric:
-        return found.replaced(why=f"the default was measured by another metric ({default.metric}, not {own.metric})")
-    pairs = _pairs(default, own)
-    if len(pairs) < max(LEAST_ITEMS, len(default.scores)):
-        return found.replaced(why=f"only {len(pairs)} of {len(default.scores)} items are those of the default")
+    if own.metric != theirs.metric:
+        return found.replaced(why=f"the reference was measured by another metric ({theirs.metric}, not {own.metric})")
+    pairs = _pairs(theirs, own)
+    if len(pairs) < max(LEAST_ITEMS, len(theirs.scores)):
+        return found.replaced(why=f"only {len(pairs)} of {len(theirs.scores)} items are those of the reference")
     differences = [one - two for one, two in pairs]
     losses = sum(d > 0 for d in differences)
     gains = sum(d < 0 for d in differences)
@@ -96,8 +96,8 @@ def _compared(name: str, reference: TaskRun, candidate: TaskRun, level: float) -
     )
 
 
-def _pairs(default: TaskScores, own: TaskScores) -> list[tuple[float, float]]:
-    return [(score, own.scores[item]) for item, score in default.scores.items() if item in own.scores]
+def _pairs(theirs: TaskScores, own: TaskScores) -> list[tuple[float, float]]:
+    return [(score, own.scores[item]) for item, score in theirs.scores.items() if item in own.scores]
 
 
 def _sign_test(losses: int, gains: int) -> float:

@@ -65,7 +65,7 @@ def judge(reference: Reference, candidate: Answers, level: float = LEVEL) -> Qua
         once_s=candidate.seconds,
     )
     if candidate.prompts != full.prompts:
-        return found.replaced(why=f"the default was asked other prompts ({full.prompts or 'unknown'})")
+        return found.replaced(why=f"the reference was asked other prompts ({full.prompts or 'unknown'})")
     if not used:
         return found.replaced(why=_too_few(0, reference, candidate))
     if not candidate.complete or (full.probable and not candidate.probable):
@@ -142,12 +142,12 @@ def quality_violation(result: QualityResult, spec: QualitySpec) -> Violation | N
 
 
 def _engine_violation(result: QualityResult, spec: QualitySpec) -> Violation | None:
-    """The violation of the limit on disagreement by the default of the trial's engine, or what is not known of it."""
+    """The violation of the limit on disagreement by the reference of the trial's engine, or what is not known of it."""
     found = result.engine
     if found is None:
         return None
     if found.disagreement is None:
-        return _undecided(f"its engine's default cannot be compared with the baseline: {found.why}", spec)
+        return _undecided(f"the reference of its engine cannot be compared with the study's: {found.why}", spec)
     excess = found.disagreement
     bound = spec.disagreement
     if excess.low <= bound:
@@ -193,10 +193,10 @@ def quality_text(result: QualityResult) -> str:
 
 
 def task_text(task: TaskResult) -> str:
-    """``gsm8k 41.0% (default 63.5%)``."""
+    """``gsm8k 41.0% (reference 63.5%)``."""
     if task.accuracy is None:
         return f"{task.name}: {task.why}"
-    against = f" (default {task.reference.value:.1%})" if task.reference is not None else ""
+    against = f" (reference {task.reference.value:.1%})" if task.reference is not None else ""
     return f"{task.name} {task.accuracy.value:.1%}{against}"
 
 

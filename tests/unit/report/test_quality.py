@@ -93,10 +93,10 @@ def test_tasks_and_engines_are_in_every_output() -> None:
     page = trial_text(found, trial, [], width=200)
     for text in (
         "task gsm8k: 41.2% (standard error of 3.5) of 200 items, exact_match,none",
-        "default: 60.0% (standard error of 3.5); drop 18.8 points, between 10.1 and 27.5 at 99.5% confidence each "
+        "trial 0: 60.0% (standard error of 3.5); drop 18.8 points, between 10.1 and 27.5 at 99.5% confidence each "
         "(45 items lost, 7 gained)",
         "task arc not decided: lm-eval exited with code 1",
-        "its engine's default agrees with trial 0 on 77.3% of words (control 99.9%), 3.1 points more (at least 1.2)",
+        "its engine's reference agrees with trial 0 on 77.3% of words (control 99.9%), 3.1 points more (at least 1.2)",
     ):
         assert text in page
     titles, *rows = csv.reader(io.StringIO(csv_text(found)))
@@ -109,7 +109,7 @@ def test_tasks_and_engines_are_in_every_output() -> None:
 def test_an_inherited_result_names_the_default() -> None:
     found = result(WRONG.replaced(state=QualityState.INHERITED, reference=1))
     trial = next(t for t in found.trials if t.quality is not None)
-    assert "as its engine's default, trial 1" in trial_text(found, trial, [], width=160)
+    assert "answers as trial 1" in trial_text(found, trial, [], width=160)
 
 
 @pytest.mark.parametrize("state", [QualityState.UNDECIDED, QualityState.COMPARED])

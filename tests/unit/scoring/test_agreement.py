@@ -130,10 +130,10 @@ def test_engines_are_compared_by_their_words() -> None:
         result = QualityResult(state=state, engine=other.replaced(reference=0))
         violation = quality_violation(result, SPEC)
         assert violation is not None
-        assert "its engine's default agrees with trial 0 on 50.0% of words (control 100.0%)" in violation.text
+        assert "its engine's reference agrees with trial 0 on 50.0% of words (control 100.0%)" in violation.text
         unknown = quality_violation(result.replaced(engine=nothing), SPEC)
         assert unknown is not None
-        assert "its engine's default cannot be compared" in unknown.text
+        assert "the reference of its engine cannot be compared" in unknown.text
     for state in (QualityState.REFERENCE, QualityState.INHERITED, QualityState.COMPARED):
         assert quality_violation(QualityResult(state=state, engine=same), SPEC) is None
 
@@ -146,7 +146,7 @@ def test_tasks_decide_as_well() -> None:
     found = QualityResult(state=QualityState.COMPARED, tasks=(worse,))
     violation = quality_violation(found, spec)
     assert violation is not None
-    assert violation.text == "t 50.0% (default 60.0%)"
+    assert violation.text == "t 50.0% (reference 60.0%)"
     assert violation.relative == pytest.approx(0.08)
     assert quality_violation(found, spec.replaced(tasks=TasksSpec(names=("t",), max_drop=0.05))) is None
     lucky = worse.replaced(drop=drop.replaced(chance=0.02))

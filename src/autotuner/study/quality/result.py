@@ -57,11 +57,11 @@ class EngineComparison(FrozenModel):
 
     @property
     def text(self) -> str:
-        """``its engine's default agrees with trial 0 on 73% of words (control 100%)``."""
+        """``its engine's reference agrees with trial 0 on 73% of words (control 100%)``."""
         if self.candidate is None or self.control is None:
-            return f"its engine's default is not compared: {self.why}"
+            return f"the reference of its engine is not compared: {self.why}"
         return (
-            f"its engine's default agrees with trial {self.reference} on {self.candidate.agreement:.1%} of words "
+            f"its engine's reference agrees with trial {self.reference} on {self.candidate.agreement:.1%} of words "
             f"(control {self.control.agreement:.1%})"
         )
 

@@ -62,7 +62,7 @@ async def test_an_engine_whose_default_differs_cannot_win(
         assert trial.quality.engine is not None
         assert trial.quality.engine.reference == 0
         assert trial.verdict is not None
-        assert "its engine's default agrees with trial 0" in trial.verdict.violations[0].text
+        assert "its engine's reference agrees with trial 0" in trial.verdict.violations[0].text
     assert {t.quality.prompts for t in outcome.trials if t.quality} == {outcome.trials[0].quality.prompts}  # type: ignore[union-attr]
 
 
