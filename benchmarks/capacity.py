@@ -8,9 +8,9 @@ certified or refuted end is on the wrong side (95% Clopper-Pearson interval); an
 was used is not wrong. ``Wald`` is the expected number of requests of Wald's sequential test for independent requests,
 at the true shares of misses of both ends of the ideal bracket (capacity divided and multiplied by the root of the
 precision) and the same error rate; the certified end takes at least MLPerf's floor. Misses of a queue come in clusters:
-``x D`` multiplies each end by the true dispersion of its misses, which no method can do without. ``ratio`` is the
-median spent, relative to that. All requests of all levels count, warm-up included. A search that uses up its budget is
-not precise: where most do, as on queues with few servers, the ratio is that of the budget and says nothing.
+``x D`` multiplies each end by the true dispersion of its misses, as a method needs that knows only misses. ``ratio``
+is the median spent, relative to that. All requests of all levels count, warm-up included. A search that uses up its
+budget is not precise: where most do, as on queues with few servers, the ratio is that of the budget and says nothing.
 
 Beside it, on the same servers: MLPerf's early-stopping rule (independent requests, 99%) with bisection, and AIPerf's
 bisection with 1,000 requests per probe and the observed percentile. ``--truth`` recomputes the table of capacities.

@@ -317,6 +317,7 @@ def _level_spec(plan: LevelPlan) -> LevelSpec:
         controls=controls_of(plan),
         requests=plan.requests,
         likely=plan.likely,
+        near=plan.near,
         checkpoint=plan.checkpoint,
         replayed=plan.replayed,
     )

@@ -24,6 +24,8 @@ _MEMORIES_REFUTED = 10
 """The same in lengths of the queue's memory; an estimate cannot exceed a twelfth of the requests."""
 _OVERWHELMING = 3
 """Multiple of the decisive evidence that refutes a level sooner: no queue of a good level misses that often."""
+_NEARLY = 0.5
+"""Part of these requests from which an exploring level close to the capacity is refuted rather than left."""
 _LIKELY_AFTER = 48
 _LIKELY_MEMORIES = 5
 _LIKELY_TURNOVERS = 4
@@ -67,6 +69,8 @@ class Patience:
     """Requests at most, the warm-up not counted."""
     likely: float | None = None
     """Log evidence for the bounds at which an exploring level is left. None: it is there to be decided."""
+    near: bool = False
+    """Whether an exploring level is close enough to the capacity for its refutation to be of use."""
     checkpoint: int = 2_000
     """Requests after which the evidence must point somewhere; then again after twice as many."""
 
@@ -170,15 +174,17 @@ class LevelTest:
 
     def _refutes(self, index: int) -> bool:
         test = self.tests[index]
-        if test.settles is None:
-            fewest = max(_SOJOURNS * test.in_flight, _MEMORIES_REFUTED * test.memory)
-        else:
-            fewest = test.settles + _FEWEST_REFUTED  # what a long queue causes is in the prediction
-        enough = self._above if test.requests >= fewest else _OVERWHELMING * self._above
+        enough = self._above if test.requests >= self._fewest_refuted(index) else _OVERWHELMING * self._above
         if test.log_evidence_above < enough:
             return False
         test.refresh()  # a cluster may have come since the last estimate
         return test.log_evidence_above >= enough
+
+    def _fewest_refuted(self, index: int) -> float:
+        test = self.tests[index]
+        if test.settles is None:
+            return max(_SOJOURNS * test.in_flight, _MEMORIES_REFUTED * test.memory)
+        return test.settles + _FEWEST_REFUTED  # what a long queue causes is in the prediction
 
     def _settled(self, index: int) -> float:
         """The evidence for one bound, with an estimate that is recent if the evidence suffices."""
@@ -222,7 +228,9 @@ class LevelTest:
             queue = self._in_flight[-1] if self._in_flight else 0
             return self.requests >= max(_LIKELY_MEMORIES * self.memory, _LIKELY_TURNOVERS * queue)
         if patience.likely is not None and self.log_evidence_above >= self._above:
-            return True  # bad, by too few requests to say so
+            # Bad, by too few requests to say so. To refute another level would take all of them again.
+            needed = max(range(len(self.tests)), key=lambda index: self.tests[index].log_evidence_above)
+            return not patience.near or self.requests < _NEARLY * self._fewest_refuted(needed)
         doublings = log2(self.requests / patience.checkpoint)
         if doublings < 0 or not doublings.is_integer():
             return False

@@ -26,7 +26,7 @@ from autotuner.capacity.observation import ShareCount
 
 __all__ = ["METHOD", "CapacitySearch", "LevelResult", "Limits", "Missing", "Plan"]
 
-METHOD = 4
+METHOD = 5
 """Version of the rules below; stored with a result, because a certificate is verified by repeating its search."""
 _LIKELY = 0.3
 """Log evidence at which an exploring level is left: about 60 requests without a miss at p99."""
@@ -234,12 +234,13 @@ class CapacitySearch:
         floors = dispersions_at(load, self.results)
         if not deciding:
             far = len(self._counted) < 2 or self.capacity_estimate().width > _FAR
-            patience = Patience(min(left, max(_EXPLORE, self.spent // _SPENT)), _LIKELY if far else _LIKELY_NEAR)
+            most = min(left, max(_EXPLORE, self.spent // _SPENT))
+            patience = Patience(most, _LIKELY if far else _LIKELY_NEAR, near=not far)
             return Plan(load, patience, certify, refute, floors)
         # What the server can certainly take is worth more than a narrow bracket: something is kept to certify it.
         reserve = self._reserve()
         most = left if self.certified is not None or left < 2 * reserve else round(min(left - reserve, left / 2))
-        if load <= self.capacity_estimate().median:
+        if load <= self._likely_capacity():
             return Plan(load, Patience(most), _EXPECTED * self._left[True], refute, floors)
         return Plan(load, Patience(most), certify, _EXPECTED * self._left[False], floors)
 
@@ -344,10 +345,20 @@ class CapacitySearch:
         near = sum(abs(log(result.load / found.median)) < log(1 + self.limits.precision) for result in self._counted)
         if good > bad and found.width > 1 + self.limits.precision * _NARROW and near < _NEAR_LEVELS:
             return self._free(found.median), False
-        load = max(self._deciding(min(max(found.median, min(good, bad)), max(good, bad))), self.required or 0.0)
+        load = max(self._deciding(self._likely_capacity()), self.required or 0.0)
         # Moving towards the end that is there keeps the bracket precise.
         upwards = self.refuted is not None and load < self.refuted
         return self._free(load, upwards), True
+
+    def _likely_capacity(self) -> float:
+        """The estimated capacity, but between the levels that look good and bad: no curve follows a cliff."""
+        found = self.capacity_estimate().median
+        good = [result.load for result in self._counted if promising(result)]
+        bad = [result.load for result in self._counted if not promising(result)]
+        if found in self.predicted or not good or not bad:
+            return found
+        low, high = sorted((max(good), min(bad)))
+        return min(max(found, low), high)
 
     def _deciding(self, capacity: float) -> float:
         """The load that is missing from the bracket: one step from the end that is there, if that can be decided."""

@@ -139,3 +139,26 @@ def test_a_level_never_takes_more_requests_than_its_patience() -> None:
             break
         test.add(Outcome((value,), 0))
     assert test.requests <= 150
+
+
+@pytest.mark.parametrize(("near", "state"), [(False, LevelState.OPEN), (True, LevelState.REFUTED)])
+def test_an_exploring_level_is_refuted_if_it_is_nearly_and_close_to_the_capacity(near: bool, state: LevelState) -> None:
+    test = level(P99)
+    patience = Patience(400, likely=0.6, near=near)
+    for value in values_of(0.2, 400, 4):
+        test.add(Outcome((value,), 9))
+        if test.over(patience):
+            break
+    assert test.state is state
+    assert test.requests < 150
+
+
+def test_an_exploring_level_is_left_if_its_queue_is_too_long_to_refute_it_soon() -> None:
+    test = level(P99)
+    patience = Patience(400, likely=0.6, near=True)
+    for value in values_of(0.2, 400, 4):
+        test.add(Outcome((value,), 100))
+        if test.over(patience):
+            break
+    assert test.state is LevelState.OPEN
+    assert test.requests < 150

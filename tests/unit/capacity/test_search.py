@@ -267,3 +267,28 @@ def test_a_server_that_is_about_as_good_takes_no_more_than_half(part: float, see
     if search.certified is None and search.refuted is not None:
         assert search.cut
         assert search.refuted >= CAPACITY
+
+
+def cliff(plan: Plan, capacity: float) -> LevelResult:
+    """A level of a server that misses nothing up to its capacity, and a fifth beyond."""
+    good = plan.load <= capacity
+    decided = plan.patience.likely is None
+    requests = (700 if good else 130) if decided else 100
+    state = (LevelState.CERTIFIED if good else LevelState.REFUTED) if decided else LevelState.OPEN
+    misses = 0 if good else requests // 5
+    leaning = 1.0 if good else -5.0
+    return LevelResult(plan.load, state, requests, (ShareCount(plan.load, requests, misses, 0.01),), leaning)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(2, 50))
+def test_a_level_below_a_cliff_is_tested_with_the_error_rate_of_one_that_should_hold(start: float) -> None:
+    search = CapacitySearch(Limits(), start)
+    good = 0.0
+    while (plan := search.next_level()) is not None:
+        found = cliff(plan, CAPACITY)
+        if plan.patience.likely is None and plan.load <= good:
+            assert plan.certify > plan.refute
+        good = max(good, plan.load if found.leaning > 0 else 0.0)
+        search.add(found)
+    assert search.precise

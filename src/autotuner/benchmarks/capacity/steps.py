@@ -73,6 +73,7 @@ class SearchSteps:
             controls=self._twin.controls(plan.load) if plan.patience.likely is None else (),
             requests=plan.patience.requests,
             likely=plan.patience.likely,
+            near=plan.patience.near,
             checkpoint=plan.patience.checkpoint,
             replayed=self._replayed,
             seconds_left=seconds_left,

@@ -147,6 +147,7 @@ class LevelSpec:
     requests: int
     """Requests at most."""
     likely: float | None
+    near: bool
     checkpoint: int
     replayed: int | None = None
     """Requests of the replay that the level consists of; None for a load without an end."""

@@ -63,6 +63,8 @@ class LevelPlan(FrozenModel):
     """Requests at most, the warm-up not counted."""
     likely: float | None = None
     """Log evidence at which an exploring level ends; None if the level is there to be decided."""
+    near: bool = False
+    """Whether an exploring level is close enough to the capacity for its refutation to be of use."""
     checkpoint: int = 3_000
     replayed: int | None = Field(default=None, ge=1)
     """Requests of the replay that the level consists of; None for a load without an end."""

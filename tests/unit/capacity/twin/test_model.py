@@ -1,14 +1,20 @@
 """Latencies that the twin of a server predicts."""
 
+import runpy
+from collections.abc import Callable
 from itertools import pairwise
 from math import inf
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autotuner.capacity.twin.fit import Floats, simulate
 from autotuner.capacity.twin.model import Twin, TwinModel
 
+COPY = Path(__file__).parents[4] / "benchmarks" / "queue_models.py"
 MODEL = TwinModel(step=0.01, per_request=0.002, prefill=0.0)
 
 
@@ -70,3 +76,25 @@ def test_looking_in_between_changes_nothing(gaps: list[tuple[float, int, int]], 
         looked_at.advance((now + later) / 2)
     looked_at.advance(inf)
     assert looked_at.latencies == pytest.approx(latencies(model, *requests))
+
+
+@pytest.fixture(scope="module")
+def run_twin() -> Callable[[TwinModel, bool, Floats, Floats, Floats], Floats]:
+    """The simulation in C with which the benchmark of capacity searches replaces this one."""
+    found: Callable[[TwinModel, bool, Floats, Floats, Floats], Floats] = runpy.run_path(str(COPY))["run_twin"]
+    return found
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("slots", [None, 1, 3, 32])
+@pytest.mark.parametrize("rate", [0.5, 4.0, 40.0])
+def test_the_copy_in_the_benchmark_predicts_the_same(
+    run_twin: Callable[[TwinModel, bool, Floats, Floats, Floats], Floats], rate: float, slots: int | None, first: bool
+) -> None:
+    random = np.random.RandomState(7)
+    arrivals = np.cumsum(random.exponential(1 / rate, 500))
+    inputs = random.randint(0, 400, 500).astype(np.float64)
+    outputs = random.randint(1, 200, 500).astype(np.float64)
+    model = TwinModel(step=0.01, per_request=0.0004, prefill=0.0002, slots=slots)
+    predicted = simulate(model, first, arrivals, inputs, outputs)
+    assert run_twin(model, first, arrivals, inputs, outputs) == pytest.approx(predicted, rel=1e-9)

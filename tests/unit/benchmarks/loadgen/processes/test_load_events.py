@@ -105,7 +105,7 @@ def test_quantile_of_all_values() -> None:
 
 
 def test_answer_whose_report_is_on_its_way_is_no_miss() -> None:
-    level = LevelSpec(("ttft",), (0.5,), (0.1,), 0.05, 0.05, (1.0,), 400, None, 100)
+    level = LevelSpec(("ttft",), (0.5,), (0.1,), 0.05, 0.05, (1.0,), 400, None, False, 100)
     load = MergedLoad(2)
     watch = LevelWatch(level, open_loop=True, known_until=lambda: load.applied_ns)
     load.on_arrived = watch.arrived
