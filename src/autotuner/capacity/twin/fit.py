@@ -62,8 +62,7 @@ class LevelInput:
 def simulate(model: TwinModel, first: bool, arrivals: Floats, inputs: Floats, outputs: Floats) -> Floats:
     """Latencies that a twin predicts, in seconds."""
     twin = Twin(model, first=first)
-    for at, tokens_in, tokens_out in zip(arrivals.tolist(), inputs.tolist(), outputs.tolist(), strict=True):
-        twin.arrive(at, tokens_in, tokens_out)
+    twin.arrive_all(zip(arrivals.tolist(), inputs.tolist(), outputs.tolist(), strict=True))
     twin.advance(inf)
     return np.array(twin.latencies, dtype=np.float64)
 

@@ -35,7 +35,7 @@ Json = dict[str, Any]
 def question(**more: Any) -> CapacityQuestion:
     slos = [parse_slo(text) for text in SLOS]
     return CapacityQuestion(
-        bounds=bounds_of(slos, 0.95), slos=slos, start=2.0, precision=0.2, max_requests=12_000, **more
+        bounds=bounds_of(slos, 0.95), slos=slos, start=2.0, precision=0.3, max_requests=12_000, **more
     )
 
 
