@@ -53,12 +53,7 @@ class VirtualBenchmark(Benchmark):
         assert window.test is not None
         random = Random(f"{self._server.seed} {window.records_name}")
         load = _replayed(window) if isinstance(window.level, TraceSpeed) else _poisson(window, random)
-        rows, counts = _level(window.test, self._rows(load, random))
-        span = rows[-1]["scheduled_ns"] + 1
-        output = WorkerOutput(rows=rows, result={"level": {"requests": counts}})
-        rate = len(rows) / span * 1e9
-        info = RunInfo(window_ns=span, begin_epoch_s=1.0, asked_rate=rate, scheduled_in_window=len(rows))
-        return keep_and_summarize(output, window, Limits(), info)
+        return _measurement(window, *_level(window.test, self._rows(load, random)))
 
     def _rows(self, load: Iterator["Arrival"], random: Random) -> Iterator[dict[str, Any]]:
         server = self._server
@@ -108,7 +103,7 @@ def _level(plan: LevelPlan, rows: Iterator[dict[str, Any]]) -> tuple[list[dict[s
     bounds = [Bound(bound.slo, bound.limit, bound.allowed) for bound in plan.bounds]
     assert not any(plan.controls), "this server's latencies do not follow from its lengths"
     test = level_test(bounds, plan.certify, plan.refute, plan.dispersions, replayed=plan.replayed)
-    patience = Patience(plan.requests, plan.likely, plan.checkpoint)
+    patience = Patience(plan.requests, plan.likely, plan.checkpoint, plan.near)
     backlog = Backlog()
     kept = []
     while not test.over(patience):
@@ -122,6 +117,15 @@ def _level(plan: LevelPlan, rows: Iterator[dict[str, Any]]) -> tuple[list[dict[s
             if test.state is LevelState.REFUTED:
                 break
     return kept, [one.requests for one in test.tests]
+
+
+def _measurement(window: Window, rows: list[dict[str, Any]], counts: list[int]) -> Measurement:
+    """What the load generator makes of these rows."""
+    span = rows[-1]["scheduled_ns"] + 1
+    output = WorkerOutput(rows=rows, result={"level": {"requests": counts}})
+    rate = len(rows) / span * 1e9
+    info = RunInfo(window_ns=span, begin_epoch_s=1.0, asked_rate=rate, scheduled_in_window=len(rows))
+    return keep_and_summarize(output, window, Limits(), info)
 
 
 def _row(index: int, at: float, begin: float, end: float, in_flight: int) -> dict[str, Any]:
@@ -180,12 +184,7 @@ class VirtualEngine(Benchmark):
     async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
         """See :class:`Benchmark`."""
         assert window.test is not None
-        rows, counts = _predicted_level(window.test, self._rows(window))
-        span = rows[-1]["scheduled_ns"] + 1
-        output = WorkerOutput(rows=rows, result={"level": {"requests": counts}})
-        rate = len(rows) / span * 1e9
-        info = RunInfo(window_ns=span, begin_epoch_s=1.0, asked_rate=rate, scheduled_in_window=len(rows))
-        return keep_and_summarize(output, window, Limits(), info)
+        return _measurement(window, *_predicted_level(window.test, self._rows(window)))
 
     def _rows(self, window: Window) -> Iterator[dict[str, Any]]:
         """The records of all requests, each as soon as its end is known."""
@@ -219,7 +218,7 @@ def _predicted_level(plan: LevelPlan, rows: Iterator[dict[str, Any]]) -> tuple[l
     bounds = [Bound(bound.slo, bound.limit, bound.allowed) for bound in plan.bounds]
     predicted = predictions(plan, [])
     test = level_test(bounds, plan.certify, plan.refute, plan.dispersions, controls_of(plan), replayed=plan.replayed)
-    patience = Patience(plan.requests, plan.likely, plan.checkpoint)
+    patience = Patience(plan.requests, plan.likely, plan.checkpoint, plan.near)
     backlog = Backlog()
     kept: list[dict[str, Any]] = []
     fed = [0] * len(bounds)

@@ -69,10 +69,10 @@ class Patience:
     """Requests at most, the warm-up not counted."""
     likely: float | None = None
     """Log evidence for the bounds at which an exploring level is left. None: it is there to be decided."""
-    near: bool = False
-    """Whether an exploring level is close enough to the capacity for its refutation to be of use."""
     checkpoint: int = 2_000
     """Requests after which the evidence must point somewhere; then again after twice as many."""
+    near: bool = False
+    """Whether an exploring level is close enough to the capacity for its refutation to be of use."""
 
 
 class LevelState(StrEnum):

@@ -39,7 +39,7 @@ class LevelWatch:
         self._predictions = Predictions(spec.controls, spec.limits) if spec.controls else None
         self._first_ns: int | None = None
         self._spec = spec
-        self._patience = Patience(spec.requests, spec.likely, near=spec.near, checkpoint=spec.checkpoint)
+        self._patience = Patience(spec.requests, spec.likely, spec.checkpoint, spec.near)
         self._backlog = Backlog() if open_loop else None
         self._arrived: list[Request] = []
         self._next = [0] * len(bounds)
