@@ -17,8 +17,13 @@ class Configuration(FrozenModel):
     @property
     def key(self) -> str:
         """Identity of the values, whatever their order; ``1``, ``1.0`` and ``True`` differ. Stored with trials."""
-        parts = {k: [type(v).__name__, v] for k, v in self.values.items()}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        # Computed once: a search needs those of a thousand candidates for each proposal. Copies and dumps leave names
+        # with an underscore out.
+        known = self.__dict__.get("_key")
+        if known is None:
+            parts = {k: [type(v).__name__, v] for k, v in self.values.items()}
+            known = self.__dict__["_key"] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        return str(known)
 
     @property
     def text(self) -> str:

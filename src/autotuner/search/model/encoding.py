@@ -63,7 +63,7 @@ class Encoder:
     def __init__(self, context: SearchContext, typical: Sequence[Configuration]) -> None:
         """``typical`` are configurations whose loads and GPUs count as medium."""
         self._context = context
-        self._known: dict[int, _Encoded] = {}
+        self._known: dict[str, _Encoded] = {}
         self._all_axes = [a for a in Points(context.space).axes if a.name not in context.load_parameters]
         self._axes = [a for a in self._all_axes if a.values is None or len(a.values) > 1]
         self._ordered = [_Scale(a) for a in self._axes if a.ordered]
@@ -98,12 +98,11 @@ class Encoder:
         )
 
     def _encoded(self, configuration: Configuration) -> "_Encoded":
-        """The configuration in numbers, kept by object: candidates are the same ones for many proposals, and what the
-        engine says about them takes time."""
-        found = self._known.get(id(configuration))
-        if found is None or found.configuration is not configuration:
+        """The configuration in numbers. They are kept, because most candidates are the same for many proposals and what
+        the engine says about them takes time."""
+        found = self._known.get(configuration.key)
+        if found is None:
             found = _Encoded(
-                configuration=configuration,
                 row=self._row(configuration),
                 places=tuple(self._places(configuration)),
                 gpus=self._context.gpus(configuration),
@@ -111,7 +110,7 @@ class Encoder:
             )
             if len(self._known) == _MOST_KNOWN:
                 self._known.clear()
-            self._known[id(configuration)] = found
+            self._known[configuration.key] = found
         return found
 
     def _units(
@@ -237,7 +236,6 @@ class Encoder:
 class _Encoded:
     """One configuration in numbers."""
 
-    configuration: Configuration
     row: _Row
     places: tuple[Place, ...]
     gpus: int
@@ -290,12 +288,17 @@ def first_positions(places: Sequence[tuple[Place, ...]]) -> NDArray[np.int_]:
 
 def _by_row(places: Sequence[tuple[Place, ...]], values: Callable[[tuple[Place, ...]], Sequence[float]]) -> Array:
     """Most rows have the same places, for which the values are computed once."""
-    rows: dict[int, Sequence[float]] = {}
+    if places and all(own is places[0] for own in places):
+        return np.tile(np.array(values(places[0]), float), (len(places), 1))
+    numbers: dict[int, int] = {}
+    different: list[Sequence[float]] = []
     for own in places:
-        if id(own) not in rows:
-            rows[id(own)] = values(own)
+        if id(own) not in numbers:
+            numbers[id(own)] = len(different)
+            different.append(values(own))
     width = len(places[0]) if places else 1
-    return np.array([rows[id(own)] for own in places], float).reshape(len(places), width)
+    found: Array = np.array(different, float).reshape(len(different), width)[[numbers[id(own)] for own in places]]
+    return found
 
 
 def _matern(a: Array, b: Array) -> Array:

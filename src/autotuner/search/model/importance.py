@@ -13,6 +13,7 @@ from autotuner.search.model.launching import Launching
 from autotuner.search.model.memory import Memory
 from autotuner.search.model.model import Model
 from autotuner.search.model.noise import launch_noise
+from autotuner.search.model.observations import Windows
 from autotuner.search.model.worth import worth
 from autotuner.search.points import Axis, Points
 from autotuner.search.proposals import allowed, shuffled
@@ -97,7 +98,8 @@ def _computed(
     Effects of single servers are left out, because they do not follow from the parameters.
     """
     noise = launch_noise(context, trials)
-    model = Model(context, encoder, trials, configurations, context.forecast, noise, Memory(context, encoder))
+    memory = Memory(context, encoder)
+    model = Model(context, encoder, trials, configurations, context.forecast, noise, memory, Windows(context))
     units = encoder.units(configurations)
     found = worth(context, units, model.draw(units, random, _DRAWS, servers=False))
     own = [t for t in trials if t.role is not TrialRole.CONFIRM]

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,11 +69,11 @@ class Launching:
         ends += _earlier(context, {context.identity(c) for c, _ in ends})
         units = encoder.units([c for c, _ in ends])
         columns = self._columns(units)
-        self._fitted: list[tuple[Array, Array, Array]] = []
+        self._fitted: list[_Fitted] = []
         for hurdle in sorted({end for _, end in ends} - {_PASSED}):
             reached = np.array([i for i, (_, end) in enumerate(ends) if end >= hurdle], dtype=np.int_)
             passed = np.array([float(ends[i][1] != hurdle) for i in reached])
-            self._fitted.append((columns[reached], *_laplace(columns[reached], passed)))
+            self._fitted.append(_Fitted(columns[reached], *_laplace(columns[reached], passed)))
 
     def starts(self, units: Units) -> Array:
         """Probability that each configuration starts."""
@@ -79,10 +81,10 @@ class Launching:
         if not self._fitted:
             return found
         columns = self._columns(units)
-        for seen, gradient, inverse in self._fitted:
-            cross = columns @ seen.T
-            mean = _BASE + cross @ gradient
-            variance = np.maximum((columns**2).sum(axis=1) - ((cross @ inverse) * cross).sum(axis=1), 0.0)
+        for fitted in self._fitted:
+            cross = columns @ fitted.seen.T
+            mean = _BASE + cross @ fitted.gradient
+            variance = np.maximum((columns**2).sum(axis=1) - ((cross @ fitted.inverse) * cross).sum(axis=1), 0.0)
             found = found * _sigmoid(mean / np.sqrt(1 + math.pi * variance / 8))
         return found
 
@@ -92,12 +94,13 @@ class Launching:
         if not self._fitted:
             return found
         columns = self._columns(units)
-        for seen, gradient, inverse in self._fitted:
+        for fitted in self._fitted:
+            seen = fitted.seen
             weights = random.standard_normal((count, columns.shape[1]))
             # Matheron's rule: a draw before the trials, corrected by what it misses of them.
-            noise = random.standard_normal((count, len(seen))) @ _root(np.linalg.pinv(inverse) - seen @ seen.T).T
-            missed = (weights @ seen.T + noise) @ inverse
-            latent = _BASE + (weights - missed @ seen + gradient @ seen) @ columns.T
+            noise = random.standard_normal((count, len(seen))) @ fitted.noise.T
+            missed = (weights @ seen.T + noise) @ fitted.inverse
+            latent = _BASE + (weights - missed @ seen + fitted.gradient @ seen) @ columns.T
             found &= random.random((count, len(units))) < _sigmoid(latent)
         return found
 
@@ -106,6 +109,23 @@ class Launching:
         rows = np.arange(len(units))
         own: Array = self._encoder.columns(units, rows, np.zeros(len(units), int))
         return own * self._encoder.deviations(_LOG_ODDS)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """The model of one hurdle."""
+
+    seen: Array
+    """Columns of the trials that reached it."""
+    gradient: Array
+    """At the most likely log odds."""
+    inverse: Array
+    """Turns covariances with the trials into what they explain."""
+
+    @cached_property
+    def noise(self) -> Array:
+        """Square root of the noise of the trials, computed once for all draws."""
+        return _root(np.linalg.pinv(self.inverse) - self.seen @ self.seen.T)
 
 
 def _earlier(context: SearchContext, known: Collection[str]) -> Iterator[tuple[Configuration, int]]:

@@ -10,7 +10,7 @@ from autotuner.plugins.search import SearchContext
 from autotuner.search.model import scales
 from autotuner.search.model.encoding import FIXED, Array, Encoder, Units, by_place, first_positions
 from autotuner.search.model.memory import Memory
-from autotuner.search.model.observations import Rows, observe, seen, verdict_quantities
+from autotuner.search.model.observations import Rows, Windows, observe, seen, verdict_quantities
 from autotuner.search.model.posterior import Design, Member, average, fit
 from autotuner.search.model.quantities import TPOT, TTFT, Key, Quantity, quantities, rate_factor, rate_share
 from autotuner.study.configuration import Configuration
@@ -43,6 +43,7 @@ class _Points:
     columns: Array
     """Without those of calibration parameters."""
     used: Index
+    """Number of the weight of each column."""
     new: Index
     levels: Index
 
@@ -59,6 +60,7 @@ class Model:
         forecasts: Forecasts,
         launch_noise: float,
         memory: Memory,
+        windows: Windows,
     ) -> None:
         """
         Args:
@@ -69,6 +71,7 @@ class Model:
             forecasts: Predictions.
             launch_noise: Standard deviation between launches of one configuration.
             memory: What earlier studies measured.
+            windows: Reads the trials.
         """
         self._context = context
         self._encoder = encoder
@@ -91,7 +94,7 @@ class Model:
         self._fitted: list[tuple[Quantity, list[Member]]] = []
         self._rows: list[Index] = []
         for quantity in modeled:
-            rows = observe(context, quantity, known, units)
+            rows = observe(context, quantity, known, units, windows)
             self._rows.append(np.array(rows.units, int))
             self._fitted.append(self._fit(quantity, rows, units))
 
@@ -117,7 +120,7 @@ class Model:
             rest = rows.observations.values - _expected(quantity, units, at, places)
             quantity = replace(quantity, center=float(np.median(rest)) if len(rest) else 0.0)
         members: list[Member] = []
-        shared = self._points(units, at, places)
+        shared = self._points(units, at, places, every=True)
         for kind in self._kinds(quantity):
             design = self._design(quantity, kind, units, at, places, shared)
             own = scales.PREDICTED if kind == "predicted" else scales.STRUCTURED
@@ -129,8 +132,16 @@ class Model:
         predicted = self._context.goals is not None and quantity.predicted
         return ("predicted", "structured") if self.source and predicted else ("structured",)
 
-    def _points(self, units: Units, at: Index, places: Index, *, servers: bool = True) -> _Points:
-        """Some levels of some units; without effects of single servers and levels if not ``servers``."""
+    def _points(self, units: Units, at: Index, places: Index, *, servers: bool = True, every: bool = False) -> _Points:
+        """Some levels of some units.
+
+        Args:
+            units: The units.
+            at: Unit of each level.
+            places: Place of each level.
+            servers: Whether single servers and levels have effects.
+            every: Whether to include columns of servers that none of the units has.
+        """
         own, new = self._servers(units)
         levels = self._numbered(units, at, places)
         if not servers:
@@ -139,8 +150,9 @@ class Model:
             levels = np.full_like(levels, -1)
         columns = self._encoder.columns(units, at, places)
         # Hardly any candidate runs on a server that was observed.
-        used = np.concatenate([np.arange(columns.shape[1]), columns.shape[1] + np.flatnonzero(own.any(axis=0))])
-        return _Points(np.hstack([columns, own[at]]), used, new[at], levels)
+        of_servers = np.flatnonzero(own.any(axis=0) | every)
+        used = np.concatenate([np.arange(columns.shape[1]), columns.shape[1] + of_servers])
+        return _Points(np.hstack([columns, own[:, of_servers][at]]), used, new[at], levels)
 
     def _numbered(self, units: Units, at: Index, places: Index) -> Index:
         """A number for each level of a server."""
@@ -158,6 +170,7 @@ class Model:
         columns = shared.columns
         mean = _expected(quantity, units, at, places) + (quantity.center or 0.0)
         deviations = np.concatenate([self._encoder.deviations(own), np.full(len(self._observed), own.server)])
+        known = len(deviations)
         if kind == "predicted":
             mean, slopes = self._predictions(quantity, units, at, places, mean)
             columns = np.hstack([columns, slopes])
@@ -171,7 +184,7 @@ class Model:
             own.level * quantity.factor,
             shared.levels,
             self._parts(len(deviations)),
-            np.concatenate([shared.used, np.arange(shared.columns.shape[1], columns.shape[1])]),
+            np.concatenate([shared.used, np.arange(known, len(deviations))]),
         )
 
     def _parts(self, count: int) -> Index:

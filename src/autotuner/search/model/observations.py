@@ -80,21 +80,42 @@ class Rows:
 
 _Row = tuple[int, int, float, float, int, bool]
 """Row of the unit, place, value, variance, number of the launch, whether it is a bound."""
+_Window = tuple[int, float, float, bool]
+"""Place, value, variance, whether it is a bound."""
 
 
-def observe(context: SearchContext, quantity: Quantity, known: Seen, units: Units) -> Rows:
+class Windows:
+    """The values of trials. They are kept from proposal to proposal, because reading those of hundreds of trials takes
+    as long as fitting a model to them."""
+
+    def __init__(self, context: SearchContext) -> None:
+        self._context = context
+        self._known: dict[tuple[Key, int], tuple[Trial, list[_Window]]] = {}
+
+    def of(self, quantity: Quantity, trial: Trial, places: Sequence[Place]) -> list[_Window]:
+        """The values of one quantity in a trial that was measured at ``places``."""
+        key = (quantity.key, trial.number)
+        known = self._known.get(key)
+        if known is None or known[0] is not trial:
+            known = self._known[key] = (trial, self._read(quantity, trial, places))
+        return known[1]
+
+    def _read(self, quantity: Quantity, trial: Trial, places: Sequence[Place]) -> list[_Window]:
+        if self._context.goals is None:
+            verdict = trial.verdict
+            assert verdict is not None  # noqa: S101 - see seen
+            return _of_verdict(quantity, verdict, self._context)
+        if trial.measurements:
+            return [w for m in trial.measurements for w in _of_window(quantity, m, places, trial.gpus)]
+        looked = [w for m in trial.looks for w in _of_window(quantity, m, places, trial.gpus)]  # one of them ended it
+        return [(at, y, spread + scales.LOOK**2, bound) for at, y, spread, bound in looked]
+
+
+def observe(context: SearchContext, quantity: Quantity, known: Seen, units: Units, read: Windows) -> Rows:
     """All observations of one quantity."""
     found: list[_Row] = []
     for launch, (trial, row) in enumerate(zip(known.trials, known.rows, strict=True)):
-        if context.goals is None:
-            verdict = trial.verdict
-            assert verdict is not None  # noqa: S101 - see seen
-            windows = list(_of_verdict(quantity, verdict, context))
-        else:
-            windows = [w for m in trial.measurements for w in _of_window(quantity, m, units.places[row], trial.gpus)]
-            if not trial.measurements:  # a look ended the trial
-                looked = [w for m in trial.looks for w in _of_window(quantity, m, units.places[row], trial.gpus)]
-                windows = [(at, y, spread + scales.LOOK**2, bound) for at, y, spread, bound in looked]
+        windows = read.of(quantity, trial, units.places[row])
         variance = (scales.UNKNOWN_VALUE * float(units.unknown[row])) ** 2
         found += [(row, at, y, spread + variance, launch, bound) for at, y, spread, bound in windows]
     kept = _capped(found, _priority(known.trials, context.directions))
@@ -108,10 +129,6 @@ def observe(context: SearchContext, quantity: Quantity, known: Seen, units: Unit
             bounded=np.array([r[5] for r in kept], bool),
         ),
     )
-
-
-_Window = tuple[int, float, float, bool]
-"""Place, value, variance, whether it is a bound."""
 
 
 def _of_window(quantity: Quantity, m: Measurement, places: Sequence[Place], gpus: int) -> list[_Window]:

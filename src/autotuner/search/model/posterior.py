@@ -57,7 +57,7 @@ class Design:
     """Number of the part that each column belongs to (see :mod:`relevance`); effects of servers are the last one. None:
     all scales are fixed."""
     used: NDArray[np.int_] | None = None
-    """Columns that are not zero everywhere; None: all may be."""
+    """Number of the weight of each column, where columns that are zero everywhere are left out; None: all are there."""
 
 
 @dataclass(frozen=True)
@@ -137,13 +137,17 @@ class Member:
             expected += random.standard_normal((count, len(seen))) * np.sqrt(seen.variances)
             expected += levels[:, self.design.levels]
             missed = _solved(self.root, (seen.values - expected).T)
-            np.add.at(levels.T, self.design.levels, single**2 * missed)
+            _add(levels.T, self.design.levels, single**2 * missed)
             weights = weights + self.weights.spread(missed.T @ self.weights.scaled(self.design.columns))
         used = slice(None) if design.used is None else design.used
-        drawn: Array = weights[:, used] @ design.columns[:, used].T + design.mean
-        drawn += np.where(design.levels >= 0, levels[:, design.levels], 0.0)
+        drawn: Array = weights[:, used] @ design.columns.T + design.mean
+        some = design.levels >= 0
+        drawn += levels[:, design.levels] if some.all() else np.where(some, levels[:, design.levels], 0.0)
         new = random.standard_normal((count, int(design.new.max()) + 2))
-        return drawn + self.server * design.server * np.where(design.new >= 0, new[:, design.new], 0.0)
+        new[:, -1] = 0.0  # of observed servers, whose number is -1
+        new *= self.server * design.server
+        drawn += new[:, design.new]
+        return drawn
 
     def left_out(self, servers: NDArray[np.int_]) -> float:
         """Mean square of the standardized residuals of servers that are left out in turn; about 1 if the model holds.
@@ -279,6 +283,14 @@ def _below(mean: float, deviation: float, bound: float) -> tuple[float, float]:
         return bound + deviation / z, (deviation / z) ** 2
     ratio = math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) / max(math.erfc(-z / math.sqrt(2)) / 2, 1e-300)
     return mean - deviation * ratio, deviation**2 * max(1 - z * ratio - ratio**2, 1e-6)
+
+
+def _add(table: Array, rows: NDArray[np.int_], values: Array) -> None:
+    """Adds values to rows of a table. Some may be the same ones: repeats measure the same level."""
+    if len(np.unique(rows)) == len(rows):
+        table[rows] += values  # much faster
+    else:
+        np.add.at(table, rows, values)
 
 
 def _solved(root: Array, right: Array) -> Array:

@@ -15,6 +15,7 @@ from autotuner.search.model.launching import Launching
 from autotuner.search.model.memory import Memory
 from autotuner.search.model.model import Draws, Model
 from autotuner.search.model.noise import launch_noise
+from autotuner.search.model.observations import Windows
 from autotuner.search.model.quantities import named
 from autotuner.search.model.worth import achieved, worth
 from autotuner.search.proposals import Proposals, spelled_out
@@ -47,7 +48,7 @@ class Proposed:
 
 
 class Proposer:
-    """Fits and compares; keeps nothing but the columns of the space and what earlier studies say about them."""
+    """Fits and compares; keeps nothing but what it has read: the space, earlier studies and the values of trials."""
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class Proposer:
         # From tried and untried configurations, so that a search that is rebuilt gets the same columns.
         self._encoder = Encoder(context, Candidates(context, proposals, frozenset()).listed)
         self._memory = Memory(context, self._encoder)
+        self._windows = Windows(context)
 
     def propose(
         self,
@@ -87,7 +89,14 @@ class Proposer:
         feasible = _feasible(context, own)
         listed = list(only) or candidates.listed
         model = Model(
-            context, encoder, finished, listed, self._forecasts, launch_noise(context, finished), self._memory
+            context,
+            encoder,
+            finished,
+            listed,
+            self._forecasts,
+            launch_noise(context, finished),
+            self._memory,
+            self._windows,
         )
         launching = Launching(context, encoder, own)
         waiting = [spelled_out(context, t) for t in running]
@@ -116,7 +125,7 @@ class Proposer:
         if not untried:
             return None
         noise = launch_noise(context, finished)
-        model = Model(context, self._encoder, finished, listed, self._forecasts, noise, self._memory)
+        model = Model(context, self._encoder, finished, listed, self._forecasts, noise, self._memory, self._windows)
         random = np.random.default_rng([abs(context.seed), len(finished), 19])
         found = excess(context, self._encoder, model, finished, untried, random)
         gain = found.bound(confidence, context.directions[0]) if found is not None else math.inf

@@ -31,6 +31,8 @@ class Parts:
     """Of each part, by part and two observations."""
     fixed: Array
     """Of the columns with fixed scales."""
+    roots: tuple[Array | None, ...] = ()
+    """A square root of each part that has a narrow one; empty: none is known."""
 
     def __len__(self) -> int:
         return len(self.own)
@@ -75,8 +77,11 @@ def parts(columns: Array, of_columns: NDArray[np.int_], *others: Array) -> Parts
         others: Covariances of further parts.
     """
     numbers = range(int(of_columns.max(initial=FIXED)) + 1)
-    own = [_product(columns[:, of_columns == number]) for number in numbers]
-    return Parts(np.array([*own, *others]), _product(columns[:, of_columns == FIXED]))
+    roots = [columns[:, of_columns == number] for number in numbers]
+    own = [_product(root) for root in roots]
+    narrow = [root if 2 * root.shape[1] < len(root) else None for root in roots]
+    fixed = _product(columns[:, of_columns == FIXED])
+    return Parts(np.array([*own, *others]), fixed, (*narrow, *(None for _ in others)))
 
 
 def learned(found: Parts, amplitude: float, noise: Array, rest: Array, start: Array) -> Learned:
@@ -117,6 +122,12 @@ class _Posterior:
         self._fixed = amplitude**2 * found.fixed + noise
         self._rest = rest
         self._expected = 1 / scales.RELEVANCE**2
+        narrow = [(i, root) for i, root in enumerate(found.roots) if root is not None and root.shape[1]]
+        self._narrow = np.array([i for i, _ in narrow], int)
+        self._wide = np.setdiff1d(np.arange(len(found)), self._narrow)
+        roots = [root for _, root in narrow]
+        self._roots = amplitude * np.hstack(roots) if roots else np.empty((len(rest), 0))
+        self._starts = np.cumsum([0, *(root.shape[1] for root in roots[:-1])])[: len(roots)]
 
     def at(self, logs: Array) -> tuple[float, Array]:
         """The log density, and the Cholesky factor of the observations' covariance."""
@@ -132,11 +143,31 @@ class _Posterior:
         inverse = inverse_root.T @ inverse_root
         weighted = inverse @ self._rest
         squares = np.exp(2 * logs)
-        turned = squares[:, None, None] * (inverse @ self._own)
-        gradient = squares * (self._flat @ np.outer(weighted, weighted).ravel()) - np.trace(turned, axis1=1, axis2=2)
-        count = len(logs)
-        information = 2 * turned.reshape(count, -1) @ turned.transpose(0, 2, 1).reshape(count, -1).T
-        return gradient - self._expected * logs, information + self._expected * np.eye(count)
+        traces, products = self._traces(inverse)
+        gradient = squares * (self._flat @ np.outer(weighted, weighted).ravel() - traces)
+        information = 2 * np.outer(squares, squares) * products
+        return gradient - self._expected * logs, information + self._expected * np.eye(len(logs))
+
+    def _traces(self, inverse: Array) -> tuple[Array, Array]:
+        """Traces of the parts times the precision of the observations, and of products of two of these. Most parts are
+        products of a few columns, which takes much less time than products of whole matrices."""
+        count = len(self._own)
+        traces = np.zeros(count)
+        products = np.zeros((count, count))
+        wide = inverse @ self._own[self._wide]
+        traces[self._wide] = np.trace(wide, axis1=1, axis2=2)
+        flat = wide.reshape(len(wide), inverse.size)
+        products[np.ix_(self._wide, self._wide)] = flat @ wide.transpose(0, 2, 1).reshape(flat.shape).T
+        if len(self._narrow):
+            turned = inverse @ self._roots
+            inner = self._roots.T @ turned
+            traces[self._narrow] = np.add.reduceat(np.diag(inner), self._starts)
+            by_row = np.add.reduceat(inner**2, self._starts, axis=0)
+            products[np.ix_(self._narrow, self._narrow)] = np.add.reduceat(by_row, self._starts, axis=1)
+            mixed = np.add.reduceat((self._roots * (wide @ turned)).sum(axis=1), self._starts, axis=1)
+            products[np.ix_(self._wide, self._narrow)] = mixed
+            products[np.ix_(self._narrow, self._wide)] = mixed.T
+        return traces, products
 
 
 def _product(columns: Array) -> Array:

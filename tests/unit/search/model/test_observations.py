@@ -1,10 +1,13 @@
-"""Which windows are kept if there are more than a model can take."""
+"""Which windows are read, and which are kept if there are more than a model can take."""
 
-from autotuner.search.model.observations import _capped, _priority
+import math
+
+from autotuner.search.model.observations import Windows, _capped, _priority, verdict_quantities
 from autotuner.study.configuration import Configuration
 from autotuner.study.metric import Direction
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.verdict import Verdict
+from autotuner.testing.search_kit import context_of, space_of
 
 LEVELS = 8
 
@@ -43,3 +46,14 @@ def test_the_best_of_each_objective_is_kept_and_what_must_not_be_ranked_is_not_g
     kept = levels_kept(trials, Direction.MAX, Direction.MIN)
     assert kept[50] == kept[51] == LEVELS
     assert kept[52] <= 2
+
+
+def test_a_trial_is_read_once_and_again_if_it_has_changed() -> None:
+    windows = Windows(context_of(space_of(p=[1, 2])))
+    objective = verdict_quantities(1)[0]
+    first = trial(0, Verdict(feasible=True, objectives=(math.e,)))
+    found = windows.of(objective, first, ())
+    assert [value for _, value, _, _ in found] == [1.0]
+    assert windows.of(objective, first, ()) is found
+    scored_again = first.replaced(verdict=Verdict(feasible=True, objectives=(math.e**2,)))
+    assert [value for _, value, _, _ in windows.of(objective, scored_again, ())] == [2.0]

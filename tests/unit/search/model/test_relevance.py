@@ -55,6 +55,16 @@ def test_the_start_does_not_matter() -> None:
     assert values[0] == pytest.approx(values[1], abs=0.2)
 
 
+def test_narrow_parts_give_the_same_factors_as_whole_matrices() -> None:
+    made = parts(COLUMNS, OF_COLUMNS, np.eye(24))
+    assert [root is None for root in made.roots] == [False, False, False, True]
+    whole = replace(made, roots=())
+    for start in (np.zeros(4), np.array([-2.0, 1.0, 2.0, 0.5])):
+        one, other = (learned(p, 1.3, NOISE**2 * np.eye(24), STRONG - 1.0, start) for p in (made, whole))
+        assert one.logs == pytest.approx(other.logs)
+        assert one.precision == pytest.approx(other.precision)
+
+
 def test_an_amplitude_counts_as_a_factor_of_all_parts() -> None:
     noise = NOISE**2 * np.eye(24)
     doubled = Parts(4 * found().own, 4 * found().fixed)
