@@ -6,7 +6,7 @@ export AUTOTUNER_VENV := $(VENV)
 # Tests start hundreds of processes; without compiled modules each of them takes seconds of CPU time instead of tenths.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help quickstart test setup lock hooks dist setup-test docs lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-proof bench-capacity bench-capacity-real bench-startup test-genai test-lm-eval test-aiconfigurator test-lowest test-cluster test-ome cluster-build cluster-up cluster-down clean
+.PHONY: help quickstart test setup ui ui-types ui-test lock hooks dist setup-test docs lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-proof bench-capacity bench-capacity-real bench-startup test-genai test-lm-eval test-aiconfigurator test-lowest test-cluster test-ome cluster-build cluster-up cluster-down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
@@ -17,10 +17,19 @@ quickstart: ## Tune a real llama.cpp server on this machine's CPU (a few minutes
 	@$(BIN)/autotuner run examples/quickstart.yaml
 
 test: setup-test ## Everything: lint, types, import contracts, documentation, all tests with coverage
-	$(MAKE) lint types contracts docs pytest
+	$(MAKE) lint types contracts docs ui-test pytest
 
 setup: ## Create an environment with everything for development
 	@scripts/setup.sh docker,kubernetes,llama-cpp,pandas,polars,postgresql,server,tokenizer "dev docs"
+	@scripts/build-ui.sh
+
+ui: setup ## Build the web UI, if its sources changed
+
+ui-types: setup ## Generate what the web UI takes from the Python code: types of the API, metrics, texts
+	@scripts/build-ui.sh types
+
+ui-test: setup ## Lint, types and unit tests of the web UI
+	@scripts/build-ui.sh test
 
 lock: setup ## Refresh uv.lock after a change of dependencies (LOCK=--upgrade: to the newest versions)
 	$(BIN)/uv lock $(LOCK)
@@ -30,6 +39,7 @@ hooks: setup ## Check every commit: lint, types, import contracts, subject
 
 dist: ## Build the source archive and the wheel for PyPI, in dist/
 	@scripts/setup.sh "" release
+	@scripts/build-ui.sh
 	rm -rf dist
 	$(BIN)/uv build -q
 	$(BIN)/twine check --strict dist/*

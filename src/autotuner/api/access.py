@@ -18,9 +18,16 @@ from autotuner.study.base import FrozenModel
 _PREFIX = "atk"
 """Begins every token, so that scanners for leaked secrets can find it."""
 _FORM = re.compile(rf"{_PREFIX}_([0-9a-f]{{12}})_([0-9A-Za-z_-]{{43}})")
+_SESSION_FORM = re.compile(r"ats_([0-9a-z]{1,12}\.[0-9a-f]{12})_([0-9A-Za-z_-]{43})")
+"""A browser session. Its id begins with that of the token that opened it, so that both can be revoked together."""
+_AT_THE_TERMINAL = "serve"
+"""Takes the place of that id in sessions of people who have the code that the server printed."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,62}")
 _DAY_S = 86_400.0
 _MOST_DAYS = 3_650
+_SESSION_S = 7 * _DAY_S
+_LISTED_S = 30 * _DAY_S
+"""How long a session is listed after its end, for those who read the audit."""
 
 
 class NewToken(FrozenModel):
@@ -28,7 +35,7 @@ class NewToken(FrozenModel):
 
     token: Token
     secret: str = Field(repr=False)
-    """The value to send as ``Authorization: Bearer ...``. It cannot be shown again."""
+    """The value to send as ``Authorization: Bearer ...``, or as the cookie of a session. It cannot be shown again."""
 
 
 class Access:
@@ -73,6 +80,44 @@ class Access:
             store.tokens.add(token, _digest(secret))
         return NewToken(token=token, secret=f"{_PREFIX}_{identity}_{secret}")
 
+    def open_session(self, token: Token | None) -> NewToken:
+        """Create a session for a browser: a token of its own. It allows the same as the token that opened it, ends with
+        that one, and lasts at most a week.
+
+        Args:
+            token: The token that the person at the browser has shown; None: they read the server's output, so they can
+                use the store, and may do everything.
+
+        Returns:
+            The session and its secret, which no request but that of a browser's cookie may use.
+
+        Raises:
+            StoreError: If the store cannot be written.
+
+        Example:
+            >>> access = autotuner.open().access()
+            >>> session = access.open_session(access.create("dashboard").token)
+            >>> session.token.scope.value
+            'read'
+        """
+        now = time.time()
+        ends = now + _SESSION_S
+        opened = Token(
+            id=f"{token.id if token else _AT_THE_TERMINAL}.{secrets.token_hex(6)}",
+            name=f"browser session of {token.name}" if token else "browser session",
+            scope=token.scope if token else TokenScope.ADMIN,
+            created_at=now,
+            expires_at=min(ends, token.expires_at) if token and token.expires_at is not None else ends,
+        )
+        secret = secrets.token_urlsafe(32)
+        with Store.open(self._url) as store:
+            store.tokens.forget_sessions(now - _LISTED_S)
+            store.tokens.add(opened, _digest(secret))
+            stored = store.tokens.get(token.id) if token else None
+            if stored is not None and not stored[0].valid(now):  # revoked while its session was opened
+                store.tokens.revoke(opened.id, now)
+        return NewToken(token=opened, secret=f"ats_{opened.id}_{secret}")
+
     def tokens(self) -> list[Token]:
         """All tokens, in the order in which they were created; expired and revoked ones included.
 
@@ -94,10 +139,10 @@ class Access:
             return store.tokens.all()
 
     def revoke(self, identity: str) -> None:
-        """Revoke a token. Requests that use it are refused from now on.
+        """Revoke a token, and the browser sessions that it opened. Requests that use them are refused from now on.
 
         Args:
-            identity: Id of the token.
+            identity: Id of the token or session.
 
         Raises:
             UsageError: If no token has this id, or it is revoked already.
@@ -106,8 +151,10 @@ class Access:
             >>> made = autotuner.open().access().create("laptop")
             >>> autotuner.open().access().revoke(made.token.id)
         """
+        now = time.time()
         with Store.open(self._url) as store:
-            if store.tokens.revoke(identity, time.time()):
+            if store.tokens.revoke(identity, now):
+                store.tokens.revoke_sessions(identity, now)
                 return
             if store.tokens.get(identity) is not None:
                 raise UsageError.at("id", "is revoked already", value=identity)
@@ -131,7 +178,31 @@ class Access:
             >>> autotuner.open().access().check("atk_000000000000_wrong") is None
             True
         """
-        found = _FORM.fullmatch(secret)
+        return self._accepted(_FORM.fullmatch(secret))
+
+    def check_session(self, secret: str) -> Token | None:
+        """The session of a browser, if it is accepted.
+
+        Args:
+            secret: The value of its cookie.
+
+        Returns:
+            The session; None if the value is malformed or unknown, or the session has ended.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> access = autotuner.open().access()
+            >>> session = access.open_session(None)
+            >>> access.check_session(session.secret) == session.token
+            True
+            >>> access.check(session.secret) is None
+            True
+        """
+        return self._accepted(_SESSION_FORM.fullmatch(secret))
+
+    def _accepted(self, found: re.Match[str] | None) -> Token | None:
         if found is None or not Store.exists(self._url):
             return None
         now = time.time()

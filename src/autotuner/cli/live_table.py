@@ -11,11 +11,12 @@ from rich.text import Text
 
 from autotuner import scoring
 from autotuner.cli.columns import Column, fit_columns, grid
-from autotuner.cli.goal_columns import goal_cell, goal_columns, study_goals
+from autotuner.cli.goal_columns import goal_cell, goal_columns
 from autotuner.cli.texts import duration_text
 from autotuner.events.view import Row, StudyView
 from autotuner.plain_text import marked_line
 from autotuner.report.numbers import UNSURE, percent
+from autotuner.report.views.goal_texts import study_goals
 from autotuner.study.metric import Direction
 from autotuner.study.simulated import MARK
 from autotuner.study.spec import StudySpec

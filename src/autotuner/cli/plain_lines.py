@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
-from autotuner.cli.goal_columns import goal_cell, goal_title, study_goals
+from autotuner.cli.goal_columns import goal_cell
 from autotuner.cli.live_table import cause_text, change_text, configuration_text
 from autotuner.events.view import Row, StudyView
 from autotuner.plain_text import marked_line
+from autotuner.report.views.goal_texts import goal_title, study_goals
 from autotuner.study.spec import StudySpec
 
 _SHORT_WINDOW = "measuring a short window"

@@ -1,26 +1,28 @@
 """Output of ``show STUDY``: trials by rank with their metrics, change and reasons, then the answer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
 from autotuner.cli.columns import Column, render, screen_width, table_text
-from autotuner.cli.goal_columns import figure_text, goal_cell, goal_columns, study_goals
+from autotuner.cli.goal_columns import goal_cell, goal_columns
 from autotuner.cli.texts import duration_text
 from autotuner.plain_text import marked_line
 from autotuner.report.gpu_figures import TITLES, gpu_cells, known_columns
-from autotuner.report.headline import answer_word, change_text
-from autotuner.report.numbers import UNSURE, metric_name, percent, unsure_text
+from autotuner.report.numbers import metric_name, percent
 from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.terminal import marked_summary
+from autotuner.report.views.goal_texts import study_goals
+from autotuner.report.views.outcome import Tone, outcome, reasons
+from autotuner.report.views.trial_change import change_text
 from autotuner.scoring.slo import slo_value
 from autotuner.study.simulated import MARK
-from autotuner.study.trial import Trial, TrialRole, TrialState
-from autotuner.study.verdict import Violation
+from autotuner.study.trial import Trial, TrialRole
 
-_REASONS = 3
-"""Number of missed SLOs shown per trial."""
+_STYLES: Mapping[Tone, str] = {
+    "bad": "red", "doubtful": "yellow", "open": "cyan", "best": "bold green", "good": "green"
+}  # fmt: skip
 _PARAMETERS = 8
 """Number of parameters whose importance is shown."""
 _LEAST_SHARE = 0.01
@@ -120,31 +122,8 @@ def _cells(result: StudyResult, trial: Trial, rank: int | None, gpus: Sequence[i
 
 
 def _state(result: StudyResult, trial: Trial) -> Text:
-    text, style = state_text(result, trial)
-    return Text(text, style=style)
-
-
-def state_text(result: StudyResult, trial: Trial) -> tuple[str, str]:
-    """Returns the outcome of a trial and its style."""
-    if trial.state is TrialState.FAILED:
-        return "failed", "red"
-    if trial.state is TrialState.VOID:
-        return "not counted", "yellow"
-    if trial.state is not TrialState.DONE or trial.verdict is None:
-        return trial.state.value, "cyan"
-    if not trial.verdict.feasible:
-        return trial.verdict.quality_fault or "SLOs missed", "red"
-    if trial.cut is not None:
-        return "cut", "yellow"
-    if not trial.verdict.rankable:
-        return "not ranked", "yellow"
-    if trial.number in result.refuted:
-        return "did not hold up", "red"
-    if result.winner is not None and trial.number == result.winner.number:
-        return answer_word(result), "bold green"
-    if result.best is not None and trial.number == result.best.number:
-        return "challenger", "green"
-    return f"{UNSURE if trial.verdict.unsure else ''}SLOs met", "green"
+    found = outcome(result, trial)
+    return Text(found.text, style=_STYLES[found.tone])
 
 
 def _configuration(trial: Trial) -> Text:
@@ -154,31 +133,6 @@ def _configuration(trial: Trial) -> Text:
         what = f"{what} ({MARK})"
     lines = [what, *(f"  {marked_line(reason)}" for reason in reasons(trial))]
     return Text("\n").join([Text(lines[0]), *(Text(line, style="dim") for line in lines[1:])])
-
-
-def reasons(trial: Trial) -> list[str]:
-    """Returns why a trial failed, does not count, or may not win; one line each."""
-    found = []
-    if trial.failure is not None:
-        found.append(f"{trial.failure.cause.value.replace('_', ' ')}: {trial.failure.message}")
-    if trial.verdict is not None:
-        hard = [v for v in trial.verdict.violations if v.hard]
-        found += [violation_text(v, trial) for v in hard[:_REASONS]]
-        if len(hard) > _REASONS:
-            found.append(f"and {len(hard) - _REASONS} more SLOs")
-        found += [r for r in trial.verdict.reasons if trial.failure is None or r not in trial.failure.message]
-        found += [unsure_text(what) for what in trial.verdict.unsure[:_REASONS]]
-    return found
-
-
-def violation_text(violation: Violation, trial: Trial) -> str:
-    """``p99 ttft <= 400ms: 812 ms at D(128,48) concurrency=16``."""
-    if violation.text:
-        return f"{violation.slo}: {violation.text}"
-    metric = violation.slo.split(" <= ")[0].split(" >= ")[0].split(" ")[-1]
-    value = "not measured" if violation.value is None else figure_text(metric, violation.value)
-    by_look = trial.cut is not None and trial.cut.confidence is not None
-    return f"{violation.slo}: {value}{' at best' if by_look else ''} at {violation.where}"
 
 
 def _time(trial: Trial) -> str:

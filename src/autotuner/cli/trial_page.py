@@ -8,11 +8,8 @@ from rich.text import Text
 from autotuner import CapacityResult
 from autotuner.cli.capacity.page import curve_lines
 from autotuner.cli.columns import Column, screen_width, table_text
-from autotuner.cli.goal_columns import figure_text
-from autotuner.cli.study_page import reasons, state_text
 from autotuner.cli.texts import duration_text
 from autotuner.plain_text import marked_line
-from autotuner.report.headline import change_text
 from autotuner.report.numbers import UNSURE, metric_name, percent, with_unit
 from autotuner.report.predictions import predictions
 from autotuner.report.quality import quality_lines
@@ -20,6 +17,9 @@ from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.server_diagnosis import diagnosis, server_figures
 from autotuner.report.trial_data import argv_changes, undecided
+from autotuner.report.views.goal_texts import figure_text
+from autotuner.report.views.outcome import outcome, reasons
+from autotuner.report.views.trial_change import change_text
 from autotuner.report.window_notes import error_messages
 from autotuner.scoring.slo import missed, slo_value
 from autotuner.study.measurement import Measurement, Slice
@@ -52,7 +52,7 @@ def _head(result: StudyResult, trial: Trial) -> list[str]:
     ranks = f", rank {rank}" if rank is not None else ""
     change = change_text(result, trial)
     lines = [
-        f"{result.spec.name} trial {trial.number}: {state_text(result, trial)[0]}{ranks}",
+        f"{result.spec.name} trial {trial.number}: {outcome(result, trial).text}{ranks}",
         f"  configuration  {marked_line(trial_label(trial))}",
     ]
     if trial.repeat_of is not None:

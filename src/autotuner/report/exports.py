@@ -13,8 +13,10 @@ from pydantic import BaseModel
 from autotuner.report.engine_defaults import engine_defaults
 from autotuner.report.headline import headline
 from autotuner.report.racing import racing_summary
+from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.report.study_cost import study_cost
+from autotuner.report.views.trial_change import trial_changes
 from autotuner.secrets import HIDDEN, clean, has_secret_form, looks_secret
 from autotuner.study.measurement import Distribution
 from autotuner.study.parameters.environment import flags_in, variables_in
@@ -51,9 +53,13 @@ def plain_data(data: Any) -> Any:
 
 
 def _marked_result(result: StudyResult) -> dict[str, Any]:
-    """Converts a result, and marks what is simulated: a sentence for the whole, a field for each trial."""
+    """Converts a result. Each trial gets its rank, its changes relative to the default, and whether it is simulated;
+    the whole gets a sentence about the latter."""
     data: dict[str, Any] = plain_data(result.model_dump(mode="python"))
+    ranks = {trial.number: rank for trial, rank in ranked(result)}
     for entry, trial in zip(data["trials"], result.trials, strict=True):
+        entry["rank"] = ranks.get(trial.number)
+        entry["changes"] = plain_data(trial_changes(result, trial))
         entry["simulated"] = trial.simulated
     for name in ("default", "best", "winner", "nearest"):
         if (found := getattr(result, name)) is not None:

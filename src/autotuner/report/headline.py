@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Mapping
 
-from autotuner import scoring
 from autotuner.plain_text import marked_line
 from autotuner.report.numbers import metric_name, percent, unsure_text, with_unit
 from autotuner.report.racing import racing_text
-from autotuner.report.result import StudyResult, objective_value
+from autotuner.report.result import StudyResult
 from autotuner.report.study_cost import cost_text
 from autotuner.scoring import Effect, Gain
 from autotuner.study.metric import METRICS, Direction, Unit
@@ -17,7 +16,7 @@ from autotuner.study.search.stopping import GainBound
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.workload import CapacityLoad
 from autotuner.tuning.ending import Ending
-from autotuner.tuning.proof import decision, records
+from autotuner.tuning.proof import records
 from autotuner.tuning.proof.decision import LEAST_REPEATS
 
 _SHOWN = 8
@@ -136,27 +135,6 @@ def answer_word(result: StudyResult) -> str:
     if result.ending.proven or result.ending is Ending.NO_DEFAULT:
         return "winner"
     return "keep" if result.keeps_default and result.state == "done" else "best so far"
-
-
-def change_text(result: StudyResult, trial: Trial) -> str:
-    """Change of the first objective of a trial relative to the default, with the sign of the metric; empty if there is
-    nothing to compare. A change based on one launch of each is marked with ``~``."""
-    default = result.default
-    if default is None or trial.role is not TrialRole.SEARCH or trial.state is not TrialState.DONE:
-        return ""
-    objective = result.spec.objectives[0]
-    gain = decision.gain(trial, result.trials, result.spec.objectives, result.spec.confirm)
-    if gain is not None:
-        return amount_text(objective, gain, signed(objective, gain)[0])
-    change = scoring.change(result.repeat_values(default), result.repeat_values(trial))
-    if change is not None:
-        return percent(change)
-    if records.in_company(trial, result.trials) is not records.in_company(default, result.trials):
-        return ""  # one ran alone and the other did not, so the difference would be that of the conditions
-    base = objective_value(default)
-    single = objective_value(trial)
-    rough = scoring.change([base], [single]) if base and single else None
-    return "" if rough is None else f"~{percent(rough)}"
 
 
 def _missed_soft(result: StudyResult) -> bool:

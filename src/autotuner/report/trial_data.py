@@ -8,8 +8,10 @@ from typing import Any
 
 from autotuner.report.predictions import predictions
 from autotuner.report.ranking import ranked
-from autotuner.report.result import StudyResult
+from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.server_diagnosis import diagnosis
+from autotuner.report.views.outcome import outcome, reasons
+from autotuner.report.views.trial_change import trial_changes
 from autotuner.scoring.slo import missed, slo_value
 from autotuner.study.launch import without_flags
 from autotuner.study.trial import Trial
@@ -57,6 +59,12 @@ def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[st
         "study": result.spec.name,
         "trial": trial,
         "rank": rank,
+        "label": trial_label(trial),
+        "outcome": outcome(result, trial),
+        "reasons": reasons(trial),
+        "changes": list(trial_changes(result, trial)),
+        "objectives": [objective.text for objective in result.spec.objectives],
+        "simulated": trial.simulated,
         "slos": [
             {"slo": slo.text, "value": value, "met": None if undecided(trial, value) else not missed(slo, value)}
             for slo in result.spec.slos

@@ -10,9 +10,18 @@ from autotuner.server import problems
 from autotuner.server.audit import Audit
 from autotuner.server.guard import Guard
 from autotuner.server.problems import ErrorBody
-from autotuner.server.routes import events, studies, system, tokens, trials
+from autotuner.server.routes import events, pages, session, studies, system, tokens, trials
+from autotuner.server.sign_in import Attempts, Codes
 
-_ROUTERS = (system.router, studies.router, trials.router, events.router, tokens.router)
+_ROUTERS = (
+    system.router,
+    session.router,
+    studies.router,
+    trials.router,
+    events.router,
+    tokens.router,
+    pages.router,
+)
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody, "description": text}
     for status, text in (
@@ -24,6 +33,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         (413, "The body is too large."),
         (421, "The Host header does not name this server."),
         (422, "The request is wrong; `problems` says where."),
+        (429, "Too many attempts to sign in failed."),
         (500, "A bug; the server's log has the details."),
         (503, "The store cannot be used."),
     )
@@ -64,6 +74,8 @@ def create_app(tuner: autotuner.Autotuner, *, hosts: Collection[str] = ()) -> Fa
     )
     app.state.tuner = tuner
     app.state.ending = False
+    app.state.codes = Codes()
+    app.state.attempts = Attempts()
     for router in _ROUTERS:
         app.include_router(router)
     problems.register(app)

@@ -8,8 +8,9 @@ from starlette.exceptions import HTTPException
 
 import autotuner
 from autotuner import Token, TokenScope
+from autotuner.server.sign_in import from_own_page, session_secret
 
-_bearer = HTTPBearer(auto_error=False, description="A token of `autotuner token create`.")
+_bearer = HTTPBearer(auto_error=False, description="A token of `autotuner token create`; browsers send a cookie.")
 
 
 def tuner(request: Request) -> autotuner.Autotuner:
@@ -24,11 +25,19 @@ Tuner = Annotated[autotuner.Autotuner, Depends(tuner)]
 def _caller(
     request: Request, tuner: Tuner, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Token:
-    token = tuner.access().check(given.credentials) if given is not None else None
+    access = tuner.access()
+    session = session_secret(request) if given is None else None
+    if given is not None:
+        token = access.check(given.credentials)
+    else:
+        token = access.check_session(session) if session is not None else None
     if token is None:
-        why = "no token was sent" if given is None else "the token is not valid"
+        sent = "no token was sent" if session is None else "the session has ended"
+        why = sent if given is None else "the token is not valid"
         raise HTTPException(401, f"{why}; create one with: autotuner token create NAME", {"WWW-Authenticate": "Bearer"})
     request.state.caller = token
+    if session is not None and not from_own_page(request):
+        raise HTTPException(403, "a session may only be used by pages of this server")
     return token
 
 

@@ -34,6 +34,7 @@ OF_STATUSES = {
     405: "method_not_allowed",
     413: "too_large",
     421: "wrong_host",
+    429: "too_many",
 }
 
 
@@ -43,7 +44,7 @@ class ErrorDetail(BaseModel):
     kind: str = Field(
         examples=["not_found"],
         description="One of ``usage``, ``unauthorized``, ``forbidden``, ``not_found``, ``method_not_allowed``, "
-        "``conflict``, ``too_large``, ``wrong_host``, ``failed``, ``environment`` and ``defect``.",
+        "``conflict``, ``too_large``, ``wrong_host``, ``too_many``, ``failed``, ``environment`` and ``defect``.",
     )
     message: str = Field(examples=["study = chat-9b: not in the store"])
     """What happened, and where; one line per problem."""

@@ -30,7 +30,7 @@ def serve(
     host: str,
     port: int,
     names: Sequence[str] = (),
-    on_ready: Callable[[str], object] = lambda _: None,
+    on_ready: Callable[[str, str], object] = lambda *_: None,
 ) -> None:
     """Serves the API until SIGINT or SIGTERM.
 
@@ -39,7 +39,7 @@ def serve(
         host: Address to listen on.
         port: Port; 0 takes a free one.
         names: Further host names under which clients reach the server.
-        on_ready: Called with the server's URL once the port is open.
+        on_ready: Called with the server's URL, and a code with which one browser can sign in, once the port is open.
 
     Raises:
         UsageError: If the address is not a loopback one and no token exists yet, or a name is not a host name.
@@ -62,7 +62,7 @@ def serve(
         )
         server = _Server(config, app)
         with _ending_cleanly(server):
-            on_ready(f"http://{shown}:{listening.getsockname()[1]}")
+            on_ready(f"http://{shown}:{listening.getsockname()[1]}", app.state.codes.create())
             server.run(sockets=[listening])
 
 

@@ -1,6 +1,6 @@
 """Tokens of the server's clients, and the audit of what they changed."""
 
-from sqlalchemy import insert, or_, update
+from sqlalchemy import delete, insert, or_, update
 
 from autotuner.store.database import Database
 from autotuner.store.records import AuditEntry, Token
@@ -48,6 +48,17 @@ class TokenTable:
         living = (tokens.c.id == identity) & tokens.c.revoked_at.is_(None)
         with self._database.writing() as db:
             return db.execute(update(tokens).where(living).values(revoked_at=now)).rowcount == 1
+
+    def revoke_sessions(self, identity: str, now: float) -> None:
+        """Revokes the browser sessions that a token opened; their ids begin with its own and a dot."""
+        living = tokens.c.id.startswith(f"{identity}.", autoescape=True) & tokens.c.revoked_at.is_(None)
+        with self._database.writing() as db:
+            db.execute(update(tokens).where(living).values(revoked_at=now))
+
+    def forget_sessions(self, before: float) -> None:
+        """Removes browser sessions that expired before that time. Tokens of other clients are kept forever."""
+        with self._database.writing() as db:
+            db.execute(delete(tokens).where(tokens.c.id.contains(".") & (tokens.c.expires_at < before)))
 
 
 class AuditLog:

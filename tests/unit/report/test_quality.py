@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from autotuner.cli.study_page import reasons, state_text
 from autotuner.cli.trial_page import trial_text
 from autotuner.events.types import TrialFinished
 from autotuner.report.exports import csv_text, strict_json
 from autotuner.report.headline import headline
 from autotuner.report.html.page import html_report
 from autotuner.report.result import StudyResult, study_result
+from autotuner.report.views.outcome import outcome, reasons
 from autotuner.scoring.agreement import with_quality
 from autotuner.study.quality.result import (
     Accuracy,
@@ -59,7 +59,7 @@ def result(quality: QualityResult, *, everywhere: bool = False) -> StudyResult:
 def test_every_output_has_the_figures() -> None:
     found = result(WRONG)
     trial = next(t for t in found.trials if t.quality is not None)
-    assert state_text(found, trial)[0] == "worse answers"
+    assert outcome(found, trial).text == "worse answers"
     assert any("quality" in line and "77.3%" in line and "0.0203" in line for line in reasons(trial))
     page = trial_text(found, trial, [], width=160)
     for figure in ("141 tokens", "999 tokens", "22.6 points", "12.3", "0.0124", "trial 0", WRONG.method, WRONG.prompts):

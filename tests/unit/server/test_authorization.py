@@ -10,6 +10,9 @@ from autotuner.server.app import create_app
 
 Clients = Callable[[str], httpx.Client]
 OPEN = {"/healthz", "/readyz"}
+SIGN_IN = ("POST", "/api/v1/session")
+SIGN_OUT = ("DELETE", "/api/v1/session")
+"""Ends the session of the caller, whatever it allows."""
 ADMIN = {"/api/v1/tokens", "/api/v1/tokens/{identity}", "/api/v1/audit"}
 
 
@@ -20,8 +23,8 @@ def routes() -> list[tuple[str, str]]:
 
 
 ROUTES = routes()
-CLOSED = [found for found in ROUTES if found[1] not in OPEN]
-WRITES = [found for found in CLOSED if found[0] != "GET" and found[1] not in ADMIN]
+CLOSED = [found for found in ROUTES if found[1] not in OPEN and found != SIGN_IN]
+WRITES = [found for found in CLOSED if found[0] != "GET" and found[1] not in ADMIN and found != SIGN_OUT]
 
 
 def filled(path: str) -> str:

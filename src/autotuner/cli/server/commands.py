@@ -31,12 +31,13 @@ def serve(
     verbose: Verbose = 0,
     log_file: LogFile = None,
 ) -> None:
-    """Serve results over HTTP, for other programs."""
+    """Serve results over HTTP: a web UI, and an API for other programs."""
     with reporting_errors(as_json=False), logged(verbose, log_file, server=True):
         import autotuner
         from autotuner.errors import MissingExtraError
 
         try:
+            from autotuner.server.routes.pages import is_built
             from autotuner.server.serving import serve
         except ModuleNotFoundError as error:
             if error.name not in {"fastapi", "uvicorn"}:
@@ -44,8 +45,15 @@ def serve(
             raise MissingExtraError("autotuner serve", "server") from None
         tuner = autotuner.open(store)
 
-        def ready(url: str) -> None:
+        def ready(url: str, code: str) -> None:
             say(f"API: {url}/api/v1 (OpenAPI: {url}/api/v1/openapi.json); Ctrl-C ends the server")
+            if is_built():
+                # Written as it is, because a secret would be removed. The part after # stays in the browser: neither a
+                # proxy nor a log sees it.
+                sys.stderr.write(f"Web UI: {url}/sign-in#code={code} (signs in once, within 15 minutes)\n")
+                sys.stderr.flush()
+            else:
+                say("the web UI is not part of this installation; in a checkout, make ui builds it")
             if not tuner.access().tokens():
                 say("no token exists yet; create one with: autotuner token create NAME")
 

@@ -1,6 +1,7 @@
 """Stored studies: lists, results, exports, and what may be changed."""
 
 import logging
+import time
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,8 +10,10 @@ from fastapi.responses import PlainTextResponse
 
 from autotuner import StudyOverview
 from autotuner.errors import NotFoundError
+from autotuner.report.exported.options import Form
 from autotuner.report.exports import best_json, command_line
 from autotuner.report.study_list import SortBy, filtered_and_sorted
+from autotuner.report.views.study_details import StudyDetails, study_details
 from autotuner.server.callers import Reader, Tuner, Writer
 from autotuner.server.documents import Page, document, page
 from autotuner.study.spec import NAME_PATTERN
@@ -72,6 +75,12 @@ def overview(tuner: Tuner, _: Reader, name: Name) -> Response:
     return document(tuner.overview(name))
 
 
+@router.get("/{name}/details", summary="A study for a page", response_model=StudyDetails)
+def details(tuner: Tuner, _: Reader, name: Name) -> Response:
+    """Its answer, and one light row per trial, best first; what the web UI shows."""
+    return document(study_details(tuner.load(name), tuner.overview(name), now=time.time()))
+
+
 @router.get("/{name}/best", summary="The best configuration")
 def best(tuner: Tuner, _: Reader, name: Name) -> Response:
     """The same as `autotuner best NAME --as json`."""
@@ -85,6 +94,21 @@ def command(tuner: Tuner, _: Reader, name: Name) -> str:
     if result.winner is None:
         raise NotFoundError.at(f"winner of {name}", "no trial is feasible")
     return command_line(result) + "\n"
+
+
+@router.get("/{name}/manifest", summary="The winner as a file for another system", response_class=PlainTextResponse)
+def manifest(
+    tuner: Tuner,
+    _: Reader,
+    name: Name,
+    form: Annotated[Form, Query(description="The system.")],
+    image: Annotated[str | None, Query(description="Container image of the server.")] = None,
+    namespace: Annotated[str | None, Query(description="Namespace of the objects.")] = None,
+    pvc: Annotated[str | None, Query(description="PersistentVolumeClaim that holds the model.")] = None,
+    model: Annotated[str | None, Query(description="Name of the OME model.")] = None,
+) -> str:
+    """YAML, as `autotuner best NAME --as FORM` prints it."""
+    return tuner.manifest(name, form.value, image=image, namespace=namespace, pvc=pvc, model=model).text
 
 
 @router.get("/{name}/export", summary="All results of a study", response_class=PlainTextResponse)

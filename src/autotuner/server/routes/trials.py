@@ -3,9 +3,11 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel
 
 from autotuner import TrialRole, TrialState
 from autotuner.report.trial_data import trial_data
+from autotuner.report.views.trial_details import TrialDetails
 from autotuner.server.callers import Reader, Tuner
 from autotuner.server.documents import document, page
 from autotuner.server.routes.studies import Limit, Name, Offset
@@ -31,7 +33,7 @@ def list_trials(
     return page(found, offset=offset, limit=limit)
 
 
-@router.get("/{number}", summary="One trial")
+@router.get("/{number}", summary="One trial", response_model=TrialDetails)
 def show_trial(
     tuner: Tuner,
     _: Reader,
@@ -46,7 +48,14 @@ def show_trial(
     return document(trial_data(result, trial, tuner.log_tail(trial, lines=lines)))
 
 
-@router.get("/{number}/log", summary="The end of a trial's server log")
+class LogTail(BaseModel):
+    """The end of a log."""
+
+    trial: int
+    lines: list[str]
+
+
+@router.get("/{number}/log", summary="The end of a trial's server log", response_model=LogTail)
 def log(
     tuner: Tuner,
     _: Reader,

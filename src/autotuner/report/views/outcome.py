@@ -1,0 +1,74 @@
+"""What became of a trial, in a word and in its reasons."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from autotuner.report.headline import answer_word
+from autotuner.report.numbers import UNSURE, unsure_text
+from autotuner.report.result import StudyResult
+from autotuner.report.views.goal_texts import figure_text
+from autotuner.study.trial import Trial, TrialState
+from autotuner.study.verdict import Violation
+
+_REASONS = 3
+"""Number of missed SLOs shown per trial."""
+
+Tone = Literal["bad", "doubtful", "open", "best", "good"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of a trial."""
+
+    text: str
+    """Such as ``SLOs missed``."""
+    tone: Tone
+    """What it means for the study, for colors."""
+
+
+def outcome(result: StudyResult, trial: Trial) -> Outcome:
+    """Returns the outcome of a trial."""
+    if trial.state is TrialState.FAILED:
+        return Outcome("failed", "bad")
+    if trial.state is TrialState.VOID:
+        return Outcome("not counted", "doubtful")
+    if trial.state is not TrialState.DONE or trial.verdict is None:
+        return Outcome(trial.state.value, "open")
+    if not trial.verdict.feasible:
+        return Outcome(trial.verdict.quality_fault or "SLOs missed", "bad")
+    if trial.cut is not None:
+        return Outcome("cut", "doubtful")
+    if not trial.verdict.rankable:
+        return Outcome("not ranked", "doubtful")
+    if trial.number in result.refuted:
+        return Outcome("did not hold up", "bad")
+    if result.winner is not None and trial.number == result.winner.number:
+        return Outcome(answer_word(result), "best")
+    if result.best is not None and trial.number == result.best.number:
+        return Outcome("challenger", "good")
+    return Outcome(f"{UNSURE if trial.verdict.unsure else ''}SLOs met", "good")
+
+
+def reasons(trial: Trial) -> list[str]:
+    """Returns why a trial failed, does not count, or may not win; one line each."""
+    found = []
+    if trial.failure is not None:
+        found.append(f"{trial.failure.cause.value.replace('_', ' ')}: {trial.failure.message}")
+    if trial.verdict is not None:
+        hard = [v for v in trial.verdict.violations if v.hard]
+        found += [violation_text(v, trial) for v in hard[:_REASONS]]
+        if len(hard) > _REASONS:
+            found.append(f"and {len(hard) - _REASONS} more SLOs")
+        found += [r for r in trial.verdict.reasons if trial.failure is None or r not in trial.failure.message]
+        found += [unsure_text(what) for what in trial.verdict.unsure[:_REASONS]]
+    return found
+
+
+def violation_text(violation: Violation, trial: Trial) -> str:
+    """``p99 ttft <= 400ms: 812 ms at D(128,48) concurrency=16``."""
+    if violation.text:
+        return f"{violation.slo}: {violation.text}"
+    metric = violation.slo.split(" <= ")[0].split(" >= ")[0].split(" ")[-1]
+    value = "not measured" if violation.value is None else figure_text(metric, violation.value)
+    by_look = trial.cut is not None and trial.cut.confidence is not None
+    return f"{violation.slo}: {value}{' at best' if by_look else ''} at {violation.where}"

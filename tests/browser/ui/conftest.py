@@ -1,0 +1,74 @@
+"""The web UI of a real server, signed in by the address that ``autotuner serve`` prints."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from autotuner.server.routes.pages import is_built
+from support.stored_samples import store_sample
+from support.web.server import Server, serving, watch
+
+KINDS = ("winner", "several", "failures", "infeasible", "huge", "empty")
+TIMEOUT_MS = 15_000
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server over a store of samples."""
+    if not is_built():
+        pytest.skip("the web UI is not built (make ui)")
+    home = tmp_path_factory.mktemp("served")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOTUNER_HOME", str(home))
+        for kind in KINDS:
+            store_sample(kind)
+    log = home / "studies" / "chat-8b" / "trials" / "0012" / "server.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("".join(f"line {i} of the server\n" for i in range(500)) + "an error happened\n")
+    with serving(home) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def state(server: Server, browser: Browser) -> dict[str, object]:
+    """Cookies of a signed-in browser."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(server.sign_in)
+    page.wait_for_url("**/studies")
+    found = context.storage_state()
+    context.close()
+    return dict(found)
+
+
+@pytest.fixture
+def messages() -> list[str]:
+    """Errors in the console, and requests to other servers."""
+    return []
+
+
+@pytest.fixture
+def opened(server: Server, browser: Browser, state: dict[str, object], messages: list[str]) -> Iterator[Open]:
+    """Opens a page of the UI, signed in; finally checks that nothing was wrong in the console."""
+    contexts = list[BrowserContext]()
+
+    def open_page(path: str, *, width: int = 1280, height: int = 900, scheme: str = "light") -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,  # type: ignore[arg-type]
+            storage_state=state,  # type: ignore[arg-type]
+        )
+        contexts.append(context)
+        context.set_default_timeout(TIMEOUT_MS)
+        page = context.new_page()
+        watch(page, server, messages)
+        page.goto(f"{server.url}{path}")
+        page.locator("main h1").first.wait_for(state="attached")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert messages == []

@@ -1,0 +1,50 @@
+"""Every page at three widths, light and dark: axe finds nothing, and nothing is wider than the window."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page
+
+from support.web.server import violations
+
+Open = Callable[..., Page]
+READY = {
+    "/studies": "tbody tr",
+    "/studies/chat-8b": "tbody tr",
+    "/studies/chat-both": "tbody tr",
+    "/studies/chat-broken": "tbody tr",
+    "/studies/chat-new": "h1",
+    "/studies/chat-8b/trials/12": ".log pre",
+    "/studies/chat-broken/trials/3": "h1",
+    "/studies/chat-8b/winner": ".copyable pre",
+    "/sign-in": "form",
+}
+"""Pages, and what they show when they are complete."""
+OUTSIDE = """width => [...document.querySelectorAll('body *')]
+    .filter(e => !e.closest('.scroll, pre, svg, .hidden, .skip') && e.getBoundingClientRect().right > width + 1)
+    .map(e => e.outerHTML.slice(0, 120))"""
+
+
+@pytest.mark.parametrize("path", READY)
+def test_a_page_is_accessible_and_fits(opened: Open, path: str) -> None:
+    page = opened(path)
+    page.locator(READY[path]).first.wait_for()
+    for width in (360, 900, 1600):
+        page.set_viewport_size({"width": width, "height": 900})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            assert page.evaluate(OUTSIDE, width) == [], width
+            assert violations(page) == {}, (width, scheme)
+
+
+def test_the_switch_overrides_the_system(opened: Open) -> None:
+    page = opened("/studies", scheme="light")
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(background)
+    page.get_by_role("radio", name="Dark").check()
+    assert page.evaluate(background) != light
+    page.reload()
+    page.locator("tbody tr").first.wait_for()
+    assert page.evaluate(background) != light
+    page.get_by_role("radio", name="Auto").check()
+    assert page.evaluate(background) == light

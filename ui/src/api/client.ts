@@ -1,0 +1,67 @@
+// Requests to the server that this page came from, authenticated by its cookie.
+
+import type { ErrorBody, ErrorDetail } from "~/api/types";
+
+/** An error that the server explained, or that kept us from reaching it (status 0). */
+export class ApiError extends Error {
+  readonly status: number;
+  readonly kind: string;
+  readonly hint: string;
+
+  constructor(status: number, detail: Pick<ErrorDetail, "kind" | "message"> & { hint?: string | undefined }) {
+    super(detail.message);
+    this.status = status;
+    this.kind = detail.kind;
+    this.hint = detail.hint ?? "";
+  }
+}
+
+const UNREACHABLE = {
+  kind: "unreachable",
+  message: "the server does not answer",
+  hint: "autotuner serve may have ended, or the network is down",
+};
+
+/** Sends a request and reads its JSON. */
+export async function request<T>(path: string, init: RequestInit = {}): Promise<T> {
+  const response = await send(path, init);
+  return (response.status === 204 ? undefined : await response.json()) as T;
+}
+
+/** Sends a request and reads its text. */
+export async function requestText(path: string, init: RequestInit = {}): Promise<string> {
+  return (await send(path, init)).text();
+}
+
+/** Sends data as JSON. */
+export function post<T>(path: string, body: unknown): Promise<T> {
+  return request<T>(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
+}
+
+async function send(path: string, init: RequestInit): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(path, { credentials: "same-origin", ...init });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new ApiError(0, UNREACHABLE);
+  }
+  if (!response.ok) throw await explained(response);
+  return response;
+}
+
+async function explained(response: Response): Promise<ApiError> {
+  try {
+    return new ApiError(response.status, ((await response.json()) as ErrorBody).error);
+  } catch {
+    // A proxy in front of the server answers with a page of its own.
+    return new ApiError(response.status, {
+      kind: "failed",
+      message: `the server answered ${response.status}`,
+    });
+  }
+}

@@ -1,0 +1,64 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link, Outlet, useNavigate } from "@tanstack/react-router";
+import { request } from "~/api/client";
+import { client, sessionQuery } from "~/api/queries";
+import { ThemeSwitch } from "./ThemeSwitch";
+
+/** The frame around every page. */
+export function Shell() {
+  return (
+    <>
+      <a className="skip" href="#main">
+        Skip to the content
+      </a>
+      <header className="top">
+        <Link to="/studies" className="brand">
+          <svg viewBox="0 0 32 32" aria-hidden="true">
+            <path d="M4 24 12 15l6 5L28 7" />
+            <circle cx="28" cy="7" r="3" />
+          </svg>
+          Autotuner
+        </Link>
+        <nav aria-label="Main">
+          <Link to="/studies" activeProps={{ "aria-current": "page" }}>
+            Studies
+          </Link>
+        </nav>
+        <span className="grow" />
+        <ThemeSwitch />
+        <Account />
+      </header>
+      <main id="main" className="page" tabIndex={-1}>
+        <Outlet />
+      </main>
+    </>
+  );
+}
+
+function Account() {
+  const session = useQuery(sessionQuery);
+  const navigate = useNavigate();
+  const signOut = async () => {
+    await request("/api/v1/session", { method: "DELETE" });
+    client.clear();
+    await navigate({ to: "/sign-in", search: {} });
+  };
+  if (!session.data) return null;
+  return (
+    <details className="menu" name="menu">
+      <summary>
+        <span className="hidden">Account: </span>
+        {session.data.scope}
+      </summary>
+      <div className="menu-body">
+        <p>{session.data.name}</p>
+        <p className="quiet">
+          May {session.data.scope} · version {session.data.version}
+        </p>
+        <button type="button" onClick={signOut}>
+          Sign out
+        </button>
+      </div>
+    </details>
+  );
+}

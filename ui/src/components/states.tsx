@@ -1,0 +1,82 @@
+// What a page shows when it has nothing else to show: waiting, nothing there, an error.
+
+import { Link, useRouter } from "@tanstack/react-router";
+import { type ReactNode, useEffect, useState } from "react";
+import { ApiError } from "~/api/client";
+
+const SLOW_MS = 8_000;
+
+/** Waits for data, and says so when it takes unusually long. */
+export function Waiting({ what }: { what: string }) {
+  const [slow, setSlow] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setSlow(true), SLOW_MS);
+    return () => clearTimeout(timer);
+  }, []);
+  return (
+    <div className="state" role="status">
+      <p className="quiet">Reading {what}…</p>
+      {slow && <p>This takes longer than usual. The server may be busy, or the network slow.</p>}
+    </div>
+  );
+}
+
+/** Says that there is nothing, and what to do about it. */
+export function Empty({ title, children }: { title: string; children?: ReactNode }) {
+  return (
+    <div className="state">
+      <h2>{title}</h2>
+      {children}
+    </div>
+  );
+}
+
+/** An error with what can be done about it. */
+export function Failed({ error, reset }: { error: unknown; reset?: () => void }) {
+  const router = useRouter();
+  const known = error instanceof ApiError ? error : null;
+  const retry = () => {
+    reset?.();
+    router.invalidate();
+  };
+  return (
+    <div className="state bad" role="alert">
+      <h2>{title(known)}</h2>
+      <p>{known?.message ?? (error instanceof Error ? error.message : "unknown error")}</p>
+      {known?.hint && <p className="quiet">{known.hint}</p>}
+      <p className="actions">
+        <button type="button" onClick={retry}>
+          Try again
+        </button>
+        {known?.status === 401 ? (
+          <Link className="button" to="/sign-in" search={{}}>
+            Sign in
+          </Link>
+        ) : (
+          <Link className="button" to="/studies">
+            All studies
+          </Link>
+        )}
+      </p>
+    </div>
+  );
+}
+
+function title(error: ApiError | null): string {
+  if (error === null) return "This page does not work";
+  if (error.status === 0) return "The server does not answer";
+  if (error.status === 401) return "Your session has ended";
+  return error.status === 404 ? "Not found" : "The server refused this";
+}
+
+export function NotFound() {
+  return (
+    <main className="page">
+      <Empty title="There is no such page">
+        <p>
+          <Link to="/studies">All studies</Link>
+        </p>
+      </Empty>
+    </main>
+  );
+}

@@ -1,0 +1,136 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link, useParams } from "@tanstack/react-router";
+import { useEffect } from "react";
+import { activityText } from "~/api/live";
+import { studyQuery, trialQuery } from "~/api/queries";
+import type { TrialDetails } from "~/api/types";
+import { useLive } from "~/api/useLive";
+import { Badge } from "~/components/Badge";
+import { Copyable } from "~/components/Copyable";
+import { Simulated } from "~/components/Simulated";
+import { Empty, Failed, Waiting } from "~/components/states";
+import type { Tone } from "~/components/tones";
+import { Changes } from "./Changes";
+import { Facts } from "./Facts";
+import { Log } from "./Log";
+import { Phases } from "./Phases";
+import { Rationale } from "./Rationale";
+import { Resolved } from "./Resolved";
+import { Slos } from "./Slos";
+import { Windows } from "./Windows";
+
+export function TrialPage() {
+  const { name, trial } = useParams({ from: "/signed-in/studies/$name/trials/$trial" });
+  useEffect(() => {
+    document.title = `Trial ${trial} of ${name} · Autotuner`;
+  }, [name, trial]);
+  if (!/^\d{1,9}$/.test(trial)) {
+    return <Empty title={`"${trial}" is not the number of a trial`} />;
+  }
+  return <Numbered key={`${name} ${trial}`} name={name} number={Number(trial)} />;
+}
+
+function Numbered({ name, number }: { name: string; number: number }) {
+  const { data, error } = useQuery(trialQuery(name, number));
+  if (!data && error) return <Failed error={error} />;
+  if (!data) return <Waiting what="the trial" />;
+  return <One details={data} name={name} />;
+}
+
+function One({ details, name }: { details: TrialDetails; name: string }) {
+  const { trial } = details;
+  const unfinished = trial.state === "queued" || trial.state === "running";
+  const { live } = useLive(name);
+  const activity = live.running.get(trial.number);
+  const running = unfinished && activity !== undefined;
+  return (
+    <>
+      <Crumbs name={name} number={trial.number} />
+      <Simulated sentence={details.simulated ? "simulated: no model ran, and its numbers are made up" : ""} />
+      <header className="study-head">
+        <div className="title">
+          <h1>Trial {trial.number}</h1>
+          <Badge tone={details.outcome.tone as Tone} live={running}>
+            {running ? activityText(activity) : details.outcome.text}
+          </Badge>
+          {details.rank !== null && <span className="quiet">rank {details.rank}</span>}
+        </div>
+        <p className="label mono">{details.label}</p>
+        {details.reasons.map((reason) => (
+          <p key={reason} className="reason">
+            {reason}
+          </p>
+        ))}
+        <Facts details={details} name={name} />
+      </header>
+      {trial.failure && (
+        <section className="panel failure" aria-label="Failure">
+          <header>
+            <h2>Failed: {trial.failure.cause.replaceAll("_", " ")}</h2>
+          </header>
+          <div className="body">
+            <p>{trial.failure.message}</p>
+            {trial.failure.remedy && (
+              <p>
+                <strong>What to do:</strong> {trial.failure.remedy}
+              </p>
+            )}
+            {typeof trial.failure.exit_code === "number" && (
+              <p className="quiet">Exit code {trial.failure.exit_code}</p>
+            )}
+          </div>
+        </section>
+      )}
+      <div className="trial-grid">
+        <Changes details={details} />
+        <Slos details={details} />
+        <Phases details={details} />
+        <Rationale details={details} name={name} />
+      </div>
+      <Windows details={details} />
+      {trial.argv.length > 0 && (
+        <section className="panel" aria-label="Command">
+          <header>
+            <h2>Command</h2>
+          </header>
+          <div className="body">
+            <Copyable text={shellLine(trial.argv)} label="command" />
+          </div>
+        </section>
+      )}
+      <Resolved resolved={trial.resolved} />
+      <Log name={name} number={trial.number} running={unfinished} />
+    </>
+  );
+}
+
+function Crumbs({ name, number }: { name: string; number: number }) {
+  const { data } = useQuery(studyQuery(name));
+  const numbers = data?.trials.map((row) => row.number).sort((a, b) => a - b) ?? [];
+  const at = numbers.indexOf(number);
+  const link = (to: number | undefined, text: string) =>
+    to === undefined ? null : (
+      <Link to="/studies/$name/trials/$trial" params={{ name, trial: String(to) }}>
+        {text}
+      </Link>
+    );
+  return (
+    <nav className="crumbs" aria-label="Breadcrumb">
+      <Link to="/studies">Studies</Link> <span aria-hidden="true">/</span>{" "}
+      <Link to="/studies/$name" params={{ name }}>
+        {name}
+      </Link>
+      <span className="steps">
+        {link(at > 0 ? numbers[at - 1] : undefined, "← previous")}
+        {link(at >= 0 ? numbers[at + 1] : undefined, "next →")}
+      </span>
+    </nav>
+  );
+}
+
+/** A command line as a shell reads it. */
+function shellLine(argv: readonly string[]): string {
+  return argv
+    .map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\"'\"'")}'`))
+    .join(" ");
+}

@@ -1,0 +1,163 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link, useParams } from "@tanstack/react-router";
+import { useEffect, useState } from "react";
+import { ApiError } from "~/api/client";
+import { studyQuery, studyUrl, type WinnerForm, winnerQuery } from "~/api/queries";
+import { Copyable } from "~/components/Copyable";
+import { Simulated } from "~/components/Simulated";
+import { Empty, Failed, Waiting } from "~/components/states";
+
+interface Form {
+  form: WinnerForm;
+  title: string;
+  file: string;
+  options: readonly { name: string; label: string; example: string }[];
+}
+
+const IMAGE = { name: "image", label: "Image", example: "registry.example/server:1" };
+const NAMESPACE = { name: "namespace", label: "Namespace", example: "default" };
+const FORMS: readonly Form[] = [
+  { form: "command", title: "Command", file: "sh", options: [] },
+  {
+    form: "kubernetes",
+    title: "Kubernetes",
+    file: "yaml",
+    options: [IMAGE, NAMESPACE, { name: "pvc", label: "Model's claim", example: "models" }],
+  },
+  { form: "compose", title: "Compose", file: "compose.yaml", options: [IMAGE] },
+  { form: "serving-runtime", title: "OME runtime", file: "runtime.yaml", options: [IMAGE] },
+  {
+    form: "inference-service",
+    title: "OME service",
+    file: "service.yaml",
+    options: [NAMESPACE, { name: "model", label: "OME model", example: "llama-3-8b" }],
+  },
+  { form: "json", title: "JSON", file: "json", options: [] },
+];
+const EXPORTS = [
+  { form: "json", title: "All results as JSON" },
+  { form: "csv", title: "Measurements as CSV" },
+  { form: "older", title: "Results in the older tool's JSON" },
+];
+
+/** The winner in every form that another system starts, and all results as files. */
+export function WinnerPage() {
+  const { name } = useParams({ from: "/signed-in/studies/$name/winner" });
+  const { data, error } = useQuery(studyQuery(name));
+  useEffect(() => {
+    document.title = `Winner of ${name} · Autotuner`;
+  }, [name]);
+  if (!data && error) return <Failed error={error} />;
+  if (!data) return <Waiting what="the study" />;
+  return (
+    <>
+      <nav className="crumbs" aria-label="Breadcrumb">
+        <Link to="/studies">Studies</Link> <span aria-hidden="true">/</span>{" "}
+        <Link to="/studies/$name" params={{ name }}>
+          {name}
+        </Link>
+      </nav>
+      <Simulated sentence={data.simulated} />
+      <h1>{data.proven ? "Winner" : "Best so far"}</h1>
+      <section className="answer" aria-label="Answer">
+        <p className="sentence">{data.headline.charAt(0).toUpperCase() + data.headline.slice(1)}</p>
+      </section>
+      {data.winner === null ? (
+        <Empty title="There is nothing to use yet">
+          <p className="quiet">No trial meets the SLOs so far.</p>
+        </Empty>
+      ) : (
+        <Forms name={name} />
+      )}
+      <section className="panel" aria-label="Exports">
+        <header>
+          <h2>All results</h2>
+        </header>
+        <p className="body actions">
+          {EXPORTS.map((one) => (
+            <a
+              key={one.form}
+              className="button"
+              href={`${studyUrl(name)}/export?form=${one.form}`}
+              download={`${name}.${one.form === "csv" ? "csv" : one.form === "older" ? "older.json" : "json"}`}
+            >
+              {one.title}
+            </a>
+          ))}
+        </p>
+      </section>
+    </>
+  );
+}
+
+function Forms({ name }: { name: string }) {
+  const [chosen, setChosen] = useState(0);
+  const [options, setOptions] = useState<Readonly<Record<string, string>>>({});
+  const form = FORMS[chosen] ?? FORMS[0];
+  const given = Object.fromEntries((form?.options ?? []).map((one) => [one.name, options[one.name] ?? ""]));
+  const { data, error, isPlaceholderData } = useQuery(winnerQuery(name, form?.form ?? "command", given));
+  if (!form) return null;
+  return (
+    <section className="panel" aria-label="Use it">
+      <header>
+        <h2>Use it as</h2>
+        <fieldset className="switch wrap">
+          <legend className="hidden">Form</legend>
+          {FORMS.map((one, i) => (
+            <label key={one.form}>
+              <input type="radio" name="form" checked={i === chosen} onChange={() => setChosen(i)} />
+              <span>{one.title}</span>
+            </label>
+          ))}
+        </fieldset>
+      </header>
+      <div className="body winner">
+        {form.options.length > 0 && (
+          <div className="bar">
+            {form.options.map((one) => (
+              <label key={one.name}>
+                {one.label}
+                <input
+                  value={options[one.name] ?? ""}
+                  placeholder={one.example}
+                  onChange={(event) => setOptions({ ...options, [one.name]: event.target.value })}
+                />
+              </label>
+            ))}
+          </div>
+        )}
+        {error ? (
+          <p className="bad" role="alert">
+            {error.message}
+            {error instanceof ApiError && error.hint && ` (${error.hint})`}
+          </p>
+        ) : data === undefined ? (
+          <Waiting what="the winner" />
+        ) : (
+          <div aria-busy={isPlaceholderData}>
+            <Copyable text={data} label={form.title} />
+            <p>
+              <Download text={data} file={`${name}.${form.file}`} />
+            </p>
+          </div>
+        )}
+      </div>
+    </section>
+  );
+}
+
+function Download({ text, file }: { text: string; file: string }) {
+  const save = () => {
+    const url = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+    const link = document.createElement("a");
+    link.href = url;
+    link.download = file;
+    link.click();
+    URL.revokeObjectURL(url);
+  };
+  return (
+    <button type="button" onClick={save}>
+      Download {file}
+    </button>
+  );
+}

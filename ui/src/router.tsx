@@ -1,0 +1,91 @@
+import {
+  createRootRoute,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  Outlet,
+  redirect,
+} from "@tanstack/react-router";
+import { ApiError } from "./api/client";
+import { client, sessionQuery } from "./api/queries";
+import { Shell } from "./components/Shell";
+import { Failed, NotFound } from "./components/states";
+import { SignInPage } from "./pages/sign-in/SignInPage";
+import { studiesSearch } from "./pages/studies/search";
+import { studySearch } from "./pages/study/search";
+import { trialSearch } from "./pages/trial/search";
+
+const root = createRootRoute({ component: Outlet, notFoundComponent: NotFound });
+
+const signIn = createRoute({
+  getParentRoute: () => root,
+  path: "/sign-in",
+  validateSearch: (search: Record<string, unknown>): { next?: string } => search,
+  component: SignInPage,
+});
+
+/** Everything that needs a session. */
+const signedIn = createRoute({
+  getParentRoute: () => root,
+  id: "signed-in",
+  component: Shell,
+  beforeLoad: async ({ location }) => {
+    try {
+      await client.ensureQueryData(sessionQuery);
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 401) {
+        throw redirect({ to: "/sign-in", search: location.href === "/" ? {} : { next: location.href } });
+      }
+      throw error;
+    }
+  },
+});
+
+const home = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/",
+  beforeLoad: () => {
+    throw redirect({ to: "/studies", replace: true });
+  },
+});
+
+const studies = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/studies",
+  validateSearch: studiesSearch,
+  component: lazyRouteComponent(() => import("./pages/studies/StudiesPage"), "StudiesPage"),
+});
+
+const study = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/studies/$name",
+  validateSearch: studySearch,
+  component: lazyRouteComponent(() => import("./pages/study/StudyPage"), "StudyPage"),
+});
+
+const trial = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/studies/$name/trials/$trial",
+  validateSearch: trialSearch,
+  component: lazyRouteComponent(() => import("./pages/trial/TrialPage"), "TrialPage"),
+});
+
+const winner = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/studies/$name/winner",
+  component: lazyRouteComponent(() => import("./pages/winner/WinnerPage"), "WinnerPage"),
+});
+
+export const router = createRouter({
+  routeTree: root.addChildren([signIn, signedIn.addChildren([home, studies, study, trial, winner])]),
+  defaultErrorComponent: Failed,
+  defaultNotFoundComponent: NotFound,
+  defaultPreload: "intent",
+  scrollRestoration: true,
+});
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}
