@@ -31,7 +31,7 @@ def serve(
     verbose: Verbose = 0,
     log_file: LogFile = None,
 ) -> None:
-    """Serve results over HTTP: a web UI, and an API for other programs."""
+    """Serve a web UI, and an API for other programs."""
     with reporting_errors(as_json=False), logged(verbose, log_file, server=True):
         import autotuner
         from autotuner.errors import MissingExtraError
