@@ -21,8 +21,8 @@ READING = {"api", "cli", "errors", "invalid_value", "plain_text", "scoring", "se
 PAGES = READING | {"report"}
 COMMANDS: dict[str, tuple[list[str], set[str], int]] = {
     "list": (["list"], PAGES, 420),
-    "show": (["show", "chat-8b"], PAGES, 430),
-    "best": (["best", "chat-8b"], PAGES | {"manifests"}, 380),
+    "show": (["show", "chat-8b"], PAGES, 440),
+    "best": (["best", "chat-8b"], PAGES | {"manifests"}, 390),
     "logs": (["logs", "chat-8b"], READING | {"deployers"}, 360),
     "version": (["version"], {"api", "cli", "errors", "invalid_value", "plain_text", "secrets"}, 310),
 }
