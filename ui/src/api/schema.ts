@@ -1407,6 +1407,11 @@ export interface components {
             readonly dispersions: readonly number[];
             /** Likely */
             readonly likely?: number | null;
+            /**
+             * Near
+             * @default false
+             */
+            readonly near: boolean;
             /** Refute */
             readonly refute: number;
             /** Replayed */
