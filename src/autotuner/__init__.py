@@ -16,6 +16,8 @@ __version__ = "0.1.0"
 _NAMES = {
     "autotuner.api.access": ("Access", "NewToken"),
     "autotuner.api.client": ("Autotuner", "open"),
+    "autotuner.api.clients.studies": ("CheckedStudy", "ClientStudies"),
+    "autotuner.api.fleet.listing": ("WorkerOverview",),
     "autotuner.api.options": ("ConnectionOptions", "ExportForm", "ManifestForm", "ManifestOptions"),
     "autotuner.api.results": ("ServerLog",),
     "autotuner.api.setup": ("engine_parameters", "study_schema", "write_starter"),
@@ -55,7 +57,15 @@ _NAMES = {
     "autotuner.report.overview": ("StudyOverview",),
     "autotuner.report.result": ("StudyResult",),
     "autotuner.scoring.gain": ("Effect", "Gain"),
-    "autotuner.store.records": ("AuditEntry", "StudyRecord", "Token", "TokenScope"),
+    "autotuner.store.records": (
+        "AuditEntry",
+        "QueueEntry",
+        "QueueState",
+        "StudyRecord",
+        "Token",
+        "TokenScope",
+        "WorkerRecord",
+    ),
     "autotuner.store.rows": ("StoreError", "UnreadableError"),
     "autotuner.study.capacity.result": (
         "CapacityLevel",

@@ -2,6 +2,9 @@ from autotuner.api.access import Access as Access
 from autotuner.api.access import NewToken as NewToken
 from autotuner.api.client import Autotuner as Autotuner
 from autotuner.api.client import open as open  # noqa: A004 - it is called autotuner.open
+from autotuner.api.clients.studies import CheckedStudy as CheckedStudy
+from autotuner.api.clients.studies import ClientStudies as ClientStudies
+from autotuner.api.fleet.listing import WorkerOverview as WorkerOverview
 from autotuner.api.options import ConnectionOptions as ConnectionOptions
 from autotuner.api.options import ExportForm as ExportForm
 from autotuner.api.options import ManifestForm as ManifestForm
@@ -54,9 +57,12 @@ from autotuner.report.result import StudyResult as StudyResult
 from autotuner.scoring.gain import Effect as Effect
 from autotuner.scoring.gain import Gain as Gain
 from autotuner.store.records import AuditEntry as AuditEntry
+from autotuner.store.records import QueueEntry as QueueEntry
+from autotuner.store.records import QueueState as QueueState
 from autotuner.store.records import StudyRecord as StudyRecord
 from autotuner.store.records import Token as Token
 from autotuner.store.records import TokenScope as TokenScope
+from autotuner.store.records import WorkerRecord as WorkerRecord
 from autotuner.store.rows import StoreError as StoreError
 from autotuner.store.rows import UnreadableError as UnreadableError
 from autotuner.study.capacity.result import CapacityLevel as CapacityLevel
@@ -105,6 +111,8 @@ __all__ = [
     "CatalogEntry",
     "Check",
     "CheckStatus",
+    "CheckedStudy",
+    "ClientStudies",
     "Configuration",
     "ConnectionOptions",
     "Diagnosis",
@@ -135,6 +143,8 @@ __all__ = [
     "PredictedLevel",
     "PreflightError",
     "Problem",
+    "QueueEntry",
+    "QueueState",
     "ServerLog",
     "SloResult",
     "Standing",
@@ -161,6 +171,8 @@ __all__ = [
     "Verification",
     "Violation",
     "WindowProgress",
+    "WorkerOverview",
+    "WorkerRecord",
     "WorldLearned",
     "__version__",
     "bench",

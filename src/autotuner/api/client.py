@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from autotuner.api.queued_studies import QueuedStudies
 from autotuner.api.running_servers import RunningServers
 from autotuner.api.stored import StoredStudies
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from autotuner.api.access import Access
+    from autotuner.api.clients.studies import ClientStudies
     from autotuner.api.study_input import Study
     from autotuner.diagnosis import Diagnosis
     from autotuner.events.types import Event, UnknownEvent
@@ -38,7 +42,7 @@ def open(store: str | None = None) -> Autotuner:  # noqa: A001 - like gzip.open,
     return Autotuner(store)
 
 
-class Autotuner(StoredStudies, RunningServers):
+class Autotuner(StoredStudies, QueuedStudies, RunningServers):
     """The studies of one store, created with :func:`autotuner.open`.
 
     The object holds no connection: each call opens and closes the store. There is nothing to close, and one object may
@@ -262,13 +266,14 @@ class Autotuner(StoredStudies, RunningServers):
         return running.stream(self._url, name, after=after)
 
     def stop(self, name: str) -> bool:
-        """Ask the process that runs a study to end cleanly. Finished trials are kept, and :meth:`tune` resumes.
+        """Ask the process that runs a study to end cleanly, or remove the study from the queue. Finished trials are
+        kept, and :meth:`tune` resumes.
 
         Args:
             name: The study's name, or the path of its file.
 
         Returns:
-            False if no process runs it.
+            False if no process runs it and it is not in the queue.
 
         Raises:
             UsageError: If the study is not stored.
@@ -334,6 +339,28 @@ class Autotuner(StoredStudies, RunningServers):
         from autotuner.api.access import Access
 
         return Access(self._url)
+
+    def client_studies(self, *, roots: Sequence[Path] = (), trusted: bool = False, by: str) -> ClientStudies:
+        """The studies as a client of ``autotuner serve`` may create, edit and start them.
+
+        Args:
+            roots: Folders whose files the client may name.
+            trusted: Whether it is an administrator, who may choose commands, images and variables.
+            by: Name of the client.
+
+        Returns:
+            The studies of this store.
+
+        Raises:
+            StoreError: Not here, but by its methods, if the store cannot be used.
+
+        Example:
+            >>> autotuner.open().client_studies(by="ci").file("chat-8b").splitlines()[0]
+            'name: chat-8b'
+        """
+        from autotuner.api.clients.studies import ClientStudies
+
+        return ClientStudies(self._url, roots=roots, trusted=trusted, by=by)
 
     def reap(self, *, study: str | None = None) -> list[str]:
         """Remove what dead runs left behind: servers, load generators, leases. Active runs are not affected.

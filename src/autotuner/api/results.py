@@ -102,10 +102,11 @@ def overviews(url: str | None, on_unreadable: Callable[[str], None]) -> list[Stu
     with open_to_read(url) as store:
         dead = OwnerWatch(store).dead()
         counts = store.trials.finished_counts()
+        positions = _positions(store)
         found = []
         for study in store.studies.all(lambda error: on_unreadable(str(error))):
             try:
-                found.append(_overview(store, study, dead, counts))
+                found.append(_overview(store, study, dead, counts, positions))
             except UnreadableError as error:
                 on_unreadable(str(error))
     return sorted(found, key=lambda o: o.updated_at, reverse=True)
@@ -114,16 +115,29 @@ def overviews(url: str | None, on_unreadable: Callable[[str], None]) -> list[Stu
 def overview(url: str | None, name: str) -> StudyOverview:
     """See :meth:`autotuner.api.stored.StoredStudies.overview`."""
     with open_to_read(url) as store:
-        return _overview(store, record_of(store, name), OwnerWatch(store).dead(), store.trials.finished_counts())
+        counts = store.trials.finished_counts()
+        return _overview(store, record_of(store, name), OwnerWatch(store).dead(), counts, _positions(store))
 
 
-def _overview(store: ReadStore, study: StudyRecord, dead: Collection[str], counts: Mapping[str, int]) -> StudyOverview:
+def _positions(store: ReadStore) -> dict[str, int]:
+    """Places of the studies that wait in the queue."""
+    return {entry.study: entry.position for entry in store.queue.all() if entry.position is not None}
+
+
+def _overview(
+    store: ReadStore,
+    study: StudyRecord,
+    dead: Collection[str],
+    counts: Mapping[str, int],
+    positions: Mapping[str, int],
+) -> StudyOverview:
     from autotuner.report.overview import overview
 
     return overview(
         study,
         running=is_running(study, dead),
         launches=counts.get(study.name, 0),
+        position=positions.get(study.name),
         newest=None if study.state == "done" else store.events.last(study.name, "trial_proposed"),
         trials=partial(store.trials.all, study.name),
     )

@@ -207,6 +207,7 @@ def start_over(url: str | None, name: str) -> str:
         if record is None:
             return ""
         _refuse_if_running(store, record.name, record.owner_id)
+        store.queue.remove(record.name, dead=(record.owner_id,) if record.owner_id else ())
         dated = f"{name[:47]}-{time.strftime('%Y%m%d-%H%M%S')}"
         store.studies.rename(name, dated)
     if study_folder(name).exists():
@@ -218,7 +219,10 @@ def stop(url: str | None, name: str) -> bool:
     """See :meth:`autotuner.api.client.Autotuner.stop`."""
     with Store.open(url) as store:
         record = record_of(store, name)
-        if not is_running(record, OwnerWatch(store).dead()):
+        dead = OwnerWatch(store).dead()
+        if store.queue.remove(record.name, dead=dead):
+            return True
+        if not is_running(record_of(store, record.name), dead):  # read again: a worker may just have taken it
             return False
         store.studies.request_stop(record.name)
         return True

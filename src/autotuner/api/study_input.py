@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def read_study(
         source=str(path),
         folder=Path.cwd() if files.is_stream(path) else path.absolute().parent.resolve(),
         exists=files.exists,
-        canonical_of=_canonical_of,
+        canonical_of=canonical_of,
         mode=mode,
         benchmark=benchmark,
         overrides=overrides,
@@ -76,9 +77,9 @@ def read_study(
         notes = (*notes, f"simulated: no real GPU is measured; the study is stored as {spec.name}")
     named = loaded.named
     if name is not None:
-        spec = spec.model_copy(update={"name": _valid_name(name)})
+        spec = spec.model_copy(update={"name": valid_name(name)})
         named = True
-    return _on_this_site(LoadedStudy(spec=spec, notes=notes, named=named, source=str(path.absolute())))
+    return on_this_site(LoadedStudy(spec=spec, notes=notes, named=named, source=str(path.absolute())))
 
 
 def loaded_study(study: Study) -> LoadedStudy:
@@ -91,9 +92,9 @@ def loaded_study(study: Study) -> LoadedStudy:
         return read_study(study)
     if isinstance(study, Mapping):
         loaded = parse_study(
-            dict(study), source="study", folder=Path.cwd(), exists=files.exists, canonical_of=_canonical_of
+            dict(study), source="study", folder=Path.cwd(), exists=files.exists, canonical_of=canonical_of
         )
-        return _on_this_site(loaded)
+        return on_this_site(loaded)
     # Reached from programs that no type checker has seen.
     raise UsageError.at(
         "study",
@@ -110,17 +111,20 @@ def site_settings() -> Site:
     return parse_site(files.read_text(path, remedy="unset AUTOTUNER_SITE, or create the file"), str(path))
 
 
-def _on_this_site(loaded: LoadedStudy) -> LoadedStudy:
+def on_this_site(loaded: LoadedStudy) -> LoadedStudy:
+    """The study with the defaults of this machine's site file."""
     spec, notes = with_site(loaded.spec, site_settings(), str(site_file()))
-    return LoadedStudy(spec=spec, notes=(*loaded.notes, *notes), named=loaded.named, source=loaded.source)
+    return replace(loaded, spec=spec, notes=(*loaded.notes, *notes), written=loaded.spec)
 
 
-def _valid_name(name: str) -> str:
+def valid_name(name: str, *, where: str = "--name") -> str:
+    """The name, if it is a valid one of a study. Raises ``UsageError``."""
     if re.fullmatch(NAME_PATTERN, name):
         return name
     remedy = "use letters, digits, '.', '_' and '-', at most 63, a letter or digit first"
-    raise UsageError.at("--name", "is not a valid name", value=name, remedy=remedy)
+    raise UsageError.at(where, "is not a valid name", value=name, remedy=remedy)
 
 
-def _canonical_of(spec: EngineSpec) -> Callable[[str], str]:
+def canonical_of(spec: EngineSpec) -> Callable[[str], str]:
+    """The engine's names of its flags. Raises ``UsageError`` for an unknown engine."""
     return loading.engine(spec).canonical

@@ -189,12 +189,16 @@ def watch(name: Name, store: StoreUrl = None, json: Json = False) -> None:
 
 
 def stop(name: Name, store: StoreUrl = None, json: Json = False) -> None:
-    """Stop a running study cleanly. Finished trials are kept, and `run` resumes from there."""
+    """Stop a running study cleanly, or remove it from the queue. Finished trials are kept, and `run` resumes."""
     with reporting_errors(as_json=json):
         import autotuner
 
-        running = autotuner.open(store).stop(name)
+        tuner = autotuner.open(store)
+        waiting = any(entry.study == name and entry.position is not None for entry in tuner.queue())
+        running = tuner.stop(name)
         text = f"{name}: stop requested" if running else f"{name}: not running"
+        if running and waiting:
+            text = f"{name}: removed from the queue"
         if json:
             out({"study": name, "running": running})
         else:

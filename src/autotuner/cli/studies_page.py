@@ -33,11 +33,11 @@ def studies_text(studies: Sequence[StudyOverview], *, now: float, filtered: bool
 def _row(study: StudyOverview, now: float) -> list[Text]:
     objective = study.spec.objectives[0]
     answer = study.answer
-    style = {"running": "cyan", "cut off": "yellow", "failed": "red"}.get(study.standing, "")
+    style = {"running": "cyan", "queued": "blue", "cut off": "yellow", "failed": "red"}.get(study.standing, "")
     proven = answer.ending.proven
     return [
         Text(study.name),
-        Text(study.standing, style=style),
+        Text(f"queued #{study.position}" if study.standing == "queued" else study.standing, style=style),
         Text(study.progress),
         Text(marked_line(answer.configuration) or answer.ending.value.replace("_", " "), style="" if proven else "dim"),
         Text("" if answer.change is None else percent(answer.change), style="bold green" if proven else ""),

@@ -19,6 +19,8 @@ class StudyOverview(StudyRecord):
     """Trials with a result, including repeats."""
     planned: int = 0
     """Maximum that :attr:`launches` can reach; equal to it once the study has ended."""
+    position: int | None = None
+    """Place in the queue, the next one first (1); None if it does not wait there."""
     answer: Answer
 
     @property
@@ -28,7 +30,10 @@ class StudyOverview(StudyRecord):
 
     @property
     def standing(self) -> str:
-        """The state for people. A run that was killed could not store its end and is ``cut off``."""
+        """The state for people: ``queued`` while it waits for a worker, ``cut off`` if a run was killed and could not
+        store its end."""
+        if self.position is not None and not self.running:
+            return "queued"
         return "cut off" if self.state == "running" and not self.running else self.state
 
 
@@ -39,6 +44,7 @@ def overview(
     launches: int,
     newest: EventRecord | None,
     trials: Callable[[], list[Trial]],
+    position: int | None = None,
 ) -> StudyOverview:
     """Builds the overview of a stored study.
 
@@ -48,6 +54,7 @@ def overview(
         launches: Number of its trials with a result.
         newest: Its last ``trial_proposed`` event.
         trials: Reads its trials; called only if no answer was stored.
+        position: Its place in the queue; None if it does not wait there.
     """
     left = _left(newest) if newest is not None and record.state != "done" else None
     planned = launches if left is None else launches + int(running) + left
@@ -56,6 +63,7 @@ def overview(
         running=running,
         launches=launches,
         planned=planned,
+        position=position,
         answer=_stored_answer(record) or _answer(record, trials()),
     )
 

@@ -1,6 +1,7 @@
 """The application: routes, errors, guard."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,15 +11,17 @@ from autotuner.server import problems
 from autotuner.server.audit import Audit
 from autotuner.server.guard import Guard
 from autotuner.server.problems import ErrorBody
-from autotuner.server.routes import events, pages, session, studies, system, tokens, trials
+from autotuner.server.routes import events, fleet, pages, session, studies, system, tokens, trials, writing
 from autotuner.server.sign_in import Attempts, Codes
 
 _ROUTERS = (
     system.router,
     session.router,
+    writing.router,
     studies.router,
     trials.router,
     events.router,
+    fleet.router,
     tokens.router,
     pages.router,
 )
@@ -52,12 +55,13 @@ class _Application(FastAPI):
         return described
 
 
-def create_app(tuner: autotuner.Autotuner, *, hosts: Collection[str] = ()) -> FastAPI:
+def create_app(tuner: autotuner.Autotuner, *, hosts: Collection[str] = (), roots: Sequence[Path] = ()) -> FastAPI:
     """The application for a store.
 
     Args:
         tuner: Client of the store.
         hosts: Names under which the server may be reached, beside those of the loopback interface.
+        roots: Folders whose files clients may name in studies.
 
     Returns:
         The ASGI application.
@@ -76,6 +80,7 @@ def create_app(tuner: autotuner.Autotuner, *, hosts: Collection[str] = ()) -> Fa
     app.state.ending = False
     app.state.codes = Codes()
     app.state.attempts = Attempts()
+    app.state.roots = tuple(roots)
     for router in _ROUTERS:
         app.include_router(router)
     problems.register(app)

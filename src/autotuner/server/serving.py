@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -30,6 +31,7 @@ def serve(
     host: str,
     port: int,
     names: Sequence[str] = (),
+    roots: Sequence[Path] = (),
     on_ready: Callable[[str, str], object] = lambda *_: None,
 ) -> None:
     """Serves the API until SIGINT or SIGTERM.
@@ -39,6 +41,7 @@ def serve(
         host: Address to listen on.
         port: Port; 0 takes a free one.
         names: Further host names under which clients reach the server.
+        roots: Folders whose files clients may name in studies.
         on_ready: Called with the server's URL, and a code with which one browser can sign in, once the port is open.
 
     Raises:
@@ -56,7 +59,7 @@ def serve(
     listening = _listening(host, port)
     with listening:
         shown = f"[{host}]" if ":" in host else host
-        app = create_app(tuner, hosts=[host, *names])
+        app = create_app(tuner, hosts=[host, *names], roots=roots)
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_S
         )

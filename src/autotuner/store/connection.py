@@ -114,9 +114,9 @@ def unusable(url: URL, error: Exception) -> StoreError:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
+def writing(connection: Connection) -> Iterator[Connection]:
     """A transaction that writes. On SQLite it takes the write lock at its start, so that it never has to be retried."""
-    with engine.connect() as connection, connection.execution_options(**{_WRITE: True}).begin():
+    with connection.execution_options(**{_WRITE: True}).begin():
         yield connection
 
 
@@ -165,7 +165,7 @@ def _to_head(engine: Engine) -> None:
     with engine.connect() as connection:
         if _revision(connection) == HEAD:
             return
-    with writing(engine) as connection:
+    with engine.connect() as opened, writing(opened) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         found = _revision(connection)

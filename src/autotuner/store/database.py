@@ -9,13 +9,15 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, Table, func, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from autotuner.errors import StudyBusyError
 from autotuner.secrets import clean, remember, secrets_in
 from autotuner.store import tables
 from autotuner.store.connection import connect, unusable, url_text, writing
@@ -23,6 +25,9 @@ from autotuner.store.rows import Row, StoreError, storable
 from autotuner.study.spec import StudySpec
 
 logger = logging.getLogger(__name__)
+
+_AGAIN_S = 0.5
+"""Seconds between two attempts to reach a database server."""
 
 
 class Database:
@@ -32,27 +37,57 @@ class Database:
         """Opens the database; creates or migrates it if needed. Raises :class:`StoreError`."""
         self._engine = connect(url)
         self._secrets: frozenset[str] = frozenset()
+        self._holder: tuple[str, str] | None = None
+        """Study and owner: writes are refused once another owner holds the study."""
+        self.patience_s = 0.0
+        """Seconds for which a call waits for a database server that does not answer."""
         self.url = url_text(self._engine.url)
         """For display; the password is masked."""
+
+    def held(self, study: str, owner_id: str) -> Self:
+        """The same database, for the owner of a study; see :meth:`autotuner.store.store.Store.held`."""
+        found = copy(self)
+        vars(found).update(_holder=(study, owner_id))
+        return found
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that only reads. Raises :class:`StoreError`."""
         try:
-            with self._engine.connect() as connection:
+            with self._connected() as connection:
                 yield connection
         except SQLAlchemyError as error:
             raise unusable(self._engine.url, error) from None
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that writes; an error rolls all of it back. Raises :class:`StoreError`."""
+        """A transaction that writes; an error rolls all of it back.
+
+        Raises:
+            StoreError: If the database cannot be written.
+            StudyBusyError: If the owner that this database is for no longer holds its study.
+        """
         try:
-            with writing(self._engine) as connection:
+            with self._connected() as opened, writing(opened) as connection:
+                if self._holder is not None:
+                    _refuse_taken_over(connection, *self._holder)
                 yield connection
         except SQLAlchemyError as error:
             logger.info("a write to the store failed: %s", type(error).__name__)
             raise unusable(self._engine.url, error) from None
+
+    def _connected(self) -> Connection:
+        """A connection. One that broke meanwhile was replaced by the pool."""
+        until = time.monotonic() + self.patience_s
+        while True:
+            try:
+                return self._engine.connect()
+            except OperationalError as error:
+                # A file that cannot be opened now will not be readable soon, either.
+                if self._engine.dialect.name != "postgresql" or time.monotonic() >= until:
+                    raise
+                logger.warning("the database does not answer (%s); trying again", type(error.orig).__name__)
+                time.sleep(_AGAIN_S)
 
     def rows(self, query: str, **values: object) -> list[Row]:
         """The rows of one SELECT, in a transaction of its own. Raises :class:`StoreError`."""
@@ -95,6 +130,14 @@ def clock(db: Connection) -> float:
     if db.dialect.name == "postgresql":
         return float(db.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
     return time.time()  # SQLite has no clock of its own
+
+
+def _refuse_taken_over(db: Connection, study: str, owner_id: str) -> None:
+    """Locks the study's row for the rest of the transaction, so that nobody can take the study before it ends."""
+    query = select(tables.studies.c.owner_id).where(tables.studies.c.name == study).with_for_update()
+    holder = db.execute(query).scalar()
+    if holder != owner_id:
+        raise StudyBusyError.taken_over(study)
 
 
 def lock_study(db: Connection, name: str) -> Row:

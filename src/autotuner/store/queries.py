@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
-from autotuner.store.records import EventRecord, LeaseRecord, OwnerRecord, StudyRecord
+from autotuner.store.records import EventRecord, LeaseRecord, OwnerRecord, QueueEntry, StudyRecord, WorkerRecord
 from autotuner.store.rows import (
     FINISHED,
     Row,
@@ -17,11 +17,14 @@ from autotuner.store.rows import (
     read_event,
     read_evidence,
     read_owner,
+    read_queue,
     read_study,
     read_trial,
+    read_worker,
     storable,
 )
 from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
+from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
 
 MAX_NUMBER = 2**31 - 1
@@ -78,6 +81,11 @@ class StudyQueries:
         """What earlier studies had measured when this one began. Raises :class:`UnreadableError`."""
         rows = self._source.rows("SELECT name, evidence FROM studies WHERE name = :name", name=storable(name))
         return read_evidence(rows[0]) if rows else NO_EVIDENCE
+
+    def draft(self, name: str) -> StudySpec | None:
+        """What the study will be when it is started again; None: what it is now."""
+        rows = self._source.rows("SELECT draft FROM studies WHERE name = :name", name=storable(name))
+        return StudySpec.model_validate_json(rows[0]["draft"]) if rows and rows[0]["draft"] else None
 
     def holder(self, name: str) -> tuple[bool, str | None]:
         """(whether a study of this name is stored, readable or not; the id of its owner)."""
@@ -160,6 +168,37 @@ class LeaseQueries:
         return [LeaseRecord.model_validate(row) for row in self._source.rows("SELECT * FROM leases ORDER BY resource")]
 
 
+class QueueQueries:
+    """Reads ``queue``."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def all(self) -> list[QueueEntry]:
+        """All studies in the queue: the waiting ones in the order in which they will be taken, then those that run."""
+        query = (
+            "SELECT study, state, priority, labels, submitted_at, submitted_by, worker_id, taken_at, attempts "
+            "FROM queue ORDER BY state, priority DESC, submitted_at, study"
+        )
+        return read_queue(self._source.rows(query))
+
+    def get(self, study: str) -> QueueEntry | None:
+        """One study's entry; None if it is not in the queue."""
+        return next((entry for entry in self.all() if entry.study == study), None)
+
+
+class WorkerQueries:
+    """Reads ``workers``."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def all(self) -> list[WorkerRecord]:
+        """All workers, those that have ended included, the newest first."""
+        query = "SELECT * FROM workers ORDER BY started_at DESC, id"
+        return [read_worker(row) for row in self._source.rows(query)]
+
+
 class ReadStore:
     """A store for reading, as in ``store.trials.all(name)``; a context manager that closes it."""
 
@@ -168,6 +207,8 @@ class ReadStore:
     events: EventQueries
     owners: OwnerQueries
     leases: LeaseQueries
+    queue: QueueQueries
+    workers: WorkerQueries
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -178,6 +219,8 @@ class ReadStore:
         self.events = EventQueries(source)
         self.owners = OwnerQueries(source)
         self.leases = LeaseQueries(source)
+        self.queue = QueueQueries(source)
+        self.workers = WorkerQueries(source)
 
     def clock(self) -> float:
         """Seconds since the epoch by the database's clock."""

@@ -1,4 +1,4 @@
-"""Records of the store: studies, owners, leases, events, tokens and the audit."""
+"""Records of the store: studies, owners, leases, the queue and its workers, events, tokens and the audit."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -37,12 +37,77 @@ class StudyRecord(FrozenModel):
     updated_at: float
 
 
+class QueueState(StrEnum):
+    """State of a study in the queue."""
+
+    QUEUED = "queued"
+    """It waits for a worker."""
+    RUNNING = "running"
+    """A worker has taken it."""
+
+
 class OwnerRecord(FrozenModel):
     """One process that ran or runs trials."""
 
     owner: Owner
     heartbeat_at: float
     ended_at: float | None = None
+    lease_s: float | None = None
+    """Seconds without a heartbeat after which it counts as dead where its process cannot be seen; None: see
+    :mod:`autotuner.tuning.run_liveness`."""
+
+
+class QueueEntry(FrozenModel):
+    """One study that waits for a worker, or that a worker runs. Times are seconds since the epoch by the database's
+    clock."""
+
+    study: str
+    state: QueueState
+    position: int | None = None
+    """Place among the waiting studies, the next one first (1); None while a worker runs it."""
+    priority: int = 0
+    """Higher ones are taken first; equal ones in the order in which they were submitted."""
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    """Labels that a worker must have."""
+    submitted_at: float
+    submitted_by: str
+    """Who submitted it: a token's name, or user and host."""
+    worker_id: str | None = None
+    """The worker that runs it."""
+    taken_at: float | None = None
+    """When that worker took it."""
+    attempts: int = 0
+    """How often it was taken without finishing a trial since."""
+
+
+class Job(FrozenModel):
+    """A study as its submitter wrote it, for the worker that took it."""
+
+    spec: StudySpec
+    """Without the settings of any machine; those of the worker's apply."""
+    source: str
+    named: bool
+    attempts: int
+
+
+class WorkerRecord(FrozenModel):
+    """One process that takes studies from the queue. Times are seconds since the epoch by the database's clock."""
+
+    id: str
+    host: str
+    pid: int
+    process: str = ""
+    """Identifies the process; see :class:`autotuner.store.process_identity.ProcessIdentity`."""
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    at_most: int
+    """Studies that it runs at the same time at most."""
+    state: str = "running"
+    """``running``, ``draining`` (it takes no more studies) or ``ended``."""
+    version: str = ""
+    started_at: float = 0.0
+    heartbeat_at: float = 0.0
+    lease_s: float
+    """Seconds without a heartbeat after which others take over its studies."""
 
 
 class LeaseRecord(FrozenModel):

@@ -11,13 +11,13 @@ from typing import Any
 from autotuner.errors import EnvironmentFaultError
 from autotuner.plain_text import joined_line
 from autotuner.secrets import clean_text
-from autotuner.store.records import EventRecord, OwnerRecord, StudyRecord
+from autotuner.store.records import EventRecord, OwnerRecord, QueueEntry, QueueState, StudyRecord, WorkerRecord
 from autotuner.study.owner import Owner
 from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialState
 
-HEAD = "0007"
+HEAD = "0008"
 """Newest revision; a test compares it with the migrations."""
 BUSY_TIMEOUT_S = 30
 FINISHED = tuple(state.value for state in TrialState if state.finished)
@@ -73,12 +73,42 @@ def read_owner(row: Mapping[str, Any]) -> OwnerRecord:
         owner=Owner(**known, process=row["process"] or ""),
         heartbeat_at=row["heartbeat_at"],
         ended_at=row["ended_at"],
+        lease_s=row["lease_s"],
     )
+
+
+def read_queue(rows: Iterable[Mapping[str, Any]]) -> list[QueueEntry]:
+    """The rows of ``queue``, the waiting ones first and in the order in which they will be taken."""
+    return [
+        QueueEntry.model_validate(
+            {
+                **row,
+                "labels": labels_of(row["labels"]),
+                "position": index if row["state"] == QueueState.QUEUED else None,
+            }
+        )
+        for index, row in enumerate(rows, start=1)
+    ]
+
+
+def read_worker(row: Mapping[str, Any]) -> WorkerRecord:
+    """One row of ``workers``."""
+    return WorkerRecord.model_validate({**row, "labels": labels_of(row["labels"])})
+
+
+def labels_text(labels: Mapping[str, str]) -> str:
+    """Labels as they are stored: ``disk=nvme,gpu=h100``."""
+    return ",".join(f"{name}={labels[name]}" for name in sorted(labels))
+
+
+def labels_of(text: str) -> dict[str, str]:
+    """The labels that :func:`labels_text` wrote."""
+    return {name: value for name, _, value in (pair.partition("=") for pair in text.split(",") if pair)}
 
 
 def read_study(row: Mapping[str, Any]) -> StudyRecord:
     """One row of ``studies``. Raises :class:`UnreadableError`."""
-    values = {k: v for k, v in row.items() if k not in {"stop_requested", "evidence"}}
+    values = {k: v for k, v in row.items() if k not in {"stop_requested", "evidence", "draft"}}
     try:
         values["spec"] = StudySpec.model_validate_json(values["spec"])
         values["summary"] = json.loads(values["summary"]) if values["summary"] else None

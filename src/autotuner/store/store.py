@@ -8,32 +8,37 @@ from autotuner.store.connection import missing_file
 from autotuner.store.database import Database
 from autotuner.store.events import EventLog
 from autotuner.store.leases import LeaseTable
-from autotuner.store.owners import OwnerTable
+from autotuner.store.owners import OwnerTable, WorkerTable
 from autotuner.store.paths import default_url
 from autotuner.store.queries import ReadStore
+from autotuner.store.queue import QueueTable
 from autotuner.store.studies import StudyTable
 from autotuner.store.trials import TrialTable
 
 
 class Store(ReadStore):
     """An open database with its tables: ``store.studies``, ``store.trials``, ``store.events``, ``store.owners``,
-    ``store.leases``, ``store.tokens``, ``store.audit``. Every call on a table is one transaction. Make one with
-    :meth:`open`."""
+    ``store.leases``, ``store.queue``, ``store.workers``, ``store.tokens``, ``store.audit``. Every call on a table is
+    one transaction. Make one with :meth:`open`."""
 
     studies: StudyTable
     trials: TrialTable
     events: EventLog
     owners: OwnerTable
     leases: LeaseTable
+    queue: QueueTable
+    workers: WorkerTable
 
-    def __init__(self, url: str | Path) -> None:
-        self.database = Database(url)
+    def __init__(self, url: str | Path | Database) -> None:
+        self.database = url if isinstance(url, Database) else Database(url)
         super().__init__(self.database)
         self.events = EventLog(self.database)
         self.trials = TrialTable(self.database, self.events)
         self.studies = StudyTable(self.database, self.trials, self.events)
         self.owners = OwnerTable(self.database)
         self.leases = LeaseTable(self.database)
+        self.queue = QueueTable(self.database, self.owners)
+        self.workers = WorkerTable(self.database)
         self.tokens = TokenTable(self.database)
         self.audit = AuditLog(self.database)
 
@@ -42,6 +47,33 @@ class Store(ReadStore):
         """Opens (and creates or migrates, where needed) the store at a SQLAlchemy URL; None: the default one.
         Raises :class:`StoreError`."""
         return cls(url or default_url())
+
+    def held(self, study: str, owner_id: str) -> Self:
+        """The same store for the owner of a study: every write first checks, in its own transaction, that this owner
+        still holds the study.
+
+        A process that was paused may have been taken for dead, and its study taken over, by the time it wakes up. Its
+        writes then raise ``StudyBusyError``, whatever it believes. The id of an owner is used only once, which makes it
+        the fencing token.
+
+        Args:
+            study: Name of the study.
+            owner_id: The owner that holds it.
+
+        Returns:
+            A view of this store; closing this one closes both.
+        """
+        return type(self)(self.database.held(study, owner_id))
+
+    def confirm_held(self) -> None:
+        """Raises ``StudyBusyError`` if this store is for the owner of a study that another owner holds by now."""
+        with self.database.writing():
+            pass
+
+    def wait_for_database(self, seconds: float) -> None:
+        """Makes every later call wait up to this many seconds for a database server that does not answer, such as one
+        that restarts."""
+        self.database.patience_s = seconds
 
     @classmethod
     def describe(cls, url: str | None = None) -> str:

@@ -7,9 +7,9 @@ from sqlalchemy import Connection, delete, insert, select, update
 from autotuner.store.database import Database, lock_study
 from autotuner.store.events import EventLog
 from autotuner.store.queries import StudyQueries
-from autotuner.store.records import StudyRecord
+from autotuner.store.records import QueueState, StudyRecord
 from autotuner.store.rows import StoreError, storable
-from autotuner.store.tables import studies
+from autotuner.store.tables import queue, studies
 from autotuner.store.trials import TrialTable
 from autotuner.study.environment_facts import Facts
 from autotuner.study.search.beginning import Beginning
@@ -54,11 +54,17 @@ class StudyTable(StudyQueries):
         values = {"spec": self._text(spec), "digest": digest, "source": storable(source)}
         self._set(name, values)
 
+    def set_draft(self, name: str, spec: StudySpec | None) -> None:
+        """Stores what the study will be when it is started again, without secrets; None: what it is now. Until a run
+        has compared the two, its spec stays that of its results."""
+        self._set(name, {"draft": None if spec is None else spec.model_dump_json()})
+
     def rename(self, name: str, new: str) -> None:
         """Renames a study with its trials and events. Raises :class:`StoreError` if the new name is taken."""
         with self._database.writing() as db:
             row = lock_study(db, name)
             _refuse_taken(db, new)
+            _refuse_queued(db, name)
             spec = StudySpec.model_validate_json(row["spec"]).model_copy(update={"name": new})
             # Trials and events need an existing study: the new row is added first, and the old one deleted last.
             db.execute(insert(studies).values(**{**row, "name": new, "spec": self._text(spec)}))
@@ -94,20 +100,28 @@ class StudyTable(StudyQueries):
             db.execute(delete(studies).where(studies.c.name == name))
 
     def take(self, name: str, owner_id: str, now: float, *, dead: Collection[str]) -> str | None:
-        """Takes the study for one owner. Returns None on success, otherwise the id of the living owner."""
+        """Takes the study for one owner, out of the queue if it waits there. Returns None on success, otherwise the id
+        of the living owner."""
         with self._database.writing() as db:
             holder = lock_study(db, name)["owner_id"]
             if holder is not None and holder != owner_id and holder not in dead:
                 return str(holder)
             values = {"owner_id": owner_id, "updated_at": now}
             db.execute(update(studies).where(studies.c.name == name).values(**values))
+            db.execute(delete(queue).where(queue.c.study == name))
         return None
 
-    def release(self, name: str, owner_id: str) -> None:
-        """Releases the study if this owner holds it."""
+    def release(self, name: str, owner_id: str, *, requeue: bool = False) -> None:
+        """Releases the study if this owner holds it. If it came from the queue, it waits there again, or leaves it."""
         mine = (studies.c.name == name) & (studies.c.owner_id == owner_id)
         with self._database.writing() as db:
-            db.execute(update(studies).where(mine).values(owner_id=None))
+            if not db.execute(update(studies).where(mine).values(owner_id=None)).rowcount:
+                return
+            if requeue:
+                waiting = {"state": QueueState.QUEUED.value, "worker_id": None, "taken_at": None, "attempts": 0}
+                db.execute(update(queue).where(queue.c.study == name).values(**waiting))
+            else:
+                db.execute(delete(queue).where(queue.c.study == name))
 
     def request_stop(self, name: str) -> None:
         """Requests the process that runs the study to stop."""
@@ -128,3 +142,8 @@ class StudyTable(StudyQueries):
 def _refuse_taken(db: Connection, name: str) -> None:
     if db.execute(select(studies.c.name).where(studies.c.name == name)).first():
         raise StoreError(f"a study named {name} is stored already")
+
+
+def _refuse_queued(db: Connection, name: str) -> None:
+    if db.execute(select(queue.c.study).where(queue.c.study == name)).first():
+        raise StoreError(f"study {name} is in the queue", remedy=f"remove it first: autotuner stop {name}")

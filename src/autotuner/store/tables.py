@@ -27,6 +27,7 @@ owners = Table(
     Column("heartbeat_at", Float, nullable=False),
     Column("process", String(255)),
     Column("ended_at", Float),
+    Column("lease_s", Float),
 )
 
 studies = Table(
@@ -44,6 +45,7 @@ studies = Table(
     Column("world", Text),
     Column("beginning", Text),
     Column("evidence", Text),
+    Column("draft", Text),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
 )
@@ -83,6 +85,41 @@ leases = Table(
     Column("trial", Integer, nullable=False),
     Column("acquired_at", Float, nullable=False),
     Index("ix_leases_owner_id", "owner_id"),
+)
+
+queue = Table(
+    "queue",
+    metadata,
+    Column("study", String(63), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("named", Integer, nullable=False),
+    Column("submitted_at", Float, nullable=False),
+    Column("submitted_by", String(255), nullable=False),
+    Column("worker_id", String(64)),
+    Column("taken_at", Float),
+    Column("attempts", Integer, nullable=False),
+    Column("progress", Integer, nullable=False),
+    ForeignKeyConstraint(["study"], ["studies.name"], ondelete="CASCADE"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("process", String(255), nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("at_most", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("heartbeat_at", Float, nullable=False),
+    Column("lease_s", Float, nullable=False),
 )
 
 tokens = Table(

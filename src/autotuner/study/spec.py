@@ -184,6 +184,8 @@ class StudySpec(FrozenModel):
     """Comparison of answers with the default's; None: answers are not checked."""
     prices: Mapping[str, float] = Field(default_factory=dict)
     """USD per GPU-hour by kind of GPU, ``*`` for others; ``host``: USD per hour of a server without GPUs."""
+    worker: Mapping[str, str] = Field(default_factory=dict)
+    """Labels of the workers that may take the study from the queue; empty: any worker."""
 
     @property
     def shared(self) -> tuple[Parameter, ...]:
@@ -301,7 +303,7 @@ class StudySpec(FrozenModel):
     @property
     def first_digest(self) -> str:
         """The hash in the form of earlier versions, which covers all but budgets and confirmation."""
-        data = self.model_dump(mode="json", exclude={"search", "confirm", "prices", "quality"})
+        data = self.model_dump(mode="json", exclude={"search", "confirm", "prices", "quality", "worker"})
         # Fields that earlier versions do not have are left out if they are empty.
         for name in ("combinations", "engines", "baseline"):
             if not data[name]:

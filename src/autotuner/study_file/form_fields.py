@@ -16,6 +16,7 @@ from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.environment import name_problem, variable_text
 from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange
 from autotuner.study.text.forms import parse_duration, parse_ratio
+from autotuner.study.text.labels import checked_labels, parse_labels
 
 MAX_GRID = 100_000
 """Maximum number of values of one parameter."""
@@ -313,3 +314,22 @@ def checked_variables(value: dict[str, str]) -> dict[str, str]:
             why, remedy = problem
             raise InvalidValueError(f"{name}: {why}", remedy=remedy)
     return value
+
+
+def _labels(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            name: str(text) if isinstance(text, int) and not isinstance(text, bool) else text
+            for name, text in value.items()
+        }
+    texts = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("must be labels: gpu=h100, or {gpu: h100}")
+    return parse_labels(texts)
+
+
+Labels = Annotated[
+    dict[str, str],
+    AfterValidator(checked_labels),
+    BeforeValidator(_labels, json_schema_input_type=str | list[str] | dict[str, str | int]),
+]

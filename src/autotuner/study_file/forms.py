@@ -34,6 +34,7 @@ from autotuner.study_file.form_fields import (
     DatasetForm,
     Duration,
     FileForm,
+    Labels,
     LengthsForm,
     ListOf,
     MixForm,
@@ -376,4 +377,7 @@ class StudyFile(FileForm):
     ] = Field(
         default_factory=dict,
         description='USD per GPU-hour by kind of GPU ("*": any other), or per hour of the host, e.g. {H100: 2.49}.',
+    )
+    worker: Labels = Field(
+        default_factory=dict, description="Labels of the workers that may take it from the queue, e.g. gpu=h100."
     )

@@ -50,6 +50,8 @@ class LoadedStudy:
     """Whether the user chose the study's name; otherwise it was derived from the file's."""
     source: str = ""
     """Absolute path of the file; empty if the study did not come from one."""
+    written: StudySpec | None = None
+    """The study without the defaults of a machine's site file; None: ``spec``."""
 
 
 def parse_study(
@@ -158,6 +160,7 @@ class _StudyReader:
                 confirm=ConfirmSpec(**valid["confirm"].model_dump()),
                 quality=valid["quality"].spec(self._resolved) if valid["quality"] is not None else None,
                 prices=valid["prices"],
+                worker=valid["worker"],
             )
         except ValidationError as error:
             raise UsageError(problems_of(error, StudySpec, prefix=document.source)) from None

@@ -19,6 +19,9 @@ from autotuner.study_file.located_document import Document, read_text
 Site = Mapping[str, Mapping[str, Any]]
 """Settings by section of a study file and kind: ``{"deploy": {"docker": {..}}}``."""
 _PRICES = "prices"
+_ALLOW = "allow"
+_ALLOWED = ("env", "images", "flags", "settings")
+"""What the site file may allow clients of the server that are not administrators, each with patterns of names."""
 _SECTIONS = {"deploy": "docker: {..}", "benchmark": "genai_bench: {..}"}
 """Sections of a site file, each with an example."""
 
@@ -35,8 +38,10 @@ def parse_site(text: str, source: str) -> Site:
             _check(document, section, found)
         elif section == _PRICES:
             _check_prices(document, found)
+        elif section == _ALLOW:
+            _check_allowed(document, found)
         else:
-            document.fault((section,), "unknown key", remedy=did_you_mean(section, [*_SECTIONS, _PRICES]))
+            document.fault((section,), "unknown key", remedy=did_you_mean(section, [*_SECTIONS, _PRICES, _ALLOW]))
     if document.problems:
         raise UsageError(document.problems)
     return {section: dict(found) for section, found in data.items()}
@@ -52,6 +57,17 @@ def _check(document: Document, section: str, found: Any) -> None:
             document.fault((section, kind), "must be a mapping of settings", value=settings)
         elif "kind" in settings:
             document.fault((section, kind, "kind"), "is given by the key above", remedy="remove it")
+
+
+def _check_allowed(document: Document, found: Any) -> None:
+    if not isinstance(found, dict):
+        document.fault((_ALLOW,), "must be a mapping", value=found, remedy="write allow: {env: [HF_HUB_OFFLINE]}")
+        return
+    for kind, patterns in found.items():
+        if kind not in _ALLOWED:
+            document.fault((_ALLOW, kind), "unknown key", remedy=did_you_mean(kind, _ALLOWED))
+        elif not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+            document.fault((_ALLOW, kind), "must be a list of names", value=patterns, remedy=f"write {kind}: [NAME]")
 
 
 def _check_prices(document: Document, found: Any) -> None:

@@ -56,6 +56,7 @@ def render_study(spec: StudySpec) -> str:
         "confirm": _confirm(spec.confirm),
         "quality": _quality(spec.quality) if spec.quality is not None else {},
         "prices": dict(spec.prices),
+        "worker": dict(spec.worker),
     }
     return "".join(_section(key, value) for key, value in sections.items() if value not in ({}, []))
 

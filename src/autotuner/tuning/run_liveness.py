@@ -2,8 +2,10 @@
 
 On one machine the kernel answers: a run is its process, identified by :class:`ProcessIdentity`. If the kernel cannot
 answer (another machine, a container with its own PID namespace, a row stored by an earlier version), the heartbeat
-decides, as a counter that has or has not changed. No decision depends on the wall clock, which may be set while runs
-are active: a heartbeat that looks old counts only after it has not changed for a while by our own monotonic clock.
+decides, as a counter that has or has not changed. How long it may be silent is stored with the owner: workers promise
+more frequent heartbeats than a run that nobody would take over. No decision depends on the wall clock, which may be
+set while runs are active: a heartbeat that looks old, by the database's clock, counts only after it has not changed for
+a while by our own monotonic clock.
 """
 
 import os
@@ -22,7 +24,12 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 5.0
 SILENT_AFTER_S = 120.0
-"""A run whose process cannot be seen from here counts as dead after this many seconds of silence."""
+"""A run whose process cannot be seen from here counts as dead after this many seconds of silence, unless its owner was
+stored with a lease of its own."""
+LEASE_S = 20.0
+"""The lease of runs that workers start."""
+BEATS_PER_LEASE = 5
+"""Heartbeats in the time of a lease: a few may be late or lost."""
 CONFIRM_S = 20.0
 """Seconds for which a heartbeat that looks that old is watched before it counts: four intervals of a living run."""
 _POLL_S = 1.0
@@ -78,7 +85,7 @@ class OwnerWatch:
                 left_s = self._silence_left_s(record, clock)
                 if left_s <= 0:
                     dead.add(owner)
-                elif left_s <= CONFIRM_S:
+                elif left_s <= _confirm_s(record):
                     undecided[owner] = left_s
             elif not running:
                 dead.add(owner)
@@ -91,8 +98,17 @@ class OwnerWatch:
         if heartbeat != record.heartbeat_at:
             since = now
             self._seen[record.owner.id] = (record.heartbeat_at, now)
-        looks_dead = clock - record.heartbeat_at > SILENT_AFTER_S
-        return (CONFIRM_S if looks_dead else SILENT_AFTER_S) - (now - since)
+        silent_after_s = _silent_after_s(record)
+        looks_dead = clock - record.heartbeat_at > silent_after_s
+        return (_confirm_s(record) if looks_dead else silent_after_s) - (now - since)
+
+
+def _silent_after_s(record: OwnerRecord) -> float:
+    return SILENT_AFTER_S if record.lease_s is None else record.lease_s
+
+
+def _confirm_s(record: OwnerRecord) -> float:
+    return min(CONFIRM_S, _silent_after_s(record))
 
 
 def _is_running(record: OwnerRecord) -> bool | None:

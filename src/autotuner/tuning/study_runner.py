@@ -78,6 +78,13 @@ class StudyRunner:
         """How much better than the best trial anything else can be; None until the study is done."""
         self.importance: tuple[ParameterImportance, ...] = ()
         """How much each parameter matters; empty until the study is done."""
+        self.winding_down = False
+        """Whether no more trials are started, so that the study is not done when the running ones end."""
+
+    def wind_down(self) -> None:
+        """Lets the running trials end, and starts no others."""
+        self.winding_down = True
+        self._changed.set()
 
     def _has_run(self, configuration: Configuration) -> bool:
         return self._trials.measured(configuration)
@@ -86,13 +93,15 @@ class StudyRunner:
         """All trials of the study, stored ones included. Raises ``StudyFaultError``."""
         self._trials = StudyTrials(await run_sync(self._store.trials.all, self._spec.name))
         search = await self._search()
-        if self._spec.confirm.blocks:
+        if self._spec.confirm.blocks and not self.winding_down:
             proof = ProofStage(self._spec, self._trials)
             await self._drain(proof)
             while await self._reopen(search):
                 await self._drain(proof)
             if text := proof.found_interference():
                 self._notice(text)
+        if self.winding_down:
+            return list(self._trials)
         self.bound = await search.bound()
         self.importance = await run_sync(search.importance)
         return list(self._trials)
@@ -101,7 +110,7 @@ class StudyRunner:
         """Measures what was cut because of challengers that the proof has refuted, until enough others are better.
         Returns whether there was anything."""
         found = False
-        while (trial := reopened(self._spec, list(self._trials))) is not None:
+        while not self.winding_down and (trial := reopened(self._spec, list(self._trials))) is not None:
             found = True
             self._notice("measured again: the proof has refuted what had beaten it", trial.number)
             await self._amend([trial.replaced(state=TrialState.VOID, set_aside=NOT_DECIDED)])
@@ -160,9 +169,11 @@ class StudyRunner:
             raise self._faults.fatal
 
     async def _next(self, stage: Stage) -> Job | None:
-        """The next trial to run; None if there is none, or if a fault has ended the study while the stage decided."""
+        """The next trial to run; None if there is none, or if the study has been ended while the stage decided."""
+        if self.winding_down:
+            return None
         job = self._faults.retry() or await stage.next()
-        return job if self._faults.fatal is None else None
+        return job if self._faults.fatal is None and not self.winding_down else None
 
     async def _added(self, job: Job) -> Trial:
         flags = self._spec.as_flags(job.configuration)

@@ -1,16 +1,14 @@
 """Session: one run of a study by one owner, from taking the study to releasing everything it holds."""
 
 import logging
-import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import anyio
 from anyio.to_thread import run_sync
 
-from autotuner.concurrency import first_of
-from autotuner.errors import AutotunerError, EnvironmentFaultError, StudyBusyError
+from autotuner.errors import EnvironmentFaultError, StudyBusyError
 from autotuner.events.journal import Journal, append
 from autotuner.events.types import Notice, Remaining, StudyFinished, StudyStarted
 from autotuner.store import Store, StoreError, StudyRecord
@@ -20,17 +18,15 @@ from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
 from autotuner.tuning.ending import Ending, conclude
 from autotuner.tuning.environment_watch import EnvironmentWatch
+from autotuner.tuning.liveness.attendance import Attendance, cause
 from autotuner.tuning.memory.gathering import gather
 from autotuner.tuning.memory.remembering import begin, remembered
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.resume_decision import Standing, adopt, standing
 from autotuner.tuning.quality.harness import harness_checks
-from autotuner.tuning.run_liveness import HEARTBEAT_S, OwnerWatch, mark_ended, this_owner
+from autotuner.tuning.run_liveness import OwnerWatch, mark_ended, this_owner
 from autotuner.tuning.stored_summary import NO_FINDINGS, Findings, answer_of
 from autotuner.tuning.study_runner import StudyRunner
-
-STOP_POLL_S = 0.5
-
 
 logger = logging.getLogger(__name__)
 
@@ -64,23 +60,50 @@ async def run_session(
     owner = this_owner()
     await run_sync(_register, prepared, store, source)
     await run_sync(store.owners.register, owner)
-    owners = OwnerWatch(store)
     try:
-        await _take(store, spec.name, owner, owners)
-        try:
-            await _clean_up(prepared, store, spec.name, owners)
-            environment = await _resumed(prepared, store, source, named=named)
-            checks = [*await prepared.preflight(), *await harness_checks(spec.quality)]
-            failed = [c for c in checks if c.status is CheckStatus.FAIL]
-            if failed:
-                raise PreflightError(failed)
-            return await _run(prepared, store, owner, environment, handle_signals=handle_signals, on_start=on_start)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await run_sync(_hand_back, store, spec.name, owner)
+        await _take(store, spec.name, owner, OwnerWatch(store))
+        attendance = Attendance(store, spec.name, owner, handle_signals=handle_signals)
+
+        async def work() -> Outcome:
+            try:
+                return await run_held(prepared, store, attendance, source=source, named=named, on_start=on_start)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await run_sync(hand_back, store, spec.name, owner)
+
+        outcome = await attendance.over(work)
+        return outcome if outcome is not None else await run_sync(ended_outcome, store, spec, attendance.state)
     finally:
         with anyio.CancelScope(shield=True):
             await run_sync(store.owners.end, owner.id, time.time())
+
+
+async def run_held(
+    prepared: Prepared,
+    store: Store,
+    attendance: Attendance,
+    *,
+    source: str,
+    named: bool,
+    on_start: Callable[[Owner], object] = lambda _: None,
+) -> Outcome:
+    """Runs or resumes a study that the owner of the attendance holds, inside :meth:`Attendance.over`. Nothing is
+    written once another owner holds it. Raises as :func:`run_session`; the caller hands the study back."""
+    held = store.held(prepared.spec.name, attendance.owner.id)
+    await _clean_up(prepared, held, prepared.spec.name, OwnerWatch(store))
+    environment = await _resumed(prepared, held, source, named=named)
+    checks = [*await prepared.preflight(), *await harness_checks(prepared.spec.quality)]
+    failed = [c for c in checks if c.status is CheckStatus.FAIL]
+    if failed:
+        raise PreflightError(failed)
+    return await _run(prepared, held, attendance, environment, on_start=on_start)
+
+
+def ended_outcome(store: Store, spec: StudySpec, state: str) -> Outcome:
+    """The outcome of a run that was stopped or interrupted."""
+    trials = store.trials.all(spec.name)
+    found = conclude(spec, state, trials, environment_fault=None)
+    return Outcome(state, tuple(trials), f"{state} by request", found.ending)
 
 
 def _register(prepared: Prepared, store: Store, source: str) -> None:
@@ -165,22 +188,24 @@ def cut_off_notice(trial: int) -> str:
     return f"trial {trial} was cut off when its run ended; it does not count"
 
 
-def _hand_back(store: Store, name: str, owner: Owner) -> None:
+def hand_back(store: Store, name: str, owner: Owner, *, requeue: bool = False) -> None:
+    """Releases everything that the owner holds, the study last. A study from the queue waits there again, or leaves
+    it. Not by a store for the holder only: if the study was taken over, the rest must be released all the same."""
     store.trials.void_owned_by({owner.id}, name, time.time())
     store.leases.release_all(owner.id)
-    store.studies.release(name, owner.id)
+    store.studies.release(name, owner.id, requeue=requeue)
 
 
 async def _run(
     prepared: Prepared,
     store: Store,
-    owner: Owner,
+    attendance: Attendance,
     environment: EnvironmentWatch,
     *,
-    handle_signals: bool,
     on_start: Callable[[Owner], object],
 ) -> Outcome:
     name = prepared.spec.name
+    owner = attendance.owner
     await run_sync(lambda: store.studies.set_state(name, "running", None, time.time()))
     ended = "failed"
     trials: list[Trial] = []
@@ -193,23 +218,39 @@ async def _run(
             journal.note(_announcement(prepared, environment))
             on_start(owner)
             runner = StudyRunner(prepared, store, owner, journal, environment)
-            ended = await _watched(runner, trials, store, name, owner, handle_signals=handle_signals)
-            why = runner.stopped_because if ended == "done" else f"{ended} by request"
+            attendance.each_beat = runner.keep_time
+            attendance.wind_down = runner.wind_down
+            trials = await _ungrouped(runner.run)
+            ended = "interrupted" if runner.winding_down else "done"
+            why = f"{ended} by request" if runner.winding_down else runner.stopped_because
             if ended == "done":
                 findings = Findings(bound=runner.bound, importance=runner.importance)
     except BaseException as error:
-        ended = "failed" if isinstance(error, Exception) else "interrupted"
-        why = str(error)
+        ended = "failed" if isinstance(error, Exception) else attendance.state or "interrupted"
+        why = f"{ended} by request" if attendance.state else str(error)
         if ended == "failed":
+            why = str(error)
             fault = isinstance(error, EnvironmentFaultError)
         raise
     finally:
+        attendance.each_beat = attendance.wind_down = None
         with anyio.CancelScope(shield=True):
-            ending = await run_sync(lambda: _finish(store, prepared.spec, ended, why, fault, findings))
+            ending = await run_sync(lambda: record_end(store, prepared.spec, ended, why, fault, findings))
+            attendance.recorded = True
     return Outcome(ended, tuple(trials), why, ending, findings)
 
 
-def _finish(store: Store, spec: StudySpec, state: str, why: str, fault: bool | None, findings: Findings) -> Ending:
+async def _ungrouped(work: Callable[[], Awaitable[list[Trial]]]) -> list[Trial]:
+    """The result of the work; an exception of its task groups is raised without them."""
+    try:
+        return await work()
+    except ExceptionGroup as group:
+        raise cause(group) from group
+
+
+def record_end(
+    store: Store, spec: StudySpec, state: str, why: str, fault: bool | None, findings: Findings = NO_FINDINGS
+) -> Ending:
     """Stores how the session ended and what its trials show."""
     trials = store.trials.all(spec.name)
     found = conclude(spec, state, trials, environment_fault=fault)
@@ -220,50 +261,6 @@ def _finish(store: Store, spec: StudySpec, state: str, why: str, fault: bool | N
     store.studies.set_state(spec.name, state, {**summary, "answer": answer}, time.time())
     append(store, ended)
     return found.ending
-
-
-async def _watched(
-    runner: StudyRunner, trials: list[Trial], store: Store, name: str, owner: Owner, *, handle_signals: bool
-) -> str:
-    """Runs the study beside its heartbeat, its stop request and (on the command line) the signals. Returns the state in
-    which it ended."""
-
-    async def run() -> str:
-        trials.extend(await runner.run())
-        return "done"
-
-    async def beat() -> str:
-        last = -HEARTBEAT_S
-        while not await run_sync(store.studies.stop_requested, name):
-            if time.monotonic() - last >= HEARTBEAT_S:
-                last = time.monotonic()
-                if not await run_sync(store.owners.heartbeat, owner.id):
-                    raise StudyBusyError.taken_over(name)
-                await runner.keep_time()
-            await anyio.sleep(STOP_POLL_S)
-        return "stopped"
-
-    async def listen() -> str:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-            await anext(aiter(signals))
-        return "interrupted"
-
-    try:
-        ended = await first_of(run, beat, *([listen] if handle_signals else []))
-    except ExceptionGroup as group:
-        raise _cause(group) from group
-    if ended != "done":
-        trials[:] = await run_sync(store.trials.all, name)
-    return ended
-
-
-def _cause(error: Exception) -> Exception:
-    """The exception to report for a task group's wrapper: the first one inside, our own defects before faults that a
-    user can correct."""
-    while isinstance(error, ExceptionGroup):
-        unexpected = error.split(AutotunerError)[1]
-        error = (unexpected or error).exceptions[0]
-    return error
 
 
 def _announcement(prepared: Prepared, environment: EnvironmentWatch) -> StudyStarted:

@@ -101,11 +101,17 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'autotuner.db'}"
-    folder = request.getfixturevalue("postgresql")
-    with psycopg.connect(host=folder, user=ROOT, password=PASSWORD, dbname="postgres", autocommit=True) as server:
+    found: str = request.getfixturevalue("postgresql_url")
+    return found
+
+
+@pytest.fixture
+def postgresql_url(postgresql: str) -> str:
+    """The URL of an empty PostgreSQL database."""
+    with psycopg.connect(host=postgresql, user=ROOT, password=PASSWORD, dbname="postgres", autocommit=True) as server:
         server.execute("DROP SCHEMA public CASCADE")
         server.execute("CREATE SCHEMA public")
-    return f"postgresql://{ROOT}:{PASSWORD}@/postgres?host={folder}"
+    return f"postgresql://{ROOT}:{PASSWORD}@/postgres?host={postgresql}"
 
 
 @pytest.fixture

@@ -66,8 +66,10 @@ def test_owners_of_revision_1_are_read(url: str) -> None:
 
 def drop(connection: Connection, *columns: str) -> None:
     """Takes the database back to a revision before that of the tokens, without these columns of ``studies``."""
-    for table in (tables.tokens, tables.audit):
+    for table in (tables.queue, tables.workers, tables.tokens, tables.audit):
         table.drop(connection)
+    connection.execute(text("ALTER TABLE owners DROP COLUMN lease_s"))
+    columns = (*columns, "draft")
     for column in columns:
         connection.execute(text(f"ALTER TABLE studies DROP COLUMN {column}"))
 

@@ -28,8 +28,9 @@ GOOD = {
     "objective": "max output_throughput",
 }
 COMMANDS = (
-    "run", "plan", "doctor", "watch", "stop", "reap", "list", "show", "logs", "best", "report", "export", "delete",
-    "bench", "capacity", "verify", "serve", "schema", "params", "init", "version", "token",
+    "run", "plan", "doctor", "watch", "stop", "reap", "submit", "queue", "worker", "workers", "list", "show", "logs",
+    "best", "report", "export", "delete", "bench", "capacity", "verify", "serve", "schema", "params", "init",
+    "version", "token",
 )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[list[str], set[str], int]] = {
     "list": (["list"], PAGES, 420),
     "show": (["show", "chat-8b"], PAGES, 440),
     "best": (["best", "chat-8b"], PAGES | {"manifests"}, 390),
-    "logs": (["logs", "chat-8b"], READING | {"deployers"}, 360),
+    "logs": (["logs", "chat-8b"], READING | {"deployers"}, 370),
     "version": (["version"], {"api", "cli", "errors", "invalid_value", "plain_text", "secrets"}, 310),
 }
 """Per command: its arguments, which of our packages it may load, and how many modules in all (about 40 above what it

@@ -40,7 +40,8 @@ def stored(home: Path) -> str:
 def served(tuner: autotuner.Autotuner) -> Iterator[str]:
     """The URL of a server that runs in a thread."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(create_app(tuner), log_config=None, timeout_graceful_shutdown=1)
+        app = create_app(tuner, roots=[Path("/models")])
+        config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()

@@ -37,7 +37,7 @@ def kind_of(answer: httpx.Response) -> tuple[int, str]:
 
 def test_there_are_routes_of_each_sort() -> None:
     assert len(CLOSED) > 10
-    assert {method for method, _ in WRITES} == {"POST", "DELETE"}
+    assert {method for method, _ in WRITES} == {"POST", "PUT", "DELETE"}
     assert {path for _, path in CLOSED} >= ADMIN
 
 

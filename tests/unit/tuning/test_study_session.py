@@ -30,9 +30,9 @@ from autotuner.study.owner import Owner
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import Behavior, FakeDeployer
-from autotuner.tuning import study_session
 from autotuner.tuning.budget import trials_used_up
 from autotuner.tuning.ending import Ending
+from autotuner.tuning.liveness import attendance
 from autotuner.tuning.planning.resume_decision import change_text, other_environment_problem, other_measurement_problem
 from autotuner.tuning.run_liveness import this_owner
 from autotuner.tuning.stored_summary import NO_FINDINGS, Answer
@@ -267,7 +267,7 @@ class Held:
 async def test_stop_request_ends_the_run_and_it_can_resume(
     loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study_session, "STOP_POLL_S", 0.02)
+    monkeypatch.setattr(attendance, "STOP_POLL_S", 0.02)
     deployer = FakeDeployer()
     script = Held(store, lambda: store.studies.request_stop("s"))
     with anyio.fail_after(60):
@@ -347,5 +347,5 @@ async def test_error_of_the_store_is_raised_bare(
 async def test_defect_takes_precedence_over_a_fault() -> None:
     fault = StoreError("full")
     defect = KeyError("ours")
-    assert study_session._cause(ExceptionGroup("", [fault, ExceptionGroup("", [defect])])) is defect
-    assert study_session._cause(ExceptionGroup("", [ExceptionGroup("", [fault, StoreError("again")])])) is fault
+    assert attendance.cause(ExceptionGroup("", [fault, ExceptionGroup("", [defect])])) is defect
+    assert attendance.cause(ExceptionGroup("", [ExceptionGroup("", [fault, StoreError("again")])])) is fault

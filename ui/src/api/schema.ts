@@ -44,6 +44,26 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v1/queue": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * List the queue
+         * @description The waiting studies in the order in which workers take them, then those that workers run.
+         */
+        readonly get: operations["list_queue_api_v1_queue_get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v1/session": {
         readonly parameters: {
             readonly query?: never;
@@ -86,7 +106,52 @@ export interface paths {
          */
         readonly get: operations["list_studies_api_v1_studies_get"];
         readonly put?: never;
-        readonly post?: never;
+        /**
+         * Store a study
+         * @description It runs once it is started. Files in it must lie in folders that the server was started with. Unless the token is
+         *     an administrator's, commands, images and variables are limited to what the server's site file allows.
+         */
+        readonly post: operations["create_study_api_v1_studies_post"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v1/studies/plan": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /**
+         * Plan a study
+         * @description The same as `autotuner plan --json`: launches, time, cost, checks. Nothing is stored or started.
+         */
+        readonly post: operations["plan_study_api_v1_studies_plan_post"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v1/studies/validate": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /**
+         * Check a study
+         * @description Nothing is stored or started. Status 422 with one problem per fault if it is wrong.
+         */
+        readonly post: operations["validate_study_api_v1_studies_validate_post"];
         readonly delete?: never;
         readonly options?: never;
         readonly head?: never;
@@ -105,7 +170,12 @@ export interface paths {
          * @description The same as `autotuner show NAME --json`: spec, trials, answer, gain, cost.
          */
         readonly get: operations["show_study_api_v1_studies__name__get"];
-        readonly put?: never;
+        /**
+         * Change a study
+         * @description Under the rules that apply when an edited file is run again: what is measured must stay the same once there are
+         *     results. They are judged anew when the study is started. Status 409 while it is running.
+         */
+        readonly put: operations["edit_study_api_v1_studies__name__put"];
         readonly post?: never;
         /**
          * Delete a study
@@ -131,6 +201,26 @@ export interface paths {
         readonly get: operations["best_api_v1_studies__name__best_get"];
         readonly put?: never;
         readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v1/studies/{name}/clone": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /**
+         * Copy a study
+         * @description Without its results.
+         */
+        readonly post: operations["clone_study_api_v1_studies__name__clone_post"];
         readonly delete?: never;
         readonly options?: never;
         readonly head?: never;
@@ -219,6 +309,26 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v1/studies/{name}/file": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * The study file
+         * @description YAML of the study as it will run when it is started; secrets are masked.
+         */
+        readonly get: operations["study_file_api_v1_studies__name__file_get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v1/studies/{name}/manifest": {
         readonly parameters: {
             readonly query?: never;
@@ -253,6 +363,46 @@ export interface paths {
         readonly get: operations["overview_api_v1_studies__name__overview_get"];
         readonly put?: never;
         readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v1/studies/{name}/resume": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /**
+         * Resume a study
+         * @description The same as starting it, for a study that was stopped, interrupted or failed.
+         */
+        readonly post: operations["resume_study_api_v1_studies__name__resume_post"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v1/studies/{name}/start": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /**
+         * Start a study
+         * @description It waits in the queue until a worker takes it, and resumes if it has results. Status 409 while it is running.
+         */
+        readonly post: operations["start_study_api_v1_studies__name__start_post"];
         readonly delete?: never;
         readonly options?: never;
         readonly head?: never;
@@ -380,6 +530,26 @@ export interface paths {
          * @description Requests that use it are refused from now on.
          */
         readonly delete: operations["revoke_token_api_v1_tokens__identity__delete"];
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v1/workers": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * List the workers
+         * @description Those of the last seven days, the newest first, with the studies that they run.
+         */
+        readonly get: operations["list_workers_api_v1_workers_get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
         readonly options?: never;
         readonly head?: never;
         readonly patch?: never;
@@ -701,6 +871,57 @@ export interface components {
             readonly unit: components["schemas"]["LoadUnit"];
         };
         /**
+         * Check
+         * @description One check of the environment.
+         */
+        readonly Check: {
+            /**
+             * Detail
+             * @default
+             */
+            readonly detail: string;
+            /** Name */
+            readonly name: string;
+            /**
+             * Remedy
+             * @default
+             */
+            readonly remedy: string;
+            readonly status: components["schemas"]["CheckStatus"];
+        };
+        /**
+         * CheckStatus
+         * @description The outcome of a check.
+         * @enum {string}
+         */
+        readonly CheckStatus: "ok" | "warn" | "fail";
+        /**
+         * CheckTime
+         * @description Seconds of one check.
+         */
+        readonly CheckTime: {
+            /** Candidate S */
+            readonly candidate_s: number;
+            /** Default S */
+            readonly default_s: number;
+            /**
+             * Measured
+             * @default false
+             */
+            readonly measured: boolean;
+        };
+        /**
+         * CheckedStudy
+         * @description A study that is valid, and that the client may start.
+         */
+        readonly CheckedStudy: {
+            /** Name */
+            readonly name: string;
+            /** Notes */
+            readonly notes: readonly string[];
+            readonly spec: components["schemas"]["StudySpec"];
+        };
+        /**
          * Choices
          * @description Distinct values in the given order; ``True`` and ``1`` are distinct.
          */
@@ -712,6 +933,18 @@ export interface components {
             readonly kind: "choices";
             /** Values */
             readonly values: readonly (boolean | number | string | readonly (boolean | number | string)[] | null)[];
+        };
+        /**
+         * Clone
+         * @description Where to copy a study to.
+         */
+        readonly Clone: {
+            /**
+             * Name
+             * @description Name of the new study.
+             * @example chat-8b-copy
+             */
+            readonly name: string;
         };
         /**
          * Comparison
@@ -1590,6 +1823,37 @@ export interface components {
             readonly path: string;
         };
         /**
+         * NewStudy
+         * @description A study to store.
+         */
+        readonly NewStudy: {
+            /**
+             * Priority
+             * @description Studies with a higher priority are taken first.
+             * @default 0
+             */
+            readonly priority: number;
+            /**
+             * Start
+             * @description Put it into the queue, too.
+             * @default false
+             */
+            readonly start: boolean;
+            /**
+             * Study
+             * @description The file's text (YAML or JSON), or its content.
+             * @example name: chat-8b
+             *     model: Qwen/Qwen3-8B
+             *     engine: {kind: simulated, gpu: H100}
+             *     parameters: {mem-fraction-static: [0.8, 0.9]}
+             *     workload: {scenarios: "D(300,64)", concurrency: [8, 32]}
+             *     objective: max output_throughput
+             */
+            readonly study: string | {
+                readonly [key: string]: unknown;
+            };
+        };
+        /**
          * NewToken
          * @description A token that was just created.
          */
@@ -1698,6 +1962,136 @@ export interface components {
             readonly kind: "fixed" | "normal" | "uniform";
         };
         /**
+         * Plan
+         * @description What would run and about how long it takes.
+         */
+        readonly Plan: {
+            /**
+             * Checks
+             * @default []
+             */
+            readonly checks: readonly components["schemas"]["Check"][];
+            /** Deploy */
+            readonly deploy: string;
+            /**
+             * Earliest S
+             * @default 0
+             */
+            readonly earliest_s: number;
+            /** Engine */
+            readonly engine: string;
+            /**
+             * Engines
+             * @default []
+             */
+            readonly engines: readonly components["schemas"]["PlannedEngine"][];
+            /** Estimated S */
+            readonly estimated_s: number;
+            /**
+             * Fewest Repeats
+             * @default 0
+             */
+            readonly fewest_repeats: number;
+            /** Launchable */
+            readonly launchable: number | null;
+            /** Launches */
+            readonly launches: readonly components["schemas"]["PlannedLaunch"][];
+            /**
+             * Longest S
+             * @default 0
+             */
+            readonly longest_s: number;
+            /** Others */
+            readonly others?: number | null;
+            /** Repeats */
+            readonly repeats: number;
+            /**
+             * Simulated
+             * @default
+             */
+            readonly simulated: string;
+            /** Space Size */
+            readonly space_size: number | null;
+            readonly standing?: components["schemas"]["Standing"] | null;
+            /** Study */
+            readonly study: string;
+            /** Trials */
+            readonly trials: number;
+            /** Windows */
+            readonly windows: number;
+        };
+        /**
+         * PlanRequest
+         * @description A study to plan.
+         */
+        readonly PlanRequest: {
+            /**
+             * Preflight
+             * @description Check the server's machine and the deployment target as well.
+             * @default false
+             */
+            readonly preflight: boolean;
+            /**
+             * Study
+             * @description The file's text (YAML or JSON), or its content.
+             * @example name: chat-8b
+             *     model: Qwen/Qwen3-8B
+             *     engine: {kind: simulated, gpu: H100}
+             *     parameters: {mem-fraction-static: [0.8, 0.9]}
+             *     workload: {scenarios: "D(300,64)", concurrency: [8, 32]}
+             *     objective: max output_throughput
+             */
+            readonly study: string | {
+                readonly [key: string]: unknown;
+            };
+        };
+        /**
+         * PlannedEngine
+         * @description One of several engines of a study.
+         */
+        readonly PlannedEngine: {
+            /** Deploy */
+            readonly deploy: string;
+            /** Engine */
+            readonly engine: string;
+            /** Launchable */
+            readonly launchable: number | null;
+            /** Name */
+            readonly name: string;
+            /**
+             * Simulated
+             * @default
+             */
+            readonly simulated: string;
+            /** Space Size */
+            readonly space_size: number | null;
+        };
+        /**
+         * PlannedLaunch
+         * @description One command line that would be run. Host and port are filled in at launch.
+         */
+        readonly PlannedLaunch: {
+            /** Argv */
+            readonly argv: readonly string[];
+            /**
+             * Command
+             * @default []
+             */
+            readonly command: readonly string[];
+            readonly configuration: components["schemas"]["Configuration"];
+            /** Env */
+            readonly env?: {
+                readonly [key: string]: string;
+            };
+            /**
+             * Predicted
+             * @default []
+             */
+            readonly predicted: readonly components["schemas"]["PredictedLevel"][];
+            /** Reference */
+            readonly reference?: ("default" | "baseline") | null;
+        };
+        /**
          * PluginSpec
          * @description A plugin by ``kind``, with its settings in the same mapping; the plugin's settings model validates them.
          */
@@ -1706,6 +2100,25 @@ export interface components {
             readonly kind: string;
         } & {
             readonly [key: string]: unknown;
+        };
+        /**
+         * PredictedLevel
+         * @description Predicted results of one scenario at one load level: assumptions of the right magnitude, not measurements.
+         */
+        readonly PredictedLevel: {
+            /** Level */
+            readonly level: string;
+            /**
+             * Prior
+             * @default
+             */
+            readonly prior: string;
+            /** Scenario */
+            readonly scenario: string;
+            /** Values */
+            readonly values: {
+                readonly [key: string]: number;
+            };
         };
         /**
          * Prediction
@@ -1835,6 +2248,46 @@ export interface components {
          * @enum {string}
          */
         readonly QualityState: "reference" | "compared" | "inherited" | "undecided";
+        /**
+         * QueueEntry
+         * @description One study that waits for a worker, or that a worker runs. Times are seconds since the epoch by the database's
+         *     clock.
+         */
+        readonly QueueEntry: {
+            /**
+             * Attempts
+             * @default 0
+             */
+            readonly attempts: number;
+            /** Labels */
+            readonly labels?: {
+                readonly [key: string]: string;
+            };
+            /** Position */
+            readonly position?: number | null;
+            /**
+             * Priority
+             * @default 0
+             */
+            readonly priority: number;
+            readonly state: components["schemas"]["QueueState"];
+            /** Study */
+            readonly study: string;
+            /** Submitted At */
+            readonly submitted_at: number;
+            /** Submitted By */
+            readonly submitted_by: string;
+            /** Taken At */
+            readonly taken_at?: number | null;
+            /** Worker Id */
+            readonly worker_id?: string | null;
+        };
+        /**
+         * QueueState
+         * @description State of a study in the queue.
+         * @enum {string}
+         */
+        readonly QueueState: "queued" | "running";
         /**
          * Rationale
          * @description Why a configuration was proposed.
@@ -2294,6 +2747,51 @@ export interface components {
             readonly stages: readonly components["schemas"]["Stage"][];
         };
         /**
+         * Standing
+         * @description How a study file relates to the stored study with its name.
+         */
+        readonly Standing: {
+            readonly beginning?: components["schemas"]["Beginning"] | null;
+            readonly check?: components["schemas"]["CheckTime"] | null;
+            /**
+             * Notes
+             * @default []
+             */
+            readonly notes: readonly string[];
+            /**
+             * Reopened
+             * @default 0
+             */
+            readonly reopened: number;
+            /**
+             * Set Aside
+             * @default 0
+             */
+            readonly set_aside: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            readonly state: "new" | "resumes";
+            /**
+             * Stored
+             * @default 0
+             */
+            readonly stored: number;
+        };
+        /**
+         * Start
+         * @description How to start a study.
+         */
+        readonly Start: {
+            /**
+             * Priority
+             * @description Studies with a higher priority are taken first.
+             * @default 0
+             */
+            readonly priority: number;
+        };
+        /**
          * StopRule
          * @description Ends the search once no untried configuration can be much better than the best trial.
          */
@@ -2387,6 +2885,25 @@ export interface components {
             readonly winner: number | null;
         };
         /**
+         * StudyDocument
+         * @description A study file.
+         */
+        readonly StudyDocument: {
+            /**
+             * Study
+             * @description The file's text (YAML or JSON), or its content.
+             * @example name: chat-8b
+             *     model: Qwen/Qwen3-8B
+             *     engine: {kind: simulated, gpu: H100}
+             *     parameters: {mem-fraction-static: [0.8, 0.9]}
+             *     workload: {scenarios: "D(300,64)", concurrency: [8, 32]}
+             *     objective: max output_throughput
+             */
+            readonly study: string | {
+                readonly [key: string]: unknown;
+            };
+        };
+        /**
          * StudyOverview
          * @description A stored study with its progress and its answer so far.
          */
@@ -2411,6 +2928,8 @@ export interface components {
              * @default 0
              */
             readonly planned: number;
+            /** Position */
+            readonly position?: number | null;
             /**
              * Running
              * @default false
@@ -2510,6 +3029,10 @@ export interface components {
              * @default []
              */
             readonly slos: readonly components["schemas"]["SLO"][];
+            /** Worker */
+            readonly worker?: {
+                readonly [key: string]: string;
+            };
             readonly workload: components["schemas"]["Workload"];
         };
         /**
@@ -3053,6 +3576,62 @@ export interface components {
             };
         };
         /**
+         * WorkerOverview
+         * @description A worker, whether it is alive, and what it runs.
+         */
+        readonly WorkerOverview: {
+            /** Alive */
+            readonly alive: boolean;
+            /** Studies */
+            readonly studies: readonly string[];
+            readonly worker: components["schemas"]["WorkerRecord"];
+        };
+        /**
+         * WorkerRecord
+         * @description One process that takes studies from the queue. Times are seconds since the epoch by the database's clock.
+         */
+        readonly WorkerRecord: {
+            /** At Most */
+            readonly at_most: number;
+            /**
+             * Heartbeat At
+             * @default 0
+             */
+            readonly heartbeat_at: number;
+            /** Host */
+            readonly host: string;
+            /** Id */
+            readonly id: string;
+            /** Labels */
+            readonly labels?: {
+                readonly [key: string]: string;
+            };
+            /** Lease S */
+            readonly lease_s: number;
+            /** Pid */
+            readonly pid: number;
+            /**
+             * Process
+             * @default
+             */
+            readonly process: string;
+            /**
+             * Started At
+             * @default 0
+             */
+            readonly started_at: number;
+            /**
+             * State
+             * @default running
+             */
+            readonly state: string;
+            /**
+             * Version
+             * @default
+             */
+            readonly version: string;
+        };
+        /**
          * Workload
          * @description The load of a study. Durations in seconds.
          */
@@ -3146,7 +3725,12 @@ export type CapacityLevel = components['schemas']['CapacityLevel'];
 export type CapacityLoad = components['schemas']['CapacityLoad'];
 export type CapacityPoint = components['schemas']['CapacityPoint'];
 export type CapacityResult = components['schemas']['CapacityResult'];
+export type Check = components['schemas']['Check'];
+export type CheckStatus = components['schemas']['CheckStatus'];
+export type CheckTime = components['schemas']['CheckTime'];
+export type CheckedStudy = components['schemas']['CheckedStudy'];
 export type Choices = components['schemas']['Choices'];
+export type Clone = components['schemas']['Clone'];
 export type Comparison = components['schemas']['Comparison'];
 export type Concurrency = components['schemas']['Concurrency'];
 export type Configuration = components['schemas']['Configuration'];
@@ -3196,6 +3780,7 @@ export type Measurement = components['schemas']['Measurement'];
 export type MissControl = components['schemas']['MissControl'];
 export type MixPart = components['schemas']['MixPart'];
 export type Model = components['schemas']['Model'];
+export type NewStudy = components['schemas']['NewStudy'];
 export type NewToken = components['schemas']['NewToken'];
 export type Objective = components['schemas']['Objective'];
 export type Outcome = components['schemas']['Outcome'];
@@ -3203,12 +3788,19 @@ export type PageStudyOverview = components['schemas']['Page_StudyOverview_'];
 export type Parameter = components['schemas']['Parameter'];
 export type ParameterImportance = components['schemas']['ParameterImportance'];
 export type Pauses = components['schemas']['Pauses'];
+export type Plan = components['schemas']['Plan'];
+export type PlanRequest = components['schemas']['PlanRequest'];
+export type PlannedEngine = components['schemas']['PlannedEngine'];
+export type PlannedLaunch = components['schemas']['PlannedLaunch'];
 export type PluginSpec = components['schemas']['PluginSpec'];
+export type PredictedLevel = components['schemas']['PredictedLevel'];
 export type Prediction = components['schemas']['Prediction'];
 export type Problem = components['schemas']['Problem'];
 export type QualityResult = components['schemas']['QualityResult'];
 export type QualitySpec = components['schemas']['QualitySpec'];
 export type QualityState = components['schemas']['QualityState'];
+export type QueueEntry = components['schemas']['QueueEntry'];
+export type QueueState = components['schemas']['QueueState'];
 export type Rationale = components['schemas']['Rationale'];
 export type ReplayedTrace = components['schemas']['ReplayedTrace'];
 export type RequestRate = components['schemas']['RequestRate'];
@@ -3227,8 +3819,11 @@ export type SloFigure = components['schemas']['SloFigure'];
 export type SortBy = components['schemas']['SortBy'];
 export type Stage = components['schemas']['Stage'];
 export type Stages = components['schemas']['Stages'];
+export type Standing = components['schemas']['Standing'];
+export type Start = components['schemas']['Start'];
 export type StopRule = components['schemas']['StopRule'];
 export type StudyDetails = components['schemas']['StudyDetails'];
+export type StudyDocument = components['schemas']['StudyDocument'];
 export type StudyOverview = components['schemas']['StudyOverview'];
 export type StudySpec = components['schemas']['StudySpec'];
 export type TaskResult = components['schemas']['TaskResult'];
@@ -3252,6 +3847,8 @@ export type Verdict = components['schemas']['Verdict'];
 export type Violation = components['schemas']['Violation'];
 export type WindowDiagnosis = components['schemas']['WindowDiagnosis'];
 export type WindowFigures = components['schemas']['WindowFigures'];
+export type WorkerOverview = components['schemas']['WorkerOverview'];
+export type WorkerRecord = components['schemas']['WorkerRecord'];
 export type Workload = components['schemas']['Workload'];
 export type $defs = Record<string, never>;
 export interface operations {
@@ -3392,6 +3989,125 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": readonly components["schemas"]["AuditEntry"][];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly list_queue_api_v1_queue_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": readonly components["schemas"]["QueueEntry"][];
                 };
             };
             /** @description The request could not be carried out. */
@@ -3985,6 +4701,375 @@ export interface operations {
             };
         };
     };
+    readonly create_study_api_v1_studies_post: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["NewStudy"];
+            };
+        };
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 201: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["StudyOverview"];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly plan_study_api_v1_studies_plan_post: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["PlanRequest"];
+            };
+        };
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Plan"];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly validate_study_api_v1_studies_validate_post: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["StudyDocument"];
+            };
+        };
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["CheckedStudy"];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     readonly show_study_api_v1_studies__name__get: {
         readonly parameters: {
             readonly query?: never;
@@ -4003,6 +5088,131 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": unknown;
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly edit_study_api_v1_studies__name__put: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly name: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["StudyDocument"];
+            };
+        };
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["StudyOverview"];
                 };
             };
             /** @description The request could not be carried out. */
@@ -4243,6 +5453,131 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": unknown;
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly clone_study_api_v1_studies__name__clone_post: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly name: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["Clone"];
+            };
+        };
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 201: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["StudyOverview"];
                 };
             };
             /** @description The request could not be carried out. */
@@ -4835,6 +6170,127 @@ export interface operations {
             };
         };
     };
+    readonly study_file_api_v1_studies__name__file_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly name: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "text/plain": string;
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     readonly manifest_api_v1_studies__name__manifest_get: {
         readonly parameters: {
             readonly query: {
@@ -4985,6 +6441,256 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["StudyOverview"];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly resume_study_api_v1_studies__name__resume_post: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly name: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["Start"] | null;
+            };
+        };
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 202: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["QueueEntry"];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly start_study_api_v1_studies__name__start_post: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly name: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["Start"] | null;
+            };
+        };
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 202: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["QueueEntry"];
                 };
             };
             /** @description The request could not be carried out. */
@@ -5850,6 +7556,125 @@ export interface operations {
                     readonly [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly list_workers_api_v1_workers_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": readonly components["schemas"]["WorkerOverview"][];
+                };
             };
             /** @description The request could not be carried out. */
             readonly 400: {

@@ -1,12 +1,16 @@
 """The server, and the tokens of its clients: serve, token create, token list, token revoke."""
 
 import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from autotuner.cli.app import Json, LogFile, StoreUrl, Verbose, logged, out, reporting_errors, say, show
+from autotuner.cli.fleet.commands import Label, StudyLimit
 
 DEFAULT_PORT = 8321
 tokens = typer.Typer(no_args_is_help=True, help="Tokens of the clients of autotuner serve.")
@@ -27,11 +31,20 @@ def serve(
         list[str] | None,
         typer.Option("--host-name", metavar="NAME", help="A further name by which clients reach the server."),
     ] = None,
+    allow_path: Annotated[
+        list[Path] | None,
+        typer.Option("--allow-path", metavar="DIR", help="Folder whose files clients may name in studies; repeatable."),
+    ] = None,
+    worker: Annotated[
+        bool, typer.Option("--worker/--no-worker", help="Take studies from the queue and run them here.")
+    ] = True,
+    at_most: StudyLimit = 1,
+    label: Label = None,
     store: StoreUrl = None,
     verbose: Verbose = 0,
     log_file: LogFile = None,
 ) -> None:
-    """Serve a web UI, and an API for other programs."""
+    """Serve a web UI and an API, and run the queue."""
     with reporting_errors(as_json=False), logged(verbose, log_file, server=True):
         import autotuner
         from autotuner.errors import MissingExtraError
@@ -57,7 +70,18 @@ def serve(
             if not tuner.access().tokens():
                 say("no token exists yet; create one with: autotuner token create NAME")
 
-        serve(tuner, host=host, port=port, names=host_name or (), on_ready=ready)
+        with tuner.working_beside(at_most=at_most, labels=label or ()) if worker else nullcontext():
+            serve(tuner, host=host, port=port, names=host_name or (), roots=_folders(allow_path), on_ready=ready)
+
+
+def _folders(given: Sequence[Path] | None) -> list[Path]:
+    """The folders of --allow-path, which must exist. Raises ``UsageError``."""
+    from autotuner.errors import UsageError
+
+    for folder in given or ():
+        if not folder.is_dir():
+            raise UsageError.at("--allow-path", "is not a folder", value=str(folder), remedy="name an existing one")
+    return [folder.resolve() for folder in given or ()]
 
 
 @tokens.command("create")

@@ -85,17 +85,17 @@ def standing(prepared: Prepared, store: Store, now: Facts, *, source: str = "", 
     record = store.studies.get(spec.name)
     if record is None:
         return Standing(state="new")
-    if not named and _another_file(record, source):
+    if not named and another_file(record, source):
         raise UsageError(other_file_problem(spec.name, record.source))
     changes = judged_again(prepared, record, store.trials.all(spec.name))
     trials = {t.number: t for t in (*store.trials.all(spec.name), *changes)}.values()
     results = [t for t in trials if t.state.finished]
     notes: list[str] = []
     if results:
-        _check_pinned(record, spec)
+        check_pinned(record, spec)
         _check_measured(record, spec, results)
         notes = _compared_with(record.world, now, spec)
-    if _another_file(record, source):
+    if another_file(record, source):
         notes.append(other_file_note(spec.name, record.source))
     aside = Counter(t.set_aside for t in trials)
     default = default_of(results)
@@ -163,13 +163,14 @@ def change_text(path: str, old: Any, new: Any) -> str:
     return f"{path} was {_short(old)}, is now {_short(new)}"
 
 
-def _another_file(record: StudyRecord, source: str) -> bool:
+def another_file(record: StudyRecord, source: str) -> bool:
     """Whether the stored study came from another file that still exists. A file that was moved is the same one."""
     began = Path(record.source)
     return bool(source) and began.is_absolute() and str(began) != source and began.exists()
 
 
-def _check_pinned(record: StudyRecord, spec: StudySpec) -> None:
+def check_pinned(record: StudyRecord, spec: StudySpec) -> None:
+    """Raises ``UsageError`` if the stored results of the study were measured differently."""
     if record.digest in {spec.digest, spec.first_digest}:
         _check_engines(record, spec)
         return

@@ -51,6 +51,11 @@ class Leases:
         self._dead = dead
         self._host = socket.gethostname()
 
+    async def confirm(self) -> None:
+        """Raises ``StudyBusyError`` if the study was taken over, perhaps while this process was paused: then nothing
+        must be launched any more."""
+        await run_sync(self._store.confirm_held)
+
     @asynccontextmanager
     async def port(self, candidates: range) -> AsyncIterator[int]:
         """One port that no other trial has leased and that nothing listens on at the moment.

@@ -165,6 +165,7 @@ class TrialRunner:
             gpus=gpus,
             note=self._progress.notice,
         )
+        await self._leases.confirm()
         self._progress.enter(Phase.LAUNCHING)
         async with self._engine.deployer.deploy(plan, deployment) as endpoint:
             self._progress.enter(Phase.READY)

@@ -1,0 +1,1 @@
+"""Studies in a queue, and the workers that run them."""

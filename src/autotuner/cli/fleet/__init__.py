@@ -1,0 +1,1 @@
+"""Commands of the queue and its workers: submit, queue, worker, workers."""

@@ -1,0 +1,21 @@
+"""The queue of studies, and the workers that run them."""
+
+from fastapi import APIRouter, Response
+
+from autotuner import QueueEntry, WorkerOverview
+from autotuner.server.callers import Reader, Tuner
+from autotuner.server.documents import document
+
+router = APIRouter(prefix="/api/v1", tags=["fleet"])
+
+
+@router.get("/queue", summary="List the queue", response_model=list[QueueEntry])
+def list_queue(tuner: Tuner, _: Reader) -> Response:
+    """The waiting studies in the order in which workers take them, then those that workers run."""
+    return document(tuner.queue())
+
+
+@router.get("/workers", summary="List the workers", response_model=list[WorkerOverview])
+def list_workers(tuner: Tuner, _: Reader) -> Response:
+    """Those of the last seven days, the newest first, with the studies that they run."""
+    return document(tuner.workers())

@@ -1,0 +1,189 @@
+"""Queue of studies that wait for a worker.
+
+Whoever runs a study holds the study's row under the id of an owner, whether a worker took it from the queue or a user
+started it in a terminal, so the two cannot run it at the same time. The queue only adds which studies are to be run,
+and in which order. Its entry stays while a worker runs the study: if the owner dies, another worker takes the study
+over.
+"""
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import Connection, RowMapping, delete, func, or_, select, update
+
+from autotuner.errors import StudyBusyError
+from autotuner.store.database import Database, clock, lock_study
+from autotuner.store.owners import OwnerTable
+from autotuner.store.queries import QueueQueries
+from autotuner.store.records import Job, QueueState
+from autotuner.store.rows import FINISHED, StoreError, labels_of, labels_text
+from autotuner.store.tables import owners, queue, studies, trials
+from autotuner.study.owner import Owner
+from autotuner.study.spec import StudySpec
+
+
+class QueueTable(QueueQueries):
+    """The queue. Each call is one transaction, which locks the study's row first."""
+
+    def __init__(self, database: Database, owners: OwnerTable) -> None:
+        super().__init__(database)
+        self._database = database
+        self._owners = owners
+
+    def add(
+        self,
+        spec: StudySpec,
+        *,
+        source: str,
+        named: bool,
+        priority: int,
+        by: str,
+        dead: Collection[str],
+    ) -> bool:
+        """Queues a stored study, or changes what is queued for it, which then keeps its place among those of its
+        priority.
+
+        Args:
+            spec: The study, without secrets and without the settings of any machine.
+            source: Where it came from.
+            named: Whether the user chose its name.
+            priority: Higher ones are taken first.
+            by: Who submits it.
+            dead: Owners that have ended.
+
+        Returns:
+            Whether it was not in the queue before.
+
+        Raises:
+            StudyBusyError: If it is running.
+            StoreError: If it is not stored, or holds secrets, which must not be stored.
+        """
+        text = spec.model_dump_json()
+        values = {
+            "state": QueueState.QUEUED.value,
+            "priority": priority,
+            "labels": labels_text(spec.worker),
+            "spec": text,
+            "source": source,
+            "named": int(named),
+            "submitted_by": by,
+            "attempts": 0,
+            "progress": 0,
+        }
+        with self._database.writing() as db:
+            holder = lock_study(db, spec.name)["owner_id"]
+            if self._alive(db, holder, dead):
+                raise StudyBusyError.running(spec.name, f"stop it first: autotuner stop {spec.name}")
+            db.execute(update(studies).where(studies.c.name == spec.name).values(stop_requested=0))
+            new = {"study": spec.name, "submitted_at": clock(db), **values}
+            if self._database.insert_new(db, queue, new):
+                return True
+            db.execute(update(queue).where(queue.c.study == spec.name).values(**values, worker_id=None, taken_at=None))
+        return False
+
+    def take(
+        self, *, worker: str, owner: Owner, lease_s: float, labels: Mapping[str, str], dead: Collection[str]
+    ) -> str | None:
+        """Takes the next study that a worker may run: one that waits, or one whose owner has ended.
+
+        Args:
+            worker: Id of the worker.
+            owner: A new owner, which holds the study from now on.
+            lease_s: Seconds of silence after which that owner counts as dead.
+            labels: The worker's labels.
+            dead: Owners that have ended.
+
+        Returns:
+            The study's name; None if there is none for this worker.
+        """
+        for study, needed, worker_id in self._candidates(dead):
+            if labels_of(needed).items() <= labels.items() and self._take(
+                study, worker_id, worker=worker, owner=owner, lease_s=lease_s, dead=dead
+            ):
+                return study
+        return None
+
+    def _take(
+        self, study: str, seen_with: str | None, *, worker: str, owner: Owner, lease_s: float, dead: Collection[str]
+    ) -> bool:
+        """Takes one study unless another worker was faster since it was seen with the worker ``seen_with``."""
+        with self._database.writing() as db:
+            row = self._locked(db, study, seen_with, dead)
+            if row is None:
+                return False
+            now = clock(db)
+            if row["owner_id"] is not None:
+                self._owners.end_in(db, row["owner_id"], now)
+            if row["stop_requested"]:  # its owner died before it could stop
+                self._drop(db, study)
+                return False
+            self._owners.register_in(db, owner, now, lease_s=lease_s)
+            db.execute(update(studies).where(studies.c.name == study).values(owner_id=owner.id, updated_at=now))
+            self._taken(db, study, worker, now)
+            return True
+
+    def job(self, study: str) -> Job:
+        """What a worker runs for a study that it has taken. Raises :class:`StoreError` if it is not in the queue."""
+        query = "SELECT spec, source, named, attempts FROM queue WHERE study = :study"
+        rows = self._database.rows(query, study=study)
+        if not rows:
+            raise StoreError(f"study {study} is not in the queue")
+        spec = StudySpec.model_validate_json(rows[0]["spec"])
+        return Job.model_validate({**rows[0], "spec": spec})
+
+    def remove(self, study: str, *, dead: Collection[str]) -> bool:
+        """Removes a study from the queue unless a worker runs it. Returns whether it was removed."""
+        with self._database.writing() as db:
+            holder = lock_study(db, study)["owner_id"]
+            if self._alive(db, holder, dead):
+                return False
+            return db.execute(delete(queue).where(queue.c.study == study)).rowcount == 1
+
+    def _candidates(self, dead: Collection[str]) -> list[tuple[str, str, str | None]]:
+        """Studies that may be free, with the labels that they need and the worker that had them, in the order in which
+        they are taken. Only reads: workers ask every second."""
+        query = (
+            select(queue.c.study, queue.c.labels, queue.c.worker_id)
+            .join(studies, studies.c.name == queue.c.study)
+            .outerjoin(owners, owners.c.id == studies.c.owner_id)
+            .where(or_(studies.c.owner_id.is_(None), owners.c.ended_at.is_not(None), owners.c.id.in_(list(dead))))
+            .order_by(queue.c.priority.desc(), queue.c.submitted_at, queue.c.study)
+        )
+        with self._database.reading() as db:
+            return [(row.study, row.labels, row.worker_id) for row in db.execute(query)]
+
+    def _locked(self, db: Connection, study: str, worker_id: str | None, dead: Collection[str]) -> RowMapping | None:
+        """The study's row, locked, if it is still as :meth:`_candidates` saw it; None if another worker was faster."""
+        row = (
+            db.execute(
+                select(studies.c.owner_id, studies.c.stop_requested)
+                .where(studies.c.name == study)
+                .with_for_update(skip_locked=True)
+            )
+            .mappings()
+            .first()
+        )
+        if row is None:
+            return None
+        if self._alive(db, row["owner_id"], dead):
+            return None
+        still = db.execute(select(queue.c.worker_id).where(queue.c.study == study)).first()
+        return row if still is not None and still.worker_id == worker_id else None
+
+    def _taken(self, db: Connection, study: str, worker: str, now: float) -> None:
+        done = select(func.count()).where((trials.c.study == study) & trials.c.state.in_(FINISHED))
+        finished = int(db.execute(done).scalar_one())
+        values = {"state": QueueState.RUNNING.value, "worker_id": worker, "taken_at": now, "progress": finished}
+        before = db.execute(select(queue.c.attempts, queue.c.progress).where(queue.c.study == study)).one()
+        attempts = before.attempts + 1 if finished <= before.progress else 1
+        db.execute(update(queue).where(queue.c.study == study).values(**values, attempts=attempts))
+
+    def _drop(self, db: Connection, study: str) -> None:
+        db.execute(delete(queue).where(queue.c.study == study))
+        db.execute(update(studies).where(studies.c.name == study).values(owner_id=None))
+        running = (studies.c.name == study) & (studies.c.state == "running")
+        db.execute(update(studies).where(running).values(state="stopped"))
+
+    def _alive(self, db: Connection, owner_id: str | None, dead: Collection[str]) -> bool:
+        if owner_id is None or owner_id in dead:
+            return False
+        return db.execute(select(owners.c.ended_at).where(owners.c.id == owner_id)).scalar() is None
