@@ -75,6 +75,11 @@ def _shuffled(landscape: Landscape, seed: int, most: int) -> int:
     return searched(CalibratedSearch, landscape.shuffled(seed), seed, most, Known(predicted=True))
 
 
+def _corrected(landscape: Landscape, seed: int, most: int) -> int:
+    """Knows from the start what no search can know: how far the predictions for each engine's release are off."""
+    return searched(CalibratedSearch, landscape.corrected(), seed, most, Known(predicted=True))
+
+
 def _warm(every: Sequence[Landscape], *, predicted: bool, misleading: bool = False) -> Arm:
     """Knows all other landscapes of the table, with their results in random order if ``misleading``."""
 
@@ -157,6 +162,7 @@ def arms(every: Sequence[Landscape] = ()) -> Mapping[str, Arm]:
         "cold": _product(CalibratedSearch),
         "prior": _product(CalibratedSearch, Known(predicted=True)),
         "shuffled": _shuffled,
+        "corrected": _corrected,
         "warm": _warm(every, predicted=True),
         "warm-cold": _warm(every, predicted=False),
         "misleading": _warm(every, predicted=True, misleading=True),
@@ -167,5 +173,5 @@ def arms(every: Sequence[Landscape] = ()) -> Mapping[str, Arm]:
     return found
 
 
-PREDICTED = frozenset({"blind", "prior", "shuffled", "warm", "misleading"})
+PREDICTED = frozenset({"blind", "prior", "shuffled", "corrected", "warm", "misleading"})
 """Strategies that need predictions."""

@@ -28,6 +28,7 @@ from autotuner.study.workload import Concurrency
 IDENTITY = ("model", "system", "isl", "osl")
 MEASURED = ("engine", "engine_version", "gemm_quant", "moe_quant", "tp", "pp", "attention_dp", "moe_tp", "moe_ep")
 SIMULATED = ("tp", "pp", "batch", "chunk", "kv")
+RELEASE = ("engine", "engine_version")
 LOAD = "concurrency"
 """Number of requests in flight. The batch of simulated tables is a setting of the server."""
 NEAR = 0.95
@@ -155,6 +156,28 @@ class Landscape:
         order = iter(predicted)
         points = {key: tuple(replace(p, predicted=next(order)) for p in points) for key, points in self.points.items()}
         return replace(self, points=points)
+
+    def corrected(self) -> "Landscape":
+        """The same landscape with predictions that are right on average for every release of an engine, as if a search
+        knew their mean errors before its first launch."""
+        releases = {c.key: tuple(c.values[n] for n in RELEASE) for c in self.space.grid()}
+        errors: dict[tuple[Value, ...], list[tuple[float, float]]] = defaultdict(list)
+        for key, points in self.points.items():
+            for p in points:
+                if p.predicted:
+                    errors[releases[key]].append((math.log(p.ttft / p.predicted[0]), math.log(p.tpot / p.predicted[1])))
+        means = {release: [statistics.fmean(e) for e in zip(*own, strict=True)] for release, own in errors.items()}
+        corrected = {
+            key: tuple(_corrected(p, *means[releases[key]]) if p.predicted else p for p in points)
+            for key, points in self.points.items()
+        }
+        return replace(self, points=corrected)
+
+
+def _corrected(point: Point, ttft: float, tpot: float) -> Point:
+    """The point with mean logarithmic errors taken from its predictions."""
+    first, token = point.predicted or (math.nan, math.nan)
+    return replace(point, predicted=(first * math.exp(ttft), token * math.exp(tpot)))
 
 
 def _facets(landscape: Landscape) -> tuple[str, str, str]:

@@ -16,6 +16,7 @@ from autotuner.search.model.memory import Memory
 from autotuner.search.model.model import Draws, Model
 from autotuner.search.model.noise import launch_noise
 from autotuner.search.model.observations import Windows
+from autotuner.search.model.probing import with_new_values
 from autotuner.search.model.quantities import named
 from autotuner.search.model.worth import achieved, worth
 from autotuner.search.proposals import Proposals, spelled_out
@@ -35,6 +36,10 @@ _SCREENING = 64
 """These few draws."""
 _BOUNDED = 5000
 """Most untried configurations that a bound is computed from; of a space with more, a sample."""
+_PROBED = 0.1
+"""Score below which the model expects next to nothing of any candidate."""
+_HOPELESS = 0.01
+"""Smallest probability of an improvement for which a value is tried."""
 _SURROUNDED = 5
 """Good configurations of a large space whose neighbors are compared too."""
 
@@ -100,7 +105,7 @@ class Proposer:
         )
         launching = Launching(context, encoder, own)
         waiting = [spelled_out(context, t) for t in running]
-        rated = _Rated(context, encoder, model, launching, [a for _, a in feasible], waiting)
+        rated = _Rated(context, encoder, model, launching, finished, waiting)
         if candidates.sampled and not only:
             listed = rated.screened(listed, random)
             good = [*(spelled_out(context, t) for t, _ in feasible[:_SURROUNDED]), *listed[:_SURROUNDED]]
@@ -156,14 +161,16 @@ class _Rated:
         encoder: Encoder,
         model: Model,
         launching: Launching,
-        reached: Sequence[Sequence[float]],
+        finished: Sequence[Trial],
         waiting: Sequence[Configuration],
     ) -> None:
         self._context = context
         self._encoder = encoder
         self._model = model
         self._launching = launching
+        reached = [a for _, a in _feasible(context, finished)]
         self._reached = np.array(reached, float).reshape(len(reached), len(context.directions))
+        self._finished = finished
         self._waiting = list(waiting)
 
     def screened(self, candidates: Sequence[Configuration], random: np.random.Generator) -> list[Configuration]:
@@ -188,8 +195,15 @@ class _Rated:
         self.scores = acquisition.scores(found, self._reached, weights, starts, len(self._waiting))
 
     def best(self, beats: int | None) -> Proposed:
-        """The candidate with the highest score."""
+        """The candidate with the highest score. If no score is high: of those with a value that no trial has had, the
+        one that is most likely to be better than all trials."""
         at = acquisition.best(self.scores.score)
+        if self.scores.score[at] < _PROBED:
+            count = len(self.scores.score)
+            new = with_new_values(self._context, self._finished, self._units.configurations[:count])
+            chances = np.where(new, self.scores.improves, 0.0)
+            if chances.max() > _HOPELESS:
+                at = acquisition.best(chances)
         rationale = Rationale(
             expected=tuple(_expected(self._context, self._units, self._draws, at)),
             feasible=float(self.scores.feasible[at]),
