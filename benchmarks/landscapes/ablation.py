@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from autotuner.search.model import acquisition, scales
+from autotuner.search.model import acquisition, proposing, scales
 
 
 def _both(**changes: float) -> Callable[[], None]:
@@ -38,8 +38,9 @@ ABLATIONS: Mapping[str, Callable[[], None]] = {
     "coupling": _constant(scales, COUPLING=2.0),
     "own-kind": _constant(scales, OTHER_KIND=1.0),
     "near": _constant(acquisition, GAIN=1e6),
+    "new-values": _constant(proposing, _PROBED=0.0),
 }
 """By name, how to leave out each part: effects of unordered values, slopes of ordered ones, the sign of slopes, bends,
 interactions, effects of single servers and of their single levels, scales that are learned for each part, averaging
-over amplitudes, sharing amplitudes between metrics, one kind of model for all metrics, and the probability of being
-near the best one (expected improvement alone)."""
+over amplitudes, sharing amplitudes between metrics, one kind of model for all metrics, the probability of being near
+the best one (expected improvement alone), and trying values that no trial has had."""
