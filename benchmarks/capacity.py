@@ -34,7 +34,7 @@ from autotuner.capacity.level import Bound
 from autotuner.capacity.search import CapacitySearch, Limits
 from autotuner.capacity.twin.fit import LevelInput
 from autotuner.capacity.twin.prediction import Prediction
-from queue_levels import measured, warm_up
+from queue_levels import WARM_UP_S, measured
 from queue_models import ALLOWED, SERVERS, SHARE, Floats, Server, run_twin
 
 PRECISION = 0.1
@@ -68,7 +68,7 @@ def certified_search(server: Server, seed: int, confidence: float, budget: int) 
     search = CapacitySearch(limits, first_load(server, random))
     known: list[LevelInput] = []
     bound = Bound("p99", server.limit, ALLOWED)
-    prediction = Prediction([bound], [bool(server.model.first_value)], server.lengths, run_twin)
+    prediction = Prediction([bound], [server.latency], server.lengths, run_twin)
     while True:
         if server.model.kind != SHARE:  # whose misses have nothing to do with its load
             prediction.prepare(search, known)
@@ -87,7 +87,7 @@ def mlperf_search(server: Server, seed: int, confidence: float, budget: int) -> 
 
     def probe(load: float, random: Random, served: int) -> tuple[bool, int]:
         run = server.run(load, random.getrandbits(63), served)
-        warm = warm_up(run, load)
+        warm = len(run.take(round(WARM_UP_S * load))[0])
         requests = misses = 0
         for target in (MLPERF_FLOOR, 2 * MLPERF_FLOOR, 4 * MLPERF_FLOOR, MLPERF_MOST):
             latencies, _ = run.take(target - requests)
@@ -107,7 +107,7 @@ def aiperf_search(server: Server, seed: int, confidence: float, budget: int) -> 
 
     def probe(load: float, random: Random, served: int) -> tuple[bool, int]:
         run = server.run(load, random.getrandbits(63), served)
-        warm = warm_up(run, load)
+        warm = len(run.take(round(WARM_UP_S * load))[0])
         latencies: Floats = run.take(PROBE)[0]
         good = len(latencies) == PROBE and int((latencies > server.limit).sum()) <= ALLOWED * PROBE
         return good, PROBE + warm

@@ -5,7 +5,6 @@ from random import Random
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autotuner.capacity.backlog import Backlog
 from autotuner.capacity.level import Bound, LevelTest, Outcome
@@ -13,7 +12,8 @@ from autotuner.capacity.level_result import LevelResult
 from autotuner.capacity.search import Plan
 from autotuner.capacity.twin.control import Control
 from autotuner.capacity.twin.fit import LevelInput
-from queue_models import ALLOWED, Floats, Run, Server, Taken, run_twin
+from autotuner.capacity.twin.model import Latency
+from queue_models import ALLOWED, Taken, run_twin
 
 WARM_UP_S = 2.0
 """The default of a study."""
@@ -23,8 +23,8 @@ CHUNK = 512
 class Takes(Protocol):
     """One run of a server."""
 
-    def take(self, requests: int) -> tuple[Floats, NDArray[np.int32]]:
-        """Latencies in seconds and requests in flight of the next requests; fewer from a saturated server."""
+    def take_all(self, requests: int) -> Taken:
+        """The next requests; fewer from a saturated server."""
 
 
 class Runs(Protocol):
@@ -34,21 +34,30 @@ class Runs(Protocol):
     def limit(self) -> float:
         """Latency in seconds above which a request misses its bound."""
 
+    @property
+    def latency(self) -> Latency:
+        """What the bound is on."""
+
     def run(self, rate: float, seed: int, served: int = 0) -> Takes:
         """Starts it, empty, at a rate of arrivals."""
 
 
-def measure(server: Runs, plan: Plan, alpha: float, random: Random, served: int) -> LevelResult:
-    """Runs one level until it is decided or not worth more requests."""
-    run = server.run(plan.load, random.getrandbits(63), served)
-    warm = warm_up(run, plan.load)
-    return decided(((value, found, 0.0) for value, found in requests_of(run)), server.limit, plan, alpha, warm, None)
-
-
 def measured(
-    server: Server, plan: Plan, alpha: float, random: Random, served: int, control: Control | None
+    server: Runs, plan: Plan, alpha: float, random: Random, served: int, control: Control | None
 ) -> tuple[LevelResult, LevelInput]:
-    """As :func:`measure`, with a prediction of its misses; also returns what the level shows of the server."""
+    """Runs one level until it is decided or not worth more requests.
+
+    Args:
+        server: The server.
+        plan: How the level is tested.
+        alpha: Error rate of the whole answer.
+        random: Gives the run its seed.
+        served: Requests that the server has had before.
+        control: The prediction of its misses.
+
+    Returns:
+        The result, and what the level shows of the server.
+    """
     run = server.run(plan.load, random.getrandbits(63), served)
     parts = [run.take_all(round(WARM_UP_S * plan.load))]
     warm = len(parts[0].latencies)
@@ -56,14 +65,16 @@ def measured(
     columns = [
         np.concatenate(column)[: result.requests] for column in zip(*(vars(one).values() for one in parts), strict=True)
     ]
-    latencies, _, arrivals, lengths, ends = columns
-    whole = np.where(ends <= arrivals[-1], ends - arrivals if server.model.first_value else latencies, np.nan)
-    firsts = latencies if server.model.first_value else whole
-    return result, LevelInput(arrivals, np.ones(len(arrivals)), lengths, whole, firsts)
+    latencies, _, arrivals, inputs, outputs, ends = columns
+    e2e = server.latency is Latency.E2E
+    whole = np.where(ends <= arrivals[-1], latencies if e2e else ends - arrivals, np.nan)
+    after_first = latencies * (outputs - 1)
+    firsts = {Latency.E2E: whole, Latency.TTFT: latencies, Latency.TPOT: whole - after_first}[server.latency]
+    return result, LevelInput(arrivals, inputs, outputs, whole, firsts)
 
 
 def predicted_requests(
-    server: Server, run: Run, parts: list[Taken], control: Control | None
+    server: Runs, run: Takes, parts: list[Taken], control: Control | None
 ) -> Iterator[tuple[float, int, float]]:
     """The requests after the warm-up with their predicted values; adds to the parts of the run."""
     parts.append(run.take_all(CHUNK))
@@ -74,8 +85,9 @@ def predicted_requests(
         predicted = np.zeros(len(now.latencies))
         if control is not None:
             arrivals = np.concatenate([one.arrivals for one in parts])
-            lengths = np.concatenate([one.lengths for one in parts])
-            found = run_twin(control.model, control.first, arrivals, np.ones(len(arrivals)), lengths)
+            inputs = np.concatenate([one.inputs for one in parts])
+            outputs = np.concatenate([one.outputs for one in parts])
+            found = run_twin(control.model, control.latency, arrivals, inputs, outputs)
             predicted = np.minimum(found[done : done + len(predicted)], control.longest(server.limit))
         yield from zip(now.latencies.tolist(), now.in_flight.tolist(), predicted.tolist(), strict=True)
         if len(now.latencies) < CHUNK:
@@ -108,17 +120,3 @@ def decided(
     above = test.log_evidence_above
     observations = test.observations(plan.load)
     return LevelResult(plan.load, test.state, warm + count, observations, below - above, below, above)
-
-
-def warm_up(run: Takes, load: float) -> int:
-    """Takes the requests of the warm-up; returns how many there were."""
-    return len(run.take(round(WARM_UP_S * load))[0])
-
-
-def requests_of(run: Takes) -> Iterator[tuple[float, int]]:
-    """The requests one by one; ends where the server is saturated."""
-    while True:
-        latencies, found = run.take(CHUNK)
-        yield from zip(latencies.tolist(), found.tolist(), strict=True)
-        if len(latencies) < CHUNK:
-            return

@@ -11,7 +11,7 @@ enum { QUEUE, ENGINE, SHARE };
 enum { NORMAL, UNIFORM, LOGNORMAL, EXPONENTIAL };
 
 typedef struct {
-    int kind, slots, first_value; /* first_value: the wait of a queue, the first token of an engine */
+    int kind, slots, latency; /* what the bound is on: the whole; the wait of a queue, or TTFT; TPOT of an engine */
     double rate;
     int draw;                /* of a service time in seconds, or of an output length in steps */
     double first, second;    /* its parameters */
@@ -35,7 +35,7 @@ typedef struct {
     int heaped;
     double *ends; /* a second heap: requests in flight of a queue */
     int ended;
-    double latency[RING], came[RING], length[RING], left[RING]; /* left: when it was complete */
+    double latency[RING], came[RING], length[RING], left[RING], first[RING]; /* left: when it was complete */
     int32_t found[RING];
     int64_t arrived, started, reported;
 } Sim;
@@ -149,7 +149,7 @@ static int queue_request(Sim *x, double *latency, int32_t *found) { /* a request
     x->left[at] = end;
     pop(x->heap, NULL, &x->heaped);
     push(x->heap, NULL, &x->heaped, end, 0);
-    *latency = (m->first_value ? start : end) - x->now;
+    *latency = (m->latency ? start : end) - x->now;
     *found = x->ended;
     push(x->ends, NULL, &x->ended, end, 0);
     return 1;
@@ -177,7 +177,8 @@ static int engine_request(Sim *x, double *latency, int32_t *found) {
             int64_t at = x->who[0] % RING;
             pop(x->heap, x->who, &x->heaped);
             x->left[at] = x->now;
-            if (!m->first_value) x->latency[at] = x->now - x->came[at];
+            if (!m->latency) x->latency[at] = x->now - x->came[at];
+            if (m->latency == 2) x->latency[at] = (x->now - x->first[at]) / fmax(1, x->length[at] - 1);
         }
         while (x->started < x->arrived && x->heaped < m->slots) {
             int64_t number = x->started++;
@@ -187,7 +188,8 @@ static int engine_request(Sim *x, double *latency, int32_t *found) {
             x->length[number % RING] = draw(x);
             double ahead = x->length[number % RING] * factor + length;
             push(x->heap, x->who, &x->heaped, x->progress + ahead, number);
-            if (m->first_value) x->latency[number % RING] = x->now - x->came[number % RING] + prefill;
+            if (m->latency == 1) x->latency[number % RING] = x->now - x->came[number % RING] + prefill;
+            x->first[number % RING] = x->now + prefill;
         }
     }
     *latency = x->latency[x->reported % RING];
@@ -223,9 +225,9 @@ int64_t sim_run(Sim *x, int64_t requests, double *latencies, int32_t *found, dou
 }
 
 /* autotuner.capacity.twin.model, with inputs and outputs of each request; a hundred times as fast. */
-void twin_run(double step, double per_request, double prefill, double slots, int first, int64_t count,
+void twin_run(double step, double per_request, double prefill, double slots, int latency, int64_t count,
               const double *came, const double *inputs, const double *outputs, double *latencies) {
-    double *heap = calloc(count + 2, sizeof *heap), now = 0, progress = 0;
+    double *heap = calloc(count + 2, sizeof *heap), *firsts = calloc(count + 2, sizeof *firsts), now = 0, progress = 0;
     int64_t *who = calloc(count + 2, sizeof *who), arrived = 0, started = 0;
     int heaped = 0;
     while (arrived < count || heaped || started < arrived) {
@@ -239,16 +241,19 @@ void twin_run(double step, double per_request, double prefill, double slots, int
             now = end;
             int64_t number = who[0];
             pop(heap, who, &heaped);
-            if (!first) latencies[number] = now - came[number];
+            if (!latency) latencies[number] = now - came[number];
+            if (latency == 2) latencies[number] = outputs[number] > 1 ? (now - firsts[number]) / outputs[number] : 0;
         }
         while (started < arrived && heaped < slots) {
             int64_t number = started++;
             double alone = prefill * inputs[number], pause = alone / (step + per_request * (heaped + 1));
             if (heaped) progress -= pause;
             push(heap, who, &heaped, progress + outputs[number] + pause, number);
-            if (first) latencies[number] = now - came[number] + alone;
+            if (latency == 1) latencies[number] = now - came[number] + alone;
+            firsts[number] = now + alone;
         }
     }
     free(heap);
+    free(firsts);
     free(who);
 }

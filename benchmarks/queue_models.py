@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from autotuner.capacity.twin.model import TwinModel
+from autotuner.capacity.twin.model import Latency, TwinModel
 
 QUEUE, ENGINE, SHARE = range(3)
 NORMAL, UNIFORM, LOGNORMAL, EXPONENTIAL = range(4)
+KINDS = (Latency.E2E, Latency.TTFT, Latency.TPOT)
+"""What an engine's bound may be on; of a queue, the second is its wait."""
 ALLOWED = 0.01
 """Share of requests that may miss: all bounds are on a p99."""
 
@@ -30,7 +32,7 @@ class Model:
 
     kind: int
     slots: int = 1
-    first_value: int = 0
+    latency: int = 0
     rate: float = 0.0
     draw: int = EXPONENTIAL
     first: float = 1.0
@@ -82,6 +84,11 @@ class Server:
     steep: bool = False
     """A batching engine where 5% more load multiplies the misses, with a dispersion as that of an end-to-end SLO."""
 
+    @property
+    def latency(self) -> Latency:
+        """What the bound is on."""
+        return KINDS[self.model.latency]
+
     def run(self, rate: float, seed: int, served: int = 0) -> "Run":
         """Starts the server, empty, at a rate of arrivals."""
         model = replace(self.model, rate=rate, served=float(served))
@@ -112,18 +119,21 @@ class Taken:
     latencies: Floats
     in_flight: NDArray[np.int32]
     arrivals: Floats
-    lengths: Floats
+    inputs: Floats
+    """Input lengths in tokens."""
+    outputs: Floats
     """Output lengths in tokens; of a queue, the service times. Nothing for a server without a queue."""
     ends: Floats
 
 
-def run_twin(model: TwinModel, first: bool, arrivals: Floats, inputs: Floats, outputs: Floats) -> Floats:
+def run_twin(model: TwinModel, latency: Latency, arrivals: Floats, inputs: Floats, outputs: Floats) -> Floats:
     """As :func:`autotuner.capacity.twin.fit.simulate`."""
     columns = [np.ascontiguousarray(one, dtype=np.float64) for one in (arrivals, inputs, outputs)]
     latencies = np.empty(len(columns[0]), dtype=np.float64)
     slots = np.inf if model.slots is None else model.slots
     times = (model.step, model.per_request, model.prefill, slots)
-    _library().twin_run(*times, first, len(latencies), *(one.ctypes.data for one in columns), latencies.ctypes.data)
+    kind = KINDS.index(latency)
+    _library().twin_run(*times, kind, len(latencies), *(one.ctypes.data for one in columns), latencies.ctypes.data)
     return latencies
 
 
@@ -146,7 +156,7 @@ class Run:
         latencies, came, lengths, left = (np.empty(requests, dtype=np.float64) for _ in range(4))
         addresses = [one.ctypes.data for one in (latencies, found, came, lengths, left)]
         count = self._library.sim_run(self._sim, requests, *addresses)
-        return Taken(latencies[:count], found[:count], came[:count], lengths[:count], left[:count])
+        return Taken(latencies[:count], found[:count], came[:count], np.ones(count), lengths[:count], left[:count])
 
     def __del__(self) -> None:
         self._library.sim_free(self._sim)
@@ -199,7 +209,7 @@ def _bump(rate: float) -> float:
 _ANALYTIC = Truth(10.0, 0.001, 1.0, 0.2, 1.0)
 _B512 = Truth(28.84, 0.0028, 4.8, 0.034, 22)
 _B64 = _engine(64, 0.0003, 0.01, 0.003)
-_B64_TTFT = replace(_B64, first_value=1)
+_B64_TTFT = replace(_B64, latency=1)
 _B32_TTFT = Model(
     ENGINE, 32, 1, draw=UNIFORM, first=50, second=150, step=0.01, per_request=0.0004, prefill=0.02, prefill_sd=0.006
 )
@@ -213,6 +223,7 @@ SERVERS = (
     Server("batch 64 e2e", _B64, 5.0, Truth(11.19, 0.0045, 5.7, 0.022, 12), steep=True),
     Server("batch 256 e2e", _engine(256, 0.0002, 0.005, 0.001), 6.0, Truth(20.56, 0.003, 7, 0.03, 26), steep=True),
     Server("batch 512 e2e", _engine(512, 0.0001, 0.002, 0.0005, 200, 50), 9.0, _B512, steep=True),
+    Server("batch 64 tpot", replace(_B64, latency=2), 0.027, Truth(10.05, 0.0031, 43, 0.029, 55)),
     Server("batch 32 ttft", _B32_TTFT, 0.5, Truth(8.674, 0.0039, 26, 0.027, 54)),
     Server("batch 64 ttft", _B64_TTFT, 0.2, Truth(12.15, 0.0024, 40, 0.037, 94)),
     Server("cliff", Model(SHARE), 1.0, _ANALYTIC, shares=lambda rate: 0.001 if rate < 10 else 0.2),

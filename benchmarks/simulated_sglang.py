@@ -11,10 +11,12 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
+from autotuner.capacity.twin.model import Latency
 from autotuner.simulator.options import Simulation, engine_options
 from autotuner.simulator.request import Request, token_ids
 from autotuner.simulator.scheduler import Scheduler
 from autotuner.simulator.sglang.flavor import SGLangFlavor
+from queue_models import Floats, Taken
 
 _NOISE = 0.05
 """Relative standard deviation of a step's time."""
@@ -41,6 +43,18 @@ class SimulatedSGLang:
         flavor = SGLangFlavor(Simulation(gpu=self.gpu), lambda _: None)
         return flavor.scheduler(flavor.start(engine_options("sglang", argv)))
 
+    @property
+    def latency(self) -> Latency:
+        """What the bound is on."""
+        return Latency.E2E
+
+    def lengths(self, random: np.random.RandomState, count: int) -> tuple[Floats, Floats]:
+        """Input and output lengths of as many requests."""
+        inputs, outputs = (
+            np.maximum(1, np.rint(random.normal(*normal, count))) for normal in (self.prompt_tokens, self.output_tokens)
+        )
+        return inputs, outputs
+
     def run(self, rate: float, seed: int, served: int = 0) -> "Run":
         """Starts it, empty, at a rate of arrivals."""
         return Run(self, rate, seed)
@@ -56,27 +70,32 @@ class Run:
         self._scheduler = server.scheduler()
         self._now = 0.0
         self._next_arrival = self._random.expovariate(rate)
-        self._arrived: deque[tuple[Request, int]] = deque()
-        """Requests that were not yet handed out, with the requests in flight that each found."""
+        self._arrived: deque[tuple[Request, int, int]] = deque()
+        """Requests that were not yet handed out, with the requests in flight that each found and its output tokens."""
         self._ended: dict[Request, float] = {}
         self._in_flight = 0
 
-    def take(self, requests: int) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    def take(self, requests: int) -> tuple[Floats, NDArray[np.int32]]:
         """Latencies in seconds and requests in flight of the next requests; fewer if it is saturated."""
-        latencies: list[float] = []
-        found: list[int] = []
-        while len(latencies) < requests:
-            while self._arrived and len(latencies) < requests:
-                request, in_flight = self._arrived[0]
+        taken = self.take_all(requests)
+        return taken.latencies, taken.in_flight
+
+    def take_all(self, requests: int) -> Taken:
+        """The next requests with what the client knows of them."""
+        rows: list[tuple[float, ...]] = []
+        while len(rows) < requests:
+            while self._arrived and len(rows) < requests:
+                request, in_flight, output = self._arrived[0]
                 ended = self._ended.pop(request, None)
                 if ended is None:
                     break
                 self._arrived.popleft()
-                latencies.append(ended - request.arrived_s)
-                found.append(in_flight)
-            if len(latencies) < requests and not self._step():
+                came = request.arrived_s
+                rows.append((ended - came, in_flight, came, request.prompt_tokens, output, ended))
+            if len(rows) < requests and not self._step():
                 break
-        return np.array(latencies, dtype=np.float64), np.array(found, dtype=np.int32)
+        latencies, found, came, inputs, outputs, ends = np.array(rows, dtype=np.float64).reshape(-1, 6).T
+        return Taken(latencies, found.astype(np.int32), came, inputs, outputs, ends)
 
     def _step(self) -> bool:
         """Computes one step, or waits for an arrival. False if the server is saturated."""
@@ -99,11 +118,10 @@ class Run:
         while self._next_arrival <= self._now:
             prompt = self._length(self._server.prompt_tokens)
             tokens = token_ids([f"{self._random.getrandbits(40)}"]) + _WORD * (prompt - 1)
-            request = Request(
-                tokens, self._length(self._server.output_tokens), ignore_eos=True, arrived_s=self._next_arrival
-            )
+            output = self._length(self._server.output_tokens)
+            request = Request(tokens, output, ignore_eos=True, arrived_s=self._next_arrival)
             self._scheduler.add(request)
-            self._arrived.append((request, self._in_flight))
+            self._arrived.append((request, self._in_flight, output))
             self._in_flight += 1
             self._next_arrival += self._random.expovariate(self._rate)
 

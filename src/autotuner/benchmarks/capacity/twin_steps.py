@@ -12,12 +12,19 @@ from autotuner.benchmarks.measuring.records import Records, read_records
 from autotuner.capacity.level import Bound
 from autotuner.capacity.search import CapacitySearch
 from autotuner.capacity.twin.fit import LevelInput
+from autotuner.capacity.twin.model import Latency
 from autotuner.capacity.twin.prediction import Prediction
 from autotuner.study.capacity.level_test import MissControl
 from autotuner.study.workload import LoadUnit, TokenLengths
 
-_FIRSTS = {"e2e_latency": False, "e2e_latency_scheduled": False, "ttft": True, "ttft_scheduled": True}
-"""Latencies that a twin has, and whether they end with the first token."""
+_LATENCIES = {
+    "e2e_latency": Latency.E2E,
+    "e2e_latency_scheduled": Latency.E2E,
+    "tpot": Latency.TPOT,
+    "ttft": Latency.TTFT,
+    "ttft_scheduled": Latency.TTFT,
+}
+"""What a twin has of the metrics of bounds."""
 
 Floats = NDArray[np.float64]
 
@@ -32,13 +39,13 @@ class TwinSteps:
 
     def __init__(self, question: CapacityQuestion, folder: Path) -> None:
         bounds = [Bound(bound.slo, bound.limit, bound.allowed) for bound in question.bounds]
-        firsts = [_FIRSTS.get(bound.metric) for bound in question.bounds]
+        latencies = [_LATENCIES.get(bound.metric) for bound in question.bounds]
         self._folder = folder
         self._levels: list[LevelInput] = []
         self._prediction = None
         lengths = question.lengths
         if question.unit is LoadUnit.RATE and lengths is not None:  # whose arrivals are a Poisson process
-            self._prediction = Prediction(bounds, firsts, lambda random, count: _drawn(lengths, random, count))
+            self._prediction = Prediction(bounds, latencies, lambda random, count: _drawn(lengths, random, count))
 
     def add(self, records: str) -> None:
         """Adds the records of a finished level. Raises what reading a damaged file raises."""

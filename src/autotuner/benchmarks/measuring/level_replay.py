@@ -12,7 +12,7 @@ from autotuner.capacity.level import Bound, LevelState
 from autotuner.capacity.level_kinds import level_test
 from autotuner.capacity.observation import Observation, ShareCount
 from autotuner.capacity.twin.control import Control, Predictions
-from autotuner.capacity.twin.model import TwinModel
+from autotuner.capacity.twin.model import Latency, TwinModel
 from autotuner.study.capacity.level_test import BoundFigures, LevelDecision, LevelPlan, MissControl
 
 Row = Mapping[str, Any]
@@ -87,7 +87,7 @@ def stored(control: Control | None) -> MissControl | None:
         per_request=model.per_request,
         prefill=model.prefill,
         slots=model.slots,
-        first=control.first,
+        latency=control.latency.value,
         spread=control.spread,
         expected=control.expected,
         error=control.error,
@@ -115,7 +115,7 @@ def predictions(plan: LevelPlan, rows: Sequence[Row]) -> Predictions:
 
 def _control(control: MissControl) -> Control:
     model = TwinModel(control.step, control.per_request, control.prefill, control.slots)
-    return Control(model, control.first, control.spread, control.expected, control.error, control.settles)
+    return Control(model, Latency(control.latency), control.spread, control.expected, control.error, control.settles)
 
 
 def _arrival(row: Row) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import exp, log, log1p
 
 from autotuner.capacity.dispersion import residual_dispersion
-from autotuner.capacity.twin.model import Twin, TwinModel
+from autotuner.capacity.twin.model import Latency, Twin, TwinModel
 
 _STAKES = ((0.1, 0.1), (0.25, 0.15), (0.5, 0.2), (0.75, 0.25), (0.95, 0.3))
 """Parts of the largest stake that a bet survives whatever happens, and their weights in the mixture."""
@@ -31,10 +31,10 @@ class Control:
     """Prediction of one bound's misses at one level, fixed before its first request."""
 
     model: TwinModel
-    first: bool
-    """Whether the bound is on the first token."""
+    latency: Latency
+    """What the bound is on."""
     spread: float
-    """Standard deviation of a latency around its prediction, in seconds."""
+    """Standard deviation of the latency around its prediction, in seconds."""
     expected: float = 0.0
     """Share of misses that the prediction expects of this load."""
     error: float = 0.0
@@ -117,7 +117,10 @@ class Predictions:
 
     def __init__(self, controls: Sequence[Control | None], limits: Sequence[float]) -> None:
         self._controls = [
-            None if control is None else (Twin(control.model, first=control.first), control.longest(limit))
+            None
+            if control is None
+            # An answer that takes long may still have fast tokens.
+            else (Twin(control.model, control.latency), control.longest(limit), control.latency is not Latency.TPOT)
             for control, limit in zip(controls, limits, strict=True)
         ]
         self._now = 0.0
@@ -150,11 +153,11 @@ class Predictions:
         control = self._controls[bound] if bound < len(self._controls) else None
         if control is None:
             return 0.0
-        twin, longest = control
+        twin, longest, by_time = control
         place = self._counted[number]
         latency = twin.latencies[place]
         if latency is None:
-            return longest if self._now - self._came[place] >= longest else None
+            return longest if by_time and self._now - self._came[place] >= longest else None
         return min(latency, longest)
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from autotuner.capacity.twin.control import SCALE, STEEPEST, Control
 from autotuner.capacity.twin.fit import Simulate, simulate
+from autotuner.capacity.twin.model import Latency
 
 Floats = NDArray[np.float64]
 Lengths = Callable[[np.random.RandomState, int], tuple[Floats, Floats]]
@@ -20,7 +21,8 @@ _ROUGH_RUNS = 12
 _LENGTH = 2_000
 """Requests of each that count."""
 _SETTLES = 2.0
-"""Multiple of the limit that a queue is given to settle."""
+_TYPICAL_LENGTHS = 1_000
+"""Lengths of which the mean is that of an answer."""
 _DRIFTS = 3.0
 """Standard errors by which the second half of a level may differ from the first ..."""
 _UNSETTLED = 0.1
@@ -55,7 +57,7 @@ def expected_share(
     Returns:
         None if the twin cannot take this rate.
     """
-    settles = round(_SETTLES * limit * rate)
+    settles = _settles(control, limit, rate, lengths)
     halves = _shares(control, limit, rate, lengths, settles, _RUNS, run)
     shares = halves.mean(axis=1)
     drift = halves[:, 1] - halves[:, 0]
@@ -87,13 +89,13 @@ def capacity_of(
     low, high = between
     while high > low * _CLOSE:
         middle = sqrt(low * high)
-        settles = round(_SETTLES * limit * middle)
+        settles = _settles(control, limit, middle, lengths)
         good = _shares(control, limit, middle, lengths, settles, _ROUGH_RUNS, run).mean() <= allowed
         low, high = (middle, high) if good else (low, middle)
     rough = sqrt(low * high)
 
     def log_share(rate: float) -> float:
-        settles = round(_SETTLES * limit * rate)
+        settles = _settles(control, limit, rate, lengths)
         return log(max(_shares(control, limit, rate, lengths, settles, _FINER_RUNS, run).mean(), _FEWEST_MISSES))
 
     below = log_share(rough / _BESIDE)
@@ -105,6 +107,15 @@ def capacity_of(
     return rough * exp(max(-log(_CORRECTION), min(change, log(_CORRECTION))))
 
 
+def _settles(control: Control, limit: float, rate: float, lengths: Lengths) -> int:
+    """Requests until the queue is that of a lasting load: those of two answers that just hold the limit."""
+    answer_s = limit
+    if control.latency is Latency.TPOT:
+        _, outputs = lengths(np.random.RandomState(_SEED), _TYPICAL_LENGTHS)
+        answer_s *= float(outputs.mean())
+    return round(_SETTLES * answer_s * rate)
+
+
 def _shares(
     control: Control, limit: float, rate: float, lengths: Lengths, settles: int, runs: int, run: Simulate
 ) -> Floats:
@@ -114,7 +125,7 @@ def _shares(
     for _ in range(runs):
         arrivals = np.cumsum(random.exponential(1 / rate, settles + _LENGTH))
         inputs, outputs = lengths(random, len(arrivals))
-        latencies = run(control.model, control.first, arrivals, inputs, outputs)[settles:]
+        latencies = run(control.model, control.latency, arrivals, inputs, outputs)[settles:]
         found.append(_chances(control, latencies, limit).reshape(2, -1).mean(axis=1))
     return np.stack(found)
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotuner.capacity.twin.control import Control
-from autotuner.capacity.twin.model import Twin, TwinModel
+from autotuner.capacity.twin.model import Latency, Twin, TwinModel
 
 Floats = NDArray[np.float64]
-Simulate = Callable[[TwinModel, bool, Floats, Floats, Floats], Floats]
-"""Model, whether latencies end with the first token, arrivals, input and output lengths to latencies."""
+Simulate = Callable[[TwinModel, Latency, Floats, Floats, Floats], Floats]
+"""Model, what is predicted, arrivals, input and output lengths to latencies."""
 
 _FEWEST = 400
 """Requests from which a twin is fitted."""
@@ -25,7 +25,7 @@ _TYPICAL = 3.0
 _NEAR = 0.6
 """Part of the limit from which latencies say how well the twin predicts misses."""
 _FEWEST_NEAR = 20
-_EXPLAINS = 0.9
+_EXPLAINS = 0.6
 """Least part of the variance of the latencies that a twin must explain."""
 _ROUNDS = 12
 _ROUNDS_EACH = 4
@@ -58,10 +58,19 @@ class LevelInput:
     firsts: Floats
     """The same of the first token."""
 
+    def of(self, latency: Latency) -> Floats:
+        """What was seen of a latency, in seconds; NaN where it is not known."""
+        if latency is Latency.TTFT:
+            return self.firsts
+        if latency is Latency.E2E:
+            return self.latencies
+        more = np.maximum(self.outputs - 1, 1)
+        return np.where(self.outputs > 1, (self.latencies - self.firsts) / more, 0.0 * self.latencies)
 
-def simulate(model: TwinModel, first: bool, arrivals: Floats, inputs: Floats, outputs: Floats) -> Floats:
+
+def simulate(model: TwinModel, latency: Latency, arrivals: Floats, inputs: Floats, outputs: Floats) -> Floats:
     """Latencies that a twin predicts, in seconds."""
-    twin = Twin(model, first=first)
+    twin = Twin(model, latency)
     twin.arrive_all(zip(arrivals.tolist(), inputs.tolist(), outputs.tolist(), strict=True))
     twin.advance(inf)
     return np.array(twin.latencies, dtype=np.float64)
@@ -100,7 +109,7 @@ def fit_twin(levels: Sequence[LevelInput], longest: float | None, run: Simulate 
 
 
 def control_of(
-    model: TwinModel, levels: Sequence[LevelInput], limit: float, *, first: bool, run: Simulate = simulate
+    model: TwinModel, levels: Sequence[LevelInput], limit: float, latency: Latency, run: Simulate = simulate
 ) -> Control | None:
     """How well a twin predicts the values of one bound; its expected share of misses is not known yet.
 
@@ -108,7 +117,7 @@ def control_of(
         model: The twin.
         levels: What earlier levels received and answered.
         limit: Of the bound, in seconds.
-        first: Whether the bound is on the first token.
+        latency: What the bound is on.
         run: The simulation.
 
     Returns:
@@ -117,9 +126,9 @@ def control_of(
     predicted: list[Floats] = []
     seen: list[Floats] = []
     for level in _latest(levels):
-        actual = level.firsts if first else level.latencies
+        actual = level.of(latency)
         known = ~np.isnan(actual)
-        found = run(model, first, level.arrivals, level.inputs, level.outputs)
+        found = run(model, latency, level.arrivals, level.inputs, level.outputs)
         predicted.append(np.minimum(found[known], CLIPPED * limit))
         seen.append(np.minimum(actual[known], CLIPPED * limit))
     x = np.concatenate(predicted)
@@ -128,7 +137,7 @@ def control_of(
     if near.sum() < _FEWEST_NEAR or np.mean((x - y) ** 2) > (1 - _EXPLAINS) * np.var(y):
         return None
     spread = float(np.sqrt(np.mean((x[near] - y[near]) ** 2)))
-    return Control(model, first, max(spread, _LEAST_SPREAD * limit))
+    return Control(model, latency, max(spread, _LEAST_SPREAD * limit))
 
 
 def _latest(levels: Sequence[LevelInput]) -> list[LevelInput]:
@@ -237,7 +246,9 @@ class _Fit:
         return np.stack(columns, axis=1)
 
     def _predicted(self, model: TwinModel) -> Floats:
-        return self._joined([self._run(model, False, one.arrivals, one.inputs, one.outputs) for one in self._levels])
+        return self._joined(
+            [self._run(model, Latency.E2E, one.arrivals, one.inputs, one.outputs) for one in self._levels]
+        )
 
 
 def _with(model: TwinModel, values: Floats) -> TwinModel:

@@ -7,8 +7,18 @@ holds the others up while its prompt is processed. Requests beyond the slots wai
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from heapq import heappop, heappush
 from math import inf
+
+
+class Latency(StrEnum):
+    """What a twin predicts of each request."""
+
+    TTFT = "ttft"
+    TPOT = "tpot"
+    """0 for a single token."""
+    E2E = "e2e_latency"
 
 
 @dataclass(frozen=True)
@@ -30,21 +40,22 @@ class Twin:
 
     Args:
         model: Its parameters.
-        first: Whether latencies end with the first token.
+        latency: Which one it predicts.
     """
 
-    def __init__(self, model: TwinModel, *, first: bool = False) -> None:
+    def __init__(self, model: TwinModel, latency: Latency = Latency.E2E) -> None:
         self._model = model
         self._slots = inf if model.slots is None else model.slots
-        self._first = first
+        self._latency = latency
         self._now = 0.0
         self._progress = 0.0
         self._running: list[tuple[float, int]] = []
         self._waiting: deque[int] = deque()
         self._came: list[float] = []
         self._lengths: list[tuple[float, float]] = []
+        self._firsts: list[float] = []
         self.latencies: list[float | None] = []
-        """Of each request in the order of arrival; None while it is not known."""
+        """Of each request in the order of arrival, in seconds; None while it is not known."""
 
     def arrive(self, at: float, inputs: float, outputs: float) -> None:
         """Adds an arrival, later than those before it, with its numbers of tokens."""
@@ -67,7 +78,8 @@ class Twin:
         more_s = self._model.per_request
         prefill_s = self._model.prefill
         slots = self._slots
-        first = self._first
+        ttft = self._latency is Latency.TTFT
+        tpot = self._latency is Latency.TPOT
         now = self._now
         progress = self._progress
         running = self._running
@@ -93,7 +105,10 @@ class Twin:
                 else:
                     now = end
                     progress, number = heappop(running)
-                    if not first:
+                    if tpot:
+                        tokens = lengths[number][1]  # each of which takes a step, the first one too
+                        latencies[number] = (end - self._firsts[number]) / tokens if tokens > 1 else 0.0
+                    elif not ttft:
                         latencies[number] = end - came[number]
                 while waiting and len(running) < slots:
                     number = waiting.popleft()
@@ -103,7 +118,9 @@ class Twin:
                     if running:
                         progress -= pause  # the others stand still meanwhile
                     heappush(running, (progress + tokens_out + pause, number))
-                    if first:
+                    if ttft:
                         latencies[number] = now - came[number] + prompt_s
+                    elif tpot:
+                        self._firsts.append(now + prompt_s)
         self._now = now
         self._progress = progress

@@ -8,6 +8,7 @@ from autotuner.capacity.search import COLD, CapacitySearch
 from autotuner.capacity.twin.control import Control
 from autotuner.capacity.twin.expected_misses import Lengths, capacity_of, expected_share
 from autotuner.capacity.twin.fit import CLIPPED, LevelInput, Simulate, control_of, fit_twin, simulate
+from autotuner.capacity.twin.model import Latency
 
 _FEWEST_WARM = 500
 """Requests from which those before them are left out."""
@@ -18,16 +19,16 @@ class Prediction:
 
     Args:
         bounds: The SLOs.
-        firsts: Of each bound, whether it is on the first token, or None if it is not on a latency that a twin has.
+        latencies: What each bound is on; None for what a twin does not have.
         lengths: Draws the lengths of requests as the load generator does.
         run: The simulation.
     """
 
     def __init__(
-        self, bounds: Sequence[Bound], firsts: Sequence[bool | None], lengths: Lengths, run: Simulate = simulate
+        self, bounds: Sequence[Bound], latencies: Sequence[Latency | None], lengths: Lengths, run: Simulate = simulate
     ) -> None:
         self._bounds = bounds
-        self._firsts = firsts
+        self._latencies = latencies
         self._lengths = lengths
         self._run = run
         self._controls: list[Control | None] = [None] * len(bounds)
@@ -45,15 +46,16 @@ class Prediction:
             return
         loads = [result.load for result in search.results]
         levels = _warm(levels)
-        limits = [bound.limit for bound, first in zip(self._bounds, self._firsts, strict=True) if first is False]
+        bounds = list(zip(self._bounds, self._latencies, strict=True))
+        limits = [bound.limit for bound, latency in bounds if latency is Latency.E2E]
         model = fit_twin(levels, CLIPPED * max(limits) if limits else None, self._run)
         if model is None:
             return
         self._controls = [
             None
-            if first is None or bound.allowed is None
-            else control_of(model, levels, bound.limit, first=first, run=self._run)
-            for bound, first in zip(self._bounds, self._firsts, strict=True)
+            if latency is None or bound.allowed is None
+            else control_of(model, levels, bound.limit, latency, self._run)
+            for bound, latency in bounds
         ]
         search.predicted = tuple(
             None

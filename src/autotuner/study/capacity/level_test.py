@@ -35,8 +35,8 @@ class MissControl(FrozenModel):
     """Seconds per input token."""
     slots: int | None
     """Requests that may run at once; None: without a limit."""
-    first: bool
-    """Whether the bound is on the first token."""
+    latency: Literal["ttft", "tpot", "e2e_latency"]
+    """What the bound is on."""
     spread: float
     """Standard deviation of a latency around its prediction, in seconds."""
     expected: float

@@ -106,12 +106,12 @@ async def test_records_repeat_the_decision(tmp_path: Path, bounds: tuple[Capacit
     assert decide(read_records(tmp_path / str(found.records)), test, decision.requests) == decision
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-async def test_records_repeat_a_decision_beside_a_prediction(tmp_path: Path, workers: int) -> None:
+@pytest.mark.parametrize(("metric", "workers"), [("e2e_latency", 1), ("e2e_latency", 2), ("tpot", 1)])
+async def test_records_repeat_a_decision_beside_a_prediction(tmp_path: Path, metric: str, workers: int) -> None:
     # A prediction is known once the arrivals that can change it have come: later than the server's answer.
-    model = {"step": 0.005, "per_request": 0.001, "prefill": 0.0, "slots": None, "first": False, "spread": 0.02}
-    control = MissControl.model_validate({**model, "expected": 0.02, "error": 0.001, "settles": 10})
-    bound = CapacityBound(slo="p90 e2e_latency <= 500ms", metric="e2e_latency", limit=0.5, allowed=0.1)
+    model = {"step": 0.005, "per_request": 0.001, "prefill": 0.0, "slots": None, "spread": 0.02}
+    control = MissControl.model_validate({**model, "latency": metric, "expected": 0.02, "error": 0.001, "settles": 10})
+    bound = CapacityBound(slo=f"p90 {metric} <= 500ms", metric=metric, limit=0.5, allowed=0.1)
     test = plan(bound, SUCCESS, controls=(control, None), requests=1_000)
     async with mock_openai(Behavior(ttft_s=0.005)) as server:
         window = make_window(tmp_path, HUNDRED, duration_s=30.0, warmup_s=0.2)

@@ -7,7 +7,7 @@ import pytest
 
 from autotuner.capacity.level import Bound, LevelState, LevelTest, Outcome
 from autotuner.capacity.twin.control import Control, ControlledBets, Predictions
-from autotuner.capacity.twin.model import TwinModel
+from autotuner.capacity.twin.model import Latency, TwinModel
 
 MODEL = TwinModel(step=0.01, per_request=0.0, prefill=0.0)
 ALLOWED = 0.1
@@ -15,7 +15,7 @@ SURE = -log(0.05)
 
 
 def control(expected: float, *, error: float = 0.0, settles: int = 0) -> Control:
-    return Control(MODEL, first=False, spread=0.001, expected=expected, error=error, settles=settles)
+    return Control(MODEL, Latency.E2E, spread=0.001, expected=expected, error=error, settles=settles)
 
 
 def decided(share: float, agreement: float, seed: int, *, requests: int = 300) -> str:

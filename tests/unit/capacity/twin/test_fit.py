@@ -15,7 +15,7 @@ from autotuner.capacity.search import CapacitySearch, Limits
 from autotuner.capacity.twin.control import Control
 from autotuner.capacity.twin.expected_misses import capacity_of, expected_share
 from autotuner.capacity.twin.fit import LevelInput, control_of, fit_twin, simulate
-from autotuner.capacity.twin.model import TwinModel
+from autotuner.capacity.twin.model import Latency, TwinModel
 from autotuner.capacity.twin.prediction import Prediction
 
 Floats = NDArray[np.float64]
@@ -36,7 +36,9 @@ def level(server: TwinModel, rate: float, count: int, seed: int, *, noise: float
     arrivals = np.cumsum(random.exponential(1 / rate, count))
     inputs, outputs = lengths(random, count)
     disturbed = random.normal(1, noise, count)
-    latencies, firsts = (simulate(server, first, arrivals, inputs, outputs) * disturbed for first in (False, True))
+    latencies, firsts = (
+        simulate(server, latency, arrivals, inputs, outputs) * disturbed for latency in (Latency.E2E, Latency.TTFT)
+    )
     latencies[arrivals + latencies > arrivals[-1]] = np.nan
     return LevelInput(arrivals, inputs, outputs, latencies, firsts)
 
@@ -80,17 +82,17 @@ def test_a_few_requests_have_no_twin() -> None:
 
 
 def test_the_spread_of_a_control_is_that_of_the_latencies() -> None:
-    exact, noisy = (control_of(SERVER, history(noise), LIMIT, first=False) for noise in (0.01, 0.05))
+    exact, noisy = (control_of(SERVER, history(noise), LIMIT, Latency.E2E) for noise in (0.01, 0.05))
     assert exact is not None
     assert noisy is not None
     assert 2 * exact.spread < noisy.spread < 10 * exact.spread
-    assert control_of(replace(SERVER, step=0.05), history(), LIMIT, first=False) is None
-    assert control_of(SERVER, history(), 100 * LIMIT, first=False) is None  # no request was near that limit
+    assert control_of(replace(SERVER, step=0.05), history(), LIMIT, Latency.E2E) is None
+    assert control_of(SERVER, history(), 100 * LIMIT, Latency.E2E) is None  # no request was near that limit
 
 
 def unloaded(limit: float) -> Control:
     """Of a server whose requests do not meet."""
-    return Control(TwinModel(step=0.01, per_request=0.0, prefill=0.0), False, spread=limit / 1000)
+    return Control(TwinModel(step=0.01, per_request=0.0, prefill=0.0), Latency.E2E, spread=limit / 1000)
 
 
 @pytest.mark.parametrize("limit", [1.5, 1.8])
@@ -104,13 +106,13 @@ def test_the_expected_share_is_that_of_the_lengths_where_requests_do_not_meet(li
 
 
 def test_a_twin_whose_queue_grows_expects_nothing() -> None:
-    control = Control(SERVER, False, spread=0.03)
+    control = Control(SERVER, Latency.E2E, spread=0.03)
     assert expected_share(control, LIMIT, 0.01, 3 * CAPACITY, lengths) is None
     assert expected_share(control, LIMIT, 0.01, CAPACITY, lengths) is not None
 
 
 def test_the_capacity_of_a_twin_has_the_allowed_share() -> None:
-    control = Control(SERVER, False, spread=0.03)
+    control = Control(SERVER, Latency.E2E, spread=0.03)
     found = capacity_of(control, LIMIT, 0.01, (2.0, 8.0), lengths)
     assert found == pytest.approx(CAPACITY, rel=0.05)
     slower = capacity_of(replace(control, model=replace(SERVER, step=0.011)), LIMIT, 0.01, (2.0, 8.0), lengths)
@@ -123,7 +125,7 @@ def result(load: float, leaning: float) -> LevelResult:
 
 def test_a_search_hears_of_the_capacity_once_it_has_levels_on_both_sides() -> None:
     search = CapacitySearch(Limits(), CAPACITY)
-    prediction = Prediction([Bound("p99", LIMIT, 0.01)], [False], lengths)
+    prediction = Prediction([Bound("p99", LIMIT, 0.01)], [Latency.E2E], lengths)
     search.results = [result(CAPACITY * part, 1.0) for part in (0.4, 0.8)]
     prediction.prepare(search, history()[:2])
     assert search.predicted == (None,)
@@ -143,7 +145,7 @@ def test_a_search_hears_of_the_capacity_once_it_has_levels_on_both_sides() -> No
 def test_a_bound_that_no_twin_has_leaves_the_search_to_its_curve() -> None:
     search = CapacitySearch(Limits(), CAPACITY)
     search.results = [result(CAPACITY * 0.8, 1.0), result(CAPACITY * 1.3, -1.0)]
-    prediction = Prediction([Bound("p99 tpot", 0.02, 0.01)], [None], lengths)
+    prediction = Prediction([Bound("success_rate", 0.02, 0.01)], [None], lengths)
     prediction.prepare(search, history())
     assert search.predicted == (None,)
     assert search.capacity_estimate().width > 1

@@ -1,7 +1,6 @@
 """Latencies that the twin of a server predicts."""
 
 import runpy
-from collections.abc import Callable
 from itertools import pairwise
 from math import inf
 from pathlib import Path
@@ -11,16 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotuner.capacity.twin.fit import Floats, simulate
-from autotuner.capacity.twin.model import Twin, TwinModel
+from autotuner.capacity.twin.fit import Simulate, simulate
+from autotuner.capacity.twin.model import Latency, Twin, TwinModel
 
 COPY = Path(__file__).parents[4] / "benchmarks" / "queue_models.py"
 MODEL = TwinModel(step=0.01, per_request=0.002, prefill=0.0)
 
 
-def latencies(model: TwinModel, *requests: tuple[float, float, float], first: bool = False) -> list[float | None]:
+def latencies(
+    model: TwinModel, *requests: tuple[float, float, float], latency: Latency = Latency.E2E
+) -> list[float | None]:
     """Of requests that arrive at a time with input and output lengths."""
-    twin = Twin(model, first=first)
+    twin = Twin(model, latency)
     for at, inputs, outputs in requests:
         twin.arrive(at, inputs, outputs)
     twin.advance(inf)
@@ -30,7 +31,7 @@ def latencies(model: TwinModel, *requests: tuple[float, float, float], first: bo
 def test_a_request_alone_takes_its_steps_after_its_prompt() -> None:
     model = TwinModel(step=0.01, per_request=0.002, prefill=0.001)
     assert latencies(model, (5.0, 100, 50)) == [pytest.approx(0.1 + 50 * 0.012)]
-    assert latencies(model, (5.0, 100, 50), first=True) == [pytest.approx(0.1)]
+    assert latencies(model, (5.0, 100, 50), latency=Latency.TTFT) == [pytest.approx(0.1)]
 
 
 def test_requests_slow_each_other_down_as_long_as_they_run_together() -> None:
@@ -43,11 +44,18 @@ def test_the_prompt_of_a_new_request_holds_up_those_that_run() -> None:
     assert latencies(model, (0.0, 0, 100), (0.5, 200, 10)) == [pytest.approx(1.2), pytest.approx(0.3)]
 
 
+def test_tokens_take_as_long_as_their_steps_and_the_prompts_among_these() -> None:
+    model = TwinModel(step=0.01, per_request=0.0, prefill=0.001)
+    requests = [(0.0, 0.0, 100.0), (0.5, 200.0, 10.0), (2.0, 0.0, 1.0)]
+    found = latencies(model, *requests, latency=Latency.TPOT)
+    assert found == [pytest.approx(0.012), pytest.approx(0.01), 0.0]
+
+
 def test_requests_beyond_the_slots_wait_in_the_order_of_arrival() -> None:
     model = TwinModel(step=0.01, per_request=0.0, prefill=0.001, slots=1)
     requests = [(0.0, 0.0, 100.0), (0.1, 10.0, 10.0), (0.2, 10.0, 10.0)]
     assert latencies(model, *requests) == [pytest.approx(one) for one in (1.0, 1.01, 1.02)]
-    assert latencies(model, *requests, first=True) == [pytest.approx(one) for one in (0.0, 0.91, 0.92)]
+    assert latencies(model, *requests, latency=Latency.TTFT) == [pytest.approx(one) for one in (0.0, 0.91, 0.92)]
 
 
 def test_a_latency_is_not_known_before_it_is_over() -> None:
@@ -79,22 +87,22 @@ def test_looking_in_between_changes_nothing(gaps: list[tuple[float, int, int]], 
 
 
 @pytest.fixture(scope="module")
-def run_twin() -> Callable[[TwinModel, bool, Floats, Floats, Floats], Floats]:
+def run_twin() -> Simulate:
     """The simulation in C with which the benchmark of capacity searches replaces this one."""
-    found: Callable[[TwinModel, bool, Floats, Floats, Floats], Floats] = runpy.run_path(str(COPY))["run_twin"]
+    found: Simulate = runpy.run_path(str(COPY))["run_twin"]
     return found
 
 
-@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("latency", list(Latency))
 @pytest.mark.parametrize("slots", [None, 1, 3, 32])
 @pytest.mark.parametrize("rate", [0.5, 4.0, 40.0])
 def test_the_copy_in_the_benchmark_predicts_the_same(
-    run_twin: Callable[[TwinModel, bool, Floats, Floats, Floats], Floats], rate: float, slots: int | None, first: bool
+    run_twin: Simulate, rate: float, slots: int | None, latency: Latency
 ) -> None:
     random = np.random.RandomState(7)
     arrivals = np.cumsum(random.exponential(1 / rate, 500))
     inputs = random.randint(0, 400, 500).astype(np.float64)
     outputs = random.randint(1, 200, 500).astype(np.float64)
     model = TwinModel(step=0.01, per_request=0.0004, prefill=0.0002, slots=slots)
-    predicted = simulate(model, first, arrivals, inputs, outputs)
-    assert run_twin(model, first, arrivals, inputs, outputs) == pytest.approx(predicted, rel=1e-9)
+    predicted = simulate(model, latency, arrivals, inputs, outputs)
+    assert run_twin(model, latency, arrivals, inputs, outputs) == pytest.approx(predicted, rel=1e-9)
