@@ -12,6 +12,8 @@ from autotuner.store.rows import StoreError, storable
 from autotuner.store.tables import trials
 from autotuner.study.trial import Trial, TrialState
 
+_ATTEMPTS = 5
+"""Attempts to store a result while connections break."""
 _OPEN = (TrialState.QUEUED.value, TrialState.RUNNING.value)
 
 
@@ -42,9 +44,26 @@ class TrialTable(TrialQueries):
     def finish(self, trial: Trial, event_data: Mapping[str, object]) -> None:
         """Stores a trial's end together with its ``trial_finished`` event; both or neither.
 
+        A result can have taken long to measure, so a connection that breaks meanwhile does not lose it.
+
         Raises:
             StoreError: If it has already ended, for example because its owner seemed dead.
         """
+        attempts = _ATTEMPTS if self._database.patience_s else 1
+        while True:
+            attempts -= 1
+            try:
+                self._finish(trial, event_data)
+                break
+            except StoreError:
+                if not attempts:
+                    raise
+                # The transaction may have been committed before its connection broke.
+                stored = self.get(trial.study, trial.number)
+                if stored is not None and (stored.state, stored.finished_at) == (trial.state, trial.finished_at):
+                    break
+
+    def _finish(self, trial: Trial, event_data: Mapping[str, object]) -> None:
         with self._database.writing() as db:
             lock_study(db, trial.study)
             self._change(db, trial)

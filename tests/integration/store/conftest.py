@@ -47,16 +47,37 @@ def unprivileged() -> list[str]:
     pytest.skip("PostgreSQL does not run as root, and this machine has no other user for it")
 
 
+class PostgresServer:
+    """A server that listens on a socket in its folder only."""
+
+    def __init__(self, folder: Path, command: list[str]) -> None:
+        self.folder = folder
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it, and waits until it answers."""
+        log = self.folder / "log"
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(self._command, stdout=out, stderr=out, cwd=self.folder)
+        _until_ready(self._process, self.folder, log)
+
+    def crash(self) -> None:
+        """Ends it at once: all connections break, and it recovers when it is started again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(60)
+
+
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """Folder of the socket of a running server; skips the test if PostgreSQL is not installed."""
+def postgresql_server() -> Iterator[PostgresServer]:
+    """A running server; skips the test if PostgreSQL is not installed."""
     bins = programs()
     if bins is None or not shutil.which("setpriv"):
         pytest.skip("PostgreSQL is not installed (apt install postgresql)")
     prefix = unprivileged()
     folder = Path(tempfile.mkdtemp(prefix="autotuner-pg-"))
     secret = folder / "password"
-    log = folder / "log"
     try:
         secret.write_text(PASSWORD)
         owner = next((int(p.partition("=")[2]) for p in prefix if p.startswith("--reuid")), os.getuid())
@@ -66,21 +87,20 @@ def postgresql() -> Iterator[str]:
         access = ["--locale=C", "--auth=scram-sha-256", f"--pwfile={secret}"]
         subprocess.run([*prefix, *initdb, *access], check=True, capture_output=True, cwd=folder)
         options = ["-c", "fsync=off", "-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}"]
-        with log.open("wb") as out:
-            server = subprocess.Popen(
-                [*prefix, str(bins / "postgres"), "-D", str(folder / "data"), *options],
-                stdout=out,
-                stderr=out,
-                cwd=folder,
-            )
+        server = PostgresServer(folder, [*prefix, str(bins / "postgres"), "-D", str(folder / "data"), *options])
+        server.start()
         try:
-            _until_ready(server, folder, log)
-            yield str(folder)
+            yield server
         finally:
-            server.send_signal(signal.SIGQUIT)  # shuts down at once, without saving anything
-            server.wait(60)
+            server.crash()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql(postgresql_server: PostgresServer) -> str:
+    """Folder of the socket of a running server."""
+    return str(postgresql_server.folder)
 
 
 def _until_ready(server: subprocess.Popen[bytes], folder: Path, log: Path) -> None:

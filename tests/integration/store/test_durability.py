@@ -3,11 +3,17 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from autotuner.store import Store
+import psycopg
+import pytest
+
+from autotuner.store import Store, StoreError
+from autotuner.study.configuration import DEFAULT
 from autotuner.study.spec import StudySpec
-from autotuner.study.trial import Trial, TrialState
+from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.testing.samples import sample_spec
 
 HAMMER = Path(__file__).with_name("hammer.py")
 
@@ -51,3 +57,50 @@ def test_sqlite_syncs_every_commit(tmp_path: Path) -> None:
                 pragmas = [connection.exec_driver_sql(f"PRAGMA {p}").scalar() for p in ("journal_mode", "synchronous")]
                 assert pragmas == ["wal", 2]
                 assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("patience_s", [0.0, 30.0])
+def test_a_result_is_stored_though_its_connection_breaks(postgresql_url: str, patience_s: float) -> None:
+    """The server ends the connection while the transaction waits for a lock."""
+    spec = sample_spec("s")
+    with Store.open(postgresql_url) as store, psycopg.connect(postgresql_url) as locking:
+        store.wait_for_database(patience_s)
+        store.studies.create(spec, source="t", digest=spec.digest, now=1.0)
+        running = Trial(study="s", number=-1, role=TrialRole.DEFAULT, configuration=DEFAULT, state=TrialState.RUNNING)
+        added = store.trials.add(running, owner_id="me")
+        done = added.model_copy(update={"state": TrialState.DONE, "finished_at": 2.0})
+        locking.execute("SELECT 1 FROM studies WHERE name = 's' FOR UPDATE")
+        with ThreadPoolExecutor(1) as other, psycopg.connect(postgresql_url, autocommit=True) as admin:
+            finishing = other.submit(store.trials.finish, done, {})
+            waiting = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            while not admin.execute(waiting).fetchall():
+                assert not finishing.done()
+            locking.rollback()
+            if patience_s:
+                finishing.result(60)
+            else:
+                with pytest.raises(StoreError):
+                    finishing.result(60)
+        stored = store.trials.get("s", 0)
+        assert stored is not None
+        assert stored.state is (TrialState.DONE if patience_s else TrialState.RUNNING)
+        assert len(store.events.read("s")) == (1 if patience_s else 0)
+
+
+@pytest.mark.postgresql
+def test_a_result_that_was_stored_before_its_connection_broke_is_not_stored_twice(
+    postgresql_url: str,
+) -> None:
+    spec = sample_spec("s")
+    with Store.open(postgresql_url) as store:
+        store.wait_for_database(30)
+        store.studies.create(spec, source="t", digest=spec.digest, now=1.0)
+        running = Trial(study="s", number=-1, role=TrialRole.DEFAULT, configuration=DEFAULT, state=TrialState.RUNNING)
+        added = store.trials.add(running, owner_id="me")
+        done = added.model_copy(update={"state": TrialState.DONE, "finished_at": 2.0})
+        store.trials.finish(done, {})
+        store.trials.finish(done, {})
+        assert len(store.events.read("s")) == 1
+        with pytest.raises(StoreError, match="already ended"):
+            store.trials.finish(done.model_copy(update={"finished_at": 3.0}), {})

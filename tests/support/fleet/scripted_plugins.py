@@ -1,8 +1,7 @@
 """Plugins for studies that workers run in processes of their own: no server is launched, and windows take as long as
 the study says. What runs when is appended to a file, and a study can freeze at a chosen point.
 
-Imported only by the processes that a test starts, because it changes how trials are stored; see
-:mod:`support.fleet.scripted_studies`.
+In processes of workers it also notes what is stored; see :mod:`support.fleet.scripted_studies`.
 """
 
 import json
@@ -27,7 +26,7 @@ from autotuner.study.workload import Workload
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine
-from support.fleet.scripted_studies import FOLDER
+from support.fleet.scripted_studies import FOLDER, HOST
 
 
 class Settings(BaseModel):
@@ -44,7 +43,7 @@ def note(what: str, study: str, trial: int) -> None:
         "what": what,
         "trial": trial,
         "pid": os.getpid(),
-        "host": os.environ.get("SCRIPTED_HOST"),
+        "host": os.environ[HOST],
         "at": time.monotonic(),
     }
     with (Path(os.environ[FOLDER]) / f"{study}.jsonl").open("a") as journal:
@@ -118,4 +117,5 @@ class ScriptedEngine(FakeEngine):
     kind: ClassVar[str] = "scripted"
 
 
-TrialTable.finish = _finish(TrialTable.finish)  # type: ignore[method-assign]
+if HOST in os.environ:  # a process of a worker; the test itself loads the engine to read a study
+    TrialTable.finish = _finish(TrialTable.finish)  # type: ignore[method-assign]

@@ -7,6 +7,8 @@ from typing import Any
 
 FOLDER = "SCRIPTED_FOLDER"
 """Variable with the folder of the journals."""
+HOST = "SCRIPTED_HOST"
+"""Variable with the name of the machine; only processes of workers have it."""
 
 
 def journal_of(folder: Path, study: str) -> list[dict[str, Any]]:
