@@ -1786,8 +1786,11 @@ export interface components {
             readonly error: number;
             /** Expected */
             readonly expected: number;
-            /** First */
-            readonly first: boolean;
+            /**
+             * Latency
+             * @enum {string}
+             */
+            readonly latency: "ttft" | "tpot" | "e2e_latency";
             /** Per Request */
             readonly per_request: number;
             /** Prefill */
