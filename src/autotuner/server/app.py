@@ -10,6 +10,7 @@ import autotuner
 from autotuner.server import problems
 from autotuner.server.audit import Audit
 from autotuner.server.guard import Guard
+from autotuner.server.left_streams import LeftStreams
 from autotuner.server.problems import ErrorBody
 from autotuner.server.routes import events, fleet, pages, session, studies, system, tokens, trials, writing
 from autotuner.server.sign_in import Attempts, Codes
@@ -84,6 +85,7 @@ def create_app(tuner: autotuner.Autotuner, *, hosts: Collection[str] = (), roots
     for router in _ROUTERS:
         app.include_router(router)
     problems.register(app)
+    app.add_middleware(LeftStreams)
     app.add_middleware(Audit, access=tuner.access())
     app.add_middleware(Guard, hosts=hosts)
     return app

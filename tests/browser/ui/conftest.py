@@ -10,7 +10,7 @@ from support.stored_samples import store_sample
 from support.web.server import Server, serving, watch
 
 KINDS = ("winner", "several", "failures", "infeasible", "huge", "empty")
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 30_000
 Open = Callable[..., Page]
 
 

@@ -13,7 +13,7 @@ from support.web.server import Server
 def page(browser: Browser) -> Iterator[Page]:
     """A page of a browser without a session."""
     context = browser.new_context()
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
     yield context.new_page()
     context.close()
 

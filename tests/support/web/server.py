@@ -37,7 +37,8 @@ def serving(home: Path) -> Iterator[Server]:
             yield Server(url, sign_in, home)
         finally:
             process.terminate()
-            assert "Traceback" not in process.stderr.read()
+            printed = process.stderr.read()
+            assert "Traceback" not in printed, printed
 
 
 def watch(page: Page, server: Server, messages: list[str]) -> None:

@@ -12,12 +12,12 @@ export function Shell() {
         Skip to the content
       </a>
       <header className="top">
-        <Link to="/studies" className="brand">
+        <Link to="/studies" className="brand" aria-label="Autotuner: all studies">
           <svg viewBox="0 0 32 32" aria-hidden="true">
             <path d="M4 24 12 15l6 5L28 7" />
             <circle cx="28" cy="7" r="3" />
           </svg>
-          Autotuner
+          <span>Autotuner</span>
         </Link>
         <nav aria-label="Main">
           <Link to="/studies" activeProps={{ "aria-current": "page" }}>

@@ -12,7 +12,7 @@ export interface Box {
 
 /** Room for the labels of the axes. */
 export function boxOf(width: number, height: number): Box {
-  return { width, height, left: 52, right: width - 14, top: 14, bottom: height - 40 };
+  return { width, height, left: 60, right: width - 14, top: 14, bottom: height - 40 };
 }
 
 interface Props {

@@ -48,7 +48,9 @@ def _change(result: StudyResult, trial: Trial, index: int) -> TrialChange | None
     if default is None or trial.role is not TrialRole.SEARCH or trial.state is not TrialState.DONE:
         return None
     objective = result.spec.objectives[index]
-    gain = decision.gain(trial, result.trials, result.spec.objectives, result.spec.confirm, index)
+    # Most trials have no repeats, and looking for what these show takes several passes over all trials.
+    repeated = any(t.repeat_of == trial.number for t in result.trials)
+    gain = _gain(result, trial, index) if repeated else None
     if gain is not None:
         amount, low, high = signed(objective, gain)
         return TrialChange(
@@ -60,8 +62,8 @@ def _change(result: StudyResult, trial: Trial, index: int) -> TrialChange | None
             effect=gain.effect if gain.bounded else None,
             text=amount_text(objective, gain, amount),
         )
-    theirs = result.repeat_values(default, index)
-    ours = result.repeat_values(trial, index)
+    theirs = result.repeat_values(default, index) if repeated else []
+    ours = result.repeat_values(trial, index) if repeated else []
     change = scoring.change(theirs, ours)
     if change is not None:
         return TrialChange(amount=change, repeats=min(len(theirs), len(ours)), text=percent(change))
@@ -71,3 +73,7 @@ def _change(result: StudyResult, trial: Trial, index: int) -> TrialChange | None
     single = objective_value(trial, index)
     rough = scoring.change([base], [single]) if base and single else None
     return None if rough is None else TrialChange(amount=rough, text=f"~{percent(rough)}")
+
+
+def _gain(result: StudyResult, trial: Trial, index: int) -> scoring.Gain | None:
+    return decision.gain(trial, result.trials, result.spec.objectives, result.spec.confirm, index)

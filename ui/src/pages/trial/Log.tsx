@@ -21,8 +21,8 @@ export function Log({ name, number, running }: { name: string; number: number; r
   const last = all.at(-1);
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new last line is what scrolls
   useEffect(() => {
-    if (running && follow && box.current) box.current.scrollTop = box.current.scrollHeight;
-  }, [running, follow, last, shown.length]);
+    if (follow && box.current) box.current.scrollTop = box.current.scrollHeight;
+  }, [follow, last, shown.length]);
   const change = (part: TrialSearch) =>
     navigate({
       to: "/studies/$name/trials/$trial",

@@ -43,10 +43,16 @@ function One({ details, name }: { details: TrialDetails; name: string }) {
   const { live } = useLive(name);
   const activity = live.running.get(trial.number);
   const running = unfinished && activity !== undefined;
+  const message = trial.failure?.message;
+  const isNews = (reason: string) => message === undefined || !reason.endsWith(message);
   return (
     <>
       <Crumbs name={name} number={trial.number} />
-      <Simulated sentence={details.simulated ? "simulated: no model ran, and its numbers are made up" : ""} />
+      <Simulated
+        sentence={
+          details.simulated ? "the numbers of this trial are simulated: no real GPU was measured" : ""
+        }
+      />
       <header className="study-head">
         <div className="title">
           <h1>Trial {trial.number}</h1>
@@ -56,7 +62,7 @@ function One({ details, name }: { details: TrialDetails; name: string }) {
           {details.rank !== null && <span className="quiet">rank {details.rank}</span>}
         </div>
         <p className="label mono">{details.label}</p>
-        {details.reasons.map((reason) => (
+        {details.reasons.filter(isNews).map((reason) => (
           <p key={reason} className="reason">
             {reason}
           </p>

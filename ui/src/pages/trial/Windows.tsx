@@ -211,7 +211,7 @@ function Distributions({ measured, path, label }: { measured: Measurement; path:
                       className={`number ${unsure ? "quiet" : ""}`}
                       title={unsure ? "too few requests for this percentile" : undefined}
                     >
-                      {unsure && "~"}
+                      {unsure && found[statistic] !== null && "~"}
                       <Figure
                         path={`${path}.distributions.${metric}.${statistic}`}
                         value={found[statistic]}
