@@ -26,6 +26,8 @@ def test_the_server_answers_and_ends_cleanly(tmp_path: Path, ends_it: signal.Sig
             assert server.stderr is not None
             found = re.match(r"API: (http://127\.0\.0\.1:\d+)/api/v1 ", server.stderr.readline())
             assert found is not None
+            ui = server.stderr.readline()
+            assert re.match(rf"Web UI: {found[1]}/sign-in#code=[\w-]+ \(signs|the web UI is not part of this", ui)
             headers = {"Authorization": f"Bearer {secret}"}
             with httpx.Client(base_url=found[1], headers=headers, trust_env=False, timeout=60) as client:
                 assert client.get("/api/v1/about").json()["token"] == "ci"
