@@ -1,9 +1,9 @@
-"""A runner for all tests, in four processes side by side and with coverage over all; ``make pytest`` calls it.
+"""A runner for all tests, in five processes side by side and with coverage over all; ``make pytest`` calls it.
 
-One part measures servers and follows the clock. One runs on a real Docker engine or Kubernetes node and mostly waits.
-The other two do not follow the clock and need a core each; their low priority leaves the cores to the first ones, and
-they share what these do not use. The output of the first part appears at once, that of the others when they have
-ended. All run to their end, even if tests fail.
+One part measures servers and follows the clock. Two run on a real Docker engine or Kubernetes node, on a database and
+in a browser, and mostly wait. The other two do not follow the clock and need a core each; their low priority leaves the
+cores to the first ones, and they share what these do not use. The output of the first part appears at once, that of the
+others when they have ended. All run to their end, even if tests fail.
 """
 
 import os
@@ -68,7 +68,8 @@ PARTS = (
         "measuring", "", [f"--ignore={path}" for path in (*TARGETS, *PURE, *UNTIMED)], 0
     ),  # whatever the others do not name
     Part("targets", "Tests on a Docker engine and a Kubernetes node:", TARGETS, 4),
-    Part("pure-1", "Tests that do not follow the clock, first half:", [*PURE[:HALF], *UNTIMED], 7),
+    Part("components", "Tests on a database and in a browser:", UNTIMED, 5),
+    Part("pure-1", "Tests that do not follow the clock, first half:", PURE[:HALF], 7),
     Part("pure-2", "Tests that do not follow the clock, second half:", PURE[HALF:], 7),
 )
 
