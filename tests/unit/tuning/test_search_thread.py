@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_info
 
 from autotuner.plugins.search import Search, SearchContext, Stop
 from autotuner.store import Store
+from autotuner.store.trials import TrialTable
 from autotuner.study.base import FrozenModel
 from autotuner.study.configuration import Configuration
 from autotuner.study.search.stopping import GainBound
@@ -113,14 +114,14 @@ async def test_a_trial_ends_while_the_next_one_is_chosen(
         if made[-1].asked and made[-1].asked[-1][0] == 2:
             waits_for(ended)()
 
-    finish = store.trials.finish
+    finish = TrialTable.finish
 
-    def finished(trial: Trial, payload: dict[str, object]) -> None:
-        finish(trial, payload)
+    def finished(table: TrialTable, trial: Trial, payload: dict[str, object]) -> None:
+        finish(table, trial, payload)
         if trial.number == 1:
             ended.set()
 
-    monkeypatch.setattr(store.trials, "finish", finished)
+    monkeypatch.setattr(TrialTable, "finish", finished)
     prepared = loop.prepared(loop.spec(parallel=2))
     made = with_search(monkeypatch, ready)
     outcome = await run(prepared, store)
@@ -143,14 +144,14 @@ async def test_an_answer_that_a_result_has_outdated_does_not_end_the_search(
                 return Stop("waits")
             return super().ask(history, free)
 
-    finish = store.trials.finish
+    finish = TrialTable.finish
 
-    def finished(trial: Trial, payload: dict[str, object]) -> None:
-        finish(trial, payload)
+    def finished(table: TrialTable, trial: Trial, payload: dict[str, object]) -> None:
+        finish(table, trial, payload)
         if trial.number == 1:
             ended.set()
 
-    monkeypatch.setattr(store.trials, "finish", finished)
+    monkeypatch.setattr(TrialTable, "finish", finished)
     prepared = loop.prepared(loop.spec(parallel=2))
     monkeypatch.setattr(Prepared, "search", lambda p, _=None: Patient(SearchContext(p.space, (), 1, 9), lambda: None))
     outcome = await run(prepared, store)
