@@ -108,7 +108,8 @@ def _silent_after_s(record: OwnerRecord) -> float:
 
 
 def _confirm_s(record: OwnerRecord) -> float:
-    return min(CONFIRM_S, _silent_after_s(record))
+    # Half a lease, or an owner that lives would be undecided between any two of its heartbeats.
+    return min(CONFIRM_S, _silent_after_s(record) / 2)
 
 
 def _is_running(record: OwnerRecord) -> bool | None:

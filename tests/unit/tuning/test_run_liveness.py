@@ -12,7 +12,15 @@ import pytest
 from autotuner.store import Store
 from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.owner import Owner
-from autotuner.tuning.run_liveness import CONFIRM_S, SILENT_AFTER_S, OwnerWatch, mark_ended, this_owner
+from autotuner.tuning.run_liveness import (
+    BEATS_PER_LEASE,
+    CONFIRM_S,
+    LEASE_S,
+    SILENT_AFTER_S,
+    OwnerWatch,
+    mark_ended,
+    this_owner,
+)
 
 HERE = ProcessIdentity.of_this_process()
 FAR = HERE._replace(boot="11111111-2222-3333-4444-555555555555")
@@ -121,6 +129,19 @@ def test_changing_heartbeat_means_alive_despite_the_wall_clock(store: Store, wat
         clock.now += CONFIRM_S - 1
         assert store.owners.heartbeat("far", store.clock() - 86_400 + beat)
     assert watch.dead() == frozenset()
+
+
+def test_a_living_owner_with_a_short_lease_is_decided_between_its_heartbeats(
+    store: Store, watch: OwnerWatch, clock: Clock
+) -> None:
+    store.owners.register(owner("far", FAR), store.clock(), lease_s=LEASE_S)
+    assert watch.undecided_s() == 0
+    clock.now += LEASE_S / BEATS_PER_LEASE
+    assert watch.undecided_s() == 0
+    clock.now += LEASE_S / 2
+    assert 0 < watch.undecided_s() < LEASE_S / 2
+    clock.now += LEASE_S / 2
+    assert watch.dead() == {"far"}
 
 
 def test_heartbeat_from_the_future_expires(store: Store, watch: OwnerWatch, clock: Clock) -> None:
