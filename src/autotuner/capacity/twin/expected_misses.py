@@ -57,14 +57,16 @@ def expected_share(
     Returns:
         None if the twin cannot take this rate.
     """
-    settles = _settles(control, limit, rate, lengths)
-    halves = _shares(control, limit, rate, lengths, settles, _RUNS, run)
+    halves = _shares(control, limit, rate, lengths, _RUNS, run)
     shares = halves.mean(axis=1)
     drift = halves[:, 1] - halves[:, 0]
     if shares.mean() > _USELESS or abs(drift.mean()) > _DRIFTS * drift.std(ddof=1) / sqrt(_RUNS) + _UNSETTLED * allowed:
         return None
     return replace(
-        control, expected=float(shares.mean()), error=float(shares.std(ddof=1) / sqrt(_RUNS)), settles=settles
+        control,
+        expected=float(shares.mean()),
+        error=float(shares.std(ddof=1) / sqrt(_RUNS)),
+        settles=_settles(control, limit, rate, lengths),
     )
 
 
@@ -89,14 +91,12 @@ def capacity_of(
     low, high = between
     while high > low * _CLOSE:
         middle = sqrt(low * high)
-        settles = _settles(control, limit, middle, lengths)
-        good = _shares(control, limit, middle, lengths, settles, _ROUGH_RUNS, run).mean() <= allowed
+        good = _shares(control, limit, middle, lengths, _ROUGH_RUNS, run).mean() <= allowed
         low, high = (middle, high) if good else (low, middle)
     rough = sqrt(low * high)
 
     def log_share(rate: float) -> float:
-        settles = _settles(control, limit, rate, lengths)
-        return log(max(_shares(control, limit, rate, lengths, settles, _FINER_RUNS, run).mean(), _FEWEST_MISSES))
+        return log(max(_shares(control, limit, rate, lengths, _FINER_RUNS, run).mean(), _FEWEST_MISSES))
 
     below = log_share(rough / _BESIDE)
     above = log_share(rough * _BESIDE)
@@ -116,10 +116,9 @@ def _settles(control: Control, limit: float, rate: float, lengths: Lengths) -> i
     return round(_SETTLES * answer_s * rate)
 
 
-def _shares(
-    control: Control, limit: float, rate: float, lengths: Lengths, settles: int, runs: int, run: Simulate
-) -> Floats:
-    """Shares of predicted misses in both halves of each run, all from an empty server."""
+def _shares(control: Control, limit: float, rate: float, lengths: Lengths, runs: int, run: Simulate) -> Floats:
+    """Shares of predicted misses in both halves of each run, once the queue has settled; all from an empty server."""
+    settles = _settles(control, limit, rate, lengths)
     random = np.random.RandomState(_SEED)  # whose numbers, unlike those of newer generators, never change
     found = []
     for _ in range(runs):
