@@ -158,8 +158,8 @@ class Landscape:
         return replace(self, points=points)
 
     def corrected(self) -> "Landscape":
-        """The same landscape with predictions that are right on average for every release of an engine, as if a search
-        knew their mean errors before its first launch."""
+        """The same landscape with predictions corrected by the mean error of each engine release, as if the search knew
+        these errors before its first launch."""
         releases = {c.key: tuple(c.values[n] for n in RELEASE) for c in self.space.grid()}
         errors: dict[tuple[Value, ...], list[tuple[float, float]]] = defaultdict(list)
         for key, points in self.points.items():

@@ -133,7 +133,7 @@ def clock(db: Connection) -> float:
 
 
 def _refuse_taken_over(db: Connection, study: str, owner_id: str) -> None:
-    """Locks the study's row for the rest of the transaction, so that nobody can take the study before it ends."""
+    """Locks the study's row for the rest of the transaction, so that no other owner can take the study meanwhile."""
     query = select(tables.studies.c.owner_id).where(tables.studies.c.name == study).with_for_update()
     holder = db.execute(query).scalar()
     if holder != owner_id:

@@ -52,7 +52,7 @@ class Policy:
         """The study with every path resolved, so that a link that is changed later leads nowhere else.
 
         Raises:
-            UsageError: With one problem for everything that the client may not name.
+            UsageError: With one problem per value that the client may not use.
         """
         check = _Check(self)
         workload = spec.workload.model_copy(

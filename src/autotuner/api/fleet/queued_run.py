@@ -42,8 +42,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Order:
-    """What the worker wants to be run. The store is that of ``AUTOTUNER_STORE``: its URL may hold a password, which
-    nobody must see among the arguments of a process."""
+    """What the worker wants to be run. The store is that of ``AUTOTUNER_STORE``: its URL may contain a
+    password, which must not appear on a command line."""
 
     study: str
     owner_id: str
