@@ -1,32 +1,47 @@
 """Sample studies in a store, as if they had been run."""
 
 import time
+from collections.abc import Collection
 
 from autotuner.store import Store
 from autotuner.study.owner import Owner
-from autotuner.study.trial import TrialState
+from autotuner.study.trial import Trial, TrialState
 from autotuner.testing.samples import Sample, sample_study
 from autotuner.tuning.run_liveness import this_owner
+from support.web.explained_samples import findings, predicted, with_files
 
 
-def store_sample(kind: str, *, owner: Owner | None = None) -> Sample:
-    """Stores the sample study of a kind as its run would have; with an owner, who still runs it."""
+def store_sample(kind: str, *, owner: Owner | None = None, recorded: Collection[int] | None = None) -> Sample:
+    """Stores the sample study of a kind as its run would have.
+
+    Args:
+        kind: The kind of sample.
+        owner: Who still runs it; None: nobody.
+        recorded: Numbers of trials with files in their folders; the study then also has predictions and importance.
+    """
     sample = sample_study(kind)
     spec = sample.spec
+    trials = [_explained(t, recorded) for t in sample.trials] if recorded is not None else sample.trials
+    found = {} if recorded is None else {"findings": findings(spec).model_dump(mode="json")}
     owned_by = owner or this_owner()
     with Store.open() as store:
         store.studies.create(spec, source="study.yaml", digest=spec.digest, now=1.0)
         store.events.append(spec.name, "study_started", {"trials": 14, "parameters": ["a"], "proof": 6}, at=1.0)
-        for trial in sample.trials:
+        for trial in trials:
             store.trials.add(trial.model_copy(update={"state": TrialState.RUNNING}), owner_id=owned_by.id)
             data = {"role": trial.role.value, "values": dict(trial.configuration.values), "repeat_of": None}
             store.events.append(spec.name, "trial_proposed", data, trial=trial.number, at=2.0)
             if trial.state.finished:
                 store.trials.finish(trial, {"state": trial.state.value, "windows": []})
-        store.studies.set_state(spec.name, sample.state, {"why": sample.why}, 3.0)
+        store.studies.set_state(spec.name, sample.state, {"why": sample.why, **found}, 3.0)
         if sample.state != "running":
             store.events.append(spec.name, "study_finished", {"state": sample.state, "why": sample.why}, at=3.0)
         if owner is not None:
             store.owners.register(owner, time.time())
             assert store.studies.take(spec.name, owner.id, time.time(), dead=()) is None
     return sample
+
+
+def _explained(trial: Trial, recorded: Collection[int]) -> Trial:
+    found = with_files(trial) if trial.number in recorded else trial
+    return predicted(found)

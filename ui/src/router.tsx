@@ -10,6 +10,7 @@ import { ApiError } from "./api/client";
 import { client, sessionQuery } from "./api/queries";
 import { Shell } from "./components/Shell";
 import { Failed, NotFound } from "./components/states";
+import { compareSearch } from "./pages/compare/search";
 import { SignInPage } from "./pages/sign-in/SignInPage";
 import { studiesSearch } from "./pages/studies/search";
 import { studySearch } from "./pages/study/search";
@@ -76,8 +77,15 @@ const winner = createRoute({
   component: lazyRouteComponent(() => import("./pages/winner/WinnerPage"), "WinnerPage"),
 });
 
+const compare = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/studies/$name/compare",
+  validateSearch: compareSearch,
+  component: lazyRouteComponent(() => import("./pages/compare/ComparePage"), "ComparePage"),
+});
+
 export const router = createRouter({
-  routeTree: root.addChildren([signIn, signedIn.addChildren([home, studies, study, trial, winner])]),
+  routeTree: root.addChildren([signIn, signedIn.addChildren([home, studies, study, trial, winner, compare])]),
   defaultErrorComponent: Failed,
   defaultNotFoundComponent: NotFound,
   defaultPreload: "intent",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from autotuner.report.exported.render import Manifest
     from autotuner.report.overview import StudyOverview
     from autotuner.report.result import StudyResult
+    from autotuner.report.views.latencies import WindowLatencies
+    from autotuner.report.views.trial_history import TrialHistory
     from autotuner.store.records import StudyRecord
     from autotuner.study.capacity.result import Verification
     from autotuner.study.trial import Trial
@@ -194,6 +196,52 @@ class StoredStudies:
             ['a line']
         """
         return results.log_tail(trial, lines=lines)
+
+    def latencies(self, name: str, trial: int, window: str = "measurements.0") -> WindowLatencies:
+        """The latencies of one window from its request records: histograms, and points of their distribution.
+
+        Args:
+            name: The study's name, or the path of its file.
+            trial: The trial's number.
+            window: Place of the window in ``show STUDY TRIAL --json``: ``measurements.0``, ``looks.0`` or
+                ``capacities.0.levels.3``.
+
+        Returns:
+            One distribution per latency that the window has, with the stored statistics and the study's SLOs. If the
+            request records are not on this machine, there are none, and ``missing`` says so.
+
+        Raises:
+            NotFoundError: If there is no such study, trial or window.
+
+        Example:
+            >>> autotuner.open().latencies("chat-8b", 0, "measurements.7")
+            Traceback (most recent call last):
+            autotuner.errors.NotFoundError: window of trial 0 = measurements.7: no such window
+        """
+        from autotuner.api import trial_plots
+
+        return trial_plots.latencies(self._url, name, trial, window)
+
+    def trial_history(self, name: str, trial: int) -> TrialHistory:
+        """Phases of a trial, and what its server and its GPUs reported meanwhile.
+
+        Args:
+            name: The study's name, or the path of its file.
+            trial: The trial's number.
+
+        Returns:
+            Charts with at most a few hundred points per line; none if nothing was sampled, or not on this machine.
+
+        Raises:
+            NotFoundError: If there is no such study or trial.
+
+        Example:
+            >>> autotuner.open().trial_history("chat-8b", 0).charts
+            ()
+        """
+        from autotuner.api import trial_plots
+
+        return trial_plots.history(self._url, name, trial)
 
     def manifest(self, study: str | StudyResult, form: ManifestForm, **options: Unpack[ManifestOptions]) -> Manifest:
         """The winner as a file for another system.

@@ -140,6 +140,11 @@ class EventQueries:
         rows = self._source.rows(query, study=study, kind=kind)
         return read_event(rows[0]) if rows else None
 
+    def of_trial(self, study: str, trial: int, kind: str) -> list[EventRecord]:
+        """A trial's events of a kind, in order."""
+        query = "SELECT * FROM events WHERE study = :study AND trial = :trial AND kind = :kind ORDER BY seq"
+        return [read_event(row) for row in self._source.rows(query, study=study, trial=trial, kind=kind)]
+
     def last_seq(self, study: str) -> int:
         """``seq`` of the study's last event; 0 if there is none."""
         rows = self._source.rows("SELECT max(seq) AS seq FROM events WHERE study = :study", study=study)

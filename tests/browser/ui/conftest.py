@@ -23,9 +23,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOTUNER_HOME", str(home))
         for kind in KINDS:
-            store_sample(kind)
+            store_sample(kind, recorded=(0, 12) if kind == "winner" else None)
     log = home / "studies" / "chat-8b" / "trials" / "0012" / "server.log"
-    log.parent.mkdir(parents=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("".join(f"line {i} of the server\n" for i in range(500)) + "an error happened\n")
     with serving(home) as found:
         yield found

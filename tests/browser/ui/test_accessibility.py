@@ -14,9 +14,10 @@ READY = {
     "/studies/chat-both": "tbody tr",
     "/studies/chat-broken": "tbody tr",
     "/studies/chat-new": "h1",
-    "/studies/chat-8b/trials/12": ".log pre",
+    "/studies/chat-8b/trials/12": ".latencies .percentile",
     "/studies/chat-broken/trials/3": "h1",
     "/studies/chat-8b/winner": ".copyable pre",
+    "/studies/chat-8b/compare?with=chat-both": ".latencies .cdf",
     "/sign-in": "form",
 }
 """Pages, and what they show when they are complete."""

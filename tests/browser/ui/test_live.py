@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from autotuner.server.routes.pages import is_built
 from support.web.server import Server, serving, watch
@@ -65,5 +65,36 @@ def test_a_study_is_followed_from_start_to_end(browser: Browser, empty_server: S
     page.get_by_role("region", name="Proof").wait_for()
     trials.get_by_role("link", name="1", exact=True).click()
     page.locator(".simulated").wait_for()
+    look_at_latencies(page)
     assert messages == []
     context.close()
+
+
+def look_at_latencies(page: Page) -> None:
+    """The distributions that a real run recorded: percentiles on their curves, and what the server reported."""
+    latencies = page.get_by_role("region", name="Latencies", exact=True)
+    latencies.locator(".percentile").first.wait_for()
+    expect(latencies.locator(".cdf")).to_have_count(6)  # TTFT, TPOT and E2E latency of this trial and of the default
+    assert latencies.get_by_text("other figures than those").count() == 0
+    marks = latencies.locator("figure").first.locator(".percentile")
+    for i in range(marks.count()):
+        circle = marks.nth(i).locator("circle")
+        place = f"{circle.get_attribute('cx')} {circle.get_attribute('cy')}".split()
+        on_curve = page.evaluate(
+            """([x, y]) => {
+              const path = document.querySelector(".latencies .cdf.best");
+              const length = path.getTotalLength();
+              return Math.min(...Array.from({ length: 4000 }, (_, i) => {
+                const p = path.getPointAtLength((i / 3999) * length);
+                return Math.hypot(p.x - x, p.y - y);
+              }));
+            }""",
+            [float(part) for part in place],
+        )
+        assert on_curve < 1
+    latencies.get_by_role("combobox").select_option("measurements.1")
+    page.wait_for_url("**window=measurements.1*")
+    expect(latencies.locator(".cdf")).to_have_count(6)
+    over_time = page.get_by_role("region", name="Over time")
+    over_time.get_by_role("img", name="Requests in the server").wait_for()
+    assert over_time.locator("rect.phase.measure").count() > 1

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from support.web.server import Server
 
@@ -35,11 +35,22 @@ def at(data: Any, path: str) -> Any:
     return data
 
 
-def wrong_numbers(page: Page, data: Any) -> list[Any]:
-    """Numbers of a page that differ from the JSON, or that say nothing of their place in it."""
+def wrong_numbers(page: Page, data: Any, other: Any = None) -> list[Any]:
+    """Numbers of a page that differ from the JSON, or that say nothing of their place in it.
+
+    Args:
+        page: The page.
+        data: The JSON of its study or trial.
+        other: That of another study, whose numbers name it before a colon.
+    """
     found = page.evaluate(NUMBERS)
     assert len(found) > 1
-    return [[path, value, text] for path, value, text in found if not path or float(value) != at(data, path)]
+
+    def expected(path: str) -> Any:
+        study, _, rest = path.rpartition(":")
+        return at(other if study else data, rest)
+
+    return [[path, value, text] for path, value, text in found if not path or float(value) != expected(path)]
 
 
 @pytest.mark.parametrize("name", ["chat-8b", "chat-both", "chat-broken", "chat-strict"])
@@ -52,6 +63,9 @@ def test_every_number_of_a_study_is_that_of_the_json(opened: Open, server: Serve
 @pytest.mark.parametrize(("name", "number"), [("chat-8b", 12), ("chat-8b", 0), ("chat-broken", 3)])
 def test_every_number_of_a_trial_is_that_of_the_json(opened: Open, server: Server, name: str, number: int) -> None:
     page = opened(f"/studies/{name}/trials/{number}")
+    if name == "chat-8b":
+        page.locator(".latencies .percentile").first.wait_for()
+        page.get_by_role("region", name="Over time").locator(".sampled").first.wait_for()
     assert wrong_numbers(page, printed(server, name, str(number))) == []
 
 
@@ -107,6 +121,59 @@ def test_brushing_a_plot_picks_trials_in_table_and_plots(opened: Open) -> None:
     assert page.locator("path.mark.weak").count() > 0
     page.get_by_role("button", name="Clear selection").click()
     page.locator("path.mark.weak").first.wait_for(state="detached")
+
+
+def test_ranges_on_axes_pick_trials(opened: Open, server: Server) -> None:
+    of = {t["number"]: t["configuration"]["values"] for t in printed(server, "chat-8b")["trials"] if not t["block"]}
+    page = opened("/studies/chat-8b")
+    axis = page.get_by_role("slider", name="Range of parallel")
+    axis.press("ArrowDown")
+    page.wait_for_url("**pick=*")
+    expect(axis).to_have_attribute("aria-valuetext", "16")
+    picked = set(trials(page))
+    assert picked == {n for n, values in of.items() if values.get("parallel") == 16 and n < 14} != set()
+    assert page.locator("path.mark.weak").count() > 0
+    axis.press("Shift+ArrowDown")
+    page.wait_for_function("n => document.querySelectorAll('.trials tbody tr').length > n", arg=len(picked))
+    assert set(trials(page)) == {n for n, values in of.items() if values.get("parallel") in {8, 16} and n < 14}
+    axis.press("Escape")
+    page.locator("path.mark.weak").first.wait_for(state="detached")
+    box = page.get_by_role("slider", name="Range of flash-attn").bounding_box()
+    assert box is not None
+    x = box["x"] + box["width"] / 2
+    page.mouse.move(x, box["y"] + 2)
+    page.mouse.down()
+    page.mouse.move(x, box["y"] + box["height"] / 3, steps=3)
+    page.mouse.up()
+    page.wait_for_url("**pick=*")
+    assert set(trials(page)) == {n for n, values in of.items() if values.get("flash-attn") is True and n < 14}
+    page.get_by_role("button", name="Clear selection").click()
+    page.locator(".parallel .brush").wait_for(state="detached")
+
+
+def test_trials_are_compared_with_each_other_and_with_another_study(opened: Open, server: Server) -> None:
+    page = opened("/studies/chat-8b?pick=12.13")
+    page.get_by_role("link", name="Compare 2").click()
+    page.get_by_role("heading", name="Compare trials").wait_for()
+    page.get_by_label("Add a trial").select_option("0")
+    page.wait_for_url("**trials=12%2C13%2C0*")
+    settings = page.get_by_role("region", name="Differences of configuration").locator("tbody th")
+    settings.first.wait_for()
+    assert settings.all_text_contents() == ["--parallel", "--ubatch-size", "--flash-attn"]
+    page.get_by_role("region", name="Latencies").locator(".cdf").nth(5).wait_for()
+    page.get_by_text("not measured at this load: trial 13").wait_for()
+    data = printed(server, "chat-8b")
+    assert wrong_numbers(page, data) == []
+    values = [t["measurements"][-1]["scalars"]["output_throughput"] for t in data["trials"][12:14]]
+    row = page.get_by_role("row", name="output throughput").first
+    assert f"{(values[1] / values[0] - 1) * 100:+.0f}%" in (row.text_content() or "")
+    page.get_by_role("button", name="Remove trial 13").click()
+    page.wait_for_url("**trials=12%2C0*")
+    page.get_by_label("With the study").select_option("chat-both")
+    page.get_by_role("heading", name="Compare chat-8b with chat-both").wait_for()
+    page.get_by_role("region", name="Both studies").wait_for()
+    page.get_by_role("region", name="Figures side by side").locator("tbody tr").nth(3).wait_for()
+    assert wrong_numbers(page, data, printed(server, "chat-both")) == []
 
 
 def test_pointing_at_a_row_lights_the_trial_in_plots_and_back(opened: Open) -> None:

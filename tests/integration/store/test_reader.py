@@ -90,6 +90,7 @@ def outcomes(store: ReadStore) -> list[Any]:
         [(store.studies.holder(name), store.studies.stop_requested(name)) for name in names if name.isprintable()],
         [(outcome(lambda name=name: store.events.read(name, limit=3)), store.events.last_seq(name)) for name in KINDS],  # type: ignore[misc]
         [outcome(lambda name=name: store.trials.get(name, 1)) for name in KINDS],  # type: ignore[misc]
+        [outcome(lambda name=name: store.events.of_trial(name, 1, "trial_proposed")) for name in KINDS],  # type: ignore[misc]
         [outcome(lambda name=name: store.studies.get(name)) for name in names],  # type: ignore[misc]
         [outcome(lambda name=name: store.trials.all(name)) for name in names if name.isprintable()],  # type: ignore[misc]
         [

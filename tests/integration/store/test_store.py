@@ -147,6 +147,8 @@ def test_cursor_continues_where_it_was(store: Store, add_study: AddStudy) -> Non
     assert store.events.last_seq("none") == 0
     assert store.events.last("s", "notice") == mine[-1]
     assert store.events.last("s", "none") is None
+    assert store.events.of_trial("s", 3, "notice") == [mine[3]]
+    assert store.events.of_trial("s", 3, "none") == []
 
 
 def test_seq_is_never_reused(store: Store, add_study: AddStudy) -> None:

@@ -2,7 +2,17 @@
 
 import { keepPreviousData, QueryClient, queryOptions } from "@tanstack/react-query";
 import { ApiError, request, requestText } from "./client";
-import type { Form, LogTail, Session, StudiesPage, StudyDetails, TrialDetails } from "./types";
+import type {
+  Form,
+  LogTail,
+  Session,
+  StudiesPage,
+  StudyDetails,
+  StudyPredictions,
+  TrialDetails,
+  TrialHistory,
+  WindowLatencies,
+} from "./types";
 
 /** Most studies of one page of the list; the server's own limit. */
 const MOST_STUDIES = 1000;
@@ -40,10 +50,30 @@ export const studyQuery = (name: string) =>
     queryFn: ({ signal }) => request<StudyDetails>(`${studyUrl(name)}/details`, { signal }),
   });
 
+export const predictionsQuery = (name: string) =>
+  queryOptions({
+    queryKey: ["study", name, "predictions"],
+    queryFn: ({ signal }) => request<StudyPredictions>(`${studyUrl(name)}/predictions`, { signal }),
+  });
+
 export const trialQuery = (name: string, trial: number) =>
   queryOptions({
     queryKey: ["study", name, "trial", trial],
     queryFn: ({ signal }) => request<TrialDetails>(`${studyUrl(name)}/trials/${trial}?lines=0`, { signal }),
+  });
+
+/** The latencies of a window; `window` is its place in the trial, such as `measurements.0`. */
+export const latenciesQuery = (name: string, trial: number, window: string) =>
+  queryOptions({
+    queryKey: ["study", name, "latencies", trial, window],
+    queryFn: ({ signal }) =>
+      request<WindowLatencies>(`${studyUrl(name)}/trials/${trial}/latencies?window=${window}`, { signal }),
+  });
+
+export const historyQuery = (name: string, trial: number) =>
+  queryOptions({
+    queryKey: ["study", name, "history", trial],
+    queryFn: ({ signal }) => request<TrialHistory>(`${studyUrl(name)}/trials/${trial}/history`, { signal }),
   });
 
 export const logQuery = (name: string, trial: number, lines: number, follow: boolean) =>

@@ -369,6 +369,26 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v1/studies/{name}/predictions": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * Predictions of the search
+         * @description What the search predicted for each trial before its launch, and what was measured.
+         */
+        readonly get: operations["predictions_api_v1_studies__name__predictions_get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v1/studies/{name}/resume": {
         readonly parameters: {
             readonly query?: never;
@@ -463,6 +483,47 @@ export interface paths {
          *     differs from the default's.
          */
         readonly get: operations["show_trial_api_v1_studies__name__trials__number__get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v1/studies/{name}/trials/{number}/history": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * A trial over time
+         * @description Its phases, and what its server and its GPUs reported meanwhile.
+         */
+        readonly get: operations["history_api_v1_studies__name__trials__number__history_get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v1/studies/{name}/trials/{number}/latencies": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * Distributions of a window's latencies
+         * @description Histograms and points of the distribution of each latency, from the request records; with the stored statistics.
+         *     `missing` says why there are none, such as that the records are on another machine.
+         */
+        readonly get: operations["latencies_api_v1_studies__name__trials__number__latencies_get"];
         readonly put?: never;
         readonly post?: never;
         readonly delete?: never;
@@ -1494,6 +1555,42 @@ export interface components {
             readonly status: string;
         };
         /**
+         * Histogram
+         * @description Numbers of values between edges.
+         */
+        readonly Histogram: {
+            /** Counts */
+            readonly counts: readonly number[];
+            /** Edges */
+            readonly edges: readonly number[];
+        };
+        /**
+         * HistoryChart
+         * @description What was sampled over time.
+         */
+        readonly HistoryChart: {
+            /** Id */
+            readonly id: string;
+            /** Lines */
+            readonly lines: readonly components["schemas"]["HistoryLine"][];
+            /** Title */
+            readonly title: string;
+            /** Unit */
+            readonly unit: string;
+        };
+        /**
+         * HistoryLine
+         * @description One line of a chart.
+         */
+        readonly HistoryLine: {
+            /** At */
+            readonly at: readonly number[];
+            /** Name */
+            readonly name: string;
+            /** Values */
+            readonly values: readonly (number | null)[];
+        };
+        /**
          * Identity
          * @description Identity of a running server. A measurement is void if it changes meanwhile.
          */
@@ -1552,6 +1649,37 @@ export interface components {
              * @default 1
              */
             readonly step: number;
+        };
+        /**
+         * LatencyDistribution
+         * @description One latency of the window's requests, in seconds.
+         */
+        readonly LatencyDistribution: {
+            /** Agrees */
+            readonly agrees: boolean;
+            readonly linear: components["schemas"]["Histogram"];
+            readonly logarithmic: components["schemas"]["Histogram"] | null;
+            /** Metric */
+            readonly metric: string;
+            /** Shares */
+            readonly shares: readonly number[];
+            /** Slos */
+            readonly slos: readonly components["schemas"]["LatencySlo"][];
+            readonly statistics: components["schemas"]["Distribution"];
+            /** Values */
+            readonly values: readonly number[];
+        };
+        /**
+         * LatencySlo
+         * @description An SLO of the study on this latency, in this window.
+         */
+        readonly LatencySlo: {
+            /** Statistic */
+            readonly statistic: string | null;
+            /** Text */
+            readonly text: string;
+            /** Threshold */
+            readonly threshold: number;
         };
         /**
          * LearnedFrom
@@ -1965,6 +2093,22 @@ export interface components {
             readonly kind: "fixed" | "normal" | "uniform";
         };
         /**
+         * PhaseSpan
+         * @description A phase of the trial, in seconds from its start.
+         */
+        readonly PhaseSpan: {
+            /** Begin */
+            readonly begin: number;
+            /** End */
+            readonly end: number;
+            /** Level */
+            readonly level: string;
+            /** Phase */
+            readonly phase: string;
+            /** Scenario */
+            readonly scenario: string;
+        };
+        /**
          * Plan
          * @description What would run and about how long it takes.
          */
@@ -2105,6 +2249,19 @@ export interface components {
             readonly [key: string]: unknown;
         };
         /**
+         * PredictedFigure
+         * @description A figure that the search predicts.
+         */
+        readonly PredictedFigure: {
+            /** Level */
+            readonly level: string;
+            /** Scenario */
+            readonly scenario: string;
+            /** Title */
+            readonly title: string;
+            readonly unit: components["schemas"]["Unit"];
+        };
+        /**
          * PredictedLevel
          * @description Predicted results of one scenario at one load level: assumptions of the right magnitude, not measurements.
          */
@@ -2122,6 +2279,26 @@ export interface components {
             readonly values: {
                 readonly [key: string]: number;
             };
+        };
+        /**
+         * PredictedTrial
+         * @description One prediction before the launch of a trial, in the metric's unit.
+         */
+        readonly PredictedTrial: {
+            /** Figure */
+            readonly figure: number;
+            /** High */
+            readonly high: number;
+            /** Inside */
+            readonly inside: boolean | null;
+            /** Low */
+            readonly low: number;
+            /** Measured */
+            readonly measured: number | null;
+            /** Median */
+            readonly median: number;
+            /** Trial */
+            readonly trial: number;
         };
         /**
          * Prediction
@@ -2856,6 +3033,8 @@ export interface components {
             readonly parameters: readonly string[];
             /** Planned */
             readonly planned: number;
+            /** Predicted */
+            readonly predicted: boolean;
             /** Proven */
             readonly proven: boolean;
             /** Read At */
@@ -2951,6 +3130,18 @@ export interface components {
             } | null;
             /** Updated At */
             readonly updated_at: number;
+        };
+        /**
+         * StudyPredictions
+         * @description All predictions of a study's search; none if its strategy makes none.
+         */
+        readonly StudyPredictions: {
+            /** Figures */
+            readonly figures: readonly components["schemas"]["PredictedFigure"][];
+            /** Study */
+            readonly study: string;
+            /** Trials */
+            readonly trials: readonly components["schemas"]["PredictedTrial"][];
         };
         /**
          * StudySpec
@@ -3357,6 +3548,26 @@ export interface components {
             readonly trial: components["schemas"]["Trial"];
         };
         /**
+         * TrialHistory
+         * @description Phases of a trial, and what its server and its GPUs reported meanwhile.
+         */
+        readonly TrialHistory: {
+            /** Began At */
+            readonly began_at: number;
+            /** Charts */
+            readonly charts: readonly components["schemas"]["HistoryChart"][];
+            /** Length S */
+            readonly length_s: number;
+            /** Phases */
+            readonly phases: readonly components["schemas"]["PhaseSpan"][];
+            /** Simulated */
+            readonly simulated: boolean;
+            /** Study */
+            readonly study: string;
+            /** Trial */
+            readonly trial: number;
+        };
+        /**
          * TrialRole
          * @description The purpose of a trial.
          * @enum {string}
@@ -3579,6 +3790,28 @@ export interface components {
             };
         };
         /**
+         * WindowLatencies
+         * @description The latencies of one window.
+         */
+        readonly WindowLatencies: {
+            /** Latencies */
+            readonly latencies: readonly components["schemas"]["LatencyDistribution"][];
+            /** Level */
+            readonly level: string;
+            /** Missing */
+            readonly missing: string;
+            /** Scenario */
+            readonly scenario: string;
+            /** Simulated */
+            readonly simulated: boolean;
+            /** Study */
+            readonly study: string;
+            /** Trial */
+            readonly trial: number;
+            /** Window */
+            readonly window: string;
+        };
+        /**
          * WorkerOverview
          * @description A worker, whether it is alive, and what it runs.
          */
@@ -3770,9 +4003,14 @@ export type GoalFigure = components['schemas']['GoalFigure'];
 export type GpuUse = components['schemas']['GpuUse'];
 export type Hardware = components['schemas']['Hardware'];
 export type Health = components['schemas']['Health'];
+export type Histogram = components['schemas']['Histogram'];
+export type HistoryChart = components['schemas']['HistoryChart'];
+export type HistoryLine = components['schemas']['HistoryLine'];
 export type Identity = components['schemas']['Identity'];
 export type Images = components['schemas']['Images'];
 export type IntRange = components['schemas']['IntRange'];
+export type LatencyDistribution = components['schemas']['LatencyDistribution'];
+export type LatencySlo = components['schemas']['LatencySlo'];
 export type LearnedFrom = components['schemas']['LearnedFrom'];
 export type Left = components['schemas']['Left'];
 export type LevelDecision = components['schemas']['LevelDecision'];
@@ -3791,12 +4029,15 @@ export type PageStudyOverview = components['schemas']['Page_StudyOverview_'];
 export type Parameter = components['schemas']['Parameter'];
 export type ParameterImportance = components['schemas']['ParameterImportance'];
 export type Pauses = components['schemas']['Pauses'];
+export type PhaseSpan = components['schemas']['PhaseSpan'];
 export type Plan = components['schemas']['Plan'];
 export type PlanRequest = components['schemas']['PlanRequest'];
 export type PlannedEngine = components['schemas']['PlannedEngine'];
 export type PlannedLaunch = components['schemas']['PlannedLaunch'];
 export type PluginSpec = components['schemas']['PluginSpec'];
+export type PredictedFigure = components['schemas']['PredictedFigure'];
 export type PredictedLevel = components['schemas']['PredictedLevel'];
+export type PredictedTrial = components['schemas']['PredictedTrial'];
 export type Prediction = components['schemas']['Prediction'];
 export type Problem = components['schemas']['Problem'];
 export type QualityResult = components['schemas']['QualityResult'];
@@ -3828,6 +4069,7 @@ export type StopRule = components['schemas']['StopRule'];
 export type StudyDetails = components['schemas']['StudyDetails'];
 export type StudyDocument = components['schemas']['StudyDocument'];
 export type StudyOverview = components['schemas']['StudyOverview'];
+export type StudyPredictions = components['schemas']['StudyPredictions'];
 export type StudySpec = components['schemas']['StudySpec'];
 export type TaskResult = components['schemas']['TaskResult'];
 export type TasksSpec = components['schemas']['TasksSpec'];
@@ -3840,6 +4082,7 @@ export type TraceSpeed = components['schemas']['TraceSpeed'];
 export type Trial = components['schemas']['Trial'];
 export type TrialChange = components['schemas']['TrialChange'];
 export type TrialDetails = components['schemas']['TrialDetails'];
+export type TrialHistory = components['schemas']['TrialHistory'];
 export type TrialRole = components['schemas']['TrialRole'];
 export type TrialRow = components['schemas']['TrialRow'];
 export type TrialState = components['schemas']['TrialState'];
@@ -3850,6 +4093,7 @@ export type Verdict = components['schemas']['Verdict'];
 export type Violation = components['schemas']['Violation'];
 export type WindowDiagnosis = components['schemas']['WindowDiagnosis'];
 export type WindowFigures = components['schemas']['WindowFigures'];
+export type WindowLatencies = components['schemas']['WindowLatencies'];
 export type WorkerOverview = components['schemas']['WorkerOverview'];
 export type WorkerRecord = components['schemas']['WorkerRecord'];
 export type Workload = components['schemas']['Workload'];
@@ -6547,6 +6791,127 @@ export interface operations {
             };
         };
     };
+    readonly predictions_api_v1_studies__name__predictions_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly name: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["StudyPredictions"];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     readonly resume_study_api_v1_studies__name__resume_post: {
         readonly parameters: {
             readonly query?: never;
@@ -7071,6 +7436,255 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["TrialDetails"];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly history_api_v1_studies__name__trials__number__history_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description Number of the trial; the default is trial 0. */
+                readonly number: number;
+                readonly name: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["TrialHistory"];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly latencies_api_v1_studies__name__trials__number__latencies_get: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Place of the window in the trial: `measurements.0`, `looks.0` or `capacities.0.levels.3`. */
+                readonly window?: string;
+            };
+            readonly header?: never;
+            readonly path: {
+                /** @description Number of the trial; the default is trial 0. */
+                readonly number: number;
+                readonly name: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["WindowLatencies"];
                 };
             };
             /** @description The request could not be carried out. */

@@ -72,11 +72,16 @@ export const GROUP_TEXTS: Record<PhaseGroup, string> = {
   rest: "other",
 };
 
+/** The kind of a phase. */
+export function phaseGroup(phase: string): PhaseGroup {
+  return GROUPS[phase] ?? "rest";
+}
+
 /** Consecutive phases of a kind as one piece, in seconds. */
 export function pieces(phases: Readonly<Record<string, number>>): { group: PhaseGroup; seconds: number }[] {
   const found: { group: PhaseGroup; seconds: number }[] = [];
   for (const [phase, seconds] of Object.entries(phases)) {
-    const group = GROUPS[phase] ?? "rest";
+    const group = phaseGroup(phase);
     const last = found.at(-1);
     if (last?.group === group) last.seconds += seconds;
     else found.push({ group, seconds });

@@ -66,3 +66,28 @@ export function linear(
     invert: (pixel: number) => (factor === 0 ? low : low + (pixel - from) / factor),
   });
 }
+
+/** A logarithmic scale between two positive values, with 1, 2 and 5 times powers of ten to label. */
+export function logarithmic(
+  domain: readonly [number, number],
+  range: readonly [number, number],
+  count: number,
+): Scale {
+  const [low, high] = [Math.log10(domain[0]), Math.log10(domain[1])];
+  const within = linear([low, high], range, count);
+  const first = Math.floor(low);
+  const decades = Array.from({ length: Math.ceil(high) - first + 1 }, (_, i) => 10 ** (first + i));
+  const inside = (value: number) => value >= domain[0] * (1 - 1e-9) && value <= domain[1] * (1 + 1e-9);
+  const all = [[1, 2, 5], [1, 3], [1]]
+    .map((factors) =>
+      decades
+        .flatMap((decade) => factors.map((factor) => Number((factor * decade).toPrecision(3))))
+        .filter(inside),
+    )
+    .find((found, i) => found.length <= count || i === 2);
+  return Object.assign((value: number) => within(Math.log10(value)), {
+    domain,
+    ticks: all && all.length > 1 ? all : [domain[0], domain[1]],
+    invert: (pixel: number) => 10 ** within.invert(pixel),
+  });
+}

@@ -38,12 +38,12 @@ class _Step:
 def server_metrics(samples: ServerSamples, sources: Sequence[MetricsSource], window_s: float) -> ServerMetrics:
     """Evaluates the samples of the window, which starts at 0."""
     notes = list(samples.notes)
-    source = _source(samples, sources)
+    source = metrics_source(samples, sources)
     if source is None or not samples.at_ns:
         return ServerMetrics(notes=tuple(notes) or ("no metrics of a known engine",))
     times = [at * _NS for at in samples.at_ns]
     steps = _steps(times, window_s)
-    found = {figure: _combined(samples, source, figure, notes) for figure in source.names}
+    found = {figure: figure_values(samples, source, figure, notes) for figure in source.names}
     gauges = {figure: values for figure, values in found.items() if values is not None and figure not in COUNTERS}
     counted = _counted(found, source, times, window_s, notes)
     if not steps:
@@ -51,7 +51,7 @@ def server_metrics(samples: ServerSamples, sources: Sequence[MetricsSource], win
     if samples.failed:
         notes.append(f"{samples.failed} of {samples.failed + len(times)} samples failed")
     covered = sum(step.seconds for step in steps)
-    usage = _usage(gauges)
+    usage = kv_usage(gauges)
     full = [s for s in steps if (usage[s.index] or 0.0) >= FULL] if usage else []
     cached, prompts = _prefixes(counted)
     drafted = counted.get(Figure.DRAFT_TOKENS)
@@ -82,7 +82,7 @@ def server_metrics(samples: ServerSamples, sources: Sequence[MetricsSource], win
     )
 
 
-def _source(samples: ServerSamples, sources: Sequence[MetricsSource]) -> MetricsSource | None:
+def metrics_source(samples: ServerSamples, sources: Sequence[MetricsSource]) -> MetricsSource | None:
     """The engine whose metric names the server uses."""
     seen = {series.partition("{")[0] for series in samples.series or {}}
     return max(
@@ -92,7 +92,7 @@ def _source(samples: ServerSamples, sources: Sequence[MetricsSource]) -> Metrics
     )
 
 
-def _combined(samples: ServerSamples, source: MetricsSource, figure: Figure, notes: list[str]) -> Values | None:
+def figure_values(samples: ServerSamples, source: MetricsSource, figure: Figure, notes: list[str]) -> Values | None:
     """One value per sample: over all replicas; None for a sample without the figure."""
     groups = _groups(samples, source, figure)
     if not groups:
@@ -158,7 +158,7 @@ def _stats(values: Values | None, steps: Sequence[_Step]) -> GaugeStats | None:
     return GaugeStats(mean=min(max(mean, least), most), min=least, max=most)  # rounding can leave the range
 
 
-def _usage(gauges: Mapping[Figure, Values]) -> Values | None:
+def kv_usage(gauges: Mapping[Figure, Values]) -> Values | None:
     """KV cache use, computed from its parts if the engine reports no share."""
     if Figure.KV_USAGE in gauges:
         return gauges[Figure.KV_USAGE]

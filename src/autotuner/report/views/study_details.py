@@ -198,6 +198,8 @@ class StudyDetails(FrozenModel):
     """Of the intervals of the proof."""
     noise: float
     importance: tuple[ParameterImportance, ...]
+    predicted: bool
+    """Whether the search predicted figures of its trials."""
     beginning: str
     """What the search learns from."""
     trials: tuple[TrialRow, ...]
@@ -251,6 +253,7 @@ def study_details(result: StudyResult, overview: StudyOverview, *, now: float) -
         confidence=spec.confirm.confidence,
         noise=result.noise,
         importance=result.importance,
+        predicted=any(t.rationale is not None and t.rationale.expected for t in result.trials),
         beginning=beginning.text if beginning is not None else "",
         trials=tuple(_row(result, trial, rank) for trial, rank in ranked(result)),
     )

@@ -14,6 +14,7 @@ from autotuner.report.exported.options import Form
 from autotuner.report.exports import best_json, command_line
 from autotuner.report.study_list import SortBy, filtered_and_sorted
 from autotuner.report.views.study_details import StudyDetails, study_details
+from autotuner.report.views.study_predictions import StudyPredictions, study_predictions
 from autotuner.server.callers import Reader, Tuner, Writer
 from autotuner.server.documents import Page, document, page
 from autotuner.study.spec import NAME_PATTERN
@@ -79,6 +80,12 @@ def overview(tuner: Tuner, _: Reader, name: Name) -> Response:
 def details(tuner: Tuner, _: Reader, name: Name) -> Response:
     """Its answer, and one light row per trial, best first; what the web UI shows."""
     return document(study_details(tuner.load(name), tuner.overview(name), now=time.time()))
+
+
+@router.get("/{name}/predictions", summary="Predictions of the search", response_model=StudyPredictions)
+def predictions(tuner: Tuner, _: Reader, name: Name) -> Response:
+    """What the search predicted for each trial before its launch, and what was measured."""
+    return document(study_predictions(tuner.load(name)))
 
 
 @router.get("/{name}/best", summary="The best configuration")

@@ -7,7 +7,9 @@ from pydantic import BaseModel
 
 from autotuner import TrialRole, TrialState
 from autotuner.report.trial_data import trial_data
+from autotuner.report.views.latencies import WindowLatencies
 from autotuner.report.views.trial_details import TrialDetails
+from autotuner.report.views.trial_history import TrialHistory
 from autotuner.server.callers import Reader, Tuner
 from autotuner.server.documents import document, page
 from autotuner.server.routes.studies import Limit, Name, Offset
@@ -15,6 +17,8 @@ from autotuner.server.routes.studies import Limit, Name, Offset
 router = APIRouter(prefix="/api/v1/studies/{name}/trials", tags=["trials"])
 
 MOST_LINES = 10_000
+WINDOW = r"^(looks|measurements|capacities\.\d{1,6}\.levels)\.\d{1,6}$"
+"""Place of a window in the JSON of a trial."""
 Number = Annotated[int, Path(ge=0, description="Number of the trial; the default is trial 0.")]
 
 
@@ -46,6 +50,31 @@ def show_trial(
     result = tuner.load(name)
     trial = result.trial(number)
     return document(trial_data(result, trial, tuner.log_tail(trial, lines=lines)))
+
+
+@router.get("/{number}/latencies", summary="Distributions of a window's latencies", response_model=WindowLatencies)
+def latencies(
+    tuner: Tuner,
+    _: Reader,
+    name: Name,
+    number: Number,
+    window: Annotated[
+        str,
+        Query(
+            pattern=WINDOW,
+            description="Place of the window in the trial: `measurements.0`, `looks.0` or `capacities.0.levels.3`.",
+        ),
+    ] = "measurements.0",
+) -> Response:
+    """Histograms and points of the distribution of each latency, from the request records; with the stored statistics.
+    `missing` says why there are none, such as that the records are on another machine."""
+    return document(tuner.latencies(name, number, window))
+
+
+@router.get("/{number}/history", summary="A trial over time", response_model=TrialHistory)
+def history(tuner: Tuner, _: Reader, name: Name, number: Number) -> Response:
+    """Its phases, and what its server and its GPUs reported meanwhile."""
+    return document(tuner.trial_history(name, number))
 
 
 class LogTail(BaseModel):

@@ -40,3 +40,17 @@ def test_the_end_of_a_log(client: Clients, stored: str) -> None:
 def test_a_trial_that_does_not_exist(client: Clients, stored: str) -> None:
     answer = client("read").get(f"/api/v1/studies/{stored}/trials/1000")
     assert (answer.status_code, answer.json()["error"]["problems"][0]["value"]) == (404, "1000")
+
+
+def test_latencies_whose_records_are_elsewhere_are_missing(client: Clients, stored: str) -> None:
+    path = f"/api/v1/studies/{stored}/trials/0/latencies"
+    found = client("read").get(path, params={"window": "measurements.1"}).json()
+    assert (found["level"], found["latencies"]) == ("concurrency=16", [])
+    assert "not on this machine" in found["missing"]
+    answers = [client("read").get(path, params={"window": window}) for window in ("measurements.9", "argv.0")]
+    assert [answer.status_code for answer in answers] == [404, 422]
+
+
+def test_a_trial_over_time(client: Clients, stored: str) -> None:
+    found = client("read").get(f"/api/v1/studies/{stored}/trials/0/history").json()
+    assert (found["study"], found["charts"], found["length_s"] > 0) == (stored, [], True)

@@ -28,6 +28,11 @@ export function StudyHeader({ details, live, connection }: Props) {
         {left !== null && <span className="quiet">up to {duration(left)} left</span>}
         {details.running && connection !== "open" && <ConnectionNote connection={connection} />}
         <span className="grow" />
+        {details.trials.length > 1 && (
+          <Link className="button" to="/studies/$name/compare" params={{ name: details.name }} search={{}}>
+            Compare
+          </Link>
+        )}
         {details.winner !== null && (
           <Link className="button" to="/studies/$name/winner" params={{ name: details.name }}>
             Use the {details.proven ? "winner" : "best"}

@@ -12,6 +12,9 @@ import { CurvesPanel } from "./CurvesPanel";
 import { HistoryPanel } from "./HistoryPanel";
 import { jsonIndex, measures } from "./measures";
 import { Now } from "./Now";
+import { ParallelPanel } from "./ParallelPanel";
+import { ParametersPanel } from "./ParametersPanel";
+import { PredictionsPanel } from "./PredictionsPanel";
 import { Proof } from "./Proof";
 import { ScatterPanel } from "./ScatterPanel";
 import { StudyHeader } from "./StudyHeader";
@@ -50,8 +53,11 @@ function Study({ details }: { details: StudyDetails }) {
           <HistoryPanel details={details} measures={known} />
           <ScatterPanel details={details} measures={known} />
           <CurvesPanel details={details} />
+          <ParametersPanel details={details} measures={known} />
+          {details.predicted && <PredictionsPanel details={details} />}
         </div>
       )}
+      {measured && <ParallelPanel details={details} measures={known} />}
       <TrialsPanel details={details} index={index} live={live} />
       {details.compared.length > 1 && <Proof details={details} index={index} />}
       <TimelinePanel details={details} live={live} />

@@ -1,7 +1,9 @@
+import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
 import type { Live } from "~/api/live";
 import type { StudyDetails, TrialRow } from "~/api/types";
 import { DataTable } from "~/components/DataTable";
+import { MOST } from "../compare/search";
 import { differing, trialColumns } from "./trialColumns";
 import { useStudyPage } from "./useStudyPage";
 
@@ -48,6 +50,16 @@ export function TrialsPanel({ details, index, live }: Props) {
           <button type="button" onClick={() => pick([])}>
             Clear selection of {picked.size}
           </button>
+        )}
+        {picked.size >= 2 && picked.size <= MOST && (
+          <Link
+            className="button"
+            to="/studies/$name/compare"
+            params={{ name: details.name }}
+            search={{ trials: [...picked].join(",") }}
+          >
+            Compare {picked.size}
+          </Link>
         )}
         <span className="grow" />
         <div className="bar">

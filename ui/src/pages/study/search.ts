@@ -10,13 +10,18 @@ export interface StudySearch {
   /** Figures on the axes of the plot of two figures. */
   x?: string;
   y?: string;
+  /** Axes of the parallel coordinates, divided by bars. */
+  axes?: string;
+  /** The parameter of the slice, and the figure over it. */
+  param?: string;
+  of?: string;
   /** Numbers of picked trials, divided by dots. */
   pick?: string;
 }
 
 export function studySearch(search: Record<string, unknown>): StudySearch {
   const found: StudySearch = {};
-  for (const key of ["sort", "outcome", "x", "y", "pick"] as const) {
+  for (const key of ["sort", "outcome", "x", "y", "axes", "param", "of", "pick"] as const) {
     const value = search[key];
     if ((typeof value === "string" && value !== "") || typeof value === "number") found[key] = String(value);
   }

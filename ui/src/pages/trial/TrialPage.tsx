@@ -12,6 +12,8 @@ import { Empty, Failed, Waiting } from "~/components/states";
 import type { Tone } from "~/components/tones";
 import { Changes } from "./Changes";
 import { Facts } from "./Facts";
+import { HistoryPanel } from "./HistoryPanel";
+import { LatenciesPanel } from "./LatenciesPanel";
 import { Log } from "./Log";
 import { Phases } from "./Phases";
 import { Rationale } from "./Rationale";
@@ -41,6 +43,7 @@ function One({ details, name }: { details: TrialDetails; name: string }) {
   const { trial } = details;
   const unfinished = trial.state === "queued" || trial.state === "running";
   const { live } = useLive(name);
+  const base = useQuery(studyQuery(name)).data?.default ?? null;
   const activity = live.running.get(trial.number);
   const running = unfinished && activity !== undefined;
   const message = trial.failure?.message;
@@ -60,6 +63,17 @@ function One({ details, name }: { details: TrialDetails; name: string }) {
             {running ? activityText(activity) : details.outcome.text}
           </Badge>
           {details.rank !== null && <span className="quiet">rank {details.rank}</span>}
+          <span className="grow" />
+          {base !== null && base !== trial.number && (
+            <Link
+              className="button"
+              to="/studies/$name/compare"
+              params={{ name }}
+              search={{ trials: `${base},${trial.number}` }}
+            >
+              Compare
+            </Link>
+          )}
         </div>
         <p className="label mono">{details.label}</p>
         {details.reasons.filter(isNews).map((reason) => (
@@ -93,7 +107,9 @@ function One({ details, name }: { details: TrialDetails; name: string }) {
         <Phases details={details} />
         <Rationale details={details} name={name} />
       </div>
+      <LatenciesPanel details={details} name={name} />
       <Windows details={details} />
+      <HistoryPanel details={details} name={name} />
       {trial.argv.length > 0 && (
         <section className="panel" aria-label="Command">
           <header>

@@ -4,6 +4,8 @@ export interface TrialSearch {
   lines?: number;
   /** Only lines with this text. */
   find?: string;
+  /** Place of the window whose latencies are shown. */
+  window?: string;
 }
 
 export function trialSearch(search: Record<string, unknown>): TrialSearch {
@@ -12,5 +14,6 @@ export function trialSearch(search: Record<string, unknown>): TrialSearch {
     found.lines = Math.min(10_000, Math.floor(search.lines));
   if ((typeof search.find === "string" && search.find) || typeof search.find === "number")
     found.find = String(search.find);
+  if (typeof search.window === "string" && search.window) found.window = search.window;
   return found;
 }
