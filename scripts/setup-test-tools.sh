@@ -24,6 +24,7 @@ command -v runc >/dev/null || need runc
 command -v busybox >/dev/null || need busybox-static
 command -v ip >/dev/null || need iproute2
 command -v openssl >/dev/null || need openssl
+command -v systemd-analyze >/dev/null || need systemd
 [ -x /usr/lib/cni/bridge ] || need containernetworking-plugins
 command -v go >/dev/null || need golang-go
 [ -e /etc/ssl/certs/ca-certificates.crt ] || need ca-certificates

@@ -17,6 +17,7 @@ _NAMES = {
     "autotuner.api.access": ("Access", "NewToken"),
     "autotuner.api.client": ("Autotuner", "open"),
     "autotuner.api.clients.studies": ("CheckedStudy", "ClientStudies"),
+    "autotuner.api.demo": ("write_demo",),
     "autotuner.api.fleet.listing": ("WorkerOverview",),
     "autotuner.api.options": ("ConnectionOptions", "ExportForm", "ManifestForm", "ManifestOptions"),
     "autotuner.api.results": ("ServerLog",),
@@ -57,6 +58,7 @@ _NAMES = {
     "autotuner.report.overview": ("StudyOverview",),
     "autotuner.report.result": ("StudyResult",),
     "autotuner.scoring.gain": ("Effect", "Gain"),
+    "autotuner.store.backup.archive": ("BackupSummary",),
     "autotuner.store.records": (
         "AuditEntry",
         "QueueEntry",

@@ -4,6 +4,7 @@ from autotuner.api.client import Autotuner as Autotuner
 from autotuner.api.client import open as open  # noqa: A004 - it is called autotuner.open
 from autotuner.api.clients.studies import CheckedStudy as CheckedStudy
 from autotuner.api.clients.studies import ClientStudies as ClientStudies
+from autotuner.api.demo import write_demo as write_demo
 from autotuner.api.fleet.listing import WorkerOverview as WorkerOverview
 from autotuner.api.options import ConnectionOptions as ConnectionOptions
 from autotuner.api.options import ExportForm as ExportForm
@@ -56,6 +57,7 @@ from autotuner.report.overview import StudyOverview as StudyOverview
 from autotuner.report.result import StudyResult as StudyResult
 from autotuner.scoring.gain import Effect as Effect
 from autotuner.scoring.gain import Gain as Gain
+from autotuner.store.backup.archive import BackupSummary as BackupSummary
 from autotuner.store.records import AuditEntry as AuditEntry
 from autotuner.store.records import QueueEntry as QueueEntry
 from autotuner.store.records import QueueState as QueueState
@@ -102,6 +104,7 @@ __all__ = [
     "AuditEntry",
     "Autotuner",
     "AutotunerError",
+    "BackupSummary",
     "BenchReport",
     "BenchStoppedError",
     "CapacityLevel",
@@ -193,6 +196,7 @@ __all__ = [
     "tune",
     "tune_async",
     "verify_capacity",
+    "write_demo",
     "write_report",
     "write_starter",
 ]

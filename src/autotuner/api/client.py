@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from autotuner.api.backups import Backups
 from autotuner.api.queued_studies import QueuedStudies
 from autotuner.api.running_servers import RunningServers
 from autotuner.api.stored import StoredStudies
@@ -42,7 +43,7 @@ def open(store: str | None = None) -> Autotuner:  # noqa: A001 - like gzip.open,
     return Autotuner(store)
 
 
-class Autotuner(StoredStudies, QueuedStudies, RunningServers):
+class Autotuner(StoredStudies, QueuedStudies, RunningServers, Backups):
     """The studies of one store, created with :func:`autotuner.open`.
 
     The object holds no connection: each call opens and closes the store. There is nothing to close, and one object may

@@ -1,11 +1,13 @@
-"""Commands that need no study: schema, params, init, version."""
+"""Commands that need no study: schema, params, init, demo, version."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from autotuner.cli.app import Json, out, program, reporting_errors, show
+from autotuner.cli import run as run_commands
+from autotuner.cli.app import Json, StoreUrl, out, program, reporting_errors, say, show
+from autotuner.cli.server import commands as server_commands
 
 
 def schema(json: Json = False) -> None:
@@ -53,6 +55,30 @@ def init(
             show(f"{path}\nnext: {program()} plan {path}")
 
 
+def demo(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder for the model and the study file; created if it is missing.")
+    ] = Path("autotuner-demo"),
+    serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Show the study in the web UI afterwards.")] = True,
+    port: server_commands.Port = server_commands.DEFAULT_PORT,
+    store: StoreUrl = None,
+) -> None:
+    """Tune a real llama.cpp server with a small generated model.
+
+    It takes about four minutes, and needs neither a GPU nor a download.
+    """
+    with reporting_errors(as_json=False):
+        import autotuner
+
+        if serve:
+            server_commands.require_server()
+        study = autotuner.write_demo(folder)
+        say(f"tuning a llama.cpp server on this machine with {study}; the model's weights are random")
+    run_commands.run(study, store=store)
+    if serve:
+        server_commands.serve(port=port, store=store)
+
+
 def version(json: Json = False) -> None:
     """Print the version."""
     from autotuner import __version__
@@ -65,5 +91,5 @@ def version(json: Json = False) -> None:
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
-    for command in (schema, params, init, version):
+    for command in (schema, params, init, demo, version):
         app.command()(command)

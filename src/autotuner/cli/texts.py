@@ -17,7 +17,7 @@ from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.parameters.reference import reference_text
 
 if TYPE_CHECKING:
-    from autotuner import Diagnosis, Plan, PlannedEngine, PlannedLaunch, PredictedLevel, Standing
+    from autotuner import BackupSummary, Diagnosis, Plan, PlannedEngine, PlannedLaunch, PredictedLevel, Standing
 
 _UNUSED = 3
 """Studies that are named with the reason why the search cannot learn from them."""
@@ -187,3 +187,10 @@ def _text(table: Table) -> str:
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else PIPE_WIDTH
     return render(table, width)
+
+
+def backup_text(found: BackupSummary) -> str:
+    """What a backup holds, e.g. ``3 studies, 120 trials and 240 files``."""
+    counts = ((found.studies, "study", "studies"), (found.trials, "trial", "trials"), (found.files, "file", "files"))
+    studies, trials, files = (f"{count:,} {one if count == 1 else many}" for count, one, many in counts)
+    return f"{studies}, {trials} and {files}"

@@ -60,6 +60,14 @@ class Database:
             raise unusable(self._engine.url, error) from None
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A transaction in which all queries read the state of one moment. Raises :class:`StoreError`."""
+        with self.reading() as connection:
+            if self._engine.dialect.name == "postgresql":  # SQLite's transactions are like that anyway
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
+    @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that writes; an error rolls all of it back.
 

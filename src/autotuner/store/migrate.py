@@ -10,9 +10,9 @@ from alembic.config import Config
 from sqlalchemy import Connection
 
 
-def migrate(connection: Connection) -> None:
-    """Runs all pending migrations inside the connection's transaction."""
+def migrate(connection: Connection, revision: str = "head") -> None:
+    """Runs all pending migrations up to a revision inside the connection's transaction."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

@@ -50,9 +50,14 @@ def default_url() -> str | Path:
     return os.environ.get("AUTOTUNER_STORE") or data_home() / "autotuner.db"
 
 
+def is_study_name(text: str) -> bool:
+    """Whether a study may have this name, which is also the name of its folder."""
+    return _NAME.fullmatch(text) is not None
+
+
 def study_folder(name: str) -> Path:
     """The folder of one study. Raises ValueError for a name that could leave the data directory."""
-    if not _NAME.fullmatch(name):
+    if not is_study_name(name):
         raise ValueError(f"not a study name: {name!r}")
     return data_home() / "studies" / name
 

@@ -9,7 +9,7 @@ import pytest
 
 import autotuner
 
-MODULES = ("access", "client", "queued_studies", "setup", "stored", "study_input")
+MODULES = ("access", "backups", "client", "demo", "queued_studies", "setup", "stored", "study_input")
 
 
 def examples() -> dict[str, doctest.DocTest]:

@@ -29,7 +29,8 @@ GOOD = {
 }
 COMMANDS = (
     "run", "plan", "doctor", "watch", "stop", "reap", "submit", "queue", "worker", "workers", "list", "show", "logs",
-    "best", "report", "export", "delete", "bench", "capacity", "verify", "serve", "schema", "params", "init",
+    "best", "report", "export", "delete", "bench", "capacity", "verify", "serve", "backup", "restore",
+    "schema", "params", "init", "demo",
     "version", "token",
 )  # fmt: skip
 

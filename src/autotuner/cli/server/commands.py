@@ -16,6 +16,9 @@ DEFAULT_PORT = 8321
 tokens = typer.Typer(no_args_is_help=True, help="Tokens of the clients of autotuner serve.")
 
 
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: a free one.")]
+
+
 class ScopeName(StrEnum):
     """What a token allows."""
 
@@ -26,7 +29,7 @@ class ScopeName(StrEnum):
 
 def serve(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: a free one.")] = DEFAULT_PORT,
+    port: Port = DEFAULT_PORT,
     host_name: Annotated[
         list[str] | None,
         typer.Option("--host-name", metavar="NAME", help="A further name by which clients reach the server."),
@@ -47,15 +50,11 @@ def serve(
     """Serve a web UI and an API, and run the queue."""
     with reporting_errors(as_json=False), logged(verbose, log_file, server=True):
         import autotuner
-        from autotuner.errors import MissingExtraError
 
-        try:
-            from autotuner.server.routes.pages import is_built
-            from autotuner.server.serving import serve
-        except ModuleNotFoundError as error:
-            if error.name not in {"fastapi", "uvicorn"}:
-                raise
-            raise MissingExtraError("autotuner serve", "server") from None
+        require_server()
+        from autotuner.server.routes.pages import is_built
+        from autotuner.server.serving import serve
+
         tuner = autotuner.open(store)
 
         def ready(url: str, code: str) -> None:
@@ -72,6 +71,20 @@ def serve(
 
         with tuner.working_beside(at_most=at_most, labels=label or ()) if worker else nullcontext():
             serve(tuner, host=host, port=port, names=host_name or (), roots=_folders(allow_path), on_ready=ready)
+
+
+def require_server() -> None:
+    """Raises ``MissingExtraError`` if the packages of the server are not installed."""
+    from importlib import import_module
+
+    from autotuner.errors import MissingExtraError
+
+    try:
+        import_module("autotuner.server.serving")
+    except ModuleNotFoundError as error:
+        if error.name not in {"fastapi", "uvicorn"}:
+            raise
+        raise MissingExtraError("autotuner serve", "server") from None
 
 
 def _folders(given: Sequence[Path] | None) -> list[Path]:
