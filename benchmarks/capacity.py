@@ -30,12 +30,9 @@ from zlib import crc32
 
 import numpy as np
 
-from autotuner.capacity.level import Bound
 from autotuner.capacity.search import CapacitySearch, Limits
-from autotuner.capacity.twin.fit import LevelInput
-from autotuner.capacity.twin.prediction import Prediction
-from queue_levels import WARM_UP_S, measured
-from queue_models import ALLOWED, SERVERS, SHARE, Floats, Server, run_twin
+from queue_levels import WARM_UP_S, finish
+from queue_models import ALLOWED, SERVERS, SHARE, Floats, Server
 
 PRECISION = 0.1
 MLPERF_FLOOR = 662
@@ -66,19 +63,8 @@ def certified_search(server: Server, seed: int, confidence: float, budget: int) 
     random = Random(seed)
     limits = Limits(PRECISION, max_requests=budget, alpha=1 - confidence)
     search = CapacitySearch(limits, first_load(server, random))
-    known: list[LevelInput] = []
-    bound = Bound("p99", server.limit, ALLOWED)
-    prediction = Prediction([bound], [server.latency], server.lengths, run_twin)
-    while True:
-        if server.model.kind != SHARE:  # whose misses have nothing to do with its load
-            prediction.prepare(search, known)
-        plan = search.next_level()
-        if plan is None:
-            break
-        control = prediction.controls(plan.load)[0] if plan.patience.likely is None else None
-        result, level = measured(server, plan, 1 - confidence, random, search.spent, control)
-        search.add(result)
-        known.append(level)
+    # Where misses have nothing to do with the load of a queue, there is nothing to predict.
+    finish(search, server, 1 - confidence, random, predict=server.model.kind != SHARE)
     return Found(search.certified, search.refuted, search.spent, search.precise, len(search.results))
 
 

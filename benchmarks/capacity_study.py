@@ -21,13 +21,9 @@ from functools import partial
 from itertools import product
 from random import Random
 
-from autotuner.capacity.level import Bound
 from autotuner.capacity.search import CapacitySearch, Limits
-from autotuner.capacity.twin.fit import LevelInput
-from autotuner.capacity.twin.prediction import Prediction
 from capacity import MLPERF_FLOOR, PRECISION, crossing
-from queue_levels import measured
-from queue_models import ALLOWED, run_twin
+from queue_levels import finish
 from simulated_sglang import SimulatedSGLang
 
 CONFIGURATIONS = [
@@ -71,17 +67,7 @@ def search(index: int, seed: int, start: float, required: float | None = None) -
     server = CONFIGURATIONS[index]
     random = Random(f"{index} {seed}")
     found = CapacitySearch(Limits(max_requests=BUDGET, alpha=ALPHA), start, required=required)
-    prediction = Prediction([Bound("p99", server.limit, ALLOWED)], [server.latency], server.lengths, run_twin)
-    known: list[LevelInput] = []
-    while True:
-        prediction.prepare(found, known)
-        plan = found.next_level()
-        if plan is None:
-            break
-        control = prediction.controls(plan.load)[0] if plan.patience.likely is None else None
-        result, level = measured(server, plan, ALPHA, random, found.spent, control)
-        found.add(result)
-        known.append(level)
+    finish(found, server, ALPHA, random)
     return Answer(found.certified, found.refuted, found.spent, found.cut)
 
 

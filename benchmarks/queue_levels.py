@@ -9,11 +9,12 @@ import numpy as np
 from autotuner.capacity.backlog import Backlog
 from autotuner.capacity.level import Bound, LevelTest, Outcome
 from autotuner.capacity.level_result import LevelResult
-from autotuner.capacity.search import Plan
+from autotuner.capacity.search import CapacitySearch, Plan
 from autotuner.capacity.twin.control import Control
 from autotuner.capacity.twin.fit import LevelInput
 from autotuner.capacity.twin.model import Latency
-from queue_models import ALLOWED, Taken, run_twin
+from autotuner.capacity.twin.prediction import Prediction
+from queue_models import ALLOWED, Floats, Taken, run_twin
 
 WARM_UP_S = 2.0
 """The default of a study."""
@@ -40,6 +41,33 @@ class Runs(Protocol):
 
     def run(self, rate: float, seed: int, served: int = 0) -> Takes:
         """Starts it, empty, at a rate of arrivals."""
+
+    def lengths(self, random: np.random.RandomState, count: int) -> tuple[Floats, Floats]:
+        """Input and output lengths of as many requests."""
+
+
+def finish(search: CapacitySearch, server: Runs, alpha: float, random: Random, *, predict: bool = True) -> None:
+    """Measures levels until a search has its answer.
+
+    Args:
+        search: The search, at its beginning.
+        server: The server.
+        alpha: Error rate of the answer.
+        random: Gives each level its seed.
+        predict: Whether misses are predicted from arrivals and lengths once the levels show how.
+    """
+    prediction = Prediction([Bound("p99", server.limit, ALLOWED)], [server.latency], server.lengths, run_twin)
+    known: list[LevelInput] = []
+    while True:
+        if predict:
+            prediction.prepare(search, known)
+        plan = search.next_level()
+        if plan is None:
+            return
+        control = prediction.controls(plan.load)[0] if plan.patience.likely is None else None
+        result, level = measured(server, plan, alpha, random, search.spent, control)
+        search.add(result)
+        known.append(level)
 
 
 def measured(

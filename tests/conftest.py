@@ -16,7 +16,8 @@ pytest_plugins = ["support.ome_standin.pytest_fixtures"]
 IN_CI = os.environ.get("CI") == "true"
 """In CI every component is installed, so a skipped test is a failure, except those marked ``optional``."""
 
-settings.register_profile("untimed", deadline=None)
+# Half of the default number of examples, because every run draws others.
+settings.register_profile("untimed", deadline=None, max_examples=50)
 settings.load_profile("untimed")
 
 
