@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from autotuner.cli.columns import PIPE_WIDTH, render
-from autotuner.report.numbers import metric_name, with_unit
+from autotuner.report.numbers import metric_name, usd, with_unit
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.parameters.reference import reference_text
@@ -88,6 +88,7 @@ def plan_text(plan: Plan) -> str:
         *known,
         *map(_engine, plan.engines),
         f"search space: {size}{runnable}",
+        *([f"cost: about {usd(plan.estimated_usd)}"] if plan.estimated_usd is not None else []),
         "example launches:",
     ]
     for launch in plan.launches:

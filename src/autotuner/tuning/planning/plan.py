@@ -17,6 +17,7 @@ from autotuner.study.spec import StudySpec
 from autotuner.study.workload import CapacityLoad
 from autotuner.tuning.looks import look_s
 from autotuner.tuning.memory.gathering import warm_start_checks
+from autotuner.tuning.planning.planned_cost import planned_usd
 from autotuner.tuning.planning.prediction.predictions import ROOFLINE
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.proof_plan import fewest_launches, proof_checks
@@ -99,6 +100,9 @@ class Plan(FrozenModel):
     first level."""
     longest_s: float = 0.0
     """Seconds at most if every window is extended to ``workload.max_duration``. Slow starts are extra."""
+    estimated_usd: float | None = None
+    """Cost of ``estimated_s`` in USD if every launch is priced as the default; None if a price is not known, and for
+    simulated engines, which cost nothing."""
     launches: tuple[PlannedLaunch, ...]
     checks: tuple[Check, ...] = ()
     standing: Standing | None = None
@@ -125,6 +129,8 @@ async def make_plan(
     looks_s = look_s(spec) if prepared.benchmark.short_windows else 0.0
     known = standing.check if standing is not None else None
     check = known or at_most(spec)
+    estimated = estimate_s(spec, size.trials, size.repeats, looks_s=looks_s, check=check)
+    search_s = estimate_s(spec, size.trials, 0, looks_s=looks_s, check=check)
     defaults = prepared.defaults
     points = defaults if size.launchable is None else (*defaults, *_examples(prepared, examples))
     made = Plan(
@@ -139,9 +145,10 @@ async def make_plan(
         repeats=size.repeats,
         fewest_repeats=fewest,
         windows=len(spec.workload.scenarios) * len(spec.workload.levels),
-        estimated_s=estimate_s(spec, size.trials, size.repeats, looks_s=looks_s, check=check),
+        estimated_s=estimated,
         earliest_s=estimate_s(spec, size.trials, fewest, cut=spec.search.races, looks_s=looks_s, check=known),
         longest_s=estimate_s(spec, size.trials, size.repeats, extended=True, looks_s=looks_s, check=check),
+        estimated_usd=planned_usd(prepared, search_s=search_s, proof_s=estimated - search_s),
         launches=tuple([await _launch(prepared, c) for c in points if prepared.of(c).deployer.launches]),
         checks=tuple(checks),
         standing=standing,

@@ -1,14 +1,18 @@
 """Prices of a study: what each trial costs, goals without a price, and other prices on resume."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from syrupy.assertion import SnapshotAssertion
 
+from autotuner.engines.llama_cpp.engine import LlamaCpp
 from autotuner.errors import UsageError
 from autotuner.store import Store
+from autotuner.study.base import Value
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.parameter import Choices, Parameter
@@ -19,6 +23,8 @@ from autotuner.study.trial import Trial, TrialState
 from autotuner.study_file.loader import parse_study
 from autotuner.study_file.machine_settings import parse_site, with_site
 from autotuner.study_file.writer import render_study
+from autotuner.tuning.planning.plan import make_plan
+from autotuner.tuning.planning.planned_cost import planned_usd
 from autotuner.tuning.planning.prepared_study import check_metrics, prepare
 from autotuner.tuning.planning.resume_decision import judged_again
 from autotuner.tuning.planning.unmeasurable_goals import unpriced
@@ -46,6 +52,42 @@ async def test_every_configuration_costs_its_own_gpus() -> None:
     costs = [prepared.usd_per_hour(Configuration(values={"tp-size": n})) for n in (1, 2, 4)]
     assert costs == [2.5, 5.0, 10.0]
     assert prepared.usd_per_hour(DEFAULT) == 2.5
+
+
+REAL: dict[str, Any] = {
+    "engine": "llama_cpp",
+    "parameters": {"threads": [1, 2]},
+    "slo": [],
+    "objective": "min mean ttft",
+}
+
+
+async def test_a_plan_costs_what_its_time_costs() -> None:
+    plan = await make_plan(await prepare(read(**REAL, prices={"host": 3.6}), planning=True), preflight=False)
+    assert plan.estimated_usd == pytest.approx(plan.estimated_s / 1000)
+
+
+@pytest.mark.parametrize(("gpus", "servers"), [(0, 1), (1, 2)])
+async def test_trials_side_by_side_pay_for_their_own_gpus_but_share_a_host(gpus: int, servers: int) -> None:
+    spec = read(**REAL, prices={"host": 3600.0, "*": 3600.0}, search={"parallel": 2})
+    prepared = await prepare(spec, planning=True)
+    priced = replace(prepared, engine=_Priced(prepared.engine.settings, gpus))
+    assert planned_usd(priced, search_s=10.0, proof_s=5.0) == pytest.approx(10.0 * servers + 5.0)
+
+
+class _Priced(LlamaCpp):
+    def __init__(self, settings: BaseModel, gpus: int) -> None:
+        super().__init__(settings)
+        self._gpus = gpus
+
+    def gpus(self, values: Mapping[str, Value]) -> int:
+        return self._gpus
+
+
+@pytest.mark.parametrize("changes", [{"prices": {"H100": 2.5}}, {**REAL}])
+async def test_a_plan_without_price_or_of_a_simulation_costs_nothing(changes: dict[str, Any]) -> None:
+    plan = await make_plan(await prepare(read(**changes), planning=True), preflight=False)
+    assert plan.estimated_usd is None
 
 
 @pytest.mark.parametrize("prices", [{}, {"H200": 3.0}, {"host": 0.4}])
