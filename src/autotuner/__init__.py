@@ -18,10 +18,10 @@ _NAMES = {
     "autotuner.api.client": ("Autotuner", "open"),
     "autotuner.api.clients.studies": ("CheckedStudy", "ClientStudies"),
     "autotuner.api.demo": ("write_demo",),
-    "autotuner.api.fleet.listing": ("WorkerOverview",),
+    "autotuner.api.fleet.listing": ("LeaseOverview", "WorkerOverview"),
     "autotuner.api.options": ("ConnectionOptions", "ExportForm", "ManifestForm", "ManifestOptions"),
     "autotuner.api.results": ("ServerLog",),
-    "autotuner.api.setup": ("engine_parameters", "study_schema", "write_starter"),
+    "autotuner.api.setup": ("engine_parameters", "starter_text", "study_schema", "write_starter"),
     "autotuner.api.shorthands": (
         "bench",
         "measure_capacity",

@@ -5,6 +5,7 @@ from autotuner.api.client import open as open  # noqa: A004 - it is called autot
 from autotuner.api.clients.studies import CheckedStudy as CheckedStudy
 from autotuner.api.clients.studies import ClientStudies as ClientStudies
 from autotuner.api.demo import write_demo as write_demo
+from autotuner.api.fleet.listing import LeaseOverview as LeaseOverview
 from autotuner.api.fleet.listing import WorkerOverview as WorkerOverview
 from autotuner.api.options import ConnectionOptions as ConnectionOptions
 from autotuner.api.options import ExportForm as ExportForm
@@ -12,6 +13,7 @@ from autotuner.api.options import ManifestForm as ManifestForm
 from autotuner.api.options import ManifestOptions as ManifestOptions
 from autotuner.api.results import ServerLog as ServerLog
 from autotuner.api.setup import engine_parameters as engine_parameters
+from autotuner.api.setup import starter_text as starter_text
 from autotuner.api.setup import study_schema as study_schema
 from autotuner.api.setup import write_starter as write_starter
 from autotuner.api.shorthands import bench as bench
@@ -127,6 +129,7 @@ __all__ = [
     "Failure",
     "FailureCause",
     "Gain",
+    "LeaseOverview",
     "LevelCheck",
     "LoadUnit",
     "LoadedStudy",
@@ -191,6 +194,7 @@ __all__ = [
     "read_study",
     "reap",
     "render_manifest",
+    "starter_text",
     "stop_study",
     "study_schema",
     "tune",

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autotuner.api.fleet.listing import WorkerOverview
+    from autotuner.api.fleet.listing import LeaseOverview, WorkerOverview
     from autotuner.api.study_input import Study
     from autotuner.store.records import QueueEntry
 
@@ -77,6 +77,23 @@ class QueuedStudies:
         from autotuner.api.fleet import listing
 
         return listing.workers(self._url)
+
+    def leases(self) -> list[LeaseOverview]:
+        """What running trials hold so that no other trial uses it: GPUs and ports of machines.
+
+        Returns:
+            One entry per resource, with the trial and the process that hold it.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> autotuner.open().leases()
+            []
+        """
+        from autotuner.api.fleet import listing
+
+        return listing.leases(self._url)
 
     def work(
         self,

@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from autotuner.api.blocking import blocking
 from autotuner.api.results import write_text
-from autotuner.errors import UsageError
+from autotuner.api.study_input import valid_name
+from autotuner.errors import UsageError, did_you_mean
 from autotuner.plugins import loading
+from autotuner.plugins.engine import Engine
 from autotuner.store import files
 from autotuner.store.paths import data_home
 from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.spec import PluginSpec
 from autotuner.study_file.default_name import default_name
 from autotuner.study_file.json_schema import study_schema as schema_of
-from autotuner.tuning.planning.starter_file import Start, starter_text
+from autotuner.tuning.planning.starter.goals import StarterGoal
+from autotuner.tuning.planning.starter.starter_file import Start
+from autotuner.tuning.planning.starter.starter_file import starter_text as text_of
 
 
 def study_schema() -> dict[str, Any]:
@@ -88,17 +93,44 @@ def write_starter(
         raise UsageError.at("--server", f"{engine} takes no program", value=server, remedy="leave the option out")
     if server is None and engine == "llama_cpp":
         server = shutil.which("llama-server")
-    hardware = blocking(loading.deployer(PluginSpec(kind="process")).hardware)
-    start = Start(
-        name=name,
-        model=model or cls.starter_model,
-        hardware=hardware,
-        server=server or "",
-        deploy="process" if cls.starter_deployer == "docker" and not _docker_is_here() else "",
-        schema=str(_schema_file()),
-    )
-    write_text(path, starter_text(start, cls))
+    start = _start(name, model, cls)
+    write_text(path, text_of(replace(start, server=server or "", schema=str(_schema_file())), cls))
     return path
+
+
+def starter_text(engine: str, *, name: str, model: str | None = None, goal: str = "throughput") -> str:
+    """The text of a study file to start from, with values that can matter on this machine under the goal's load.
+
+    Args:
+        engine: Kind of engine.
+        name: The study's name.
+        model: The model's path or Hub ID; None: an example.
+        goal: ``throughput``, ``latency``, ``long-prompts`` or ``capacity``.
+
+    Returns:
+        YAML with comments.
+
+    Raises:
+        UsageError: If engine, name or goal is unknown or wrong.
+
+    Example:
+        >>> autotuner.starter_text("vllm", name="chat", goal="latency").splitlines()[0]
+        'name: "chat"'
+    """
+    if goal not in set(StarterGoal):
+        raise UsageError.at("goal", "unknown goal", value=goal, remedy=did_you_mean(goal, list(StarterGoal)))
+    cls = loading.load("engines", engine)
+    start = _start(valid_name(name, where="name"), model, cls)
+    return text_of(replace(start, goal=StarterGoal(goal), guided=False), cls)
+
+
+def _start(name: str, model: str | None, engine: type[Engine]) -> Start:
+    return Start(
+        name=name,
+        model=model or engine.starter_model,
+        hardware=blocking(loading.deployer(PluginSpec(kind="process")).hardware),
+        deploy="process" if engine.starter_deployer == "docker" and not _docker_is_here() else "",
+    )
 
 
 def _docker_is_here() -> bool:

@@ -12,12 +12,13 @@ from autotuner.server.audit import Audit
 from autotuner.server.guard import Guard
 from autotuner.server.left_streams import LeftStreams
 from autotuner.server.problems import ErrorBody
-from autotuner.server.routes import events, fleet, pages, session, studies, system, tokens, trials, writing
+from autotuner.server.routes import drafting, events, fleet, pages, session, studies, system, tokens, trials, writing
 from autotuner.server.sign_in import Attempts, Codes
 
 _ROUTERS = (
     system.router,
     session.router,
+    drafting.router,
     writing.router,
     studies.router,
     trials.router,

@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 _SHOWN = 200
 """Characters of a path in the log."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_ONLY_CHECKS = frozenset({"validate_study", "plan_study"})
+"""Routes that change nothing, though their requests have bodies. The web UI calls them while a user types."""
 
 
 class Audit:
@@ -40,8 +42,8 @@ class Audit:
             await self._app(scope, receive, noting_send)
         finally:
             caller = scope.get("state", {}).get("caller")
-            if isinstance(caller, Token):
-                action = getattr(scope.get("route"), "name", scope["method"].lower())
+            action = getattr(scope.get("route"), "name", scope["method"].lower())
+            if isinstance(caller, Token) and action not in _ONLY_CHECKS:
                 with CancelScope(shield=True):  # a client that hangs up must not prevent the entry
                     await self._record(caller, action, scope["path"], status)
 

@@ -39,6 +39,8 @@ class CheckedStudy(FrozenModel):
     notes: tuple[str, ...]
     """What the client should know about how the study was read."""
     spec: StudySpec
+    file: str
+    """The study as the text of a study file, also if it was given as an older task."""
 
 
 class ClientStudies:
@@ -61,10 +63,11 @@ class ClientStudies:
             The study as it was read.
 
         Raises:
-            UsageError: If it is wrong, or names what the client may not.
+            UsageError: If it is wrong, holds a secret, or names what the client may not.
         """
         loaded = self._read(study)
-        return CheckedStudy(name=loaded.spec.name, notes=loaded.notes, spec=loaded.spec)
+        refuse_secrets(loaded.spec)
+        return CheckedStudy(name=loaded.spec.name, notes=loaded.notes, spec=loaded.spec, file=render_study(loaded.spec))
 
     def plan(self, study: StudyText, *, preflight: bool = False) -> Plan:
         """Plan a study, as :meth:`Autotuner.plan` does. Nothing is stored or started.

@@ -1,4 +1,4 @@
-"""Lists of the queue and of the workers. Imports little, because ``show`` and ``list`` use it."""
+"""Lists of the queue, the workers and the leases. Imports little, because ``show`` and ``list`` use it."""
 
 from autotuner.store import ReadStore, open_to_read
 from autotuner.store.records import QueueEntry, WorkerRecord
@@ -11,7 +11,21 @@ class WorkerOverview(FrozenModel):
     worker: WorkerRecord
     alive: bool
     """Whether its heartbeat is not older than its lease."""
+    silent_s: float
+    """Seconds since its last heartbeat, by the database's clock."""
     studies: tuple[str, ...]
+
+
+class LeaseOverview(FrozenModel):
+    """A GPU or port that only one trial may use, and who holds it."""
+
+    resource: str
+    """Such as ``port:node-1:24000``."""
+    study: str
+    trial: int
+    host: str
+    """Host of the process that holds it; empty if that process is not known."""
+    pid: int | None
 
 
 def queue(url: str | None) -> list[QueueEntry]:
@@ -26,6 +40,22 @@ def workers(url: str | None) -> list[WorkerOverview]:
         return _overviews(store)
 
 
+def leases(url: str | None) -> list[LeaseOverview]:
+    """See :meth:`autotuner.api.queued_studies.QueuedStudies.leases`."""
+    with open_to_read(url) as store:
+        owners = {found.owner.id: found.owner for found in store.owners.all()}
+        return [
+            LeaseOverview(
+                resource=lease.resource,
+                study=lease.study,
+                trial=lease.trial,
+                host=owner.host if (owner := owners.get(lease.owner_id)) else "",
+                pid=owner.pid if owner else None,
+            )
+            for lease in store.leases.all()
+        ]
+
+
 def _overviews(store: ReadStore) -> list[WorkerOverview]:
     now = store.clock()
     studies: dict[str, list[str]] = {}
@@ -35,6 +65,7 @@ def _overviews(store: ReadStore) -> list[WorkerOverview]:
         WorkerOverview(
             worker=worker,
             alive=worker.state != "ended" and now - worker.heartbeat_at <= worker.lease_s,
+            silent_s=max(0.0, now - worker.heartbeat_at),
             studies=tuple(studies.get(worker.id, ())),
         )
         for worker in store.workers.all()

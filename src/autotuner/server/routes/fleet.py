@@ -1,8 +1,8 @@
-"""The queue of studies, and the workers that run them."""
+"""The queue of studies, the workers that run them, and what their trials hold."""
 
 from fastapi import APIRouter, Response
 
-from autotuner import QueueEntry, WorkerOverview
+from autotuner import LeaseOverview, QueueEntry, WorkerOverview
 from autotuner.server.callers import Reader, Tuner
 from autotuner.server.documents import document
 
@@ -19,3 +19,9 @@ def list_queue(tuner: Tuner, _: Reader) -> Response:
 def list_workers(tuner: Tuner, _: Reader) -> Response:
     """Those of the last seven days, the newest first, with the studies that they run."""
     return document(tuner.workers())
+
+
+@router.get("/leases", summary="List the leases", response_model=list[LeaseOverview])
+def list_leases(tuner: Tuner, _: Reader) -> Response:
+    """GPUs and ports of machines that running trials hold, each with the trial and the process."""
+    return document(tuner.leases())

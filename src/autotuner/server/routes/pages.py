@@ -26,6 +26,9 @@ def is_built() -> bool:
 
 @router.get("/")
 @router.get("/sign-in")
+@router.get("/fleet")
+@router.get("/new")
+@router.get("/settings")
 @router.get("/studies")
 @router.get("/studies/{rest:path}")
 def page() -> Response:

@@ -69,6 +69,38 @@ def test_a_created_study_can_be_started_at_once(client: Clients) -> None:
     assert shown == ["chat-sim", "queued", 5, "token a write token"]
 
 
+def test_a_checked_study_comes_back_as_a_file(client: Clients) -> None:
+    checked = client("write").post(f"{PATH}/validate", json={"study": STUDY}).json()
+    again = client("write").post(f"{PATH}/validate", json={"study": checked["file"]}).json()
+    assert again == checked
+    assert checked["file"].startswith("name: chat-sim\n")
+
+
+def test_checks_and_plans_are_no_changes_to_audit(client: Clients) -> None:
+    writer = client("write")
+    for path in ("validate", "plan"):
+        assert writer.post(f"{PATH}/{path}", json={"study": STUDY}).status_code == 200
+        assert writer.post(f"{PATH}/{path}", json={"study": "name: x"}).status_code == 422
+    assert audit() == []
+
+
+def test_an_older_task_comes_back_as_a_study(client: Clients) -> None:
+    text = (Path(__file__).parents[4] / "examples" / "older_task.json").read_text()
+    task = json.loads(text) | {"model": {"id_or_path": "org/my-model", "namespace": "models"}}
+    checked = client("write").post(f"{PATH}/validate", json={"study": json.dumps(task)}).json()
+    assert "strategy: grid" in checked["file"]
+    assert checked["name"] == "older-llama-cpp"
+    assert checked["notes"]
+
+
+def test_a_study_with_a_secret_is_not_valid(client: Clients) -> None:
+    study = STUDY | {"engine": {"kind": "simulated", "env": {"HF_TOKEN": "hf_" + 34 * "x"}}}
+    answer = client("admin").post(f"{PATH}/validate", json={"study": study})
+    assert answer.status_code == 422
+    assert "holds a secret" in answer.json()["error"]["message"]
+    assert "xxxx" not in answer.text
+
+
 def test_a_wrong_study_names_the_place(client: Clients) -> None:
     wrong = {**STUDY, "workload": {"scenarios": ["D(300,64)"], "concurrency": [0]}}
     for path in (PATH, f"{PATH}/validate", f"{PATH}/plan"):

@@ -8,8 +8,9 @@ from autotuner.study.base import Value
 from autotuner.study.launch import Hardware
 from autotuner.study.parameters.parameter import CatalogEntry
 from autotuner.study.text.forms import parse_scenario
-from autotuner.study.workload import Concurrency, Workload
+from autotuner.study.workload import CapacityLoad, Concurrency, LoadLevel, Workload
 from autotuner.tuning.planning.ineffective_values import Load, bound_of, reaches
+from autotuner.tuning.planning.starter.goals import GoalLines, StarterGoal, goal_lines
 
 LISTED = 4
 """Number of parameters that are tuned if an engine does not name them; the others are comments."""
@@ -31,12 +32,16 @@ class Start:
     """Kind of deployer; empty: the engine's usual one."""
     schema: str = ""
     """Path of the JSON Schema of study files, for editors; empty: none."""
+    goal: StarterGoal = StarterGoal.THROUGHPUT
+    guided: bool = True
+    """Whether it is a file for an editor, which lists further parameters as comments and says how to check it."""
 
 
 def starter_text(start: Start, engine: type[Engine]) -> str:
     """A valid YAML study file whose values can all matter under its load."""
-    scenario, levels = engine.starter_load
-    workload = Workload(scenarios=(parse_scenario(scenario),), levels=tuple(Concurrency(in_flight=n) for n in levels))
+    goal = goal_lines(start.goal, *engine.starter_load)
+    levels: list[LoadLevel] = [Concurrency(in_flight=n) for n in goal.concurrency]
+    workload = Workload(scenarios=(parse_scenario(goal.scenario),), levels=tuple(levels) or (CapacityLoad(),))
     worth = {entry.name: entry for entry in engine.catalog.values() if entry.suggested}
     wanted = list(dict.fromkeys(n for n in (_degree(engine, start.hardware), *engine.starters) if n in worth))
     fitted = {n: _fitted(worth[n], engine, start.hardware, workload) for n in wanted or list(worth)[:LISTED]}
@@ -46,11 +51,11 @@ def starter_text(start: Start, engine: type[Engine]) -> str:
     on_gpu = engine.starter_gpu_args if start.server and start.hardware.gpus else {}
     args = ", ".join(f"{name}: {_yaml(value)}" for name, value in on_gpu.items())
     bound = [f"# constraints: ['{engine.starter_constraint}']"] if engine.starter_constraint else []
+    guide = f"# What to tune, under which load, and the goal. Check it with: autotuner plan {start.name}.yaml"
     return "\n".join(
         [
             *schema,
-            f"# What to tune, under which load, and the goal. Check it with: autotuner plan {start.name}.yaml",
-            *_machine(engine, start.hardware),
+            *([guide, *_machine(engine, start.hardware)] if start.guided else []),
             f"name: {_yaml(start.name)}",
             f"model: {_yaml(start.model)}",
             "engine:",
@@ -60,20 +65,25 @@ def starter_text(start: Start, engine: type[Engine]) -> str:
             f"deploy: {start.deploy or engine.starter_deployer}",
             f"parameters:{' ' if tuned else ' {} '} # {_FORMS}",
             *(f"  {_line(worth[name], values)}" for name, values in tuned.items()),
-            *more,
-            *bound,
-            "workload:",
-            f'  scenarios: "{scenario}"   # tokens in, tokens out; also N(mean,sd)/(mean,sd), U(min,max)/(min,max)',
-            f"  concurrency: {list(levels)}      # load levels; all of them count",
-            "  warmup: 2s",
-            "  duration: 20s",
-            "objective: max output_throughput   # or: min p99 ttft at concurrency=8",
-            "slo:",
-            "  - p99 ttft <= 2s",
-            "search: {trials: 12, seed: 0}",
+            *([*more, *bound] if start.guided else []),
+            *_measured(goal),
+            f"search: {{trials: {goal.trials}, seed: 0}}",
             "",
         ]
     )
+
+
+def _measured(goal: GoalLines) -> list[str]:
+    levels = [f"  concurrency: {list(goal.concurrency)}      # load levels; all of them count"]
+    return [
+        "workload:",
+        f'  scenarios: "{goal.scenario}"   # tokens in, tokens out; also N(mean,sd)/(mean,sd), U(min,max)/(min,max)',
+        *(levels if goal.concurrency else []),
+        *(f"  {line}" for line in goal.window),
+        f"objective: {goal.objective}",
+        *(["slo:"] if goal.slos else []),
+        *(f"  - {slo}" for slo in goal.slos),
+    ]
 
 
 def _machine(engine: type[Engine], hardware: Hardware) -> list[str]:

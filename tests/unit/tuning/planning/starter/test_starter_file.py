@@ -15,7 +15,8 @@ from autotuner.study.spec import StudySpec
 from autotuner.study_file.loader import parse_study
 from autotuner.testing.fake_engine import FakeEngine
 from autotuner.tuning.planning.ineffective_values import idle_values
-from autotuner.tuning.planning.starter_file import LISTED, Start, starter_text
+from autotuner.tuning.planning.starter.goals import StarterGoal
+from autotuner.tuning.planning.starter.starter_file import LISTED, Start, starter_text
 
 KINDS = sorted(loading.kinds("engines"))
 
@@ -40,8 +41,9 @@ def test_parameters_of_the_starter(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("gpus", [0, 1, 8])
-def test_every_value_makes_a_difference(kind: str, gpus: int) -> None:
-    study = made(kind, hardware=Hardware(cpus=16, gpus=gpus))
+@pytest.mark.parametrize("goal", StarterGoal)
+def test_every_value_makes_a_difference(kind: str, gpus: int, goal: StarterGoal) -> None:
+    study = made(kind, hardware=Hardware(cpus=16, gpus=gpus), goal=goal)
     engine = loading.engine(study.engine)
     assert list(idle_values(engine, study.parameters, study.workload)) == []
     for parameter in study.parameters:
@@ -107,6 +109,21 @@ def test_names_that_yaml_would_read_as_other_types(name: str) -> None:
 def test_models_with_unusual_names(model: str) -> None:
     path = parsed(starter_text(Start(name="s", model=model), FakeEngine)).model.path
     assert path.removeprefix("/models/") == model
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "fake"])
+@pytest.mark.parametrize("goal", StarterGoal)
+def test_a_starter_for_each_goal_has_something_to_try(kind: str, goal: StarterGoal) -> None:
+    text = autotuner.starter_text(kind, name="mine", model="/models/m.gguf", goal=goal.value)
+    assert not text.startswith("#")
+    plan = autotuner.open().plan(parsed(text.replace("deploy: docker", "deploy: process")), preflight=False)
+    assert plan.launchable is None or plan.launchable > 3
+
+
+def test_an_unknown_goal_names_the_known_ones() -> None:
+    with pytest.raises(autotuner.UsageError, match="goal") as caught:
+        autotuner.starter_text("vllm", name="s", goal="latencies")
+    assert "latency" in caught.value.remedy
 
 
 def test_engine_without_suggestions() -> None:

@@ -1,0 +1,1 @@
+"""Starter studies: what is tuned, for this machine and for a goal."""
