@@ -1,5 +1,6 @@
 import "./styles/base.css";
 import "./styles/parts.css";
+import "./styles/actions.css";
 import "./styles/plots.css";
 import "./styles/study.css";
 import { QueryClientProvider } from "@tanstack/react-query";

@@ -11,6 +11,7 @@ import { client, sessionQuery } from "./api/queries";
 import { Shell } from "./components/Shell";
 import { Failed, NotFound } from "./components/states";
 import { compareSearch } from "./pages/compare/search";
+import { draftSearch } from "./pages/draft/search";
 import { SignInPage } from "./pages/sign-in/SignInPage";
 import { studiesSearch } from "./pages/studies/search";
 import { studySearch } from "./pages/study/search";
@@ -57,6 +58,25 @@ const studies = createRoute({
   component: lazyRouteComponent(() => import("./pages/studies/StudiesPage"), "StudiesPage"),
 });
 
+const draft = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/new",
+  validateSearch: draftSearch,
+  component: lazyRouteComponent(() => import("./pages/draft/DraftPage"), "DraftPage"),
+});
+
+const fleet = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/fleet",
+  component: lazyRouteComponent(() => import("./pages/fleet/FleetPage"), "FleetPage"),
+});
+
+const settings = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/settings",
+  component: lazyRouteComponent(() => import("./pages/settings/SettingsPage"), "SettingsPage"),
+});
+
 const study = createRoute({
   getParentRoute: () => signedIn,
   path: "/studies/$name",
@@ -85,7 +105,10 @@ const compare = createRoute({
 });
 
 export const router = createRouter({
-  routeTree: root.addChildren([signIn, signedIn.addChildren([home, studies, study, trial, winner, compare])]),
+  routeTree: root.addChildren([
+    signIn,
+    signedIn.addChildren([home, studies, draft, fleet, settings, study, trial, winner, compare]),
+  ]),
   defaultErrorComponent: Failed,
   defaultNotFoundComponent: NotFound,
   defaultPreload: "intent",

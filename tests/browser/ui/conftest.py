@@ -1,6 +1,7 @@
 """The web UI of a real server, signed in by the address that ``autotuner serve`` prints."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
@@ -28,6 +29,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("".join(f"line {i} of the server\n" for i in range(500)) + "an error happened\n")
     with serving(home) as found:
+        yield found
+
+
+@pytest.fixture
+def empty_server(tmp_path: Path) -> Iterator[Server]:
+    """A server whose store is empty."""
+    if not is_built():
+        pytest.skip("the web UI is not built (make ui)")
+    with serving(tmp_path / "home") as found:
         yield found
 
 

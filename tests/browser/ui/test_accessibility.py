@@ -18,6 +18,11 @@ READY = {
     "/studies/chat-broken/trials/3": "h1",
     "/studies/chat-8b/winner": ".copyable pre",
     "/studies/chat-8b/compare?with=chat-both": ".latencies .cdf",
+    "/new": "tbody tr",
+    "/new?engine=vllm&goal=throughput": ".plan-facts, .problems",
+    "/new?edit=chat-8b": ".plan-facts, .problems",
+    "/fleet": "tbody tr",
+    "/settings": "tbody tr",
     "/sign-in": "form",
 }
 """Pages, and what they show when they are complete."""
@@ -27,7 +32,7 @@ OUTSIDE = """width => [...document.querySelectorAll('body *')]
 
 
 @pytest.mark.parametrize("path", READY)
-def test_a_page_is_accessible_and_fits(opened: Open, path: str) -> None:
+def test_a_page_is_accessible_and_fits(opened: Open, path: str, messages: list[str]) -> None:
     page = opened(path)
     page.locator(READY[path]).first.wait_for()
     for width in (360, 900, 1600):
@@ -36,6 +41,8 @@ def test_a_page_is_accessible_and_fits(opened: Open, path: str) -> None:
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             assert page.evaluate(OUTSIDE, width) == [], width
             assert violations(page) == {}, (width, scheme)
+    # The form of a stored study that clients may not submit shows its problems.
+    messages[:] = [message for message in messages if "422" not in message]
 
 
 def test_the_switch_overrides_the_system(opened: Open) -> None:

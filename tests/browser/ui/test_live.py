@@ -3,14 +3,11 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from autotuner.server.routes.pages import is_built
-from support.web.server import Server, serving, watch
+from support.web.server import Server, watch
 
 STUDY = """
 name: live
@@ -25,15 +22,6 @@ search: {strategy: grid, trials: 3}
 confirm: {repeats: 1}
 """
 PATIENCE_MS = 120_000
-
-
-@pytest.fixture
-def empty_server(tmp_path: Path) -> Iterator[Server]:
-    """A server whose store is empty."""
-    if not is_built():
-        pytest.skip("the web UI is not built (make ui)")
-    with serving(tmp_path / "home") as found:
-        yield found
 
 
 def test_a_study_is_followed_from_start_to_end(browser: Browser, empty_server: Server, tmp_path: Path) -> None:

@@ -1,18 +1,21 @@
 // Requests to the server that this page came from, authenticated by its cookie.
 
-import type { ErrorBody, ErrorDetail } from "~/api/types";
+import type { ErrorBody, ErrorDetail, Problem } from "~/api/types";
 
 /** An error that the server explained, or that kept us from reaching it (status 0). */
 export class ApiError extends Error {
   readonly status: number;
   readonly kind: string;
   readonly hint: string;
+  /** Faults of the input, each with its place. */
+  readonly problems: readonly Problem[];
 
-  constructor(status: number, detail: Pick<ErrorDetail, "kind" | "message"> & { hint?: string | undefined }) {
+  constructor(status: number, detail: Pick<ErrorDetail, "kind" | "message"> & Partial<ErrorDetail>) {
     super(detail.message);
     this.status = status;
     this.kind = detail.kind;
     this.hint = detail.hint ?? "";
+    this.problems = detail.problems ?? [];
   }
 }
 
@@ -34,9 +37,10 @@ export async function requestText(path: string, init: RequestInit = {}): Promise
 }
 
 /** Sends data as JSON. */
-export function post<T>(path: string, body: unknown): Promise<T> {
+export function post<T>(path: string, body: unknown, init: RequestInit = {}): Promise<T> {
   return request<T>(path, {
     method: "POST",
+    ...init,
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
   });

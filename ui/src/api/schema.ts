@@ -44,6 +44,67 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v1/engines/{engine}/parameters": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * The parameters of an engine
+         * @description Those of `autotuner params ENGINE`: type, range, default, meaning and values worth trying.
+         */
+        readonly get: operations["engine_parameters_api_v1_engines__engine__parameters_get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v1/engines/{engine}/starter": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * A study to start from
+         * @description YAML with comments, as `autotuner init` writes it. Its values can matter under its load and on the server's
+         *     machine.
+         */
+        readonly get: operations["starter_api_v1_engines__engine__starter_get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v1/leases": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * List the leases
+         * @description GPUs and ports of machines that running trials hold, each with the trial and the process.
+         */
+        readonly get: operations["list_leases_api_v1_leases_get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v1/queue": {
         readonly parameters: {
             readonly query?: never;
@@ -56,6 +117,26 @@ export interface paths {
          * @description The waiting studies in the order in which workers take them, then those that workers run.
          */
         readonly get: operations["list_queue_api_v1_queue_get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v1/schema": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * The JSON Schema of study files
+         * @description The same as `autotuner schema`: draft 2020-12, with the settings of the plugins that the server has.
+         */
+        readonly get: operations["study_schema_api_v1_schema_get"];
         readonly put?: never;
         readonly post?: never;
         readonly delete?: never;
@@ -932,6 +1013,37 @@ export interface components {
             readonly unit: components["schemas"]["LoadUnit"];
         };
         /**
+         * CatalogEntry
+         * @description A flag of an engine.
+         */
+        readonly CatalogEntry: {
+            /**
+             * Aliases
+             * @default []
+             */
+            readonly aliases: readonly string[];
+            /** Default */
+            readonly default?: boolean | number | string | readonly (boolean | number | string)[] | null;
+            /** Meaning */
+            readonly meaning: string;
+            /** Name */
+            readonly name: string;
+            /** Off Flag */
+            readonly off_flag?: string | null;
+            /**
+             * Several
+             * @default no
+             * @enum {string}
+             */
+            readonly several: "no" | "arguments" | "occurrences";
+            /**
+             * Suggested
+             * @default []
+             */
+            readonly suggested: readonly (boolean | number | string | readonly (boolean | number | string)[] | null)[];
+            readonly type: components["schemas"]["ValueType"];
+        };
+        /**
          * Check
          * @description One check of the environment.
          */
@@ -976,6 +1088,8 @@ export interface components {
          * @description A study that is valid, and that the client may start.
          */
         readonly CheckedStudy: {
+            /** File */
+            readonly file: string;
             /** Name */
             readonly name: string;
             /** Notes */
@@ -1456,6 +1570,12 @@ export interface components {
             readonly min: number;
         };
         /**
+         * Goal
+         * @description What a study to start from is for.
+         * @enum {string}
+         */
+        readonly Goal: "throughput" | "latency" | "long-prompts" | "capacity";
+        /**
          * GoalColumn
          * @description One figure of the trials: of an objective, an SLO, or both.
          */
@@ -1702,6 +1822,22 @@ export interface components {
             readonly study: string;
             /** Trials */
             readonly trials: number;
+        };
+        /**
+         * LeaseOverview
+         * @description A GPU or port that only one trial may use, and who holds it.
+         */
+        readonly LeaseOverview: {
+            /** Host */
+            readonly host: string;
+            /** Pid */
+            readonly pid: number | null;
+            /** Resource */
+            readonly resource: string;
+            /** Study */
+            readonly study: string;
+            /** Trial */
+            readonly trial: number;
         };
         /**
          * Left
@@ -2134,6 +2270,8 @@ export interface components {
             readonly engines: readonly components["schemas"]["PlannedEngine"][];
             /** Estimated S */
             readonly estimated_s: number;
+            /** Estimated Usd */
+            readonly estimated_usd?: number | null;
             /**
              * Fewest Repeats
              * @default 0
@@ -3671,6 +3809,26 @@ export interface components {
             readonly kind: "users";
         };
         /**
+         * ValueType
+         * @description Type and bounds of a flag's values in a catalog.
+         */
+        readonly ValueType: {
+            /**
+             * Choices
+             * @default []
+             */
+            readonly choices: readonly string[];
+            /** High */
+            readonly high?: number | null;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            readonly kind: "int" | "float" | "bool" | "string" | "choice";
+            /** Low */
+            readonly low?: number | null;
+        };
+        /**
          * Verdict
          * @description The score of one trial.
          */
@@ -3818,6 +3976,8 @@ export interface components {
         readonly WorkerOverview: {
             /** Alive */
             readonly alive: boolean;
+            /** Silent S */
+            readonly silent_s: number;
             /** Studies */
             readonly studies: readonly string[];
             readonly worker: components["schemas"]["WorkerRecord"];
@@ -3961,6 +4121,7 @@ export type CapacityLevel = components['schemas']['CapacityLevel'];
 export type CapacityLoad = components['schemas']['CapacityLoad'];
 export type CapacityPoint = components['schemas']['CapacityPoint'];
 export type CapacityResult = components['schemas']['CapacityResult'];
+export type CatalogEntry = components['schemas']['CatalogEntry'];
 export type Check = components['schemas']['Check'];
 export type CheckStatus = components['schemas']['CheckStatus'];
 export type CheckTime = components['schemas']['CheckTime'];
@@ -3998,6 +4159,7 @@ export type FigureKind = components['schemas']['FigureKind'];
 export type FloatRange = components['schemas']['FloatRange'];
 export type Form = components['schemas']['Form'];
 export type GaugeStats = components['schemas']['GaugeStats'];
+export type Goal = components['schemas']['Goal'];
 export type GoalColumn = components['schemas']['GoalColumn'];
 export type GoalFigure = components['schemas']['GoalFigure'];
 export type GpuUse = components['schemas']['GpuUse'];
@@ -4012,6 +4174,7 @@ export type IntRange = components['schemas']['IntRange'];
 export type LatencyDistribution = components['schemas']['LatencyDistribution'];
 export type LatencySlo = components['schemas']['LatencySlo'];
 export type LearnedFrom = components['schemas']['LearnedFrom'];
+export type LeaseOverview = components['schemas']['LeaseOverview'];
 export type Left = components['schemas']['Left'];
 export type LevelDecision = components['schemas']['LevelDecision'];
 export type LevelPlan = components['schemas']['LevelPlan'];
@@ -4089,6 +4252,7 @@ export type TrialState = components['schemas']['TrialState'];
 export type Unit = components['schemas']['Unit'];
 export type UnusedStudy = components['schemas']['UnusedStudy'];
 export type Users = components['schemas']['Users'];
+export type ValueType = components['schemas']['ValueType'];
 export type Verdict = components['schemas']['Verdict'];
 export type Violation = components['schemas']['Violation'];
 export type WindowDiagnosis = components['schemas']['WindowDiagnosis'];
@@ -4339,6 +4503,373 @@ export interface operations {
             };
         };
     };
+    readonly engine_parameters_api_v1_engines__engine__parameters_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description Kind of engine. */
+                readonly engine: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": readonly components["schemas"]["CatalogEntry"][];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly starter_api_v1_engines__engine__starter_get: {
+        readonly parameters: {
+            readonly query?: {
+                readonly name?: string;
+                /** @description What it is for. */
+                readonly goal?: components["schemas"]["Goal"];
+            };
+            readonly header?: never;
+            readonly path: {
+                /** @description Kind of engine. */
+                readonly engine: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "text/plain": string;
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly list_leases_api_v1_leases_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": readonly components["schemas"]["LeaseOverview"][];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     readonly list_queue_api_v1_queue_get: {
         readonly parameters: {
             readonly query?: never;
@@ -4355,6 +4886,127 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": readonly components["schemas"]["QueueEntry"][];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly study_schema_api_v1_schema_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": {
+                        readonly [key: string]: unknown;
+                    };
                 };
             };
             /** @description The request could not be carried out. */

@@ -4,16 +4,25 @@ import type * as schema from "./schema";
 
 type Sent<T> = T extends object ? { [K in keyof T]-?: Sent<Exclude<T[K], undefined>> } : T;
 
-export type { Direction, ErrorBody, ErrorDetail, Form, Session, Unit } from "./schema";
+export type { Direction, ErrorBody, ErrorDetail, Form, Problem, Session, TokenScope, Unit } from "./schema";
+export type AuditEntry = Sent<schema.AuditEntry>;
+export type CatalogEntry = Sent<schema.CatalogEntry>;
+export type CheckedStudy = Sent<schema.CheckedStudy>;
 export type GoalColumn = Sent<schema.GoalColumn>;
+export type LeaseOverview = Sent<schema.LeaseOverview>;
 export type LogTail = Sent<schema.LogTail>;
 export type Measurement = Sent<schema.Measurement>;
+export type NewToken = Sent<schema.NewToken>;
+export type Plan = Sent<schema.Plan>;
+export type QueueEntry = Sent<schema.QueueEntry>;
 export type StudiesPage = Sent<schema.PageStudyOverview>;
 export type StudyDetails = Sent<schema.StudyDetails>;
 export type StudyPredictions = Sent<schema.StudyPredictions>;
 export type StudyOverview = Sent<schema.StudyOverview>;
 export type LatencyDistribution = Sent<schema.LatencyDistribution>;
+export type Token = Sent<schema.Token>;
 export type TrialDetails = Sent<schema.TrialDetails>;
 export type TrialHistory = Sent<schema.TrialHistory>;
 export type TrialRow = Sent<schema.TrialRow>;
 export type WindowLatencies = Sent<schema.WindowLatencies>;
+export type WorkerOverview = Sent<schema.WorkerOverview>;

@@ -22,11 +22,13 @@ const VIRTUAL_FROM = 120;
 export interface Column<T> {
   id: string;
   title: ReactNode;
-  /** What the column is sorted by; null is last in both directions. */
-  value: (row: T) => number | string | null;
+  /** What the column is sorted by; null is last in both directions. Without it, the column cannot be sorted by. */
+  value?: (row: T) => number | string | null;
   cell: (row: T) => ReactNode;
   number?: boolean;
   className?: string;
+  /** Whether it stays in view at the end of a table that scrolls sideways. */
+  pinned?: boolean;
   /** Whether the first click sorts the largest values first. */
   largestFirst?: boolean;
 }
@@ -84,14 +86,18 @@ export function DataTable<T extends object>({
                   <th
                     key={header.id}
                     scope="col"
-                    className={column?.number ? "number" : undefined}
+                    className={column?.number ? "number" : column?.pinned ? "pinned" : undefined}
                     aria-sort={sorted === "asc" ? "ascending" : sorted === "desc" ? "descending" : undefined}
                   >
-                    <button type="button" className="plain" onClick={() => header.column.toggleSorting()}>
-                      {column?.number && <Arrow sorted={sorted} />}
-                      <span>{column?.title}</span>
-                      {!column?.number && <Arrow sorted={sorted} />}
-                    </button>
+                    {column?.value ? (
+                      <button type="button" className="plain" onClick={() => header.column.toggleSorting()}>
+                        {column.number && <Arrow sorted={sorted} />}
+                        <span>{column.title}</span>
+                        {!column.number && <Arrow sorted={sorted} />}
+                      </button>
+                    ) : (
+                      column?.title
+                    )}
                   </th>
                 );
               })}
@@ -184,14 +190,18 @@ function Space({ height, span }: { height: number; span: number }) {
 }
 
 function cellClass<T>(column: Column<T>): string | undefined {
-  return [column.number ? "number" : "", column.className ?? ""].filter(Boolean).join(" ") || undefined;
+  return (
+    [column.number ? "number" : "", column.pinned ? "pinned" : "", column.className ?? ""]
+      .filter(Boolean)
+      .join(" ") || undefined
+  );
 }
 
 function definition<T extends object>(column: Column<T>): ColumnDef<Features, T> {
   return {
     id: column.id,
     // Only undefined is kept last in both directions.
-    accessorFn: (row) => column.value(row) ?? undefined,
+    accessorFn: (row) => column.value?.(row) ?? undefined,
     sortUndefined: "last",
     sortDescFirst: column.largestFirst ?? false,
     sortFn: (a, b, id) => compare(a.getValue(id), b.getValue(id)),

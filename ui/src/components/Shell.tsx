@@ -2,10 +2,12 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate } from "@tanstack/react-router";
 import { request } from "~/api/client";
 import { client, sessionQuery } from "~/api/queries";
+import { useMay } from "~/api/useScope";
 import { ThemeSwitch } from "./ThemeSwitch";
 
 /** The frame around every page. */
 export function Shell() {
+  const admin = useMay("admin");
   return (
     <>
       <a className="skip" href="#main">
@@ -23,6 +25,14 @@ export function Shell() {
           <Link to="/studies" activeProps={{ "aria-current": "page" }}>
             Studies
           </Link>
+          <Link to="/fleet" activeProps={{ "aria-current": "page" }}>
+            Workers
+          </Link>
+          {admin && (
+            <Link to="/settings" activeProps={{ "aria-current": "page" }}>
+              Settings
+            </Link>
+          )}
         </nav>
         <span className="grow" />
         <ThemeSwitch />

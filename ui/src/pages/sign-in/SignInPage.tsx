@@ -63,7 +63,9 @@ export function SignInPage() {
 
 /** Where to go after signing in: only to pages of this server, whatever the address says. */
 function localAddress(next: unknown): string {
-  return typeof next === "string" && /^\/studies(?:[/?]|$)/.test(next) ? next : "/studies";
+  return typeof next === "string" && /^\/(?:studies|new|fleet|settings)(?:[/?]|$)/.test(next)
+    ? next
+    : "/studies";
 }
 
 function reason(error: Error): string {

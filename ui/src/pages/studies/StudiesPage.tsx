@@ -1,7 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
-import { useNavigate, useSearch } from "@tanstack/react-router";
+import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useEffect, useMemo } from "react";
 import { studiesQuery } from "~/api/queries";
+import { useMay } from "~/api/useScope";
 import { DataTable } from "~/components/DataTable";
 import { Empty, Failed, Waiting } from "~/components/states";
 import { studyColumns } from "./columns";
@@ -16,7 +17,8 @@ export function StudiesPage() {
   const { data, error, dataUpdatedAt } = useQuery(studiesQuery);
   const rows = useMemo(() => studyRows(data?.items ?? []), [data]);
   const shown = useMemo(() => filtered(rows, search), [rows, search]);
-  const columns = useMemo(() => studyColumns(dataUpdatedAt / 1000), [dataUpdatedAt]);
+  const writes = useMay("write");
+  const columns = useMemo(() => studyColumns(dataUpdatedAt / 1000, writes), [dataUpdatedAt, writes]);
   useEffect(() => {
     document.title = "Studies · Autotuner";
   }, []);
@@ -29,7 +31,14 @@ export function StudiesPage() {
   if (rows.length === 0) {
     return (
       <Empty title="No studies yet">
-        <p className="quiet">A study appears here as soon as it starts:</p>
+        {writes && (
+          <p>
+            <Link className="button" to="/new">
+              New study
+            </Link>
+          </p>
+        )}
+        <p className="quiet">A study that is started elsewhere appears here, too:</p>
         <pre>autotuner run study.yaml</pre>
       </Empty>
     );
@@ -66,6 +75,11 @@ export function StudiesPage() {
             {shown.length === rows.length ? rows.length : `${shown.length} of ${rows.length}`}{" "}
             {rows.length === 1 ? "study" : "studies"}
           </span>
+          {writes && (
+            <Link className="button" to="/new">
+              New study
+            </Link>
+          )}
         </header>
         <DataTable
           label="Studies"

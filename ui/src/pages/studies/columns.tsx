@@ -1,4 +1,6 @@
 import { Link } from "@tanstack/react-router";
+import { ofOverview } from "~/components/actions/allowed";
+import { StudyActions } from "~/components/actions/StudyActions";
 import { Badge, Progress } from "~/components/Badge";
 import type { Column } from "~/components/DataTable";
 import { Figure, Percent } from "~/components/Figure";
@@ -13,8 +15,21 @@ const ENDINGS: Record<string, string> = {
   not_compared_yet: "not compared yet",
 };
 
-/** The columns of the list; `now` is in seconds since the epoch. */
-export function studyColumns(now: number): Column<StudyRow>[] {
+/** The columns of the list; `now` is in seconds since the epoch, and `writes` whether the session may change studies. */
+export function studyColumns(now: number, writes: boolean): Column<StudyRow>[] {
+  const columns = dataColumns(now);
+  return writes ? [...columns, ACTIONS] : columns;
+}
+
+const ACTIONS: Column<StudyRow> = {
+  id: "actions",
+  title: <span className="hidden">Actions</span>,
+  className: "row-actions",
+  pinned: true,
+  cell: (row) => <StudyActions subject={ofOverview(row.study)} />,
+};
+
+function dataColumns(now: number): Column<StudyRow>[] {
   return [
     {
       id: "name",

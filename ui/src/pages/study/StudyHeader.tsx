@@ -1,7 +1,9 @@
-import { Link } from "@tanstack/react-router";
+import { Link, useNavigate } from "@tanstack/react-router";
 import { type Live, secondsLeft } from "~/api/live";
 import type { StudyDetails } from "~/api/types";
 import type { Connection } from "~/api/useLive";
+import { ofDetails } from "~/components/actions/allowed";
+import { StudyActions } from "~/components/actions/StudyActions";
 import { Badge, Progress } from "~/components/Badge";
 import { studyTone } from "~/components/tones";
 import { useNow } from "~/components/useNow";
@@ -16,6 +18,7 @@ interface Props {
 /** Name, state, progress and the facts of a study. */
 export function StudyHeader({ details, live, connection }: Props) {
   const now = useNow(details.running);
+  const navigate = useNavigate();
   const left = details.running ? secondsLeft(live, now) : null;
   return (
     <header className="study-head">
@@ -38,6 +41,7 @@ export function StudyHeader({ details, live, connection }: Props) {
             Use the {details.proven ? "winner" : "best"}
           </Link>
         )}
+        <StudyActions subject={ofDetails(details)} onDeleted={() => navigate({ to: "/studies" })} />
       </div>
       <dl className="facts">
         <Fact name="Model" value={details.model} mono />

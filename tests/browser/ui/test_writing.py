@@ -1,0 +1,182 @@
+"""Studies created, watched, stopped and deleted in the browser; and what a session that may only read is refused."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+import autotuner
+from support.web.server import Server, violations, watch
+
+PATIENCE_MS = 120_000
+REFUSED = re.compile(r"status of (401|403|409|422)")
+"""What browsers say about requests that the server refuses, as it should here."""
+
+
+@pytest.fixture
+def messages() -> list[str]:
+    """Errors in the console, and requests to other servers."""
+    return []
+
+
+@pytest.fixture
+def context(browser: Browser, empty_server: Server, messages: list[str]) -> Iterator[BrowserContext]:
+    """A browser that has not signed in. It is closed before the server ends, which it would otherwise keep busy."""
+    made = browser.new_context()
+    made.set_default_timeout(30_000)
+    yield made
+    made.close()
+    assert [message for message in messages if not REFUSED.search(message)] == []
+
+
+@pytest.fixture
+def page(context: BrowserContext, empty_server: Server, messages: list[str]) -> Page:
+    """A page of an administrator."""
+    found = context.new_page()
+    watch(found, empty_server, messages)
+    found.goto(empty_server.sign_in)
+    found.get_by_role("heading", name="No studies yet").wait_for()
+    return found
+
+
+def fill(page: Page, group: str, values: dict[str, str]) -> None:
+    for label, value in values.items():
+        page.get_by_role("group", name=group, exact=True).get_by_label(label, exact=True).fill(value)
+
+
+def begin(page: Page, name: str) -> None:
+    """Fills in the form for a study that is measured within seconds."""
+    page.get_by_role("link", name="New study").click()
+    page.get_by_role("link", name="Throughput with Simulated SGLang").click()
+    fill(page, "Study", {"Name": name})
+    page.get_by_label("Values of max-running-requests").fill("8, 32")
+    page.get_by_role("button", name="Remove chunked-prefill-size").click()
+    fill(page, "Load", {"Scenarios": "D(300,64)", "Concurrency": "10, 40", "Warmup": "500ms", "Duration": "1s"})
+    fill(page, "Search", {"Trials": "3"})
+    page.locator("summary", has_text="Settings of simulated").click()
+    fill(page, "Settings of simulated", {"GPU": "RTX-4090", "Speed": "3"})
+
+
+def test_a_study_is_created_from_the_form_watched_stopped_and_deleted(page: Page, empty_server: Server) -> None:
+    begin(page, "chat")
+    plan = page.get_by_role("region", name="Plan")
+    concurrency = page.get_by_label("Concurrency", exact=True)
+    concurrency.fill("0")
+    expect(plan.get_by_role("status")).to_have_text("1 problem")
+    expect(page.locator(".field", has=concurrency).locator(".about")).to_contain_text("0")
+    plan.get_by_role("button", name="workload.concurrency").click()
+    expect(concurrency).to_be_focused()
+    concurrency.fill("10, 40")
+    expect(plan.get_by_role("status")).to_have_text("Valid")
+    expect(plan).to_contain_text("2 points")
+    page.get_by_role("radio", name="YAML").check()
+    text = page.get_by_label("Study as YAML")
+    expect(text).to_have_value(re.compile(r"max-running-requests: \[8, 32\] #"))  # the comment stays
+    text.fill(text.input_value().replace("trials: 3", "trials: 2"))
+    page.get_by_role("radio", name="Form").check()
+    expect(page.get_by_label("Trials", exact=True)).to_have_value("2")
+    page.get_by_role("button", name="Save and start").click()
+    page.wait_for_url("**/studies/chat")
+    now = page.get_by_role("region", name="Now")
+    now.get_by_text("trial 0").wait_for(timeout=PATIENCE_MS)
+
+    page.get_by_role("button", name="More actions for chat").press("Enter")
+    page.get_by_role("button", name="Clone…").press("Enter")
+    page.get_by_label("Name of the copy").press("Enter")
+    page.wait_for_url("**/new?edit=chat-copy")
+    assert page.get_by_label("Name", exact=True).is_editable() is False
+    page.get_by_role("button", name="Save and start").click()
+    page.wait_for_url("**/studies/chat-copy")
+    page.get_by_role("link", name="Workers").click()
+    queue = page.get_by_role("region", name="Queued studies")
+    expect(queue.locator("tr", has_text="chat-copy")).to_contain_text("the only one is busy")
+    expect(page.get_by_role("region", name="Workers of this store")).to_contain_text("chat")
+    queue.get_by_role("button", name="Unqueue chat-copy").click()
+    expect(queue.get_by_role("link", name="chat-copy")).to_have_count(0)
+
+    queue.get_by_role("link", name="chat", exact=True).click()
+    page.get_by_role("button", name="Stop chat").click()
+    expect(page.locator("h1 + .badge")).to_have_text("stopped", timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Resume chat").wait_for()
+    page.get_by_role("button", name="More actions for chat").click()
+    page.get_by_role("button", name="Delete…").click()
+    dialog = page.get_by_role("dialog", name="Delete chat?")
+    expect(dialog).to_contain_text("cannot be undone")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    page.get_by_role("button", name="More actions for chat").click()
+    page.get_by_role("button", name="Delete…").click()
+    dialog.get_by_role("button", name="Delete").click()
+    page.wait_for_url("**/studies")
+    expect(page.locator("tbody a.name")).to_have_text(["chat-copy"])
+
+
+def test_an_older_task_is_converted_and_a_refusal_is_shown(page: Page, empty_server: Server) -> None:
+    page.goto(f"{empty_server.url}/new?from=file")
+    page.get_by_label("Import a file").set_input_files("examples/older_task.json")
+    text = page.get_by_label("Study as YAML")
+    task = text.input_value()
+    text.fill(task.replace('"grid_search"', '"grid_serch"'))
+    page.get_by_role("button", name="Convert to a study").click()
+    page.get_by_role("note").get_by_text("grid_serch").wait_for()
+    text.fill(task)
+    page.get_by_role("button", name="Convert to a study").click()
+    expect(text).to_have_value(re.compile(r"strategy: grid"))
+    page.get_by_role("radio", name="Form").check()
+    expect(page.get_by_label("Strategy")).to_have_value("grid")
+    page.once("dialog", lambda question: question.accept())
+    page.get_by_role("link", name="Autotuner").click()
+    page.wait_for_url("**/studies")
+
+
+def test_tokens_and_a_session_that_may_only_read(
+    page: Page, browser: Browser, empty_server: Server, messages: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOTUNER_HOME", str(empty_server.home))
+    page.get_by_role("link", name="Settings").click()
+    page.get_by_label("Name", exact=True).fill("dashboard")
+    page.get_by_role("button", name="Create token").click()
+    secret = page.get_by_role("status").locator("pre").text_content() or ""
+    assert secret.startswith("atk_")
+    page.reload()
+    tokens = page.get_by_role("region", name="All tokens")
+    tokens.get_by_text("dashboard", exact=True).wait_for()
+    assert secret not in page.content()
+    page.get_by_role("region", name="Audited requests").get_by_text("create token").wait_for()
+
+    created = autotuner.open().client_studies(by="test").create(STUDY)
+    reader = browser.new_context()
+    other = reader.new_page()
+    watch(other, empty_server, messages)
+    other.goto(f"{empty_server.url}/studies/{created.name}")
+    other.get_by_label("Token").fill(secret)
+    other.keyboard.press("Enter")
+    other.get_by_role("heading", name=created.name).wait_for()
+    assert other.get_by_role("button", name="Start").count() == 0
+    assert other.get_by_role("link", name="Settings").count() == 0
+    refused = other.evaluate(
+        "name => fetch(`/api/v1/studies/${name}`, {method: 'DELETE'}).then(r => r.status)", created.name
+    )
+    assert refused == 403
+    for path in ("/new", "/settings"):
+        other.goto(f"{empty_server.url}{path}")
+        other.get_by_role("heading", name=re.compile("only", re.IGNORECASE)).wait_for()
+        assert violations(other) == {}
+
+    tokens.get_by_role("button", name=re.compile("^Revoke dashboard")).click()
+    page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    expect(tokens.get_by_text("dashboard", exact=True)).to_have_count(0)
+    other.goto(f"{empty_server.url}/studies")
+    other.wait_for_url("**/sign-in*")
+    reader.close()
+
+
+STUDY = """
+name: waits
+model: Qwen/Qwen3-8B
+engine: simulated
+parameters: {max-running-requests: [8, 32]}
+workload: {scenarios: "D(300,64)", concurrency: 8}
+objective: max output_throughput
+"""

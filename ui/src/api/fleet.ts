@@ -1,0 +1,25 @@
+import { queryOptions } from "@tanstack/react-query";
+import { request } from "./client";
+import type { LeaseOverview, QueueEntry, WorkerOverview } from "./types";
+
+export interface Fleet {
+  queue: QueueEntry[];
+  workers: WorkerOverview[];
+  leases: LeaseOverview[];
+}
+
+const FLEET_MS = 3_000;
+
+/** Queue, workers and leases, read together so that they fit one another. */
+export const fleetQuery = queryOptions({
+  queryKey: ["fleet"],
+  queryFn: async ({ signal }): Promise<Fleet> => {
+    const [queue, workers, leases] = await Promise.all([
+      request<QueueEntry[]>("/api/v1/queue", { signal }),
+      request<WorkerOverview[]>("/api/v1/workers", { signal }),
+      request<LeaseOverview[]>("/api/v1/leases", { signal }),
+    ]);
+    return { queue, workers, leases };
+  },
+  refetchInterval: FLEET_MS,
+});

@@ -1,0 +1,77 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { schemaQuery } from "~/api/drafting";
+import { Failed, Waiting } from "~/components/states";
+import { resolved, type Schema } from "./schema";
+
+const TITLES: Readonly<Record<string, string>> = {
+  llama_cpp: "llama.cpp",
+  sglang: "SGLang",
+  simulated: "Simulated SGLang",
+  tensorrt_llm: "TensorRT-LLM",
+  vllm: "vLLM",
+};
+const GOALS = [
+  { goal: "throughput", title: "Throughput", meaning: "most tokens per second within a bound on the TTFT" },
+  { goal: "latency", title: "Latency", meaning: "fastest answers for few users" },
+  { goal: "long-prompts", title: "Long prompts", meaning: "throughput with prompts of thousands of tokens" },
+  { goal: "capacity", title: "Capacity", meaning: "highest request rate within the SLOs" },
+];
+
+/** What a new study begins with: a template, a file, or nothing. */
+export function Chooser() {
+  const { data, error } = useQuery(schemaQuery);
+  if (error) return <Failed error={error} />;
+  if (!data) return <Waiting what="the engines" />;
+  return (
+    <section className="panel chooser" aria-label="Templates">
+      <header>
+        <h2>Begin with a template</h2>
+        <span className="grow" />
+        <Link className="button" to="/new" search={{ from: "file" }}>
+          Import or paste a file
+        </Link>
+      </header>
+      <div className="scroll">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Engine</th>
+              {GOALS.map(({ goal, title, meaning }) => (
+                <th key={goal} scope="col">
+                  {title}
+                  <small>{meaning}</small>
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {enginesOf(data as Schema).map((engine) => (
+              <tr key={engine}>
+                <th scope="row">{TITLES[engine] ?? engine}</th>
+                {GOALS.map(({ goal, title }) => (
+                  <td key={goal}>
+                    <Link to="/new" search={{ engine, goal }} preload={false}>
+                      {title}
+                      <span className="hidden"> with {TITLES[engine] ?? engine}</span>
+                    </Link>
+                  </td>
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      <p className="body quiet">
+        Each template tunes the parameters that can matter under its load. Everything can be changed before it
+        is saved.
+      </p>
+    </section>
+  );
+}
+
+function enginesOf(root: Schema): string[] {
+  const words =
+    root.properties?.engine?.anyOf?.map((one) => resolved(root, one)).find((one) => one.enum)?.enum ?? [];
+  return words.filter((one): one is string => typeof one === "string");
+}
