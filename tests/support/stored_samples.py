@@ -1,7 +1,7 @@
 """Sample studies in a store, as if they had been run."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 from autotuner.store import Store
 from autotuner.study.owner import Owner
@@ -20,9 +20,20 @@ def store_sample(kind: str, *, owner: Owner | None = None, recorded: Collection[
         recorded: Numbers of trials with files in their folders; the study then also has predictions and importance.
     """
     sample = sample_study(kind)
+    if recorded is None:
+        store_trials(sample, sample.trials, owner=owner)
+    else:
+        trials = [_explained(trial, recorded) for trial in sample.trials]
+        found = findings(sample.spec).model_dump(mode="json")
+        store_trials(sample, trials, owner=owner, summary={"findings": found})
+    return sample
+
+
+def store_trials(
+    sample: Sample, trials: Sequence[Trial], *, owner: Owner | None = None, summary: Mapping[str, object] | None = None
+) -> None:
+    """Stores a sample with these trials and a summary; with an owner, who still runs it."""
     spec = sample.spec
-    trials = [_explained(t, recorded) for t in sample.trials] if recorded is not None else sample.trials
-    found = {} if recorded is None else {"findings": findings(spec).model_dump(mode="json")}
     owned_by = owner or this_owner()
     with Store.open() as store:
         store.studies.create(spec, source="study.yaml", digest=spec.digest, now=1.0)
@@ -33,13 +44,12 @@ def store_sample(kind: str, *, owner: Owner | None = None, recorded: Collection[
             store.events.append(spec.name, "trial_proposed", data, trial=trial.number, at=2.0)
             if trial.state.finished:
                 store.trials.finish(trial, {"state": trial.state.value, "windows": []})
-        store.studies.set_state(spec.name, sample.state, {"why": sample.why, **found}, 3.0)
+        store.studies.set_state(spec.name, sample.state, {"why": sample.why, **(summary or {})}, 3.0)
         if sample.state != "running":
             store.events.append(spec.name, "study_finished", {"state": sample.state, "why": sample.why}, at=3.0)
         if owner is not None:
             store.owners.register(owner, time.time())
             assert store.studies.take(spec.name, owner.id, time.time(), dead=()) is None
-    return sample
 
 
 def _explained(trial: Trial, recorded: Collection[int]) -> Trial:

@@ -1,5 +1,6 @@
 """The web UI of a real server, signed in by the address that ``autotuner serve`` prints."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from autotuner.server.routes.pages import is_built
 from support.stored_samples import store_sample
+from support.web.capacity_study import store_capacity_study
 from support.web.server import Server, serving, watch
 
 KINDS = ("winner", "several", "failures", "infeasible", "huge", "empty")
@@ -15,19 +17,27 @@ TIMEOUT_MS = 30_000
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server over a store of samples."""
-    if not is_built():
-        pytest.skip("the web UI is not built (make ui)")
-    home = tmp_path_factory.mktemp("served")
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with samples, for copies."""
+    home = tmp_path_factory.mktemp("samples")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOTUNER_HOME", str(home))
         for kind in KINDS:
             store_sample(kind, recorded=(0, 12) if kind == "winner" else None)
+        store_capacity_study()
     log = home / "studies" / "chat-8b" / "trials" / "0012" / "server.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("".join(f"line {i} of the server\n" for i in range(500)) + "an error happened\n")
+    return home
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server over a store of samples."""
+    if not is_built():
+        pytest.skip("the web UI is not built (make ui)")
+    home = tmp_path_factory.mktemp("served") / "home"
+    shutil.copytree(request.getfixturevalue("samples"), home)
     with serving(home) as found:
         yield found
 

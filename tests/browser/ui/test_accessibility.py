@@ -11,7 +11,7 @@ Open = Callable[..., Page]
 READY = {
     "/studies": "tbody tr",
     "/studies/chat-8b": "tbody tr",
-    "/studies/chat-both": "tbody tr",
+    "/studies/chat-capacity": ".curve",
     "/studies/chat-broken": "tbody tr",
     "/studies/chat-new": "h1",
     "/studies/chat-8b/trials/12": ".latencies .percentile",

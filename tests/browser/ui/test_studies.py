@@ -13,8 +13,16 @@ def names(page: Page) -> list[str]:
 
 def test_filters_and_order_are_in_the_address(opened: Open) -> None:
     page = opened("/studies")
-    page.locator("tbody tr").nth(5).wait_for()
-    assert set(names(page)) == {"chat-8b", "chat-both", "chat-broken", "chat-strict", "chat-huge", "chat-new"}
+    page.locator("tbody tr").nth(6).wait_for()
+    assert set(names(page)) == {
+        "chat-8b",
+        "chat-both",
+        "chat-broken",
+        "chat-strict",
+        "chat-huge",
+        "chat-new",
+        "chat-capacity",
+    }
     page.get_by_role("button", name="Gain").click()
     page.wait_for_url("**/studies?sort=-gain")
     assert names(page)[0] == "chat-huge"
@@ -27,7 +35,7 @@ def test_filters_and_order_are_in_the_address(opened: Open) -> None:
     assert names(page) == ["chat-both"]
     page.get_by_label("Name").fill("nothing")
     page.get_by_role("button", name="Clear filters").click()
-    page.locator("tbody tr").nth(5).wait_for()
+    page.locator("tbody tr").nth(6).wait_for()
 
 
 def test_a_study_opens_by_keyboard(opened: Open) -> None:

@@ -224,6 +224,39 @@ def test_a_manifest_says_what_is_missing_and_takes_it(opened: Open, messages: li
     messages[:] = [m for m in messages if "422" not in m]
 
 
+def test_a_capacity_has_its_curve_and_its_certificate(opened: Open, server: Server) -> None:
+    data = printed(server, "chat-capacity")
+    found = data["trials"][1]["capacities"][0]
+    assert found["certified"] is not None
+    page = opened("/studies/chat-capacity")
+    curve = page.get_by_role("region", name="Figures over the load")
+    curve.locator(".curve.best circle").first.wait_for()
+    states = {level["decision"]["state"] for level in found["levels"]}
+    assert {"certified", "refuted"} <= states
+    for state in states - {"saturated"}:
+        assert curve.locator(f".curve.best circle.{state}").count() > 0
+    certificate = page.get_by_role("region", name="Certificate")
+    levels = certificate.locator("tbody tr")
+    assert levels.count() == len(found["levels"])
+    certificate.get_by_text("with 80% confidence").wait_for()
+    refuting = {
+        level["plan"]["bounds"][level["decision"]["decided_by"]]["slo"]
+        for level in found["levels"]
+        if level["decision"]["state"] == "refuted"
+    }
+    assert all(slo in (certificate.text_content() or "") for slo in refuting)
+    assert wrong_numbers(page, data) == []
+    certificate.get_by_role("combobox").select_option("2")
+    certificate.get_by_text("No load certified: budget used").wait_for()
+    assert wrong_numbers(page, data) == []
+    page = opened("/studies/chat-capacity/trials/1")
+    latencies = page.get_by_role("region", name="Latencies", exact=True)
+    latencies.locator(".percentile").first.wait_for()
+    assert "certified" in (latencies.get_by_role("combobox").locator("option:checked").text_content() or "")
+    page.get_by_role("region", name="Capacity of D(10,2)").locator("tbody tr").first.wait_for()
+    assert wrong_numbers(page, printed(server, "chat-capacity", "1")) == []
+
+
 @pytest.mark.parametrize("name", ["chat-huge"])
 def test_a_large_study_draws_only_rows_in_view(opened: Open, name: str) -> None:
     page = opened(f"/studies/{name}")

@@ -883,8 +883,15 @@ export interface components {
          * @description The capacity search of one scenario.
          */
         readonly CapacityCurve: {
+            /** Answer */
+            readonly answer: readonly string[];
+            /** Bound */
+            readonly bound: string;
             /** Certified */
             readonly certified: number | null;
+            /** Figure */
+            readonly figure: string;
+            readonly kind: components["schemas"]["FigureKind"] | null;
             /** Levels */
             readonly levels: readonly components["schemas"]["CapacityPoint"][];
             /** Load Unit */
@@ -893,6 +900,8 @@ export interface components {
             readonly refuted: number | null;
             /** Scenario */
             readonly scenario: string;
+            /** Threshold */
+            readonly threshold: number | null;
         };
         /**
          * CapacityLevel
@@ -951,8 +960,16 @@ export interface components {
          * @description One level of a capacity search.
          */
         readonly CapacityPoint: {
+            /** Bounded */
+            readonly bounded: number | null;
             /** Load */
             readonly load: number;
+            /** Refuted By */
+            readonly refuted_by: string;
+            /** Requests */
+            readonly requests: number;
+            /** Text */
+            readonly text: string;
             /** Values */
             readonly values: {
                 readonly [key: string]: number;

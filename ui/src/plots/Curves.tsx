@@ -23,7 +23,7 @@ interface Props {
   yTitle: string;
   bound: { value: number; text: string } | null;
   /** Loads to mark, such as a capacity. */
-  loads?: readonly { value: number; text: string }[];
+  loads?: readonly { value: number; text: string; kind: "capacity" | "slo" }[];
   xText: (value: number) => string;
   text: (value: number) => string;
   axisText: (value: number) => string;
@@ -79,7 +79,7 @@ export function Curves({
               key={load.text}
               box={box}
               at={x(load.value)}
-              kind="capacity"
+              kind={load.kind}
               text={load.text}
               vertical
             />

@@ -39,7 +39,8 @@ export function OverTime({ title, unit, lines, phases, length, cursor, onCursor,
   const right = Math.max(LEFT + 1, width - RIGHT);
   const x = linear([0, Math.max(1, length)], [LEFT, right], 8);
   const values = lines.flatMap((line) => line.values.filter((value) => value !== null));
-  const y = scaleOf([0, ...values], [BOTTOM, TOP], 3);
+  // A figure that stays at 0, such as preemptions, needs an axis all the same.
+  const y = scaleOf([0, ...(values.some((value) => value !== 0) ? values : [1])], [BOTTOM, TOP], 3);
   return (
     <figure ref={ref} className="over-time" style={{ minHeight: HEIGHT + 22 }}>
       <figcaption>

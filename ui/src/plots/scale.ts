@@ -85,9 +85,11 @@ export function logarithmic(
         .filter(inside),
     )
     .find((found, i) => found.length <= count || i === 2);
+  // Within less than a decade or two there are hardly any of these, and evenly spaced numbers are as easy to read.
+  const even = ticks(domain[0], domain[1], Math.min(4, count)).filter(inside);
   return Object.assign((value: number) => within(Math.log10(value)), {
     domain,
-    ticks: all && all.length > 1 ? all : [domain[0], domain[1]],
+    ticks: all && all.length > 2 ? all : even,
     invert: (pixel: number) => 10 ** within.invert(pixel),
   });
 }

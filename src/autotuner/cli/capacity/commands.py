@@ -171,7 +171,7 @@ def verify(
 
 
 def _say_level(level: "CapacityLevel", unit: "LoadUnit") -> None:
-    from autotuner.cli.capacity.page import level_line
+    from autotuner.report.views.capacity_texts import level_line
 
     say(level_line(level, unit))
 

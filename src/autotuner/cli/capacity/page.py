@@ -10,6 +10,7 @@ from autotuner import CapacityLevel, CapacityReport, CapacityResult, LoadUnit, V
 from autotuner.cli.columns import Column, table_text
 from autotuner.plain_text import marked_line
 from autotuner.report.server_diagnosis import diagnosis, server_figures
+from autotuner.report.views.capacity_texts import capacity_answer
 from autotuner.study.capacity.level_test import CapacityBound
 from autotuner.study.capacity.units import load_text
 
@@ -45,16 +46,7 @@ def curve_lines(result: CapacityResult, width: int | None = None) -> list[str]:
     table = table_text([_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows], width=width)
     plot = _plot(levels, result.unit, result.latency_bound)
     server = _server(levels, result.unit)
-    return [result.scenario, *table.splitlines(), "", *([*plot, ""] if plot else []), *server, *_answer(result)]
-
-
-def level_line(level: CapacityLevel, unit: LoadUnit) -> str:
-    """One line about a finished level."""
-    decision = level.decision
-    text = f"{load_text(unit, level.load)}: {level.verdict} after {level.measurement.arrived} requests"
-    if level.verdict == "refuted" and decision.decided_by is not None:
-        text += f" ({level.plan.bounds[decision.decided_by].slo})"
-    return text
+    return [result.scenario, *table.splitlines(), "", *([*plot, ""] if plot else []), *server, *capacity_answer(result)]
 
 
 def verification_text(found: Verification) -> str:
@@ -63,41 +55,6 @@ def verification_text(found: Verification) -> str:
     problems = sum(check.problem is not None for check in found.levels)
     verdict = "the certificate holds" if found.holds else f"the certificate does not hold: {problems} of {len(lines)}"
     return "\n".join([*lines, verdict if found.holds else f"{verdict} checks failed"])
-
-
-def _answer(result: CapacityResult) -> list[str]:
-    """The bracket in words, or which end is missing and why."""
-    unit = result.unit
-    lines = []
-    if result.cut:
-        lines.append(f"ended early: {result.certified_missing}")
-    elif result.certified is None:
-        lines.append(f"no load certified: {result.certified_missing}")
-    else:
-        lines.append(f"certified: {load_text(unit, result.certified)}{_how_sure(result)}")
-    if result.refuted is None:
-        lines.append(f"no load refuted above it: {result.refuted_missing}")
-    else:
-        lines.append(f"refuted:   {load_text(unit, result.refuted)}")
-    if result.certified and result.refuted and not result.precise:
-        ratio = result.refuted / result.certified - 1
-        lines.append(f"the ends are {ratio * 100:.0f}% apart, not {result.precision * 100:g}%: {_why_wide(result)}")
-    if not result.monotone:
-        lines.append("a lower load was refuted: the curve is not monotone, see the levels")
-    lines.append(f"{len(result.levels)} levels, {result.requests} requests")
-    return lines
-
-
-def _why_wide(result: CapacityResult) -> str:
-    """Why a search with both ends stopped before they were close enough."""
-    return "replay not decided" if result.undecided else "budget used"
-
-
-def _how_sure(result: CapacityResult) -> str:
-    if result.confidence is not None:
-        return f" with {result.confidence * 100:g}% confidence"
-    trace = None if result.search is None else result.search.trace
-    return "" if trace is None else f", by one replay of {trace.requests} requests"
 
 
 def _server(levels: Sequence[CapacityLevel], unit: LoadUnit) -> list[str]:

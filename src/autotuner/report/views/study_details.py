@@ -6,27 +6,28 @@ Values are those of ``show --json``; what people read beside them are the texts 
 from collections.abc import Mapping
 
 from autotuner.report.headline import headline, objective_text, summary_lines
-from autotuner.report.numbers import metric_name
 from autotuner.report.overview import StudyOverview
 from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult, trial_label
+from autotuner.report.views.capacity_curves import CapacityCurve, capacity_curve
 from autotuner.report.views.goal_texts import figure_title, level_title, study_goals, target_text
 from autotuner.report.views.outcome import Tone, outcome, reasons
 from autotuner.report.views.trial_change import TrialChange, trial_changes
+from autotuner.report.views.window_figures import (
+    STATISTICS,
+    FigureKind,
+    WindowFigures,
+    figure_kind,
+    figure_name,
+    window_figures,
+)
 from autotuner.scoring.slo import missed, slo_value
-from autotuner.scoring.values import metric_value
 from autotuner.study.base import FrozenModel, Value
-from autotuner.study.capacity.result import CapacityResult
-from autotuner.study.measurement import Measurement
-from autotuner.study.metric import METRICS, Direction, Unit
+from autotuner.study.metric import METRICS, Direction
 from autotuner.study.search.beginning import Beginning
 from autotuner.study.search.importance import ParameterImportance
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
-from autotuner.study.workload import Concurrency, LoadLevel, LoadUnit, RequestRate, TraceSpeed
-
-LOAD_UNITS = {LoadUnit.CONCURRENCY: "in flight", LoadUnit.RATE: "requests/s", LoadUnit.SPEED: "x speed"}
-_STATISTICS = ("mean", "p50", "p90", "p99")
 
 
 class GoalColumn(FrozenModel):
@@ -59,50 +60,6 @@ class GoalFigure(FrozenModel):
     value: float | None
     missed: bool
     """Whether it misses the SLO."""
-
-
-class FigureKind(FrozenModel):
-    """What a figure of windows is."""
-
-    title: str
-    """``p99 TTFT``, ``output throughput``."""
-    unit: Unit
-    better: Direction
-
-
-class WindowFigures(FrozenModel):
-    """What one window measured."""
-
-    scenario: str
-    level: str
-    load: float | None
-    """Its place on an axis of load: requests in flight, requests per second, or times the recorded speed."""
-    load_unit: str
-    values: Mapping[str, float]
-    """By figure: ``p99 ttft``, ``output_throughput``."""
-
-
-class CapacityPoint(FrozenModel):
-    """One level of a capacity search."""
-
-    load: float
-    verdict: str
-    """``certified``, ``refuted`` or ``open``, or why it does not count."""
-    values: Mapping[str, float]
-    """As in windows."""
-
-
-class CapacityCurve(FrozenModel):
-    """The capacity search of one scenario."""
-
-    scenario: str
-    load_unit: str
-    certified: float | None
-    """Highest load at which all SLOs were shown to hold."""
-    refuted: float | None
-    """Lowest load above it at which one was shown not to hold."""
-    levels: tuple[CapacityPoint, ...]
-    """In the order in which they were measured."""
 
 
 class FailureLine(FrozenModel):
@@ -269,7 +226,7 @@ def _goals(spec: StudySpec) -> list[GoalColumn]:
                 title=figure_title(goal),
                 level=level_title(goal, spec.workload),
                 target=target_text(goal, spec),
-                figure=_figure(goal.metric, goal.statistic),
+                figure=figure_name(goal.metric, goal.statistic),
                 metric=goal.metric,
                 direction=objective.direction if objective else METRICS[goal.metric].better,
                 objective=goal.objective,
@@ -309,8 +266,8 @@ def _row(result: StudyResult, trial: Trial, rank: int | None) -> TrialRow:
         feasible=verdict.feasible if verdict else None,
         simulated=trial.simulated,
         gpus=trial.gpus,
-        windows=tuple(_window(m) for m in trial.measurements),
-        capacities=tuple(_curve(found) for found in trial.capacities),
+        windows=tuple(window_figures(m) for m in trial.measurements),
+        capacities=tuple(capacity_curve(found) for found in trial.capacities),
         phases=trial.phases,
         created_at=trial.created_at,
         started_at=trial.started_at,
@@ -336,58 +293,14 @@ def _goal_figures(spec: StudySpec, trial: Trial) -> tuple[GoalFigure, ...]:
     return tuple(found)
 
 
-def _window(m: Measurement) -> WindowFigures:
-    load, unit = _load(m.level)
-    return WindowFigures(scenario=m.scenario, level=m.level.text, load=load, load_unit=unit, values=_values(m))
-
-
-def _values(m: Measurement) -> dict[str, float]:
-    names = [(name, s) for name in m.distributions for s in _STATISTICS] + [(name, None) for name in m.scalars]
-    values = {_figure(name, s): metric_value(m, name, s) for name, s in names if name in METRICS}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _load(level: LoadLevel) -> tuple[float | None, str]:
-    match level:
-        case Concurrency():
-            return level.in_flight, LOAD_UNITS[LoadUnit.CONCURRENCY]
-        case RequestRate():
-            return level.rate, LOAD_UNITS[LoadUnit.RATE]
-        case TraceSpeed():
-            return level.speed, LOAD_UNITS[LoadUnit.SPEED]
-        case _:  # users, stages and searches have no place on an axis
-            return None, ""
-
-
-def _curve(found: CapacityResult) -> CapacityCurve:
-    return CapacityCurve(
-        scenario=found.scenario,
-        load_unit=LOAD_UNITS[found.unit],
-        certified=found.certified,
-        refuted=found.refuted,
-        levels=tuple(
-            CapacityPoint(load=one.load, verdict=one.verdict, values=_values(one.measurement)) for one in found.levels
-        ),
-    )
-
-
 def _figures(result: StudyResult) -> dict[str, FigureKind]:
     found = dict[str, FigureKind]()
     for trial in result.trials:
         for m in (*trial.measurements, *(level.measurement for c in trial.capacities for level in c.levels)):
             for name in m.distributions:
-                for s in _STATISTICS:
-                    found.setdefault(_figure(name, s), _kind(name, s))
+                for s in STATISTICS:
+                    found.setdefault(figure_name(name, s), figure_kind(name, s))
             for name in m.scalars:
                 if name in METRICS:
-                    found.setdefault(name, _kind(name, None))
+                    found.setdefault(name, figure_kind(name, None))
     return found
-
-
-def _kind(name: str, statistic: str | None) -> FigureKind:
-    metric = METRICS[name]
-    return FigureKind(title=metric_name(name, statistic), unit=metric.unit, better=metric.better)
-
-
-def _figure(name: str, statistic: str | None) -> str:
-    return f"{statistic} {name}" if statistic else name

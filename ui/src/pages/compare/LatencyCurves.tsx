@@ -4,13 +4,14 @@ import { latenciesQuery } from "~/api/queries";
 import { metricOf } from "~/format/metrics";
 import { bare } from "~/format/numbers";
 import { Distribution, type DistributionLine } from "~/plots/Distribution";
+import { LINEAR_UP_TO, tail } from "../trial/LatenciesPanel";
 import type { CompareColumn, Place } from "./columns";
 
 const MAIN: readonly string[] = ["ttft", "tpot", "e2e_latency"];
 
 /** The distributions of latencies of all columns over each other. */
 export function LatencyCurves({ columns, place }: { columns: readonly CompareColumn[]; place: Place }) {
-  const [log, setLog] = useState(true);
+  const [chosenLog, setLog] = useState<boolean | null>(null);
   const windows = columns.map((column) =>
     column.row.windows.findIndex((one) => one.scenario === place.scenario && one.level === place.level),
   );
@@ -24,6 +25,9 @@ export function LatencyCurves({ columns, place }: { columns: readonly CompareCol
   const metrics = MAIN.filter((metric) =>
     read.some((one) => one.data?.latencies.some((latency) => latency.metric === metric)),
   );
+  const log =
+    chosenLog ??
+    read.some((one) => one.data?.latencies.some((latency) => (tail(latency) ?? 0) > LINEAR_UP_TO));
   const waiting = read.some((one) => one.isLoading);
   if (metrics.length === 0 && !waiting) {
     return (

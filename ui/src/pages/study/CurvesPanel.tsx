@@ -19,7 +19,7 @@ function SetPanel({ details, set, several }: { details: StudyDetails; set: Curve
   return (
     <section className="panel" aria-label={`Figures over the load${several ? ` of ${set.scenario}` : ""}`}>
       <header>
-        <h2>{set.loads.length > 0 ? "Capacity" : "Load"}</h2>
+        <h2>{set.searched ? "Capacity" : "Load"}</h2>
         {several && <span className="quiet mono">{set.scenario}</span>}
         <div className="bar">
           {shown.map((figure, i) => (
@@ -52,10 +52,25 @@ function SetPanel({ details, set, several }: { details: StudyDetails; set: Curve
           <li>
             <span className="line" /> other trials
           </li>
+          {set.searched && <Verdicts />}
         </ul>
       </div>
     </section>
   );
+}
+
+/** What the forms of levels mean. */
+function Verdicts() {
+  return ["certified", "refuted", "open"].map((verdict) => (
+    <li key={verdict}>
+      <svg viewBox="0 0 14 14" aria-hidden="true">
+        <g className="curve">
+          <circle className={verdict} cx={7} cy={7} r={3.5} />
+        </g>
+      </svg>
+      {verdict}
+    </li>
+  ));
 }
 
 function One({ details, set, figure }: { details: StudyDetails; set: CurveSet; figure: string }) {

@@ -40,7 +40,8 @@ export function ParallelPanel({ details, measures }: Props) {
   useEffect(() => {
     if ((search.pick ?? "") !== own.current) setRanges(new Map());
   }, [search.pick]);
-  if (lines.length === 0 || axes.length < 2) return null;
+  const drawn = lines.filter((line) => line.places.filter((at) => at !== null).length > 1);
+  if (drawn.length < 2 || axes.length < 2) return null;
   const onRange = (axis: string, range: Range | null) => {
     const next = new Map(ranges);
     if (range) next.set(axis, range);

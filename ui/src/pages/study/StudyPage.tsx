@@ -8,6 +8,7 @@ import { Lit, LitContext } from "~/components/lit";
 import { Simulated } from "~/components/Simulated";
 import { Failed, Waiting } from "~/components/states";
 import { Answer } from "./Answer";
+import { CapacityPanel } from "./CapacityPanel";
 import { CurvesPanel } from "./CurvesPanel";
 import { HistoryPanel } from "./HistoryPanel";
 import { jsonIndex, measures } from "./measures";
@@ -38,7 +39,7 @@ function Study({ details }: { details: StudyDetails }) {
   const { live, connection } = useLive(details.name);
   const index = useMemo(() => jsonIndex(details), [details]);
   const known = useMemo(() => measures(details, index), [details, index]);
-  const measured = details.trials.some((row) => row.windows.length > 0);
+  const measured = details.trials.some((row) => row.windows.length + row.capacities.length > 0);
   return (
     <LitContext value={lit}>
       <nav className="crumbs" aria-label="Breadcrumb">
@@ -57,6 +58,7 @@ function Study({ details }: { details: StudyDetails }) {
           {details.predicted && <PredictionsPanel details={details} />}
         </div>
       )}
+      <CapacityPanel details={details} index={index} />
       {measured && <ParallelPanel details={details} measures={known} />}
       <TrialsPanel details={details} index={index} live={live} />
       {details.compared.length > 1 && <Proof details={details} index={index} />}

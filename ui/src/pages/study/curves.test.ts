@@ -67,18 +67,27 @@ it("draws the levels of a capacity search with their verdicts", () => {
     load,
     verdict,
     values: { "p99 ttft": ttft },
+    text: `${load} requests/s`,
+    refuted_by: "",
+    requests: 100,
+    bounded: ttft,
   });
   const capacity = {
     scenario: "D(1,1)",
     load_unit: "requests/s",
     certified: 8,
     refuted: 12,
+    answer: [],
+    bound: "p99 ttft <= 400ms",
+    figure: "p99 ttft",
+    kind: null,
+    threshold: 0.4,
     levels: [level(12, "refuted", 0.9), level(8, "certified", 0.3)],
   };
   const [set] = curveSets(details([row(2, { capacities: [capacity] })]));
   expect(set?.loads).toEqual([
-    { value: 8, text: "certified" },
-    { value: 12, text: "refuted" },
+    { value: 8, text: "certified", kind: "capacity" },
+    { value: 12, text: "refuted", kind: "slo" },
   ]);
   expect(set?.curves("p99 ttft")[0]?.points).toEqual([
     { x: 12, y: 0.9, verdict: "refuted" },

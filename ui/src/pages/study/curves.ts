@@ -5,12 +5,14 @@ import type { Curve, CurvePoint } from "~/plots/Curves";
 
 export interface CurveSet {
   scenario: string;
+  /** Whether capacities were searched for. */
+  searched: boolean;
   loadUnit: string;
   /** Figures that the windows have. */
   figures: readonly string[];
   curves: (figure: string) => Curve[];
   /** Of the capacity of the winner: where it is certified and refuted. */
-  loads: readonly { value: number; text: string }[];
+  loads: readonly { value: number; text: string; kind: "capacity" | "slo" }[];
 }
 
 /** Trials whose curves are drawn faintly behind those of the default and the winner. */
@@ -29,20 +31,27 @@ export function curveSets(details: StudyDetails): CurveSet[] {
 
 function setOf(details: StudyDetails, scenario: string, loadUnit: string): CurveSet | null {
   const rows = chosen(details).map((row) => ({ row, levels: levelsOf(row, scenario) }));
-  const usable = rows.filter(({ levels }) => new Set(levels.map((level) => level.load)).size > 1);
+  const searched = rows.some(({ row }) => row.capacities.some((one) => one.scenario === scenario));
+  const least = searched ? 1 : 2;
+  const usable = rows.filter(({ levels }) => new Set(levels.map((level) => level.load)).size >= least);
   if (usable.length === 0) return null;
   const figures = Object.keys(details.figures).filter((figure) =>
-    usable.some(({ levels }) => levels.filter((level) => level.values[figure] !== undefined).length > 1),
+    usable.some(({ levels }) => levels.filter((level) => level.values[figure] !== undefined).length >= least),
   );
-  const winner = details.trials.find((row) => row.number === (details.winner ?? details.best));
-  const capacity = winner?.capacities.find((one) => one.scenario === scenario);
+  const shown = details.winner ?? details.best ?? details.default;
+  const capacity = details.trials
+    .find((row) => row.number === shown)
+    ?.capacities.find((one) => one.scenario === scenario);
   return {
     scenario,
+    searched,
     loadUnit,
     figures,
     loads: [
-      ...(capacity?.certified ? [{ value: capacity.certified, text: "certified" }] : []),
-      ...(capacity?.refuted ? [{ value: capacity.refuted, text: "refuted" }] : []),
+      ...(capacity?.certified
+        ? [{ value: capacity.certified, text: "certified", kind: "capacity" as const }]
+        : []),
+      ...(capacity?.refuted ? [{ value: capacity.refuted, text: "refuted", kind: "slo" as const }] : []),
     ],
     curves: (figure) =>
       usable.map(({ row, levels }) => ({
@@ -93,7 +102,10 @@ export function suggested(
   details: StudyDetails,
   figures: readonly string[],
 ): [string | undefined, string | undefined] {
-  const goals = details.goals.map((goal) => goal.figure).filter((figure) => figures.includes(figure));
+  const bounds = details.trials.flatMap((row) => row.capacities.map((one) => one.figure)).slice(0, 1);
+  const goals = [...details.goals.map((goal) => goal.figure), ...bounds].filter((figure) =>
+    figures.includes(figure),
+  );
   const isTime = (figure: string) => details.figures[figure]?.unit === "s";
   const rate =
     goals.find((figure) => !isTime(figure)) ?? figures.find((figure) => figure === "output_throughput");
@@ -103,5 +115,8 @@ export function suggested(
 
 /** The bound of the study on a figure, if one applies at every load. */
 export function boundOf(details: StudyDetails, figure: string): number | null {
-  return details.goals.find((goal) => goal.figure === figure && goal.at === null)?.threshold ?? null;
+  const found = details.goals.find(
+    (goal) => goal.figure === figure && (goal.at === null || goal.at === "capacity") && goal.slo !== null,
+  );
+  return found?.threshold ?? null;
 }

@@ -13,7 +13,7 @@ import { type TrialWindow, trialWindows } from "./windows";
 const MAIN: readonly string[] = ["ttft", "tpot", "e2e_latency"];
 const MARKED = ["p50", "p90", "p99"] as const;
 /** Largest ratio of maximum and median that a linear axis shows well. */
-const LINEAR_UP_TO = 6;
+export const LINEAR_UP_TO = 6;
 
 /** Histograms and distributions of the latencies of one window, from its request records. */
 export function LatenciesPanel({ details, name }: { details: TrialDetails; name: string }) {
@@ -23,7 +23,8 @@ export function LatenciesPanel({ details, name }: { details: TrialDetails; name:
   const [all, setAll] = useState(false);
   const [log, setLog] = useState<boolean | null>(null);
   const windows = trialWindows(details);
-  const shown = windows.find((one) => one.id === search.window) ?? windows[0];
+  const shown =
+    windows.find((one) => one.id === search.window) ?? windows.find((one) => one.main) ?? windows[0];
   const study = useQuery(studyQuery(name)).data;
   const base = study && shown ? baseWindow(study, number, shown) : null;
   const own = useQuery({ ...latenciesQuery(name, number, shown?.id ?? ""), enabled: shown !== undefined });
@@ -161,6 +162,11 @@ function One({ found, path, base, name, log }: OneProps) {
             />
           </span>
         ))}
+        {found.slos.map((slo) => (
+          <span key={slo.text} className="quiet">
+            SLO {slo.text.replace("<=", "≤")}
+          </span>
+        ))}
         {statistics.censored > 0 && (
           <span className="doubtful">
             <Figure path={`${path}.distributions.${found.metric}.censored`} value={statistics.censored} /> had
@@ -193,7 +199,7 @@ function lineOf(found: WindowLatencies, metric: string, name: string): Distribut
 }
 
 /** How many times the median the slowest request took. */
-function tail(one: LatencyDistribution): number | null {
+export function tail(one: LatencyDistribution): number | null {
   const slowest = one.values.at(-1);
   const median = one.statistics.p50;
   return slowest !== undefined && median ? slowest / median : null;

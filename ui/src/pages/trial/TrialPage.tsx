@@ -10,6 +10,7 @@ import { Copyable } from "~/components/Copyable";
 import { Simulated } from "~/components/Simulated";
 import { Empty, Failed, Waiting } from "~/components/states";
 import type { Tone } from "~/components/tones";
+import { Capacities } from "./Capacities";
 import { Changes } from "./Changes";
 import { Facts } from "./Facts";
 import { HistoryPanel } from "./HistoryPanel";
@@ -107,6 +108,7 @@ function One({ details, name }: { details: TrialDetails; name: string }) {
         <Phases details={details} />
         <Rationale details={details} name={name} />
       </div>
+      <Capacities name={name} number={trial.number} />
       <LatenciesPanel details={details} name={name} />
       <Windows details={details} />
       <HistoryPanel details={details} name={name} />

@@ -8,8 +8,8 @@ const STATISTICS = ["mean", "std", "min", "p50", "p75", "p90", "p95", "p99", "p9
 
 /** Everything that was measured: one panel per window. */
 export function Windows({ details }: { details: TrialDetails }) {
-  const { looks, measurements, capacities } = details.trial;
-  if (measurements.length + looks.length + capacities.length === 0) return null;
+  const { looks, measurements } = details.trial;
+  if (measurements.length + looks.length === 0) return null;
   return (
     <>
       {looks.map((one, i) => (
@@ -28,57 +28,6 @@ export function Windows({ details }: { details: TrialDetails }) {
           path={`trial.measurements.${i}`}
           details={details}
         />
-      ))}
-      {capacities.map((capacity, i) => (
-        <section key={capacity.scenario} className="panel" aria-label={`Capacity of ${capacity.scenario}`}>
-          <header>
-            <h2>Capacity</h2>
-            <span className="mono quiet">{capacity.scenario}</span>
-            <span>
-              certified <Figure path={`trial.capacities.${i}.certified`} value={capacity.certified} /> ·
-              refuted <Figure path={`trial.capacities.${i}.refuted`} value={capacity.refuted} />
-            </span>
-          </header>
-          <table>
-            <thead>
-              <tr>
-                <th scope="col" className="number">
-                  Load
-                </th>
-                <th scope="col">Verdict</th>
-                <th scope="col" className="number">
-                  Requests
-                </th>
-                <th scope="col" className="number">
-                  p99 TTFT
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {capacity.levels.map((level, j) => {
-                const path = `trial.capacities.${i}.levels.${j}`;
-                return (
-                  <tr key={path}>
-                    <td className="number">
-                      <Figure path={`${path}.load`} value={level.load} />
-                    </td>
-                    <td>{level.decision.state}</td>
-                    <td className="number">
-                      <Figure path={`${path}.measurement.requests`} value={level.measurement.requests} />
-                    </td>
-                    <td className="number">
-                      <Figure
-                        path={`${path}.measurement.distributions.ttft.p99`}
-                        value={level.measurement.distributions.ttft?.p99}
-                        unit="s"
-                      />
-                    </td>
-                  </tr>
-                );
-              })}
-            </tbody>
-          </table>
-        </section>
       ))}
     </>
   );

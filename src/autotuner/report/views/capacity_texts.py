@@ -1,0 +1,53 @@
+"""What a capacity search found, in sentences."""
+
+from autotuner.study.capacity.result import CapacityLevel, CapacityResult
+from autotuner.study.capacity.units import load_text
+from autotuner.study.workload import LoadUnit
+
+
+def capacity_answer(result: CapacityResult) -> list[str]:
+    """Returns the bracket in words, or which end is missing and why."""
+    unit = result.unit
+    lines = []
+    if result.cut:
+        lines.append(f"ended early: {result.certified_missing}")
+    elif result.certified is None:
+        lines.append(f"no load certified: {result.certified_missing}")
+    else:
+        lines.append(f"certified: {load_text(unit, result.certified)}{_how_sure(result)}")
+    if result.refuted is None:
+        lines.append(f"no load refuted above it: {result.refuted_missing}")
+    else:
+        lines.append(f"refuted:   {load_text(unit, result.refuted)}")
+    if result.certified and result.refuted and not result.precise:
+        ratio = result.refuted / result.certified - 1
+        lines.append(f"the ends are {ratio * 100:.0f}% apart, not {result.precision * 100:g}%: {_why_wide(result)}")
+    if not result.monotone:
+        lines.append("a lower load was refuted: the curve is not monotone, see the levels")
+    lines.append(f"{len(result.levels)} levels, {result.requests} requests")
+    return lines
+
+
+def level_line(level: CapacityLevel, unit: LoadUnit) -> str:
+    """Returns one line about a finished level."""
+    text = f"{load_text(unit, level.load)}: {level.verdict} after {level.measurement.arrived} requests"
+    reason = refuted_by(level)
+    return f"{text} ({reason})" if reason else text
+
+
+def refuted_by(level: CapacityLevel) -> str:
+    """Returns the SLO that refuted a level; empty if none did."""
+    decided_by = level.decision.decided_by
+    return "" if level.verdict != "refuted" or decided_by is None else level.plan.bounds[decided_by].slo
+
+
+def _why_wide(result: CapacityResult) -> str:
+    """Why a search with both ends stopped before they were close enough."""
+    return "replay not decided" if result.undecided else "budget used"
+
+
+def _how_sure(result: CapacityResult) -> str:
+    if result.confidence is not None:
+        return f" with {result.confidence * 100:g}% confidence"
+    trace = None if result.search is None else result.search.trace
+    return "" if trace is None else f", by one replay of {trace.requests} requests"
