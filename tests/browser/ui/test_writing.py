@@ -58,6 +58,19 @@ def begin(page: Page, name: str) -> None:
     fill(page, "Settings of simulated", {"GPU": "RTX-4090", "Speed": "3"})
 
 
+def change_as_text(page: Page) -> None:
+    """Launches less, in the YAML; the form shows it."""
+    page.get_by_role("radio", name="YAML").check()
+    text = page.get_by_label("Study as YAML")
+    box = text.bounding_box()
+    assert box is not None
+    assert box["width"] > 600  # it takes the place of the form beside the plan
+    expect(text).to_have_value(re.compile(r"max-running-requests: \[8, 32\] #"))  # the comment stays
+    text.fill(text.input_value().replace("trials: 3", "trials: 2"))
+    page.get_by_role("radio", name="Form").check()
+    expect(page.get_by_label("Trials", exact=True)).to_have_value("2")
+
+
 def test_a_study_is_created_from_the_form_watched_stopped_and_deleted(page: Page, empty_server: Server) -> None:
     begin(page, "chat")
     plan = page.get_by_role("region", name="Plan")
@@ -70,12 +83,7 @@ def test_a_study_is_created_from_the_form_watched_stopped_and_deleted(page: Page
     concurrency.fill("10, 40")
     expect(plan.get_by_role("status")).to_have_text("Valid")
     expect(plan).to_contain_text("2 points")
-    page.get_by_role("radio", name="YAML").check()
-    text = page.get_by_label("Study as YAML")
-    expect(text).to_have_value(re.compile(r"max-running-requests: \[8, 32\] #"))  # the comment stays
-    text.fill(text.input_value().replace("trials: 3", "trials: 2"))
-    page.get_by_role("radio", name="Form").check()
-    expect(page.get_by_label("Trials", exact=True)).to_have_value("2")
+    change_as_text(page)
     page.get_by_role("button", name="Save and start").click()
     page.wait_for_url("**/studies/chat")
     now = page.get_by_role("region", name="Now")

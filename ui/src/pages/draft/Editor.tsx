@@ -76,7 +76,7 @@ export function Editor({ initial, edited }: Props) {
       </div>
       <Problem error={saving.error} />
       {older && <Older text={text} onEdit={setText} />}
-      <div className={`draft ${view}`}>
+      <div className={`draft shows-${view}`}>
         <div className="draft-form">
           {usable ? (
             <DraftingContext value={drafting}>

@@ -263,7 +263,9 @@ function entryOf(catalog: readonly CatalogEntry[], name: string): CatalogEntry |
 
 function aboutEntry(entry: CatalogEntry): string {
   const { default: usual } = entry;
-  return usual === null ? entry.meaning : `${entry.meaning} Default: ${String(usual)}.`;
+  // Some meanings say what the default is.
+  if (usual === null || entry.meaning.includes("default")) return entry.meaning;
+  return `${entry.meaning}; default: ${String(usual)}`;
 }
 
 function formOf(value: unknown): Form {
