@@ -107,7 +107,7 @@ function Importance({
       <p className="quiet small">
         {details.running
           ? "What matters is computed when the study ends."
-          : "There were too few trials to say which parameters matter."}
+          : "No importance of the parameters is stored with this study."}
       </p>
     );
   }
