@@ -319,7 +319,7 @@ def _proof_caveats(result: StudyResult) -> Iterator[str]:
 def _concurrency_caveats(result: StudyResult) -> Iterator[str]:
     default = result.default
     word = result.spec.reference_word
-    concurrent = _numbers(t for t in result.trials if t.measurements and records.in_company(t, result.trials))
+    concurrent = _numbers(t for t in result.trials if t.measurements and t.number in result.in_company)
     share = interference(result.trials, result.spec.objectives)
     if share is not None:
         text = interference_text(share)

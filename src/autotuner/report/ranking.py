@@ -13,11 +13,12 @@ def ranked(result: StudyResult) -> list[tuple[Trial, int | None]]:
     ordered += [t for t in first if not t.state.finished]
     known = {t.number for t in first}
     found: list[tuple[Trial, int | None]] = []
+    refuted = set(result.refuted)
     rank = 0
     for trial in ordered:
-        usable = records.usable(trial) and trial.number not in result.refuted
+        usable = records.usable(trial) and trial.number not in refuted
         rank += usable
         found.append((trial, rank if usable else None))
-        found += [(repeat, None) for repeat in result.trials if repeat.repeat_of == trial.number]
+        found += [(repeat, None) for repeat in result.repeated.get(trial.number, ())]
     found += [(t, None) for t in result.trials if t.repeat_of is not None and t.repeat_of not in known]
     return found

@@ -4,14 +4,15 @@
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from statistics import fmean
 from typing import Any, Literal
 
 from autotuner import scoring
 from autotuner.errors import NotFoundError, Problem
 from autotuner.scoring import Gain
-from autotuner.secrets import clean_model, clean_text, secrets_in
+from autotuner.secrets import clean_model, clean_models, clean_text, secrets_in
 from autotuner.study.base import FrozenModel
 from autotuner.study.objective import Objective
 from autotuner.study.parameters.reference import ReferenceWord, reference_text
@@ -80,6 +81,20 @@ class StudyResult(FrozenModel):
     command: tuple[str, ...] = ()
     """Command that starts the winner: its own if it has one (a container), otherwise its arguments without the address
     flags of the trial."""
+
+    @cached_property
+    def in_company(self) -> frozenset[int]:
+        """Numbers of the trials beside which another server of the study ran."""
+        return records.all_in_company(self.trials)
+
+    @cached_property
+    def repeated(self) -> Mapping[int, tuple[Trial, ...]]:
+        """The repeats of each trial that has some, by its number."""
+        found: dict[int, list[Trial]] = {}
+        for trial in self.trials:
+            if trial.repeat_of is not None:
+                found.setdefault(trial.repeat_of, []).append(trial)
+        return {number: tuple(repeats) for number, repeats in found.items()}
 
     @property
     def simulated(self) -> str:
@@ -194,16 +209,39 @@ def study_result(
         beginning: What was known when the study began.
         findings: What was stored when the study ended.
     """
+    return result_of_clean(
+        spec,
+        state,
+        clean_models(sorted(trials, key=lambda t: t.number), frozenset(secrets_in(spec))),
+        why=why,
+        environment_fault=environment_fault,
+        beginning=beginning,
+        findings=findings,
+    )
+
+
+def result_of_clean(
+    spec: StudySpec,
+    state: str,
+    trials: Sequence[Trial],
+    *,
+    why: str,
+    environment_fault: bool | None,
+    beginning: Beginning | None,
+    findings: Findings,
+) -> StudyResult:
+    """As :func:`study_result`, of trials by number whose secrets were removed before."""
     bound = findings.bound
     secrets = frozenset(secrets_in(spec))
     spec = clean_model(spec, secrets)
     why = clean_text(why, secrets)
-    ordered = tuple(clean_model(t, secrets) for t in sorted(trials, key=lambda t: t.number))
+    ordered = tuple(trials)
     found = conclude(spec, state, ordered, environment_fault=environment_fault)
     winner = found.winner
     refuted = tuple(t.number for t in found.refuted)
     first_class = [t for t in ordered if t.role is not TrialRole.CONFIRM and t.state.finished]
-    standing = [_settled(t, ordered, spec.objectives) for t in first_class if t.number not in refuted]
+    repeats = [t for t in ordered if t.role is TrialRole.CONFIRM]
+    standing = [_settled(t, repeats, spec.objectives) for t in first_class if t.number not in refuted]
     about = next((t for t in standing if winner and t.number == winner.number), None)
     noise = _noise(spec.objectives[0], ordered)
     several = len(spec.objectives) > 1
@@ -243,9 +281,9 @@ def objective_value(trial: Trial, index: int = 0) -> float | None:
     return records.objective_of(trial, index)
 
 
-def _settled(trial: Trial, trials: Sequence[Trial], objectives: Sequence[Objective]) -> Trial:
+def _settled(trial: Trial, repeats: Sequence[Trial], objectives: Sequence[Objective]) -> Trial:
     """Replaces the first measurement of a trial, which may have been lucky, by the means of its repeats."""
-    found = [records.values(trial, trials, o, i) for i, o in enumerate(objectives)]
+    found = [records.values(trial, repeats, o, i) for i, o in enumerate(objectives)]
     if trial.verdict is None or not all(found):
         return trial
     means = tuple(fmean(v) for v in found)
@@ -254,8 +292,9 @@ def _settled(trial: Trial, trials: Sequence[Trial], objectives: Sequence[Objecti
 
 def _noise(objective: Objective, trials: Sequence[Trial]) -> float:
     """Noise from repeats if any, otherwise :data:`DEFAULT_NOISE`; never less than the uncertainty within windows."""
+    repeats = [t for t in trials if t.role is TrialRole.CONFIRM]
     bases = [t for t in trials if t.role is not TrialRole.CONFIRM]
-    found = scoring.noise_of([records.values(t, trials, objective) for t in bases])
+    found = scoring.noise_of([records.values(t, repeats, objective) for t in bases])
     least = 1.96 * math.sqrt(2) * known_noise(trials)
     return max(DEFAULT_NOISE if found is None else found, least)
 

@@ -5,7 +5,7 @@ secret is recognized in three ways: by the name it stands under (``HF_TOKEN``, `
 (``ghp_...``, a password in a URL), and verbatim, wherever it appears, once its value is known (:func:`remember`).
 """
 
-from autotuner.secrets.cleaning import clean, clean_document, clean_model, clean_text
+from autotuner.secrets.cleaning import clean, clean_document, clean_model, clean_models, clean_text
 from autotuner.secrets.finding import secrets_in
 from autotuner.secrets.forms import HIDDEN, has_secret_form, without_forms
 from autotuner.secrets.known import known_secrets, remember, remember_environment
@@ -16,6 +16,7 @@ __all__ = [
     "clean",
     "clean_document",
     "clean_model",
+    "clean_models",
     "clean_text",
     "has_secret_form",
     "known_secrets",

@@ -11,6 +11,8 @@ from autotuner.secrets.known import known_secrets, spellings
 from autotuner.secrets.names import REFERRING, hides, looks_secret
 
 T = TypeVar("T", bound=BaseModel)
+_REMEMBERED = 200
+"""Longest text whose cleaned form is remembered while one piece of data is cleaned."""
 
 
 def clean_text(text: str, secrets: Iterable[str] = ()) -> str:
@@ -43,6 +45,12 @@ def clean_model(model: T, secrets: Iterable[str] = ()) -> T:
     return found
 
 
+def clean_models(models: Iterable[T], secrets: Iterable[str] = ()) -> list[T]:
+    """As :func:`clean_model`, for models with many texts in common, such as the trials of a study."""
+    cleaner = _Cleaner(secrets)
+    return [cleaner.model(model, ()) for model in models]
+
+
 def _as(given: Any, items: list[Any]) -> Any:
     """The items as a list or, for a hashable model's sake, as a tuple, like the given value."""
     return tuple(items) if isinstance(given, tuple) else items
@@ -51,6 +59,7 @@ def _as(given: Any, items: list[Any]) -> Any:
 class _Cleaner:
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = spellings({*secrets, *known_secrets()})
+        self._texts: dict[str, str] = {}
 
     def known(self, text: str) -> str:
         for secret in self._secrets:
@@ -58,7 +67,12 @@ class _Cleaner:
         return text
 
     def text(self, text: str) -> str:
-        return without_assigned(without_forms(self.known(text)))
+        found = self._texts.get(text)
+        if found is None:
+            found = without_assigned(without_forms(self.known(text)))
+            if len(text) <= _REMEMBERED:
+                self._texts[text] = found
+        return found
 
     def data(self, data: Any, path: tuple[str, ...]) -> Any:
         if isinstance(data, Mapping):

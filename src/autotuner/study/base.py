@@ -57,7 +57,9 @@ class FrozenModel(BaseModel):
         Raises:
             ValidationError: If a field is unknown or a value is invalid.
         """
-        return type(self).model_validate({**dict(self), **changes})
+        # Not dict(self), which contains cached properties, too.
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_validate({**fields, **changes})
 
 
 def number_text(number: float, *, thousandfold: bool = False, hundredfold: bool = False) -> str:

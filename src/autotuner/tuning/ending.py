@@ -185,7 +185,9 @@ class _Facts:
         self.trials = trials
         self.default = records.default_of(trials)
         self.challengers = records.challengers(trials, spec.objectives)
-        self.refuted = tuple(t for t in self.challengers if records.refuted(t, trials))
+        # What repeats show does not depend on the search's trials, of which there may be many.
+        self.proof = [t for t in trials if t.role is not TrialRole.SEARCH]
+        self.refuted = tuple(t for t in self.challengers if records.refuted(t, self.proof))
         lost = {t.number for t in self.refuted}
         self.holding = [t for t in self.challengers if t.number not in lost]
 
@@ -290,11 +292,11 @@ class _Facts:
         return sorted(repeated, key=lambda t: (self._repeats(t) < LEAST_REPEATS, self._standing(t) or 0.0, t.number))
 
     def _standing(self, trial: Trial) -> float | None:
-        return decision.standing(trial, self.trials, self.spec.objectives, self.spec.confirm)
+        return decision.standing(trial, self.proof, self.spec.objectives, self.spec.confirm)
 
     def _repeats(self, trial: Trial) -> int:
         objectives = enumerate(self.spec.objectives)
-        return min(len(records.values(trial, self.trials, o, i)) for i, o in objectives)
+        return min(len(records.values(trial, self.proof, o, i)) for i, o in objectives)
 
     def _gains(self, trial: Trial | None) -> tuple[Gain | None, ...]:
         if trial is None:

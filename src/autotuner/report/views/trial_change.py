@@ -6,7 +6,7 @@ from autotuner.report.numbers import percent
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.study.base import FrozenModel
 from autotuner.study.trial import Trial, TrialRole, TrialState
-from autotuner.tuning.proof import decision, records
+from autotuner.tuning.proof import decision
 
 
 class TrialChange(FrozenModel):
@@ -49,7 +49,7 @@ def _change(result: StudyResult, trial: Trial, index: int) -> TrialChange | None
         return None
     objective = result.spec.objectives[index]
     # Most trials have no repeats, and looking for what these show takes several passes over all trials.
-    repeated = any(t.repeat_of == trial.number for t in result.trials)
+    repeated = trial.number in result.repeated
     gain = _gain(result, trial, index) if repeated else None
     if gain is not None:
         amount, low, high = signed(objective, gain)
@@ -67,7 +67,7 @@ def _change(result: StudyResult, trial: Trial, index: int) -> TrialChange | None
     change = scoring.change(theirs, ours)
     if change is not None:
         return TrialChange(amount=change, repeats=min(len(theirs), len(ours)), text=percent(change))
-    if records.in_company(trial, result.trials) is not records.in_company(default, result.trials):
+    if (trial.number in result.in_company) is not (default.number in result.in_company):
         return None  # one ran alone and the other did not, so the difference would be that of the conditions
     base = objective_value(default, index)
     single = objective_value(trial, index)

@@ -1,6 +1,7 @@
 """Facts about the launches of a study's configurations, from its stored trials."""
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -174,3 +175,14 @@ def in_company(trial: Trial, trials: Sequence[Trial]) -> bool:
         return False
     others = ((t.started_at, t.finished_at) for t in trials if t.number != trial.number)
     return any(s is not None and e is not None and s < end and start < e for s, e in others)
+
+
+def all_in_company(trials: Sequence[Trial]) -> frozenset[int]:
+    """Numbers of the trials for which :func:`in_company` holds, in one pass over all of them."""
+    spans = [(t, t.started_at, t.finished_at) for t in trials if t.started_at is not None and t.finished_at is not None]
+    if any(end <= start for _, start, end in spans):  # the clock was set back: the counts below need positive durations
+        return frozenset(t.number for t in trials if in_company(t, trials))
+    starts = sorted(start for _, start, _ in spans)
+    ends = sorted(end for *_, end in spans)
+    # Those that began before the trial ended, without those that ended before it began, and without itself.
+    return frozenset(t.number for t, start, end in spans if bisect_left(starts, end) - bisect_right(ends, start) > 1)
