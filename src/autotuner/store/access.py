@@ -8,7 +8,7 @@ from autotuner.store.rows import storable
 from autotuner.store.tables import audit, tokens
 
 _SELECT = "SELECT id, name, scope, created_at, expires_at, used_at, revoked_at FROM tokens"
-_TOUCH_S = 60.0
+TOUCH_S = 60.0
 """Time between two updates of ``used_at``, so that reading does not write with every request."""
 
 
@@ -39,7 +39,7 @@ class TokenTable:
 
     def touch(self, identity: str, now: float) -> None:
         """Records that a token was used, at most once a minute."""
-        stale = or_(tokens.c.used_at.is_(None), tokens.c.used_at < now - _TOUCH_S)
+        stale = or_(tokens.c.used_at.is_(None), tokens.c.used_at < now - TOUCH_S)
         with self._database.writing() as db:
             db.execute(update(tokens).where((tokens.c.id == identity) & stale).values(used_at=now))
 

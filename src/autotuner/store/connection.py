@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from autotuner.secrets import HIDDEN, looks_secret
+from autotuner.store import kept
 from autotuner.store.files import make_private, private_file, reason
 from autotuner.store.paths import data_home
 from autotuner.store.rows import BUSY_TIMEOUT_S, HEAD, StoreError
@@ -25,6 +26,8 @@ _PRIMARY = 0xFF
 _POSTGRESQL = "pip install 'llm-inference-autotuner[postgresql]'"
 _MIGRATION_LOCK = 7_381_020_551
 """Key of the PostgreSQL advisory lock for migrations; any constant would do."""
+_KEPT_POOL = {"pool_size": 10, "max_overflow": 30}
+"""Connections of a database that stays open: as many as a server has threads for requests."""
 _WRITE = "autotuner_write"
 """Execution option of connections that write."""
 
@@ -32,7 +35,15 @@ _WRITE = "autotuner_write"
 logger = logging.getLogger(__name__)
 
 
-def connect(url: str | Path) -> Engine:
+def opened(url: str | Path) -> tuple[Engine, bool]:
+    """As :func:`connect`, and whether the engine is one that this process keeps open."""
+    parsed = _parsed(url)
+    file = Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+    found = kept.kept_engine(url, file, lambda: connect(url, **_KEPT_POOL))
+    return (connect(url), False) if found is None else (found, True)
+
+
+def connect(url: str | Path, **pool: int) -> Engine:
     """An engine whose database is at the newest revision. Raises :class:`StoreError`."""
     parsed = _parsed(url)
     sqlite = parsed.get_backend_name() == "sqlite"
@@ -40,7 +51,7 @@ def connect(url: str | Path) -> Engine:
         if sqlite and parsed.database:
             _make_file(Path(parsed.database))
         options: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT_S}} if sqlite else {"pool_pre_ping": True}
-        engine = create_engine(parsed, **options)
+        engine = create_engine(parsed, **options, **pool)
         if sqlite:
             _set_up_sqlite(engine)
         try:
@@ -182,4 +193,4 @@ def _to_head(engine: Engine) -> None:
             )
         if found != HEAD:
             logger.info("store %s: migrating from revision %s to %s", url_text(engine.url), found or "none", HEAD)
-            import_module("autotuner.store.migrate").migrate(connection)
+            import_module("autotuner.store.migrations.migrate").migrate(connection)

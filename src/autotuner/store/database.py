@@ -20,7 +20,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from autotuner.errors import StudyBusyError
 from autotuner.secrets import clean, remember, secrets_in
 from autotuner.store import tables
-from autotuner.store.connection import connect, unusable, url_text, writing
+from autotuner.store.connection import opened, unusable, url_text, writing
 from autotuner.store.rows import Row, StoreError, storable
 from autotuner.study.spec import StudySpec
 
@@ -35,12 +35,13 @@ class Database:
 
     def __init__(self, url: str | Path) -> None:
         """Opens the database; creates or migrates it if needed. Raises :class:`StoreError`."""
-        self._engine = connect(url)
+        self._engine, self._kept = opened(url)
         self._secrets: frozenset[str] = frozenset()
         self._holder: tuple[str, str] | None = None
         """Study and owner: writes are refused once another owner holds the study."""
         self.patience_s = 0.0
         """Seconds for which a call waits for a database server that does not answer."""
+        self.dialect = self._engine.dialect.name
         self.url = url_text(self._engine.url)
         """For display; the password is masked."""
 
@@ -76,7 +77,7 @@ class Database:
             StudyBusyError: If the owner that this database is for no longer holds its study.
         """
         try:
-            with self._connected() as opened, writing(opened) as connection:
+            with self._connected() as plain, writing(plain) as connection:
                 if self._holder is not None:
                     _refuse_taken_over(connection, *self._holder)
                 yield connection
@@ -108,8 +109,9 @@ class Database:
             return clock(db)
 
     def close(self) -> None:
-        """Closes all connections."""
-        self._engine.dispose()
+        """Closes all connections, unless this process keeps them open for its next use."""
+        if not self._kept:
+            self._engine.dispose()
 
     def insert_new(self, db: Connection, table: Table, values: Mapping[str, object]) -> bool:
         """Adds a row unless one with its primary key exists; returns whether it was added."""

@@ -5,7 +5,7 @@ share all queries and row decoders with the process that writes them. Nothing he
 statement and sees what was committed when it began.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -29,12 +29,13 @@ from autotuner.study.trial import Trial
 
 MAX_NUMBER = 2**31 - 1
 """Largest trial number that the database's integer column can hold."""
-_SELECT = (
-    "SELECT name, digest, spec, source, state, summary, owner_id, search_s, world, beginning, created_at, updated_at "
-    "FROM studies"
+STUDY_COLUMNS = (
+    "name, digest, spec, source, state, summary, owner_id, search_s, world, beginning, created_at, updated_at"
 )
 """All columns of a record. The evidence is left out: it may be large, and only the search reads it."""
-_FINISHED = ", ".join(f"'{state}'" for state in FINISHED)
+_SELECT = f"SELECT {STUDY_COLUMNS} FROM studies"  # noqa: S608 - constants
+FINISHED_SQL = ", ".join(f"'{state}'" for state in FINISHED)
+"""States of trials with a result, as a list in SQL."""
 
 
 class Source(Protocol):
@@ -42,6 +43,8 @@ class Source(Protocol):
 
     url: str
     """For display; a password is masked."""
+    dialect: str
+    """``sqlite`` or ``postgresql``."""
 
     def rows(self, query: str, **values: object) -> list[Row]:
         """The rows of one SELECT, in a transaction of its own. Raises :class:`StoreError`."""
@@ -66,6 +69,11 @@ class StudyQueries:
         """One study; None if it is not stored. Raises :class:`UnreadableError`."""
         rows = self._source.rows(f"{_SELECT} WHERE name = :name", name=storable(name))
         return read_study(rows[0]) if rows else None
+
+    def row(self, name: str) -> Row | None:
+        """The row of :meth:`get` as it is stored, which two readers can compare; None if the study is not stored."""
+        rows = self._source.rows(f"{_SELECT} WHERE name = :name", name=storable(name))
+        return rows[0] if rows else None
 
     def all(self, on_unreadable: Callable[[UnreadableError], None] = lambda _: None) -> list[StudyRecord]:
         """All studies by name. A row that cannot be read is left out; ``on_unreadable`` gets its error."""
@@ -92,6 +100,18 @@ class StudyQueries:
         rows = self._source.rows("SELECT owner_id FROM studies WHERE name = :name", name=storable(name))
         return bool(rows), rows[0]["owner_id"] if rows else None
 
+    def stored(self, names: Collection[str]) -> set[str]:
+        """Which of these studies are stored."""
+        values = {f"n{index}": name for index, name in enumerate(sorted(names))}
+        places = ", ".join(f":{key}" for key in values) or "NULL"
+        rows = self._source.rows(f"SELECT name FROM studies WHERE name IN ({places})", **values)  # noqa: S608
+        return {row["name"] for row in rows}
+
+    def holders(self) -> list[str]:
+        """Ids of the owners that hold a study; some may have died."""
+        query = "SELECT DISTINCT owner_id FROM studies WHERE owner_id IS NOT NULL"
+        return [row["owner_id"] for row in self._source.rows(query)]
+
     def stop_requested(self, name: str) -> bool:
         """Whether a user has requested the study to stop."""
         rows = self._source.rows("SELECT stop_requested FROM studies WHERE name = :name", name=name)
@@ -117,9 +137,24 @@ class TrialQueries:
         rows = self._source.rows(query, study=study, number=number)
         return read_trial(study, rows[0]["trial"]) if rows else None
 
+    def texts(self, study: str) -> dict[int, str]:
+        """A study's trials as they are stored, by number and in order."""
+        rows = self._source.rows("SELECT number, trial FROM trials WHERE study = :study ORDER BY number", study=study)
+        return {int(row["number"]): row["trial"] for row in rows}
+
+    def texts_since(self, study: str, seq: int, others: Collection[int]) -> dict[int, str]:
+        """As :meth:`texts`, of the trials with an event after ``seq``, and of ``others``."""
+        also = "".join(f", {int(number)}" for number in others)
+        query = (
+            "SELECT number, trial FROM trials WHERE study = :study AND (number IN "  # noqa: S608 - numbers
+            "(SELECT trial FROM events WHERE study = :study AND seq > :seq AND trial IS NOT NULL) "
+            f"OR number IN (-1{also})) ORDER BY number"
+        )
+        return {int(row["number"]): row["trial"] for row in self._source.rows(query, study=study, seq=seq)}
+
     def finished_counts(self) -> dict[str, int]:
         """Trials with a result, by study; studies without any are left out."""
-        query = f"SELECT study, count(*) AS n FROM trials WHERE state IN ({_FINISHED}) GROUP BY study"  # noqa: S608
+        query = f"SELECT study, count(*) AS n FROM trials WHERE state IN ({FINISHED_SQL}) GROUP BY study"  # noqa: S608
         return {row["study"]: int(row["n"]) for row in self._source.rows(query)}
 
 
@@ -129,10 +164,25 @@ class EventQueries:
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def read(self, study: str, *, after: int = 0, limit: int = 1000) -> list[EventRecord]:
-        """A study's events with a ``seq`` above ``after``, in order."""
+    def read(self, study: str | None, *, after: int = 0, limit: int = 1000) -> list[EventRecord]:
+        """Events of a study (None: of all studies) with a ``seq`` above ``after``, in order."""
         query = "SELECT * FROM events WHERE study = :study AND seq > :after ORDER BY seq LIMIT :count"
-        return [read_event(row) for row in self._source.rows(query, study=study, after=after, count=limit)]
+        if study is None:
+            rows = self.rows_after(after, (), limit=limit)
+        else:
+            rows = self._source.rows(query, study=study, after=after, count=limit)
+        return [read_event(row) for row in rows]
+
+    def rows_after(self, after: int, others: Collection[int], *, limit: int) -> list[Row]:
+        """Rows of all studies above ``after``, and those with these numbers, in order."""
+        also = "".join(f", {int(number)}" for number in others)
+        query = f"SELECT * FROM events WHERE seq > :after OR seq IN (-1{also}) ORDER BY seq LIMIT :count"  # noqa: S608
+        return self._source.rows(query, after=after, count=limit)
+
+    def newest_numbers(self, count: int) -> list[int]:
+        """Numbers of the newest events of all studies, in order."""
+        query = "SELECT seq FROM events ORDER BY seq DESC LIMIT :count"
+        return sorted(int(row["seq"]) for row in self._source.rows(query, count=count))
 
     def last(self, study: str, kind: str) -> EventRecord | None:
         """The newest event of a kind; None if there is none."""
@@ -145,9 +195,12 @@ class EventQueries:
         query = "SELECT * FROM events WHERE study = :study AND trial = :trial AND kind = :kind ORDER BY seq"
         return [read_event(row) for row in self._source.rows(query, study=study, trial=trial, kind=kind)]
 
-    def last_seq(self, study: str) -> int:
-        """``seq`` of the study's last event; 0 if there is none."""
-        rows = self._source.rows("SELECT max(seq) AS seq FROM events WHERE study = :study", study=study)
+    def last_seq(self, study: str | None = None) -> int:
+        """``seq`` of the last event of a study (None: of all studies); 0 if there is none."""
+        if study is None:
+            rows = self._source.rows("SELECT max(seq) AS seq FROM events")
+        else:
+            rows = self._source.rows("SELECT max(seq) AS seq FROM events WHERE study = :study", study=study)
         return int(rows[0]["seq"] or 0)
 
 
@@ -160,6 +213,11 @@ class OwnerQueries:
     def all(self) -> list[OwnerRecord]:
         """All owners, those that have ended included."""
         return [read_owner(row) for row in self._source.rows("SELECT * FROM owners")]
+
+    def holding(self) -> list[OwnerRecord]:
+        """The owners that hold a study; some may have died."""
+        query = "SELECT * FROM owners WHERE id IN (SELECT owner_id FROM studies)"
+        return [read_owner(row) for row in self._source.rows(query)]
 
 
 class LeaseQueries:
@@ -216,7 +274,7 @@ class ReadStore:
     workers: WorkerQueries
 
     def __init__(self, source: Source) -> None:
-        self._source = source
+        self.source = source
         self.url = source.url
         """For display; a password is masked."""
         self.studies = StudyQueries(source)
@@ -229,11 +287,11 @@ class ReadStore:
 
     def clock(self) -> float:
         """Seconds since the epoch by the database's clock."""
-        return self._source.clock()
+        return self.source.clock()
 
     def close(self) -> None:
         """Closes all connections."""
-        self._source.close()
+        self.source.close()
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from autotuner.store.kept import is_kept
 from autotuner.store.paths import data_home, default_url
 from autotuner.store.queries import ReadStore
 from autotuner.store.rows import BUSY_TIMEOUT_S, HEAD, Row, StoreError
@@ -25,9 +26,10 @@ _OTHERS = 0o077
 
 def open_to_read(url: str | None = None) -> ReadStore:
     """Opens the store at a SQLAlchemy URL for reading; None: the default one. Raises :class:`StoreError`."""
-    file = SqliteFile.of(url)
-    if file is not None:
-        return ReadStore(file)
+    if not is_kept(url or default_url()):
+        file = SqliteFile.of(url)
+        if file is not None:
+            return ReadStore(file)
     from autotuner.store.store import Store
 
     return Store.open(url)
@@ -35,6 +37,8 @@ def open_to_read(url: str | None = None) -> ReadStore:
 
 class SqliteFile:
     """A local SQLite file at the newest revision, opened read-only."""
+
+    dialect = "sqlite"
 
     def __init__(self, path: Path) -> None:
         """Raises ``sqlite3.Error`` or ``OSError`` for a file that cannot be read."""

@@ -17,7 +17,7 @@ from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialState
 
-HEAD = "0008"
+HEAD = "0009"
 """Newest revision; a test compares it with the migrations."""
 BUSY_TIMEOUT_S = 30
 FINISHED = tuple(state.value for state in TrialState if state.finished)
@@ -108,7 +108,7 @@ def labels_of(text: str) -> dict[str, str]:
 
 def read_study(row: Mapping[str, Any]) -> StudyRecord:
     """One row of ``studies``. Raises :class:`UnreadableError`."""
-    values = {k: v for k, v in row.items() if k not in {"stop_requested", "evidence", "draft"}}
+    values = {k: v for k, v in row.items() if k in StudyRecord.model_fields}
     try:
         values["spec"] = StudySpec.model_validate_json(values["spec"])
         values["summary"] = json.loads(values["summary"]) if values["summary"] else None

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from autotuner.store.database import Database, lock_study
 from autotuner.store.events import EventLog
+from autotuner.store.lists.columns import answer_columns, study_columns
 from autotuner.store.queries import StudyQueries
 from autotuner.store.records import QueueState, StudyRecord
 from autotuner.store.rows import StoreError, storable
@@ -34,6 +35,7 @@ class StudyTable(StudyQueries):
             "name": spec.name,
             "digest": digest,
             "spec": self._text(spec),
+            **study_columns(spec),
             "source": self._database.clean(source),
             "state": "new",
             "stop_requested": 0,
@@ -51,7 +53,7 @@ class StudyTable(StudyQueries):
     def update_spec(self, name: str, spec: StudySpec, *, digest: str, source: str) -> None:
         """Replaces the study's spec, after a change of its file."""
         self._database.learn_secrets(spec)
-        values = {"spec": self._text(spec), "digest": digest, "source": storable(source)}
+        values = {"spec": self._text(spec), **study_columns(spec), "digest": digest, "source": storable(source)}
         self._set(name, values)
 
     def set_draft(self, name: str, spec: StudySpec | None) -> None:
@@ -75,7 +77,7 @@ class StudyTable(StudyQueries):
     def set_state(self, name: str, state: str, summary: Mapping[str, object] | None, now: float) -> None:
         """Stores the study's state with a summary of its run."""
         text = None if summary is None else self._database.json(summary)
-        self._set(name, {"state": state, "summary": text, "updated_at": now})
+        self._set(name, {"state": state, "summary": text, **answer_columns(summary), "updated_at": now})
 
     def set_search_time(self, name: str, seconds: float) -> None:
         """Stores the wall-clock time that the study's search has used so far."""

@@ -3,7 +3,19 @@
 A change here needs a migration under ``migrations/versions``; a test compares the two.
 """
 
-from sqlalchemy import BigInteger, Column, Float, ForeignKeyConstraint, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -16,6 +28,9 @@ metadata = MetaData(
 
 _SEQUENCE = BigInteger().with_variant(Integer, "sqlite")
 """SQLite only numbers rows automatically for INTEGER primary keys."""
+
+_PROPOSED = text("kind = 'trial_proposed'")
+"""Events that lists of studies read: the newest one says how many launches are left."""
 
 owners = Table(
     "owners",
@@ -46,6 +61,10 @@ studies = Table(
     Column("beginning", Text),
     Column("evidence", Text),
     Column("draft", Text),
+    Column("engines", Text),
+    Column("maximized", Integer),
+    Column("ending", String(64)),
+    Column("change", Float),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
 )
@@ -58,8 +77,15 @@ trials = Table(
     Column("state", String(16), nullable=False),
     Column("owner_id", String(64), nullable=False),
     Column("trial", Text, nullable=False),
+    Column("role", String(16)),
+    Column("feasible", Integer),
+    Column("value", Float),
+    Column("cause", String(64)),
+    Column("started_at", Float),
+    Column("finished_at", Float),
     ForeignKeyConstraint(["study"], ["studies.name"], ondelete="CASCADE"),
-    Index("ix_trials_state", "state"),
+    Index("ix_trials_state", "state", "feasible", "cause"),
+    Index("ix_trials_study", "study", "state"),
 )
 
 events = Table(
@@ -73,6 +99,7 @@ events = Table(
     Column("data", Text, nullable=False),
     ForeignKeyConstraint(["study"], ["studies.name"], ondelete="CASCADE"),
     Index("ix_events_study", "study", "seq"),
+    Index("ix_events_proposed", "study", "seq", sqlite_where=_PROPOSED, postgresql_where=_PROPOSED),
     sqlite_autoincrement=True,
 )
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from autotuner.store.database import Database, lock_study
 from autotuner.store.events import EventLog
+from autotuner.store.lists.columns import trial_columns
 from autotuner.store.queries import TrialQueries
 from autotuner.store.rows import StoreError, storable
 from autotuner.store.tables import trials
@@ -118,4 +119,5 @@ class TrialTable(TrialQueries):
         # an ordinary value that equals some password by chance, and the engine would get ``***``.
         data["configuration"] = storable(trial.configuration.model_dump(mode="json"))
         text = json.dumps(data, ensure_ascii=False)
-        return {"study": trial.study, "number": trial.number, "state": trial.state.value, "trial": text}
+        known = {"study": trial.study, "number": trial.number, "state": trial.state.value}
+        return {**known, **trial_columns(trial), "trial": text}

@@ -49,8 +49,12 @@ def this_owner() -> Owner:
 class OwnerWatch:
     """Tells dead owners from living ones. It remembers heartbeats, so keep one instance for as long as you ask."""
 
-    def __init__(self, store: ReadStore, steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, store: ReadStore, steady: Callable[[], float] = time.monotonic, *, only_holders: bool = False
+    ) -> None:
+        """Watches all owners of a store, or those that hold a study."""
         self._store = store
+        self._only_holders = only_holders
         self._steady = steady
         self._seen: dict[str, tuple[float, float]] = {}
         """Owner id to (heartbeat, time on our clock since it has had that value)."""
@@ -77,7 +81,7 @@ class OwnerWatch:
         dead = set[str]()
         undecided = dict[str, float]()
         clock: float | None = None
-        for record in self._store.owners.all():
+        for record in self._store.owners.holding() if self._only_holders else self._store.owners.all():
             owner = record.owner.id
             running = _is_running(record)
             if running is None:

@@ -22,6 +22,7 @@ from autotuner.study.search.evidence import NO_EVIDENCE
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
 from autotuner.testing.samples import sample_study
+from support.studies.old_stores import without_lists
 
 HAMMER = Path(__file__).with_name("hammer.py")
 
@@ -66,6 +67,7 @@ def test_owners_of_revision_1_are_read(url: str) -> None:
 
 def drop(connection: Connection, *columns: str) -> None:
     """Takes the database back to a revision before that of the tokens, without these columns of ``studies``."""
+    without_lists(connection)
     for table in (tables.queue, tables.workers, tables.tokens, tables.audit):
         table.drop(connection)
     connection.execute(text("ALTER TABLE owners DROP COLUMN lease_s"))

@@ -13,6 +13,6 @@ from sqlalchemy import Connection
 def migrate(connection: Connection, revision: str = "head") -> None:
     """Runs all pending migrations up to a revision inside the connection's transaction."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, revision)

@@ -1,0 +1,1 @@
+"""Lists of studies and trials: the columns that they need, and their pages."""
