@@ -39,6 +39,8 @@ _NAMES = {
         "verify_capacity",
         "write_report",
     ),
+    "autotuner.api.reading.feed": ("EventFeed", "FedEvent"),
+    "autotuner.api.reading.reader": ("Page", "StudyReader"),
     "autotuner.api.study_input": ("Study", "read_study"),
     "autotuner.benchmarks.measure_url": ("BenchReport", "BenchStoppedError", "SloResult"),
     "autotuner.diagnosis": ("Diagnosis",),

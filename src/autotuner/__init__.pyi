@@ -11,6 +11,10 @@ from autotuner.api.options import ConnectionOptions as ConnectionOptions
 from autotuner.api.options import ExportForm as ExportForm
 from autotuner.api.options import ManifestForm as ManifestForm
 from autotuner.api.options import ManifestOptions as ManifestOptions
+from autotuner.api.reading.feed import EventFeed as EventFeed
+from autotuner.api.reading.feed import FedEvent as FedEvent
+from autotuner.api.reading.reader import Page as Page
+from autotuner.api.reading.reader import StudyReader as StudyReader
 from autotuner.api.results import ServerLog as ServerLog
 from autotuner.api.setup import engine_parameters as engine_parameters
 from autotuner.api.setup import starter_text as starter_text
@@ -125,9 +129,11 @@ __all__ = [
     "Ending",
     "EnvironmentFaultError",
     "Event",
+    "EventFeed",
     "ExportForm",
     "Failure",
     "FailureCause",
+    "FedEvent",
     "Gain",
     "LeaseOverview",
     "LevelCheck",
@@ -142,6 +148,7 @@ __all__ = [
     "NotFoundError",
     "Notice",
     "Owner",
+    "Page",
     "PhaseEntered",
     "Plan",
     "PlannedEngine",
@@ -159,6 +166,7 @@ __all__ = [
     "StudyBusyError",
     "StudyFinished",
     "StudyOverview",
+    "StudyReader",
     "StudyRecord",
     "StudyResult",
     "StudySpec",

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from autotuner.errors import NotFoundError, UsageError
 from autotuner.store import Store
+from autotuner.store.access import TOUCH_S
 from autotuner.store.records import AuditEntry, Token, TokenScope
 from autotuner.study.base import FrozenModel
 
@@ -213,7 +214,8 @@ class Access:
             token, digest = stored
             if not hmac.compare_digest(digest, _digest(found[2])) or not token.valid(now):
                 return None
-            store.tokens.touch(token.id, now)
+            if token.used_at is None or now - token.used_at > TOUCH_S:
+                store.tokens.touch(token.id, now)
             return token
 
     def still_valid(self, identity: str) -> bool:

@@ -102,11 +102,11 @@ def overviews(url: str | None, on_unreadable: Callable[[str], None]) -> list[Stu
     with open_to_read(url) as store:
         dead = OwnerWatch(store).dead()
         counts = store.trials.finished_counts()
-        positions = _positions(store)
+        places = positions(store)
         found = []
         for study in store.studies.all(lambda error: on_unreadable(str(error))):
             try:
-                found.append(_overview(store, study, dead, counts, positions))
+                found.append(_overview(store, study, dead, counts, places))
             except UnreadableError as error:
                 on_unreadable(str(error))
     return sorted(found, key=lambda o: o.updated_at, reverse=True)
@@ -116,10 +116,16 @@ def overview(url: str | None, name: str) -> StudyOverview:
     """See :meth:`autotuner.api.stored.StoredStudies.overview`."""
     with open_to_read(url) as store:
         counts = store.trials.finished_counts()
-        return _overview(store, record_of(store, name), OwnerWatch(store).dead(), counts, _positions(store))
+        return _overview(store, record_of(store, name), OwnerWatch(store).dead(), counts, positions(store))
 
 
-def _positions(store: ReadStore) -> dict[str, int]:
+def running_owners(store: ReadStore) -> frozenset[str]:
+    """Owners that hold a study and are alive."""
+    dead = OwnerWatch(store, only_holders=True).dead()
+    return frozenset(store.studies.holders()) - dead
+
+
+def positions(store: ReadStore) -> dict[str, int]:
     """Places of the studies that wait in the queue."""
     return {entry.study: entry.position for entry in store.queue.all() if entry.position is not None}
 
@@ -129,7 +135,7 @@ def _overview(
     study: StudyRecord,
     dead: Collection[str],
     counts: Mapping[str, int],
-    positions: Mapping[str, int],
+    places: Mapping[str, int],
 ) -> StudyOverview:
     from autotuner.report.overview import overview
 
@@ -137,7 +143,7 @@ def _overview(
         study,
         running=is_running(study, dead),
         launches=counts.get(study.name, 0),
-        position=positions.get(study.name),
+        position=places.get(study.name),
         newest=None if study.state == "done" else store.events.last(study.name, "trial_proposed"),
         trials=partial(store.trials.all, study.name),
     )

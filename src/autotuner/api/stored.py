@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Unpack
 from autotuner.api import results
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from autotuner.api.options import ExportForm, ManifestForm, ManifestOptions
+    from autotuner.api.reading.feed import EventFeed
+    from autotuner.api.reading.reader import StudyReader
     from autotuner.api.results import ServerLog
     from autotuner.events.types import Event, UnknownEvent
     from autotuner.report.exported.render import Manifest
@@ -28,6 +32,62 @@ class StoredStudies:
     def __init__(self, store: str | None = None) -> None:
         """Uses the store at a SQLAlchemy URL; None: ``$AUTOTUNER_STORE``, else SQLite under ``$AUTOTUNER_HOME``."""
         self._url = store
+
+    def reader(self) -> StudyReader:
+        """A reader for programs that read the same studies again and again, such as a server.
+
+        Returns:
+            A reader that remembers what it has read, and reads from the store only what has changed.
+
+        Raises:
+            StoreError: Not here, but by its methods, if the store cannot be read.
+
+        Example:
+            >>> autotuner.open().reader().studies().total
+            1
+        """
+        from autotuner.api.reading.reader import StudyReader
+
+        return StudyReader(self._url)
+
+    def feed(self) -> EventFeed:
+        """Events as they happen, for programs that pass them on to many readers, such as a server. The store is polled
+        once for all readers, instead of once for each as by :meth:`Autotuner.stream`.
+
+        Returns:
+            A feed for the running event loop.
+
+        Raises:
+            StoreError: Not here, but by its methods, if the store cannot be read.
+
+        Example:
+            >>> autotuner.open().feed().readers
+            0
+        """
+        from autotuner.api.reading.feed import EventFeed
+
+        return EventFeed(self._url)
+
+    def kept_open(self) -> AbstractContextManager[None]:
+        """Keep the store's connections open, for programs that use it all the time. Without this, each call opens and
+        closes the store.
+
+        Returns:
+            A context manager; connections are closed at the end of its block.
+
+        Raises:
+            StoreError: Not here, but by methods, if the store cannot be used.
+
+        Example:
+            >>> tuner = autotuner.open()
+            >>> with tuner.kept_open():
+            ...     tuner.is_stored("chat-8b")
+            True
+        """
+        from autotuner.store.kept import keeping
+        from autotuner.store.paths import default_url
+
+        return keeping(self._url or default_url())
 
     def load(self, name: str) -> StudyResult:
         """The stored result of a study, finished or not.

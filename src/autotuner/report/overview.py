@@ -64,7 +64,7 @@ def overview(
         launches=launches,
         planned=planned,
         position=position,
-        answer=_stored_answer(record) or _answer(record, trials()),
+        answer=_stored_answer(record) or answer_so_far(record, trials()),
     )
 
 
@@ -85,5 +85,6 @@ def _stored_answer(record: StudyRecord) -> Answer | None:
         return None
 
 
-def _answer(record: StudyRecord, trials: list[Trial]) -> Answer:
+def answer_so_far(record: StudyRecord, trials: list[Trial]) -> Answer:
+    """What the trials show so far."""
     return answer_of(record.spec, conclude(record.spec, record.state, trials), trials)

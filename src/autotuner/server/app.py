@@ -1,16 +1,19 @@
 """The application: routes, errors, guard."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 from fastapi import FastAPI
 
 import autotuner
 from autotuner.server import problems
 from autotuner.server.audit import Audit
+from autotuner.server.callers import TokenChecks
+from autotuner.server.documents import Bodies, Entries
 from autotuner.server.guard import Guard
-from autotuner.server.left_streams import LeftStreams
 from autotuner.server.problems import ErrorBody
 from autotuner.server.routes import drafting, events, fleet, pages, session, studies, system, tokens, trials, writing
 from autotuner.server.sign_in import Attempts, Codes
@@ -45,6 +48,15 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    with app.state.tuner.kept_open():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(app.state.feed.run)
+            yield
+            tasks.cancel_scope.cancel()
+
+
 class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The description of the API. FastAPI gives errors the media type of the route's answers; ours are JSON."""
@@ -77,16 +89,20 @@ def create_app(tuner: autotuner.Autotuner, *, hosts: Collection[str] = (), roots
         redirect_slashes=False,  # a redirect would repeat the path and the host of the request
         openapi_url="/api/v1/openapi.json",
         responses=_ERRORS,
+        lifespan=_lifespan,
     )
     app.state.tuner = tuner
-    app.state.ending = False
+    app.state.studies = tuner.reader()
+    app.state.entries = Entries()
+    app.state.bodies = Bodies()
+    app.state.feed = tuner.feed()
+    app.state.token_checks = TokenChecks(tuner.access())
     app.state.codes = Codes()
     app.state.attempts = Attempts()
     app.state.roots = tuple(roots)
     for router in _ROUTERS:
         app.include_router(router)
     problems.register(app)
-    app.add_middleware(LeftStreams)
     app.add_middleware(Audit, access=tuner.access())
     app.add_middleware(Guard, hosts=hosts)
     return app

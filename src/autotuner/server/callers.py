@@ -1,7 +1,10 @@
 """Who sends a request, and what they may do."""
 
+import time
+from collections.abc import Callable
 from typing import Annotated
 
+from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
@@ -13,13 +16,46 @@ from autotuner.server.sign_in import from_own_page, session_secret
 _bearer = HTTPBearer(auto_error=False, description="A token of `autotuner token create`; browsers send a cookie.")
 
 
-def tuner(request: Request) -> autotuner.Autotuner:
+async def tuner(request: Request) -> autotuner.Autotuner:
     """The client of the server's store."""
     found: autotuner.Autotuner = request.app.state.tuner
     return found
 
 
 Tuner = Annotated[autotuner.Autotuner, Depends(tuner)]
+
+
+async def studies(request: Request) -> autotuner.StudyReader:
+    """The reader of the server's store, which remembers what it has read."""
+    found: autotuner.StudyReader = request.app.state.studies
+    return found
+
+
+class TokenChecks:
+    """Whether tokens that were accepted are still valid, for responses that take long. Many readers may have one token,
+    so it is looked up once for all of them."""
+
+    CHECK_S = 2.0
+    """Time between two checks of a token; it may be revoked or expire."""
+
+    def __init__(self, access: autotuner.Access, clock: Callable[[], float] = time.monotonic) -> None:
+        self._access = access
+        self._clock = clock
+        self._checked: dict[str, tuple[float, bool]] = {}
+
+    async def still_valid(self, identity: str) -> bool:
+        """Whether the token was valid at the last check. A new identity counts as just checked."""
+        now = self._clock()
+        at, valid = self._checked.setdefault(identity, (now, True))
+        if now - at < self.CHECK_S:
+            return valid
+        self._checked[identity] = (now, valid)  # other readers do not check it meanwhile
+        valid = await run_sync(self._access.still_valid, identity)
+        self._checked[identity] = (now, valid)
+        return valid
+
+
+Studies = Annotated[autotuner.StudyReader, Depends(studies)]
 
 
 def _caller(

@@ -77,7 +77,7 @@ class _Server(uvicorn.Server):
         self._app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.state.ending = True
+        self._app.state.feed.close()
         await super().shutdown(sockets)
 
 

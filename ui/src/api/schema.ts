@@ -85,6 +85,28 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v1/events": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * Follow all studies
+         * @description Server-sent events of all studies, from now on, or those after `Last-Event-ID`; `0` begins with the first one.
+         *     They are those of the studies' own streams. `seq` in `data` identifies an event; `id` is the position from which a
+         *     client continues, and may be smaller: then it gets some events a second time.
+         */
+        readonly get: operations["all_events_api_v1_events_get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v1/leases": {
         readonly parameters: {
             readonly query?: never;
@@ -540,7 +562,7 @@ export interface paths {
         };
         /**
          * List the trials of a study
-         * @description By number. Entries are those of `trials` in the result of the study.
+         * @description By number, unless sorted otherwise. Entries are those of `trials` in the result of the study.
          */
         readonly get: operations["list_trials_api_v1_studies__name__trials_get"];
         readonly put?: never;
@@ -2192,6 +2214,21 @@ export interface components {
              */
             readonly total: number;
         };
+        /** Page[Trial] */
+        readonly Page_Trial_: {
+            /** Items */
+            readonly items: readonly components["schemas"]["Trial"][];
+            /**
+             * Offset
+             * @example 0
+             */
+            readonly offset: number;
+            /**
+             * Total
+             * @example 42
+             */
+            readonly total: number;
+        };
         /**
          * Parameter
          * @description A tuned launch parameter, named like the engine's flag without leading dashes (``tp-size``).
@@ -3791,6 +3828,12 @@ export interface components {
             readonly windows: readonly components["schemas"]["WindowFigures"][];
         };
         /**
+         * TrialSort
+         * @description Orders of the list of trials.
+         * @enum {string}
+         */
+        readonly TrialSort: "number" | "value" | "started" | "duration";
+        /**
          * TrialState
          * @description State of a trial. ``done``, ``failed`` and ``void`` are final; only the first two are results.
          * @enum {string}
@@ -4206,6 +4249,7 @@ export type NewToken = components['schemas']['NewToken'];
 export type Objective = components['schemas']['Objective'];
 export type Outcome = components['schemas']['Outcome'];
 export type PageStudyOverview = components['schemas']['Page_StudyOverview_'];
+export type PageTrial = components['schemas']['Page_Trial_'];
 export type Parameter = components['schemas']['Parameter'];
 export type ParameterImportance = components['schemas']['ParameterImportance'];
 export type Pauses = components['schemas']['Pauses'];
@@ -4265,6 +4309,7 @@ export type TrialDetails = components['schemas']['TrialDetails'];
 export type TrialHistory = components['schemas']['TrialHistory'];
 export type TrialRole = components['schemas']['TrialRole'];
 export type TrialRow = components['schemas']['TrialRow'];
+export type TrialSort = components['schemas']['TrialSort'];
 export type TrialState = components['schemas']['TrialState'];
 export type Unit = components['schemas']['Unit'];
 export type UnusedStudy = components['schemas']['UnusedStudy'];
@@ -4665,6 +4710,128 @@ export interface operations {
                 };
                 content: {
                     readonly "text/plain": string;
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly all_events_api_v1_events_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: {
+                /** @description `id` of the last event that the client has; browsers send it by themselves. */
+                readonly "last-event-id"?: number | null;
+            };
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "text/event-stream": string;
                 };
             };
             /** @description The request could not be carried out. */
@@ -6844,7 +7011,7 @@ export interface operations {
             readonly query?: never;
             readonly header?: {
                 /** @description `id` of the last event that the client has; browsers send it by themselves. */
-                readonly "last-event-id"?: number;
+                readonly "last-event-id"?: number | null;
             };
             readonly path: {
                 readonly name: string;
@@ -6859,7 +7026,7 @@ export interface operations {
                     readonly [name: string]: unknown;
                 };
                 content: {
-                    readonly "text/event-stream": unknown;
+                    readonly "text/event-stream": string;
                 };
             };
             /** @description The request could not be carried out. */
@@ -7959,6 +8126,14 @@ export interface operations {
                 readonly state?: components["schemas"]["TrialState"] | null;
                 /** @description Only trials with this purpose. */
                 readonly role?: components["schemas"]["TrialRole"] | null;
+                /** @description Only trials that met (or missed) the SLOs. */
+                readonly feasible?: boolean | null;
+                /** @description Only trials that failed for this cause. */
+                readonly cause?: string | null;
+                /** @description `value` is that of the first objective. */
+                readonly sort?: components["schemas"]["TrialSort"];
+                /** @description Largest first; trials without a value come last. */
+                readonly descending?: boolean;
                 /** @description Most entries to return. */
                 readonly limit?: number;
                 /** @description Position of the first entry to return. */
@@ -7978,7 +8153,7 @@ export interface operations {
                     readonly [name: string]: unknown;
                 };
                 content: {
-                    readonly "application/json": unknown;
+                    readonly "application/json": components["schemas"]["Page_Trial_"];
                 };
             };
             /** @description The request could not be carried out. */

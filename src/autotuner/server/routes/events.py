@@ -1,4 +1,4 @@
-"""The events of a study as they happen."""
+"""Events as they happen, of one study or of all."""
 
 import logging
 import time
@@ -6,55 +6,81 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated
 
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Request
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.responses import StreamingResponse
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
+from autotuner import EventFeed, FedEvent
 from autotuner.errors import AutotunerError
-from autotuner.secrets import clean_text
-from autotuner.server.callers import Reader, Tuner
+from autotuner.server.callers import Reader, TokenChecks
 from autotuner.server.routes.studies import Name
 
-router = APIRouter(prefix="/api/v1/studies/{name}/events", tags=["events"])
+router = APIRouter(prefix="/api/v1", tags=["events"])
 
 logger = logging.getLogger(__name__)
 
 _RETRY_MS = 2_000
-_CHECK_S = 2.0
-"""Time between two checks of the client's token; it may be revoked or expire while the stream is open."""
+_PING_S = 15.0
+"""Time without events after which a comment is sent, so that proxies keep the connection."""
 _LAST = 2**63 - 1
 """Largest integer of a database."""
+_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""The second one keeps nginx from collecting events before it sends them."""
 
 
-@router.get("", summary="Follow a study", response_class=EventSourceResponse)
-async def events(
-    request: Request,
-    tuner: Tuner,
-    caller: Reader,
-    name: Name,
-    last_event_id: Annotated[
-        int,
-        Header(
-            ge=0, le=_LAST, description="`id` of the last event that the client has; browsers send it by themselves."
-        ),
-    ] = 0,
-) -> AsyncIterator[ServerSentEvent]:
+class EventStream(StreamingResponse):
+    """Server-sent events that are written once for all readers. FastAPI's own response writes them for each, and passes
+    them through two channels."""
+
+    media_type = "text/event-stream"
+
+
+LastEventId = Annotated[
+    int | None,
+    Header(ge=0, le=_LAST, description="`id` of the last event that the client has; browsers send it by themselves."),
+]
+
+
+@router.get("/studies/{name}/events", summary="Follow a study", response_class=EventStream)
+async def events(request: Request, caller: Reader, name: Name, last_event_id: LastEventId = None) -> EventStream:
     """Server-sent events, beginning with the study's first one. `event` is the kind, `id` the position in the stream,
     and `data` one line of `autotuner watch NAME --json`. The stream ends when the study is deleted, when the token
     is revoked or expires, and when the server ends."""
-    yield ServerSentEvent(comment="stream of events", retry=_RETRY_MS)
-    access = tuner.access()
-    checked = time.monotonic()
+    return EventStream(_stream(request, caller.id, name, last_event_id or 0), headers=_HEADERS)
+
+
+@router.get("/events", summary="Follow all studies", response_class=EventStream)
+async def all_events(request: Request, caller: Reader, last_event_id: LastEventId = None) -> EventStream:
+    """Server-sent events of all studies, from now on, or those after `Last-Event-ID`; `0` begins with the first one.
+    They are those of the studies' own streams. `seq` in `data` identifies an event; `id` is the position from which a
+    client continues, and may be smaller: then it gets some events a second time."""
+    return EventStream(_stream(request, caller.id, None, last_event_id), headers=_HEADERS)
+
+
+async def _stream(request: Request, token: str, name: str | None, after: int | None) -> AsyncIterator[bytes]:
+    feed: EventFeed = request.app.state.feed
+    checks: TokenChecks = request.app.state.token_checks
+    sent = time.monotonic()
     try:
-        async with aclosing(tuner.stream(name, after=last_event_id)) as batches:
+        if name is None and after is None:
+            after = await feed.position()
+        # A client that loses its connection before the first event continues from here, too.
+        begin = None if name is not None else str(after)
+        yield format_sse_event(comment="stream of events", retry=_RETRY_MS, id=begin)
+        async with aclosing(feed.read(name, after=after)) as batches:
             async for batch in batches:
-                if request.app.state.ending:
+                if not await checks.still_valid(token):
                     return
-                if time.monotonic() - checked > _CHECK_S:
-                    if not await run_sync(access.still_valid, caller.id):
-                        return
-                    checked = time.monotonic()
-                for event in batch:
-                    yield ServerSentEvent(raw_data=clean_text(event.line()), event=event.kind, id=str(event.seq))
+                if batch:
+                    yield b"".join(_frame(fed, fed.event.seq if name is not None else fed.resume) for fed in batch)
+                elif time.monotonic() - sent < _PING_S:
+                    continue
+                else:
+                    yield KEEPALIVE_COMMENT
+                sent = time.monotonic()
     except AutotunerError as error:  # the status is already sent; clients connect again and get that of the error
-        logger.warning("the stream of events of %s ended: %s", name, error)
+        logger.warning("the stream of events of %s ended: %s", name or "all studies", error)
+
+
+def _frame(fed: FedEvent, identity: int) -> bytes:
+    return f"event: {fed.event.kind}\ndata: {fed.line}\nid: {identity}\n\n".encode()

@@ -2,21 +2,22 @@
 
 import logging
 import time
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from autotuner import StudyOverview
+from autotuner import Page, StudyOverview, StudyResult
 from autotuner.errors import NotFoundError
 from autotuner.report.exported.options import Form
 from autotuner.report.exports import best_json, command_line
-from autotuner.report.study_list import SortBy, filtered_and_sorted
+from autotuner.report.study_list import SortBy
 from autotuner.report.views.study_details import StudyDetails, study_details
 from autotuner.report.views.study_predictions import StudyPredictions, study_predictions
-from autotuner.server.callers import Reader, Tuner, Writer
-from autotuner.server.documents import Page, document, page
+from autotuner.server.callers import Reader, Studies, Tuner, Writer
+from autotuner.server.documents import Bodies, document, entries_of
 from autotuner.study.spec import NAME_PATTERN
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,19 @@ MOST = 1_000
 """Most entries of one page."""
 Limit = Annotated[int, Query(ge=1, le=MOST, description="Most entries to return.")]
 Offset = Annotated[int, Query(ge=0, description="Position of the first entry to return.")]
+
+
+@dataclass(frozen=True)
+class _Same:
+    """What a body was made from; equal to another one if both are the same objects."""
+
+    result: StudyResult
+    progress: StudyOverview
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.result is other.result and self.progress is other.progress
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class ExportForm(StrEnum):
@@ -48,7 +62,8 @@ Name = Annotated[str, Depends(stored)]
 
 @router.get("", summary="List studies", response_model=Page[StudyOverview])
 def list_studies(
-    tuner: Tuner,
+    request: Request,
+    studies: Studies,
     _: Reader,
     state: Annotated[str | None, Query(description="Only studies in this state, such as running.")] = None,
     engine: Annotated[str | None, Query(description="Only studies of this engine.")] = None,
@@ -58,46 +73,61 @@ def list_studies(
     offset: Offset = 0,
 ) -> Response:
     """Each with its progress and its answer so far; the most recently changed one first, unless sorted otherwise."""
-    found = filtered_and_sorted(
-        tuner.overviews(on_unreadable=logger.warning), sort=sort, state=state, engine=engine, match=match
+    found = studies.studies(
+        sort=sort,
+        state=state,
+        engine=engine,
+        match=match,
+        limit=limit,
+        offset=offset,
+        on_unreadable=logger.warning,
     )
-    return page(found, offset=offset, limit=limit)
+    return entries_of(request).page(found)
 
 
 @router.get("/{name}", summary="The result of a study")
-def show_study(tuner: Tuner, _: Reader, name: Name) -> Response:
+def show_study(studies: Studies, _: Reader, name: Name) -> Response:
     """The same as `autotuner show NAME --json`: spec, trials, answer, gain, cost."""
-    return document(tuner.load(name))
+    return document(studies.result(name))
 
 
 @router.get("/{name}/overview", summary="Progress and answer of a study", response_model=StudyOverview)
-def overview(tuner: Tuner, _: Reader, name: Name) -> Response:
+def overview(studies: Studies, _: Reader, name: Name) -> Response:
     """Without its trials."""
-    return document(tuner.overview(name))
+    return document(studies.overview(name))
 
 
 @router.get("/{name}/details", summary="A study for a page", response_model=StudyDetails)
-def details(tuner: Tuner, _: Reader, name: Name) -> Response:
+def details(request: Request, studies: Studies, _: Reader, name: Name) -> Response:
     """Its answer, and one light row per trial, best first; what the web UI shows."""
-    return document(study_details(tuner.load(name), tuner.overview(name), now=time.time()))
+    now = time.time()  # before it is read: a page reads again what changes later
+    progress = studies.overview(name)
+    result = studies.result(name)
+    bodies: Bodies = request.app.state.bodies
+
+    def made() -> dict[str, Any]:
+        found = study_details(result, progress, now=now)
+        return {field: value for field, value in found if field != "read_at"}
+
+    return bodies.response(request, name, _Same(result, progress), made, {"read_at": now})
 
 
 @router.get("/{name}/predictions", summary="Predictions of the search", response_model=StudyPredictions)
-def predictions(tuner: Tuner, _: Reader, name: Name) -> Response:
+def predictions(studies: Studies, _: Reader, name: Name) -> Response:
     """What the search predicted for each trial before its launch, and what was measured."""
-    return document(study_predictions(tuner.load(name)))
+    return document(study_predictions(studies.result(name)))
 
 
 @router.get("/{name}/best", summary="The best configuration")
-def best(tuner: Tuner, _: Reader, name: Name) -> Response:
+def best(studies: Studies, _: Reader, name: Name) -> Response:
     """The same as `autotuner best NAME --as json`."""
-    return document(best_json(tuner.load(name)))
+    return document(best_json(studies.result(name)))
 
 
 @router.get("/{name}/command", summary="The command that starts the winner", response_class=PlainTextResponse)
-def command(tuner: Tuner, _: Reader, name: Name) -> str:
+def command(studies: Studies, _: Reader, name: Name) -> str:
     """One shell line; secrets are references to variables."""
-    result = tuner.load(name)
+    result = studies.result(name)
     if result.winner is None:
         raise NotFoundError.at(f"winner of {name}", "no trial is feasible")
     return command_line(result) + "\n"

@@ -1,17 +1,18 @@
 """Trials of a study, and their logs."""
 
+from enum import StrEnum
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 
-from autotuner import TrialRole, TrialState
+from autotuner import Page, Trial, TrialRole, TrialState
 from autotuner.report.trial_data import trial_data
 from autotuner.report.views.latencies import WindowLatencies
 from autotuner.report.views.trial_details import TrialDetails
 from autotuner.report.views.trial_history import TrialHistory
-from autotuner.server.callers import Reader, Tuner
-from autotuner.server.documents import document, page
+from autotuner.server.callers import Reader, Studies, Tuner
+from autotuner.server.documents import document, entries_of
 from autotuner.server.routes.studies import Limit, Name, Offset
 
 router = APIRouter(prefix="/api/v1/studies/{name}/trials", tags=["trials"])
@@ -22,24 +23,49 @@ WINDOW = r"^(looks|measurements|capacities\.\d{1,6}\.levels)\.\d{1,6}$"
 Number = Annotated[int, Path(ge=0, description="Number of the trial; the default is trial 0.")]
 
 
-@router.get("", summary="List the trials of a study")
+class TrialSort(StrEnum):
+    """Orders of the list of trials."""
+
+    NUMBER = "number"
+    VALUE = "value"
+    STARTED = "started"
+    DURATION = "duration"
+
+
+@router.get("", summary="List the trials of a study", response_model=Page[Trial])
 def list_trials(
-    tuner: Tuner,
+    request: Request,
+    studies: Studies,
     _: Reader,
     name: Name,
     state: Annotated[TrialState | None, Query(description="Only trials in this state.")] = None,
     role: Annotated[TrialRole | None, Query(description="Only trials with this purpose.")] = None,
+    feasible: Annotated[bool | None, Query(description="Only trials that met (or missed) the SLOs.")] = None,
+    cause: Annotated[str | None, Query(description="Only trials that failed for this cause.")] = None,
+    sort: Annotated[TrialSort, Query(description="`value` is that of the first objective.")] = TrialSort.NUMBER,
+    descending: Annotated[bool, Query(description="Largest first; trials without a value come last.")] = False,
     limit: Limit = 100,
     offset: Offset = 0,
 ) -> Response:
-    """By number. Entries are those of `trials` in the result of the study."""
-    found = [t for t in tuner.load(name).trials if state in {None, t.state} and role in {None, t.role}]
-    return page(found, offset=offset, limit=limit)
+    """By number, unless sorted otherwise. Entries are those of `trials` in the result of the study."""
+    found = studies.trials(
+        name,
+        sort=sort,
+        descending=descending,
+        state=state,
+        role=role,
+        feasible=feasible,
+        cause=cause,
+        limit=limit,
+        offset=offset,
+    )
+    return entries_of(request).page(found)
 
 
 @router.get("/{number}", summary="One trial", response_model=TrialDetails)
 def show_trial(
     tuner: Tuner,
+    studies: Studies,
     _: Reader,
     name: Name,
     number: Number,
@@ -47,7 +73,7 @@ def show_trial(
 ) -> Response:
     """The same as `autotuner show NAME NUMBER --json`: its rank, SLOs, diagnosis, predictions, and how its command line
     differs from the default's."""
-    result = tuner.load(name)
+    result = studies.result(name)
     trial = result.trial(number)
     return document(trial_data(result, trial, tuner.log_tail(trial, lines=lines)))
 
@@ -87,11 +113,12 @@ class LogTail(BaseModel):
 @router.get("/{number}/log", summary="The end of a trial's server log", response_model=LogTail)
 def log(
     tuner: Tuner,
+    studies: Studies,
     _: Reader,
     name: Name,
     number: Number,
     lines: Annotated[int, Query(ge=1, le=MOST_LINES, description="Most lines to return.")] = 200,
 ) -> Response:
     """Without secrets. If the file is gone, the lines that were stored with the trial's failure."""
-    trial = tuner.load(name).trial(number)
+    trial = studies.result(name).trial(number)
     return document({"trial": number, "lines": tuner.log_tail(trial, lines=lines)})

@@ -18,7 +18,7 @@ from autotuner.errors import AutotunerError, UsageError
 from autotuner.store.backup.archive import END, FORMAT, MANIFEST, STUDIES, TABLES, BackupSummary, Ending, Manifest
 from autotuner.store.database import Database
 from autotuner.store.files import make_private, private_file
-from autotuner.store.migrate import migrate
+from autotuner.store.migrations.migrate import migrate
 from autotuner.store.paths import is_study_name, study_folder
 from autotuner.store.rows import HEAD
 

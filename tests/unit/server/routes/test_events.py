@@ -12,6 +12,7 @@ import pytest
 
 import autotuner
 from autotuner.store import Store
+from support.stored_samples import store_sample
 
 Clients = Callable[[str], httpx.Client]
 Sent = tuple[str, str, dict[str, object]]
@@ -68,7 +69,7 @@ def test_a_wrong_position_is_refused(client: Clients, stored: str, last: str) ->
 def test_a_stream_ends_when_its_token_is_no_longer_valid(
     url: str, stored: str, left: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autotuner.server.routes.events._CHECK_S", 0)
+    monkeypatch.setattr("autotuner.server.callers.TokenChecks.CHECK_S", 0)
     access = autotuner.open().access()
     made = access.create("laptop", days=1)
     headers = {"Authorization": f"Bearer {made.secret}"}
@@ -92,3 +93,21 @@ def test_a_damaged_event_ends_the_stream_without_a_defect(
         assert list(sent(answer.iter_lines())) == []
     assert "event 2 of the stored study" in caplog.text
     assert [record for record in caplog.records if record.exc_info] == []
+
+
+def test_all_studies_have_one_stream(client: Clients, stored: str) -> None:
+    other = store_sample("latency").spec.name
+    known = [json.loads(event.line()) for name in (stored, other) for event in autotuner.open().events(name)]
+    reader = client("read")
+    with reader.stream("GET", "/api/v1/events", headers={"Last-Event-ID": "0"}) as answer:
+        assert [data for *_, data in take(sent(answer.iter_lines()), len(known))] == known
+    with reader.stream("GET", "/api/v1/events") as answer:
+        lines = answer.iter_lines()
+        begin = next(line for line in lines if line.startswith("id: "))
+        assert begin == f"id: {known[-1]['seq']}"
+        with Store.open() as store:
+            new = [store.events.append(name, "notice", {"text": "hello"}, at=1.0).seq for name in (stored, other)]
+        assert [int(identity) for identity, *_ in take(sent(lines), 2)] == new
+    with reader.stream("GET", "/api/v1/events", headers={"Last-Event-ID": str(new[0])}) as answer:
+        assert take(sent(answer.iter_lines()), 1)[0][0] == str(new[1])
+    assert client("").get("/api/v1/events").status_code == 401

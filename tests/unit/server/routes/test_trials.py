@@ -21,6 +21,12 @@ def test_trials_are_filtered_and_paged(client: Clients, stored: str) -> None:
     repeats = reader.get(path, params={"role": "confirm"}).json()["items"]
     assert [t["number"] for t in repeats] == [t.number for t in trials if t.role.value == "confirm"] != []
     assert reader.get(path, params={"state": "void"}).json()["total"] == 0
+    best = reader.get(path, params={"sort": "value", "descending": True, "feasible": True, "limit": 2}).json()
+    values = [t.verdict.objectives[0] for t in trials if t.verdict is not None and t.verdict.feasible]
+    assert [t["verdict"]["objectives"][0] for t in best["items"]] == sorted(values, reverse=True)[:2]
+    assert reader.get(path, params={"sort": "nope"}).status_code == 422
+    whole = json.loads(strict_json(list(trials)))
+    assert reader.get(path).json()["items"] == whole
 
 
 def test_one_trial_is_what_show_prints(client: Clients, stored: str) -> None:

@@ -1,0 +1,284 @@
+"""Events as they happen, for many readers at once: the store is polled once for all of them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.to_thread import run_sync
+
+from autotuner.api.reading.stream_position import StreamPosition
+from autotuner.errors import AutotunerError
+from autotuner.events.types import Event, UnknownEvent, parse
+from autotuner.secrets import clean_text
+from autotuner.store import UnreadableError, open_to_read
+from autotuner.store.records import EventRecord
+from autotuner.store.rows import read_event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.1
+"""Time between two looks at the store while there are readers."""
+IDLE_S = 2.0
+"""Longest time without a batch, so that readers can notice what else has changed."""
+PAGE = 1000
+"""Most events that are read at once."""
+MOST_WAITING = 5_000
+"""Events that a slow reader may be behind; then its stream ends, and it continues when it connects again."""
+
+
+@dataclass(frozen=True)
+class FedEvent:
+    """An event on its way to readers."""
+
+    event: Event | UnknownEvent
+    resume: int
+    """Position from which a reader of all studies misses nothing. It may be smaller than the event's own ``seq``:
+    transactions of different studies may end in another order than their events are numbered."""
+
+    line: str
+    """The event as one line of JSON without secrets."""
+
+
+class _Reader:
+    def __init__(self, study: str | None) -> None:
+        self.study = study
+        self.waiting = deque[FedEvent]()
+        self.changed = anyio.Event()
+        self.error: AutotunerError | None = None
+        self.ended = False
+
+    def put(self, events: Sequence[FedEvent]) -> None:
+        if not self.ended:
+            self.waiting.extend(events)
+            self.ended = len(self.waiting) > MOST_WAITING
+        self.changed.set()
+
+    def end(self, error: AutotunerError | None = None) -> None:
+        self.error = error
+        self.ended = True
+        self.changed.set()
+
+    async def take(self) -> list[FedEvent]:
+        """What arrived since the last call; empty after a while without anything."""
+        if not self.waiting and not self.ended:
+            with anyio.move_on_after(IDLE_S):
+                await self.changed.wait()
+        self.changed = anyio.Event()
+        found = list(self.waiting)
+        self.waiting.clear()
+        return found
+
+
+class EventFeed:
+    """Events of all studies on one event loop. Create it with :meth:`autotuner.Autotuner.feed`, and keep :meth:`run`
+    running beside its readers."""
+
+    def __init__(self, store: str | None) -> None:
+        """Uses the store at a SQLAlchemy URL; None: ``$AUTOTUNER_STORE``, else SQLite under ``$AUTOTUNER_HOME``."""
+        self._url = store
+        self._readers = set[_Reader]()
+        self._position: StreamPosition | None = None
+        self._wanted = anyio.Event()
+        self._closed = False
+
+    @property
+    def readers(self) -> int:
+        """Number of readers.
+
+        Example:
+            >>> autotuner.open().feed().readers
+            0
+        """
+        return len(self._readers)
+
+    async def position(self) -> int:
+        """Position behind all events that are stored now, for :meth:`read`.
+
+        Returns:
+            A position in the events of all studies.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> anyio.run(autotuner.open().feed().position) > 0
+            True
+        """
+        last = await run_sync(self._last)
+        return last if self._position is None else min(last, self._position.settled)
+
+    def close(self) -> None:
+        """End all readers' streams.
+
+        Example:
+            >>> autotuner.open().feed().close()
+        """
+        self._closed = True
+        for reader in self._readers:
+            reader.end()
+
+    async def run(self) -> None:
+        """Poll the store while there are readers, until it is cancelled.
+
+        Example:
+            >>> async def main() -> None:
+            ...     with anyio.move_on_after(0):
+            ...         await autotuner.open().feed().run()
+            >>> anyio.run(main)
+        """
+        while True:
+            if not self._readers:
+                self._position = None  # readers that come later read what happens until then themselves
+                self._wanted = anyio.Event()
+                await self._wanted.wait()
+            try:
+                full = await self._poll()
+            except AutotunerError as error:
+                # Readers end, and connect again: what was missed meanwhile is read for each of them.
+                logger.warning("the streams of events ended: %s", error)
+                for reader in self._readers:
+                    reader.end(error)
+                self._position = None
+                full = False
+            if not full:
+                await anyio.sleep(POLL_S)
+
+    async def read(self, study: str | None = None, *, after: int | None = None) -> AsyncGenerator[list[FedEvent]]:
+        """The events of a study, or of all studies, as they happen.
+
+        Args:
+            study: The study's name; None: all studies.
+            after: Only events behind this position: for a study, the ``seq`` of its last event; for all studies, the
+                last :attr:`FedEvent.resume`. None: only events from now on.
+
+        Returns:
+            An iterator over batches. One without events comes at least every two seconds. It ends when the study is
+            deleted, when the feed is closed, and when its reader is too slow.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> async def main() -> str:
+            ...     async for batch in autotuner.open().feed().read("chat-8b", after=0):
+            ...         return batch[0].event.kind
+            >>> anyio.run(main)
+            'study_started'
+        """
+        with self._reading(study) as reader:
+            start = await self.position() if after is None else after
+            last = start
+            recent = deque[int](maxlen=MOST_WAITING + 2 * StreamPosition.WINDOW)
+            while True:  # what is stored already; the feed delivers what comes after the reader was registered
+                stored = await run_sync(self._stored, study, last)
+                if stored:
+                    last = stored[-1].event.seq
+                    recent.extend(fed.event.seq for fed in stored)
+                    yield stored
+                if len(stored) < PAGE:
+                    break
+            seen = frozenset(recent)
+            yield []
+            while not self._closed:
+                found = await reader.take()
+                if reader.error is not None:
+                    raise reader.error
+                ended = reader.ended
+                yield [fed for fed in found if fed.event.seq > start and fed.event.seq not in seen]
+                if ended:
+                    return
+
+    @contextmanager
+    def _reading(self, study: str | None) -> Iterator[_Reader]:
+        reader = _Reader(study)
+        self._readers.add(reader)
+        self._wanted.set()
+        try:
+            yield reader
+        finally:
+            self._readers.discard(reader)
+
+    async def _poll(self) -> bool:
+        """Delivers what is new. Returns whether there may be more at once."""
+        names = {reader.study for reader in self._readers if reader.study is not None}
+        new = await run_sync(self._new, self._position, names)
+        self._position = new.position
+        if new.events:
+            for reader in self._readers:
+                mine = new.events if reader.study is None else new.of(reader.study)
+                if mine:
+                    reader.put(mine)
+        for study, error in new.ended.items():
+            self._end(study, error)
+        return new.full
+
+    def _end(self, study: str, error: AutotunerError | None) -> None:
+        for reader in self._readers:
+            if reader.study == study:
+                reader.end(error)
+
+    def _new(self, position: StreamPosition | None, names: set[str]) -> _New:
+        """What is new, in a thread."""
+        now = time.monotonic()
+        with open_to_read(self._url) as store:
+            if position is None:
+                # Readers that registered before have read what was stored then, so the newest events are delivered too.
+                position = StreamPosition(store.events.newest_numbers(StreamPosition.WINDOW), now)
+                rows = store.events.rows_after(position.oldest, (), limit=2 * StreamPosition.WINDOW)
+                position.advance([int(row["seq"]) for row in rows if int(row["seq"]) > position.highest], now)
+            else:
+                rows = store.events.rows_after(position.highest, position.missing, limit=PAGE)
+                new = position.advance([int(row["seq"]) for row in rows], now)
+                rows = [row for row in rows if int(row["seq"]) in new]
+            gone = names - store.studies.stored(names)
+        ended: dict[str, AutotunerError | None] = dict.fromkeys(gone)
+        events = list[FedEvent]()
+        for row in rows:
+            try:
+                events.append(_fed(read_event(row), position))
+            except UnreadableError as error:
+                ended[str(row["study"])] = error
+        return _New(position, events, ended, full=len(rows) >= PAGE)
+
+    def _stored(self, study: str | None, after: int) -> list[FedEvent]:
+        with open_to_read(self._url) as store:
+            records = store.events.read(study, after=after, limit=PAGE)
+        return [_fed(record, self._position) for record in records]
+
+    def _last(self) -> int:
+        with open_to_read(self._url) as store:
+            return store.events.last_seq()
+
+
+@dataclass(frozen=True)
+class _New:
+    """What one look at the store has found."""
+
+    position: StreamPosition
+    events: list[FedEvent]
+    ended: dict[str, AutotunerError | None]
+    """Studies that were deleted, or whose events cannot be read."""
+    full: bool
+    """Whether there may be more at once."""
+
+    def of(self, study: str) -> list[FedEvent]:
+        """The events of one study."""
+        return [fed for fed in self.events if fed.event.study == study]
+
+
+def _fed(record: EventRecord, position: StreamPosition | None) -> FedEvent:
+    event = parse(record)
+    if isinstance(event, UnknownEvent):
+        logger.warning("study %s: event %d skipped: %s", event.study, event.seq, event.why)
+    settled = event.seq if position is None else position.settled
+    return FedEvent(event, min(event.seq, settled), clean_text(event.line()))

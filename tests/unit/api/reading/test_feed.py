@@ -1,0 +1,165 @@
+"""The feed of events: complete for every reader, with one look at the store for all of them."""
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+
+import anyio
+import pytest
+from anyio.to_thread import run_sync
+
+import autotuner
+from autotuner import EventFeed, FedEvent
+from autotuner.store import Store
+from autotuner.store.queries import EventQueries
+from support.stored_samples import store_sample
+
+
+def notice(study: str, text: str) -> int:
+    with Store.open() as store:
+        return store.events.append(study, "notice", {"text": text}, at=time.time()).seq
+
+
+async def take(batches: AsyncGenerator[list[FedEvent]], count: int) -> list[int]:
+    """Numbers of the next events."""
+    found = list[int]()
+    while len(found) < count:
+        found += [fed.event.seq for fed in await anext(batches)]
+    return found
+
+
+async def caught_up(batches: AsyncGenerator[list[FedEvent]]) -> None:
+    while await anext(batches):
+        pass
+
+
+def run(work: Callable[[EventFeed], Awaitable[None]]) -> None:
+    async def main() -> None:
+        feed = autotuner.open().feed()
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(feed.run)
+                await work(feed)
+                tasks.cancel_scope.cancel()
+
+    with autotuner.open().kept_open():
+        anyio.run(main)
+
+
+def test_readers_get_what_is_stored_and_then_what_happens() -> None:
+    one, two = (store_sample(kind).spec.name for kind in ("winner", "latency"))
+    stored = {name: [event.seq for event in autotuner.open().events(name)] for name in (one, two)}
+
+    async def work(feed: EventFeed) -> None:
+        async with (
+            aclosing(feed.read(one, after=0)) as first,
+            aclosing(feed.read(two, after=stored[two][-2])) as second,
+            aclosing(feed.read(after=0)) as every,
+            aclosing(feed.read()) as later,
+        ):
+            assert await take(first, len(stored[one])) == stored[one]
+            assert await take(second, 1) == stored[two][-1:]
+            assert await take(every, len(stored[one]) + len(stored[two])) == sorted([*stored[one], *stored[two]])
+            for reader in (first, second, every, later):
+                await caught_up(reader)
+            assert feed.readers == 4
+            new = [await run_sync(notice, name, "hello") for name in (one, two)]
+            assert await take(first, 1) == new[:1]
+            assert await take(second, 1) == new[1:]
+            assert await take(every, 2) == new
+            assert await take(later, 2) == new
+
+    run(work)
+
+
+def test_many_readers_need_one_look_at_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = store_sample("winner").spec.name
+    last = autotuner.open().events(name)[-1].seq
+    looks = 0
+    rows_after = EventQueries.rows_after
+
+    def counted(*given: object, **more: object) -> object:
+        nonlocal looks
+        looks += 1
+        return rows_after(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(EventQueries, "rows_after", counted)
+    monkeypatch.setattr("autotuner.api.reading.feed.POLL_S", 0.01)
+
+    async def work(feed: EventFeed) -> None:
+        nonlocal looks
+        got = list[int]()
+
+        async def read() -> None:
+            async with aclosing(feed.read(name, after=last)) as batches:
+                got.extend(await take(batches, 3))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(50):
+                tasks.start_soon(read)
+            while feed.readers < 50:  # noqa: ASYNC110 - readers tell nobody that they began
+                await anyio.sleep(0.01)
+            looks = 0
+            new = [await run_sync(notice, name, str(number)) for number in range(3)]
+        assert sorted(got) == sorted(new * 50)
+        assert looks < 50
+
+    run(work)
+
+
+@pytest.mark.parametrize("end", ["deleted", "closed"])
+def test_a_stream_ends(end: str) -> None:
+    name = store_sample("winner").spec.name
+
+    async def work(feed: EventFeed) -> None:
+        async with aclosing(feed.read(name)) as batches:
+            await caught_up(batches)
+            await run_sync(autotuner.delete_study, name) if end == "deleted" else feed.close()
+            assert [batch async for batch in batches if batch] == []
+
+    run(work)
+
+
+def test_a_slow_reader_gets_what_it_waited_for_and_its_stream_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = store_sample("winner").spec.name
+
+    async def work(feed: EventFeed) -> None:
+        async with aclosing(feed.read(name)) as slow, aclosing(feed.read(name)) as quick:
+            for reader in (slow, quick):
+                await caught_up(reader)
+                assert await anext(reader) == []  # what the feed began with
+            monkeypatch.setattr("autotuner.api.reading.feed.MOST_WAITING", 2)
+            new = [await run_sync(notice, name, "hello")]
+            assert await take(quick, 1) == new
+            for _ in range(2):
+                new.append(await run_sync(notice, name, "hello"))
+                assert await take(quick, 1) == new[-1:]
+            got = [fed.event.seq async for batch in slow for fed in batch]
+            assert got == new
+            async with aclosing(feed.read(name, after=got[-1])) as again:
+                new.append(await run_sync(notice, name, "hello"))
+                assert await take(again, 1) == new[-1:]
+
+    run(work)
+
+
+def test_an_error_of_the_store_ends_the_streams_and_the_feed_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = store_sample("winner").spec.name
+
+    async def work(feed: EventFeed) -> None:
+        async with aclosing(feed.read(name)) as batches:
+            await caught_up(batches)
+            with monkeypatch.context() as patched:
+
+                def broken(*_: object, **__: object) -> None:
+                    raise autotuner.StoreError("the store cannot be used")
+
+                patched.setattr(EventQueries, "rows_after", broken)
+                with pytest.raises(autotuner.StoreError):
+                    await take(batches, 1)
+        async with aclosing(feed.read(name)) as again:
+            await caught_up(again)
+            new = await run_sync(notice, name, "hello")
+            assert await take(again, 1) == [new]
+
+    run(work)
