@@ -6,7 +6,7 @@ export AUTOTUNER_VENV := $(VENV)
 # Tests start hundreds of processes; without compiled modules each of them takes seconds of CPU time instead of tenths.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help quickstart test setup ui ui-types ui-test lock hooks dist setup-test docs lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-proof bench-capacity bench-capacity-real bench-startup test-genai test-lm-eval test-aiconfigurator test-lowest test-cluster test-ome cluster-build cluster-up cluster-down clean
+.PHONY: help quickstart test setup ui ui-types ui-test lock hooks dist setup-test docs lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-proof bench-capacity bench-capacity-real bench-startup bench-server test-genai test-lm-eval test-aiconfigurator test-lowest test-cluster test-ome cluster-build cluster-up cluster-down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
@@ -131,6 +131,9 @@ bench-capacity-real: setup ## The same search on llama.cpp and the simulated SGL
 
 bench-startup: setup ## CPU time of commands that only read results
 	$(BIN)/python benchmarks/startup.py
+
+bench-server: setup ## Latency of pages and live updates of a server with 50,000 trials (10 minutes; needs a quiet machine)
+	$(BIN)/python benchmarks/server.py
 
 clean: ## Remove environments and caches
 	rm -rf $(VENV) $(CACHE) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
