@@ -20,7 +20,7 @@ HEAVY = (
 READING = {"api", "cli", "errors", "invalid_value", "plain_text", "scoring", "secrets", "store", "study", "tuning"}
 PAGES = READING | {"report"}
 COMMANDS: dict[str, tuple[list[str], set[str], int]] = {
-    "list": (["list"], PAGES, 420),
+    "list": (["list"], PAGES, 430),
     "show": (["show", "chat-8b"], PAGES, 440),
     "best": (["best", "chat-8b"], PAGES | {"manifests"}, 390),
     "logs": (["logs", "chat-8b"], READING | {"deployers"}, 370),
