@@ -1,5 +1,6 @@
 """Checks of every request before it reaches a route (host, origin, size), and the headers of every response."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Collection
@@ -50,8 +51,12 @@ class Guard:
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
 
+        started = False
+
         async def guarded_send(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
@@ -61,7 +66,13 @@ class Guard:
             logger.warning("%s %s refused: %s", scope["method"], scope["path"], why)
             await of_status(status, why, hint)(scope, receive, guarded_send)
             return
-        await self._app(scope, _limited(receive), guarded_send)
+        try:
+            await self._app(scope, _limited(receive), guarded_send)
+        except asyncio.CancelledError:
+            # The server ends, and this request took longer than its grace time.
+            logger.warning("%s %s was cut off: the server ends", scope["method"], scope["path"])
+            if not started:
+                await of_status(503, "the server ends", "send the request again")(scope, receive, guarded_send)
 
     def _refusal(self, headers: dict[str, list[str]]) -> tuple[int, str, str] | None:
         # One header each: which of several counts would depend on who reads them.

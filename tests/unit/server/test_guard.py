@@ -1,12 +1,14 @@
 """Requests that never reach a route: wrong host, other web pages, large bodies."""
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
-from autotuner.server.guard import MOST_BYTES
+from autotuner.server.guard import MOST_BYTES, Guard
 
 Clients = Callable[[str], httpx.Client]
 
@@ -83,3 +85,27 @@ def test_several_hosts_or_origins_are_refused(url: str, headers: str, status: in
 
 def test_no_redirect_repeats_the_host_of_the_request(client: Clients, stored: str) -> None:
     refused(client("read").get(f"/api/v1/studies/{stored}/"), 404, "not_found")
+
+
+def test_a_request_that_outlasts_the_server_gets_an_answer() -> None:
+    sent = list[Message]()
+
+    async def hang(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.Event().wait()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def cut_off() -> None:
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"localhost")]}
+        request = asyncio.create_task(Guard(hang, hosts=())(scope, receive, send))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        request.cancel()  # as uvicorn does when the grace time is over
+        await request
+
+    asyncio.run(cut_off())
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[0]["status"] == 503
