@@ -31,9 +31,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for repository, site in PAGES.items():
         files.append(File.generated(config, site, content=(ROOT / repository).read_text()))
     for folder in ATTACHED:
-        for path in sorted((ROOT / folder).iterdir()):
+        for path in sorted((ROOT / folder).rglob("*")):
             if path.is_file():
-                files.append(File.generated(config, f"{folder}/{path.name}", content=path.read_text()))
+                files.append(File.generated(config, path.relative_to(ROOT).as_posix(), content=path.read_text()))
     return files
 
 
