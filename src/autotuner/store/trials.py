@@ -87,7 +87,7 @@ class TrialTable(TrialQueries):
         open_ones = trials.c.state.in_(_OPEN) & trials.c.owner_id.in_(list(dead))
         with self._database.writing() as db:
             lock_study(db, study)
-            query = select(trials.c.trial).where(open_ones & (trials.c.study == study))
+            query = select(trials.c.trial).where(open_ones & (trials.c.study == study)).order_by(trials.c.number)
             for text in list(db.execute(query).scalars()):
                 found = Trial.model_validate_json(text)
                 ended.append(found.model_copy(update={"state": TrialState.VOID, "finished_at": now}))
