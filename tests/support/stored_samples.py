@@ -16,7 +16,7 @@ def store_sample(kind: str, *, owner: Owner | None = None, recorded: Collection[
 
     Args:
         kind: The kind of sample.
-        owner: Who still runs it; None: nobody.
+        owner: The process that still runs it; None if it has ended.
         recorded: Numbers of trials with files in their folders; the study then also has predictions and importance.
     """
     sample = sample_study(kind)

@@ -271,7 +271,7 @@ class StoredStudies:
             request records are not on this machine, there are none, and ``missing`` says so.
 
         Raises:
-            NotFoundError: If there is no such study, trial or window.
+            NotFoundError: If the study, the trial or the window does not exist.
 
         Example:
             >>> autotuner.open().latencies("chat-8b", 0, "measurements.7")
@@ -293,7 +293,7 @@ class StoredStudies:
             Charts with at most a few hundred points per line; none if nothing was sampled, or not on this machine.
 
         Raises:
-            NotFoundError: If there is no such study or trial.
+            NotFoundError: If the study or the trial does not exist.
 
         Example:
             >>> autotuner.open().trial_history("chat-8b", 0).charts

@@ -147,7 +147,7 @@ def _server_tracks(trial: Trial, begin: float) -> Mapping[str, Track]:
 
 
 def _gpu_samples(path: Path) -> list[GpuSample]:
-    """The samples of the GPUs' sensors; none if there is no such file. A line that was cut off is left out."""
+    """The samples of the GPUs' sensors; none if the file is missing. An incomplete last line is skipped."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -62,9 +62,9 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """A transaction in which all queries read the state of one moment. Raises :class:`StoreError`."""
+        """A transaction in which all queries see the same state. Raises :class:`StoreError`."""
         with self.reading() as connection:
-            if self._engine.dialect.name == "postgresql":  # SQLite's transactions are like that anyway
+            if self._engine.dialect.name == "postgresql":  # every transaction of SQLite is a snapshot
                 connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
 

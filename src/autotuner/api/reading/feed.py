@@ -262,7 +262,7 @@ class EventFeed:
 
 @dataclass(frozen=True)
 class _New:
-    """What one look at the store has found."""
+    """The result of one poll of the store."""
 
     position: StreamPosition
     events: list[FedEvent]

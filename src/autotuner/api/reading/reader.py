@@ -129,7 +129,7 @@ class StudyReader:
             The page; its ``total`` counts damaged studies, too.
 
         Raises:
-            UsageError: If there is no such order.
+            UsageError: If the order is unknown.
             StoreError: If the store cannot be read.
 
         Example:
@@ -194,7 +194,7 @@ class StudyReader:
             The page; trials are those of the study's result.
 
         Raises:
-            UsageError: If the study is not stored, or there is no such order.
+            UsageError: If the study is not stored, or the order is unknown.
 
         Example:
             >>> [trial.number for trial in autotuner.open().reader().trials("chat-8b", limit=2).items]

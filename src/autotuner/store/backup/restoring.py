@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from gzip import BadGzipFile, GzipFile
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import IO, TypeVar
 
@@ -18,7 +19,6 @@ from autotuner.errors import AutotunerError, UsageError
 from autotuner.store.backup.archive import END, FORMAT, MANIFEST, STUDIES, TABLES, BackupSummary, Ending, Manifest
 from autotuner.store.database import Database
 from autotuner.store.files import make_private, private_file
-from autotuner.store.migrations.migrate import migrate
 from autotuner.store.paths import is_study_name, study_folder
 from autotuner.store.rows import HEAD
 
@@ -145,6 +145,8 @@ def _fill(connection: Connection, manifest: Manifest, staging: Path) -> None:
     old = MetaData()
     old.reflect(connection)
     old.drop_all(connection)
+    # Alembic takes as long to import as the rest of the store, and writing a backup does not need it.
+    migrate = import_module("autotuner.store.migrations.migrate").migrate
     migrate(connection, manifest.revision)
     found = MetaData()
     found.reflect(connection)

@@ -1,4 +1,4 @@
-"""The feed of events: complete for every reader, with one look at the store for all of them."""
+"""The feed of events: every reader gets all of its events, and one poll of the store serves all readers."""
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable

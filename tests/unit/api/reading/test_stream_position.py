@@ -9,7 +9,7 @@ from autotuner.api.reading.stream_position import StreamPosition
 
 
 def look(position: StreamPosition, visible: set[int], now: float) -> set[int]:
-    """One look at the store, as the feed does it."""
+    """One poll of the store, as the feed does it."""
     found = sorted(n for n in visible if n > position.highest or n in position.missing)
     return position.advance(found, now)
 
