@@ -26,7 +26,7 @@ from autotuner.capacity.observation import ShareCount
 
 __all__ = ["METHOD", "CapacitySearch", "LevelResult", "Limits", "Missing", "Plan"]
 
-METHOD = 5
+METHOD = 6
 """Version of the rules below; stored with a result, because a certificate is verified by repeating its search."""
 _LIKELY = 0.3
 """Log evidence at which an exploring level is left: about 60 requests without a miss at p99."""
@@ -72,6 +72,8 @@ _NEARLY = 1.05
 """How far the estimated capacity may be above the load that is one precision above a certified one."""
 _CLEAR = 1.02
 """Least distance of a level from the estimated capacity, as a factor, from which it can be decided in good time."""
+_CLEAR_PART = 0.2
+"""The same as a part of the precision (in the logarithm): a wide bracket has room for levels that are decided soon."""
 _BESIDE = 0.97
 """Factor on a load that was measured while the server may have been cold."""
 _STEP = 2.0
@@ -364,9 +366,10 @@ class CapacitySearch:
         """The load that is missing from the bracket: one step from the end that is there, if that can be decided."""
         low = self.certified
         high = self.refuted
-        if low is not None and self._above(low) >= capacity * _CLEAR:
+        clear = max(_CLEAR, (1 + self.limits.precision) ** _CLEAR_PART)
+        if low is not None and self._above(low) >= capacity * clear:
             return self._above(low)
-        if high is not None and self._below(high) <= capacity / _CLEAR:
+        if high is not None and self._below(high) <= capacity / clear:
             return self._below(high)
         return capacity * float((1 + self.limits.precision) ** (1 - _BELOW_CAPACITY))
 

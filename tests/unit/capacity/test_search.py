@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
-from math import sqrt
+from math import log, sqrt
 from random import Random
 
 import pytest
@@ -74,6 +74,20 @@ def test_the_capacity_is_found(start: float, seed: int) -> None:
     assert search.certified is not None
     assert search.certified <= CAPACITY <= search.certified * 1.1001
     assert search.missing() == (None, None)
+
+
+@pytest.mark.parametrize("precision", [0.3, 0.5])
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_a_wide_precision_leaves_room_around_the_capacity(precision: float, seed: int) -> None:
+    # Close to the capacity, waiting requests are anything but independent, and a level takes thousands of them.
+    search = CapacitySearch(Limits(precision=precision), 7.0 + seed)
+    random = Random(seed)
+    while (plan := search.next_level()) is not None:
+        if plan.patience.likely is None:
+            distance = abs(log(plan.load / search.capacity_estimate().median))
+            assert distance > 0.2 * log(1 + precision) - 0.03
+        search.add(level(plan, CAPACITY, random))
+    assert search.precise
 
 
 @settings(max_examples=8, deadline=None)
