@@ -4,8 +4,13 @@ One part measures servers and follows the clock. Two run on a real Docker engine
 in a browser, and mostly wait. The other two do not follow the clock and need a core each; their low priority leaves the
 cores to the first ones, and they share what these do not use. The output of the first part appears at once, that of the
 others when they have ended. All run to their end, even if tests fail.
+
+A server, a browser or a node that has to share its core with four other parts may miss a deadline that it keeps with a
+core of its own. So what failed in the parts that follow the clock is run again when all others have ended; what fails
+then, too, is a failure, and what does not is listed. Tests that do not follow the clock have no second chance.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -29,6 +34,10 @@ PURE = tuple(
 """All unit tests except those of the benchmarks, which follow the clock."""
 HALF = next(i for i, path in enumerate(PURE) if path > "tests/unit/s")
 """Where the pure tests are divided into halves that take about as long."""
+TESTS_FAILED = 1
+"""The exit code of pytest for failed tests, unlike one for a run that broke."""
+MOST_REPEATED = 12
+"""More failures than this have another cause than a busy machine."""
 UNTIMED = ("tests/browser", "tests/integration/store")
 """Tests of real components that do not follow the clock."""
 
@@ -41,14 +50,16 @@ class Part:
     title: str
     options: Sequence[str]
     nice: int
+    timed: bool = True
+    """Whether its tests follow the clock."""
 
-    def start(self, output: IO[bytes] | None) -> subprocess.Popen[bytes]:
+    def start(self, output: IO[bytes] | None, *more: str) -> subprocess.Popen[bytes]:
         """Starts pytest. Each part has a cache and a coverage file of its own, because all write to theirs."""
         # The processes that tests start would compile every module again, which takes seconds of CPU time.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         command = [sys.executable, "-m", "pytest", "-m", SELECTED, "--cov", "--cov-report=", "--cov-fail-under=0"]
         process = subprocess.Popen(
-            [*command, "-o", f"cache_dir=.pytest_cache/{self.name}", "--durations=25", *self.options],
+            [*command, "-o", f"cache_dir=.pytest_cache/{self.name}", "--durations=25", *self.options, *more],
             cwd=ROOT,
             env={**environment, "COVERAGE_FILE": str(ROOT / self.coverage_file)},
             stdout=output,
@@ -62,6 +73,12 @@ class Part:
         """Name of the file with this part's coverage."""
         return f".coverage.{self.name}"
 
+    @property
+    def failed(self) -> list[str]:
+        """Names of the tests that failed when it last ran."""
+        kept = ROOT / ".pytest_cache" / self.name / "v" / "cache" / "lastfailed"
+        return list(json.loads(kept.read_text())) if kept.exists() else []
+
 
 PARTS = (
     Part(
@@ -69,8 +86,8 @@ PARTS = (
     ),  # whatever the others do not name
     Part("targets", "Tests on a Docker engine and a Kubernetes node:", TARGETS, 4),
     Part("components", "Tests on a database and in a browser:", UNTIMED, 5),
-    Part("pure-1", "Tests that do not follow the clock, first half:", PURE[:HALF], 7),
-    Part("pure-2", "Tests that do not follow the clock, second half:", PURE[HALF:], 7),
+    Part("pure-1", "Tests that do not follow the clock, first half:", PURE[:HALF], 7, timed=False),
+    Part("pure-2", "Tests that do not follow the clock, second half:", PURE[HALF:], 7, timed=False),
 )
 
 
@@ -91,12 +108,29 @@ def main() -> int:
                 process.send_signal(signal.SIGINT)
             for rest in waiting:
                 show(*rest)
+    ended = zip(PARTS, running, strict=True)
+    codes: list[int] = [again(part) if may_repeat(part, process) else process.returncode for part, process in ended]
     coverage("combine", "-q", *(part.coverage_file for part in PARTS))
     # Outside CI, tests of missing components are skipped, so less is covered.
     threshold = [] if os.environ.get("CI") == "true" else ["--fail-under=0"]
     coverage_code = coverage("report", "--skip-covered", *threshold)
     # The code of a process that a signal ended is negative.
-    return max(*(abs(process.returncode) for process in running), coverage_code)
+    return max(*map(abs, codes), coverage_code)
+
+
+def may_repeat(part: Part, process: subprocess.Popen[bytes]) -> bool:
+    """Whether a part that has ended failed in a few tests that follow the clock, rather than broke."""
+    return part.timed and process.returncode == TESTS_FAILED and 0 < len(part.failed) <= MOST_REPEATED
+
+
+def again(part: Part) -> int:
+    """Runs the failed tests of a part once more, with nothing beside them, and returns the exit code."""
+    failed = part.failed
+    print(f"\n{len(failed)} tests failed beside the other parts; again, alone:", flush=True)
+    code = part.start(None, "--last-failed", "--last-failed-no-failures=none", "--cov-append").wait()
+    for name in failed:
+        print(f"{'failed alone, too' if name in part.failed else 'passed alone'}: {name}", flush=True)
+    return code
 
 
 def show(part: Part, output: IO[bytes] | None, process: subprocess.Popen[bytes]) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from autotuner.testing.relaxed_settings import CALM_BENCHMARK
+from autotuner.testing.relaxed_settings import CALM_BENCHMARK, calm_workload
 
 Fenced = Callable[[str, str], list[str]]
 PAGE = "docs/how-to/write-a-plugin.md"
@@ -54,9 +55,11 @@ def test_plugin_passes_the_conformance_kit(installed: Path) -> None:
 def test_plugin_is_found_and_tunes_its_server(installed: Path, fenced: Fenced) -> None:
     catalog = json.loads(python(installed, "-m", "autotuner", "params", "pretend", "--json"))["parameters"]
     assert [entry["name"] for entry in catalog] == ["parallel", "token-ms"]
-    (study,) = fenced(PAGE, "yaml")
-    calm = f"confirm: {{repeats: 0}}\nbenchmark: {json.dumps(CALM_BENCHMARK)}\n"
-    (installed / "study.yaml").write_text(study + calm)
+    (text,) = fenced(PAGE, "yaml")
+    study = yaml.safe_load(text)
+    workload = {**study["workload"], **calm_workload(requests=40, concurrency=study["workload"]["concurrency"])}
+    calm = {"workload": workload, "confirm": {"repeats": 0}, "benchmark": dict(CALM_BENCHMARK)}
+    (installed / "study.yaml").write_text(yaml.safe_dump({**study, **calm}))
     result = json.loads(python(installed, "-m", "autotuner", "run", "study.yaml", "--json"))
     assert result["state"] == "done"
     assert {t["state"] for t in result["trials"]} == {"done"}

@@ -30,6 +30,8 @@ SLOW = CapacityBound(slo="p90 ttft <= 1ms", metric="ttft", limit=0.001, allowed=
 LAX = CapacityBound(slo="p90 ttft <= 1000s", metric="ttft", limit=1000.0, allowed=0.1)
 SUCCESS = CapacityBound(slo="success_rate >= 0.9", metric="success_rate", limit=0.0, allowed=0.1)
 HUNDRED = RequestRate(rate=100.0)
+CALM = RequestRate(rate=20.0)
+"""So low that even on a busy machine the server is often idle, after which what happens is independent evidence."""
 
 
 def plan(*bounds: CapacityBound, **more: Any) -> LevelPlan:
@@ -114,7 +116,7 @@ async def test_records_repeat_a_decision_beside_a_prediction(tmp_path: Path, met
     bound = CapacityBound(slo=f"p90 {metric} <= 500ms", metric=metric, limit=0.5, allowed=0.1)
     test = plan(bound, SUCCESS, controls=(control, None), requests=1_000)
     async with mock_openai(Behavior(ttft_s=0.005)) as server:
-        window = make_window(tmp_path, HUNDRED, duration_s=30.0, warmup_s=0.2)
+        window = make_window(tmp_path, CALM, duration_s=60.0, warmup_s=0.2)
         found = await NativeBenchmark(PATIENT.replaced(workers=workers)).measure(
             UrlEndpoint(server.url), replace(window, test=test)
         )
