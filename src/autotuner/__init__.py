@@ -61,6 +61,7 @@ _NAMES = {
     "autotuner.report.result": ("StudyResult",),
     "autotuner.scoring.gain": ("Effect", "Gain"),
     "autotuner.store.backup.archive": ("BackupSummary",),
+    "autotuner.store.lists.totals": ("StoreTotals", "TrialTotal", "WorkerTotal"),
     "autotuner.store.records": (
         "AuditEntry",
         "QueueEntry",

@@ -64,6 +64,9 @@ from autotuner.report.result import StudyResult as StudyResult
 from autotuner.scoring.gain import Effect as Effect
 from autotuner.scoring.gain import Gain as Gain
 from autotuner.store.backup.archive import BackupSummary as BackupSummary
+from autotuner.store.lists.totals import StoreTotals as StoreTotals
+from autotuner.store.lists.totals import TrialTotal as TrialTotal
+from autotuner.store.lists.totals import WorkerTotal as WorkerTotal
 from autotuner.store.records import AuditEntry as AuditEntry
 from autotuner.store.records import QueueEntry as QueueEntry
 from autotuner.store.records import QueueState as QueueState
@@ -162,6 +165,7 @@ __all__ = [
     "SloResult",
     "Standing",
     "StoreError",
+    "StoreTotals",
     "Study",
     "StudyBusyError",
     "StudyFinished",
@@ -178,6 +182,7 @@ __all__ = [
     "TrialProposed",
     "TrialRole",
     "TrialState",
+    "TrialTotal",
     "UnknownEvent",
     "UnreadableError",
     "UsageError",
@@ -187,6 +192,7 @@ __all__ = [
     "WindowProgress",
     "WorkerOverview",
     "WorkerRecord",
+    "WorkerTotal",
     "WorldLearned",
     "__version__",
     "bench",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from autotuner.diagnosis import Diagnosis
     from autotuner.events.types import Event, UnknownEvent
     from autotuner.report.result import StudyResult
+    from autotuner.store.lists.totals import StoreTotals
     from autotuner.study.owner import Owner
     from autotuner.tuning.planning.plan import Plan
 
@@ -340,6 +341,24 @@ class Autotuner(StoredStudies, QueuedStudies, RunningServers, Backups):
         from autotuner.api.access import Access
 
         return Access(self._url)
+
+    def totals(self) -> StoreTotals:
+        """Everything in the store in numbers: studies, trials, queue, workers, leases. It costs the database one pass
+        over an index, whatever the size of the trials.
+
+        Returns:
+            The numbers, which ``/metrics`` of ``autotuner serve`` shows.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> autotuner.open().totals().studies
+            {'done': 1}
+        """
+        from autotuner.api.reading.totals import totals
+
+        return totals(self._url)
 
     def client_studies(self, *, roots: Sequence[Path] = (), trusted: bool = False, by: str) -> ClientStudies:
         """The studies as a client of ``autotuner serve`` may create, edit and start them.

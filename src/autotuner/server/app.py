@@ -14,6 +14,8 @@ from autotuner.server.audit import Audit
 from autotuner.server.callers import TokenChecks
 from autotuner.server.documents import Bodies, Entries
 from autotuner.server.guard import Guard
+from autotuner.server.monitoring.metrics import Metrics
+from autotuner.server.monitoring.requests import RequestMetrics
 from autotuner.server.problems import ErrorBody
 from autotuner.server.routes import drafting, events, fleet, pages, session, studies, system, tokens, trials, writing
 from autotuner.server.sign_in import Attempts, Codes
@@ -53,6 +55,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     with app.state.tuner.kept_open():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(app.state.feed.run)
+            tasks.start_soon(app.state.metrics.loop_delay.watch)
             yield
             tasks.cancel_scope.cancel()
 
@@ -96,6 +99,7 @@ def create_app(tuner: autotuner.Autotuner, *, hosts: Collection[str] = (), roots
     app.state.entries = Entries()
     app.state.bodies = Bodies()
     app.state.feed = tuner.feed()
+    app.state.metrics = Metrics(tuner, app.state.studies, app.state.feed)
     app.state.token_checks = TokenChecks(tuner.access())
     app.state.codes = Codes()
     app.state.attempts = Attempts()
@@ -105,4 +109,5 @@ def create_app(tuner: autotuner.Autotuner, *, hosts: Collection[str] = (), roots
     problems.register(app)
     app.add_middleware(Audit, access=tuner.access())
     app.add_middleware(Guard, hosts=hosts)
+    app.add_middleware(RequestMetrics, counts=app.state.metrics.requests)
     return app

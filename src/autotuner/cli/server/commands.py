@@ -82,7 +82,7 @@ def require_server() -> None:
     try:
         import_module("autotuner.server.serving")
     except ModuleNotFoundError as error:
-        if error.name not in {"fastapi", "uvicorn"}:
+        if error.name not in {"fastapi", "prometheus_client", "uvicorn"}:
             raise
         raise MissingExtraError("autotuner serve", "server") from None
 

@@ -25,12 +25,19 @@ def is_built() -> bool:
 
 
 @router.get("/")
+@router.head("/")
 @router.get("/sign-in")
+@router.head("/sign-in")
 @router.get("/fleet")
+@router.head("/fleet")
 @router.get("/new")
+@router.head("/new")
 @router.get("/settings")
+@router.head("/settings")
 @router.get("/studies")
+@router.head("/studies")
 @router.get("/studies/{rest:path}")
+@router.head("/studies/{rest:path}")
 def page() -> Response:
     """Its script shows what the address names."""
     if not is_built():
@@ -39,6 +46,7 @@ def page() -> Response:
 
 
 @router.get("/assets/{name}")
+@router.head("/assets/{name}")
 def asset(name: str) -> FileResponse:
     """A script, style sheet or picture."""
     file = FOLDER / "assets" / name

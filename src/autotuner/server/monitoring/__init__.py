@@ -1,0 +1,1 @@
+"""What ``/metrics`` shows: the store in numbers, and what this server does."""

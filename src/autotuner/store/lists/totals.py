@@ -1,0 +1,120 @@
+"""Numbers of studies, trials, workers and leases, counted by the database: what monitoring asks for every few seconds.
+
+As in :mod:`autotuner.store.queries`, statements use ``:name`` parameters, and nothing here imports SQLAlchemy.
+"""
+
+from collections.abc import Mapping
+
+from autotuner.store.queries import Source
+from autotuner.store.rows import Row
+from autotuner.study.base import FrozenModel
+
+LISTED_S = 3_600.0
+"""How long a worker that died is counted after its last heartbeat."""
+_MOST_WORKERS = 200
+
+_COUNTS = """\
+SELECT 'study' AS what, CASE
+    WHEN o.id IS NOT NULL AND o.ended_at IS NULL AND :now - o.heartbeat_at <= coalesce(o.lease_s, :silent) THEN s.state
+    WHEN q.study IS NOT NULL THEN 'queued'
+    WHEN s.state = 'running' THEN 'cut off'
+    ELSE s.state END AS name, '' AS cause, count(*) AS n, 0.0 AS since
+FROM studies s LEFT JOIN owners o ON o.id = s.owner_id LEFT JOIN queue q ON q.study = s.name AND q.state = 'queued'
+GROUP BY 2
+UNION ALL SELECT 'trial', state, coalesce(cause, ''), count(*), 0.0 FROM trials GROUP BY state, feasible, cause
+UNION ALL SELECT 'queue', '', '', count(*), coalesce(min(submitted_at), :now) FROM queue WHERE state = 'queued'
+UNION ALL SELECT 'lease', CASE
+    WHEN substr(resource, 1, 4) = 'gpu:' THEN 'gpu' WHEN substr(resource, 1, 5) = 'port:' THEN 'port' ELSE 'other' END,
+    '', count(*), 0.0 FROM leases GROUP BY 2
+"""
+"""Trials are grouped by the columns of an index, so that their rows are not read."""
+_WORKERS = """\
+SELECT w.id, w.host, w.state, w.at_most, w.lease_s, w.heartbeat_at,
+    (SELECT count(*) FROM queue q WHERE q.worker_id = w.id) AS studies
+FROM workers w WHERE w.state <> 'ended' AND w.heartbeat_at > :since ORDER BY w.heartbeat_at DESC, w.id LIMIT :most
+"""
+
+
+class TrialTotal(FrozenModel):
+    """How many trials are in a state."""
+
+    state: str
+    cause: str
+    """Cause of their failure; empty if they have none."""
+    count: int
+
+
+class WorkerTotal(FrozenModel):
+    """A worker that is alive, or that died within the last hour."""
+
+    id: str
+    host: str
+    state: str
+    """``running``, ``draining`` or ``lost`` (silent for longer than its lease)."""
+    silent_s: float
+    """Seconds since its last heartbeat, by the database's clock."""
+    at_most: int
+    """Studies that it runs at the same time at most."""
+    studies: int
+    """Studies that it runs."""
+
+
+class StoreTotals(FrozenModel):
+    """What is in a store, in numbers."""
+
+    studies: Mapping[str, int]
+    """By standing, as :attr:`autotuner.StudyOverview.standing`; whether a run is alive is decided by its heartbeat."""
+    trials: tuple[TrialTotal, ...]
+    queued: int
+    """Studies that wait for a worker."""
+    oldest_queued_s: float
+    """How long the oldest of them has waited."""
+    workers: tuple[WorkerTotal, ...]
+    leases: Mapping[str, int]
+    """By kind: ``gpu``, ``port``."""
+
+
+def read_totals(source: Source, *, silent_s: float) -> StoreTotals:
+    """Counts everything.
+
+    Args:
+        source: The database.
+        silent_s: Seconds without a heartbeat after which a run counts as dead whose owner has no lease.
+    """
+    now = source.clock()
+    rows = source.rows(_COUNTS, now=now, silent=silent_s)
+    (queue,) = (row for row in rows if row["what"] == "queue")
+    workers = source.rows(_WORKERS, since=now - LISTED_S, most=_MOST_WORKERS)
+    return StoreTotals(
+        studies=_by_name(rows, "study"),
+        trials=_trials(rows),
+        queued=int(queue["n"]),
+        oldest_queued_s=max(0.0, now - float(queue["since"])),
+        workers=tuple(_worker(row, now) for row in workers),
+        leases=_by_name(rows, "lease"),
+    )
+
+
+def _by_name(rows: list[Row], what: str) -> dict[str, int]:
+    return {row["name"]: int(row["n"]) for row in rows if row["what"] == what}
+
+
+def _trials(rows: list[Row]) -> tuple[TrialTotal, ...]:
+    counts: dict[tuple[str, str], int] = {}
+    for row in rows:
+        if row["what"] == "trial":
+            key = (row["name"], row["cause"])
+            counts[key] = counts.get(key, 0) + int(row["n"])
+    return tuple(TrialTotal(state=state, cause=cause, count=n) for (state, cause), n in sorted(counts.items()))
+
+
+def _worker(row: Row, now: float) -> WorkerTotal:
+    silent_s = max(0.0, now - row["heartbeat_at"])
+    return WorkerTotal(
+        id=row["id"],
+        host=row["host"],
+        state="lost" if silent_s > row["lease_s"] else row["state"],
+        silent_s=silent_s,
+        at_most=row["at_most"],
+        studies=int(row["studies"]),
+    )
