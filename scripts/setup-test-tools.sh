@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what tests use besides Python packages: PostgreSQL, a browser, a Docker engine, a Kubernetes node, and a C
+# Installs what tests use besides Python packages: PostgreSQL, Prometheus, a browser, a Docker engine, a Kubernetes node, and a C
 # compiler for a stand-in of NVIDIA's library. Tests start and stop these themselves. If a component cannot be installed,
 # a message says so and its tests are skipped; with CI=true that is a failure.
 set -eu
@@ -23,6 +23,7 @@ command -v containerd >/dev/null || need containerd
 command -v runc >/dev/null || need runc
 command -v busybox >/dev/null || need busybox-static
 command -v ip >/dev/null || need iproute2
+command -v prometheus >/dev/null || need prometheus
 command -v openssl >/dev/null || need openssl
 command -v systemd-analyze >/dev/null || need systemd
 [ -x /usr/lib/cni/bridge ] || need containernetworking-plugins
