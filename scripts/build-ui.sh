@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the web UI into src/autotuner/server/static, if its sources changed since the last time.
+# Builds the web UI into src/autotuner/server/static, and the page of reports, which is made of the same components, into
+# src/autotuner/report/documents/static, if their sources changed since the last time.
 #   scripts/build-ui.sh         builds
 #   scripts/build-ui.sh test    also checks it: lint, types, unit tests, and the types of the API
 #   scripts/build-ui.sh types   writes what is generated from the Python code: types of the API, metrics, texts
@@ -7,6 +8,7 @@ set -eu
 cd "$(dirname "$0")/.."
 venv=${AUTOTUNER_VENV:-.venv}
 built=src/autotuner/server/static
+report=src/autotuner/report/documents/static/report.html
 digest() { (cd "$1" && find . \( -name node_modules -o -name '*.tsbuildinfo' \) -prune -o -type f -print |
     LC_ALL=C sort | xargs cksum | cksum); }
 
@@ -20,7 +22,8 @@ write_types() { # FOLDER
 
 sources=$(digest ui)
 what=${1:-build}
-if [ "$what" = build ] && [ -f $built/.sources ] && [ "$(cat $built/.sources)" = "$sources" ]; then
+is_built() { [ -f $report ] && [ -f $built/.sources ] && [ "$(cat $built/.sources)" = "$sources" ]; }
+if [ "$what" = build ] && is_built; then
     exit 0
 fi
 . scripts/node.sh
@@ -40,9 +43,10 @@ types)
     cp "$made/schema.ts" ui/src/api/
     ;;
 build | test)
-    if [ ! -f $built/.sources ] || [ "$(cat $built/.sources)" != "$sources" ]; then
+    if ! is_built; then
         echo "ui: building"
         ui_npm --prefix ui run --silent build -- --logLevel warn
+        ui_npm --prefix ui run --silent build:report -- --logLevel warn
         echo "$sources" > $built/.sources
     fi
     ;;

@@ -5,7 +5,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-PAGE = Path("src/autotuner/server/static/index.html")
+PAGES = (Path("src/autotuner/server/static/index.html"), Path("src/autotuner/report/documents/static/report.html"))
 
 
 class WebUi(BuildHookInterface):
@@ -15,6 +15,7 @@ class WebUi(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Runs before the build."""
-        if version != "editable" and not (Path(self.root) / PAGE).is_file():
-            raise SystemExit(f"{PAGE} is missing: build the web UI first (make ui)")
-        build_data["artifacts"].append("/src/autotuner/server/static/")
+        missing = [page for page in PAGES if not (Path(self.root) / page).is_file()]
+        if version != "editable" and missing:
+            raise SystemExit(f"{missing[0]} is missing: build the web UI first (make ui)")
+        build_data["artifacts"] += [f"/{page.parent}/" for page in PAGES]

@@ -1,161 +1,172 @@
-"""The report opened as a file in a real browser."""
+"""The report opened as a file in a real browser that has no network."""
 
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
-from autotuner.report.html.page import html_report
-from autotuner.report.result import study_result
+import autotuner
+from autotuner.report.documents.page import is_built
+from autotuner.report.exports import plain_data
+from autotuner.report.result import StudyResult, study_result
+from autotuner.report.trial_data import trial_data
 from autotuner.study.failure import Failure, FailureCause
-from autotuner.testing.samples import SampleKind, StudyMaker, configuration, sample_spec, sample_study
+from autotuner.study.spec import Model
+from autotuner.testing.samples import StudyMaker, configuration, sample_spec
+from support.stored_samples import store_sample
+from support.web.capacity_study import store_capacity_study
+from support.web.numbers import wrong_numbers
+from support.web.server import violations
+
+pytestmark = pytest.mark.skipif(not is_built(), reason="the web UI is not built (make ui)")
 
 Open = Callable[..., Page]
-KINDS = ("winner", "infeasible", "failures", "several", "empty", "huge")
-READABLE = 4.5
-"""Minimum contrast of text at level AA of WCAG 2.2."""
-ATTACK = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
+ATTACK = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>\u2028`${window.hacked=1}`"
+OUTSIDE = """width => [...document.querySelectorAll('body *')]
+    .filter(e => !e.closest('.scroll, pre, svg, .hidden, .skip') && e.getBoundingClientRect().right > width + 1)
+    .map(e => e.outerHTML.slice(0, 120))"""
+CUT_OFF = """() => [...document.querySelectorAll('.scroll, table, svg')]
+    .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1
+        || e.matches('.scroll') && getComputedStyle(e).overflow !== 'visible')
+    .map(e => e.outerHTML.slice(0, 120))"""
+A4_PX = 703
+"""Width of the text on a sheet of A4, at 96 pixels per inch."""
+SECTIONS = {
+    "chat-8b": {"use", "comparison", "proof", "caveats", "search", "latencies", "parameters", "trials", "timeline"},
+    "chat-both": {"use", "comparison", "proof", "search", "parameters", "trials"},
+    "chat-broken": {"failures", "trials", "caveats"},
+    "chat-capacity": {"capacity", "trials"},
+    "chat-new": {"reproduce"},
+}
+"""Sections that the report of a study must have."""
 
-CONTRASTS = """() => {
-  const parse = text => { const n = text.match(/[\\d.]+/g).map(Number); return n.length > 3 ? n : [...n, 1]; };
-  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
-    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const behind = element => {
-    for (let e = element; e; e = e.parentElement) {
-      const color = parse(getComputedStyle(e).backgroundColor);
-      if (color[3] === 1) return color;
-    }
-    return parse(getComputedStyle(document.body).backgroundColor);
-  };
-  const found = [];
-  for (const element of document.querySelectorAll("body *")) {
-    const words = [...element.childNodes].some(n => n.nodeType === 3 && n.data.trim());
-    if (!words || element.closest("script, desc, title") || !element.checkVisibility()) continue;
-    const svg = element instanceof SVGElement;
-    const color = parse(getComputedStyle(element)[svg ? "fill" : "color"]);
-    const pair = [light(color), light(behind(svg ? element.closest("figure, ul") : element))].sort((a, b) => b - a);
-    found.push([(pair[0] + 0.05) / (pair[1] + 0.05), element.tagName + " " + element.textContent.slice(0, 40)]);
-  }
-  return found;
-}"""
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the reports of sample studies."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOTUNER_HOME", str(home))
+        for kind in ("winner", "several", "failures", "empty"):
+            store_sample(kind, recorded=(0, 12) if kind == "winner" else None)
+        store_capacity_study()
+        folder = tmp_path_factory.mktemp("reports")
+        for name in SECTIONS:
+            autotuner.write_report(name, folder / f"{name}.html")
+        yield folder
 
 
 @pytest.fixture
-def console() -> list[str]:
-    """Console messages of pages, and addresses that they requested."""
+def messages() -> list[str]:
+    """Errors in the console, and requests of the page."""
     return []
 
 
 @pytest.fixture
-def opened(browser: Browser, tmp_path: Path, console: list[str]) -> Iterator[Open]:
-    """Opens a report; finally checks that it wrote nothing to the console and requested nothing."""
-    contexts = []
+def opened(reports: Path, browser: Browser, messages: list[str]) -> Iterator[Open]:
+    """Opens a report; finally checks that it wrote no error to the console and requested nothing."""
+    contexts = list[BrowserContext]()
 
-    def open_page(text: str, *, width: int = 1280, scheme: str = "light", script: bool = True) -> Page:
-        file = tmp_path / "report.html"
-        file.write_text(text)
-        context = browser.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme=scheme,  # type: ignore[arg-type]
-            java_script_enabled=script,
-        )
+    def open_page(file: Path, *, width: int = 1280, scripts: bool = True) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": 900}, java_script_enabled=scripts)
         contexts.append(context)
+        context.set_offline(True)
         page = context.new_page()
-        page.on("console", lambda message: console.append(message.text))
-        page.on("pageerror", lambda error: console.append(str(error)))
-        page.on("request", lambda request: console.append(request.url) if request.url != file.as_uri() else None)
+        page.on("console", lambda m: messages.append(m.text) if m.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda r: None if r.url.startswith(file.as_uri()) else messages.append(r.url))
         page.goto(file.as_uri())
+        if scripts:
+            page.locator("main h1").wait_for()
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert console == []
+    assert messages == []
 
 
-def report(kind: str) -> str:
-    sample = sample_study(SampleKind(kind))
-    return html_report(study_result(sample.spec, sample.state, sample.trials, why=sample.why))
+def stored(name: str) -> Any:
+    """What ``show --json`` prints."""
+    return plain_data(autotuner.load_result(name))
 
 
-def test_copy_button_copies_the_exact_command(opened: Open) -> None:
-    sample = sample_study("winner")
-    result = study_result(sample.spec, sample.state, sample.trials)
-    page = opened(html_report(result))
-    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.get_by_role("button", name="Copy").click()
-    page.get_by_role("button", name="Copied").wait_for()
-    assert tuple(shlex.split(page.evaluate("navigator.clipboard.readText()"))) == result.command
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_report_is_complete_accessible_and_printable(opened: Open, reports: Path, name: str) -> None:
+    page = opened(reports / f"{name}.html")
+    assert {e.get_attribute("id") for e in page.locator(".report-section").all()} >= SECTIONS[name]
+    if name == "chat-8b":
+        page.locator(".latencies .percentile").first.wait_for()
+    if name != "chat-new":
+        assert wrong_numbers(page, stored(name)) == []
+    for width, scheme in ((360, "light"), (360, "dark"), (1024, "dark"), (1024, "light")):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert page.evaluate(OUTSIDE, width) == [], width
+        assert violations(page) == {}, (width, scheme)
+    page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": A4_PX, "height": 900})
+    assert page.evaluate(CUT_OFF) == []
+    assert not page.locator(".top, .contents, select, .copyable button").filter(visible=True).count()
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
+    page.emulate_media(media="screen")
+    assert page.pdf(format="A4").startswith(b"%PDF")
 
 
-def test_without_a_clipboard_the_command_is_selected(opened: Open) -> None:
-    page = opened(report("winner"))
+def test_its_pages_can_be_visited_without_a_server(opened: Open, reports: Path) -> None:
+    page = opened(reports / "chat-8b.html")
+    page.get_by_role("navigation", name="Contents").get_by_role("link", name="Trials").click()
+    page.wait_for_function("document.getElementById('trials').getBoundingClientRect().top < innerHeight")
+    page.get_by_role("region", name="Trials of this study").get_by_role("link", name="12", exact=True).click()
+    page.locator(".latencies .percentile").first.wait_for()
+    page.get_by_role("region", name="Over time").locator(".sampled").first.wait_for()
+    result = autotuner.load_result("chat-8b")
+    assert wrong_numbers(page, plain_data(trial_data(result, result.trial(12), ()))) == []
+    assert page.get_by_role("region", name="Log").count() == 0
+    page.get_by_role("link", name="Compare").click()
+    page.get_by_role("region", name="Figures side by side").wait_for()
+    assert wrong_numbers(page, stored("chat-8b")) == []
+    page.go_back()
+    page.go_back()
+    page.locator(".sentence").wait_for()
+    assert page.locator(".sentence").text_content() == stored("chat-8b")["headline"].replace("best", "Best", 1)
+
+
+def test_the_command_can_be_copied(opened: Open, reports: Path) -> None:
+    page = opened(reports / "chat-8b.html")
     page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
-    page.get_by_role("button", name="Copy").click()
-    page.get_by_role("button", name="Copied").or_(page.get_by_role("button", name="Press Ctrl+C")).wait_for()
-    assert page.evaluate("getSelection().toString()") == page.locator("#command").text_content()
+    page.get_by_role("button", name="Copy command", exact=True).click()
+    page.get_by_role("button", name="Press Ctrl+C").wait_for()
+    selected = page.evaluate("getSelection().toString()")
+    assert tuple(shlex.split(selected)) == autotuner.load_result("chat-8b").command
 
 
-def test_page_is_complete_without_scripts_and_has_no_dead_button(opened: Open) -> None:
-    page = opened(report("winner"), script=False)
-    assert not page.locator("button").is_visible()
-    assert page.locator("#command").is_visible()
-    assert page.locator("figure svg[role=img]").first.is_visible()
+def test_without_scripts_it_is_the_markdown_report(opened: Open, reports: Path) -> None:
+    page = opened(reports / "chat-8b.html", scripts=False)
+    written = autotuner.write_report("chat-8b", reports / "chat-8b.md", "md").read_text()
+    assert page.locator("#root pre").text_content() == written
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_is_wider_than_the_window(opened: Open, kind: str, width: int) -> None:
-    page = opened(report(kind), width=width)
-    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    outside = """width => [...document.querySelectorAll('body *')]
-        .filter(e => !e.closest('.scroll, .plot, pre, .skip') && e.getBoundingClientRect().right > width + 1)
-        .map(e => e.outerHTML.slice(0, 80))"""
-    assert page.evaluate(outside, width) == []
-
-
-@pytest.mark.parametrize("kind", ["winner", "failures", "several", "infeasible"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_contrast_in_light_and_dark(opened: Open, kind: str, scheme: str) -> None:
-    page = opened(report(kind), scheme=scheme)
-    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
-    found = page.evaluate(CONTRASTS)
-    assert len(found) > 100
-    assert [pair for pair in found if pair[0] < READABLE] == []
-
-
-def test_wide_content_can_be_scrolled_by_keyboard(opened: Open) -> None:
-    page = opened(report("winner"), width=390)
-    box = page.get_by_role("region", name="All trials in order")
-    box.focus()
-    page.keyboard.press("End")
-    page.keyboard.press("ArrowRight")
-    page.wait_for_function("box => box.scrollLeft > 0 || box.scrollTop > 0", arg=box.element_handle())
-
-
-def test_hostile_data_do_nothing(opened: Open) -> None:
+def attacked() -> StudyResult:
+    """A study in which everything that others write carries the attack."""
     spec = sample_spec(space={"note": (ATTACK, "b")})
-    maker = StudyMaker(spec.model_copy(update={"name": ATTACK}))
-    maker.measured()
+    maker = StudyMaker(spec.model_copy(update={"name": ATTACK, "model": Model(path=ATTACK)}))
+    maker.measured(warnings=(ATTACK,))
     failure = Failure(cause=FailureCause.CRASH_LOADING, message=ATTACK, remedy=ATTACK, log_tail=ATTACK)
     maker.failed(configuration(note=ATTACK), failure)
     maker.proof(maker.measured(configuration(note=ATTACK)))
-    page = opened(html_report(study_result(maker.spec, "stopped", maker.trials, why=ATTACK)))
-    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    return study_result(maker.spec, "stopped", maker.trials, why=ATTACK)
+
+
+def test_hostile_data_do_nothing(opened: Open, reports: Path, messages: list[str]) -> None:
+    page = opened(autotuner.write_report(attacked(), reports / "hostile.html"))
+    page.locator("#failures").wait_for()
     assert page.evaluate("window.hacked") is None
     assert page.locator("img").count() == 0
-    assert ATTACK in (page.locator("h1").text_content() or "")
-
-
-def test_injected_markup_would_not_run(opened: Open, console: list[str]) -> None:
-    """The policy alone keeps an element that gets into the page from loading or running anything."""
-    page = opened(report("empty"))
+    assert page.locator("h1").text_content() == ATTACK
     refused = page.evaluate(
         """() => new Promise(done => {
           document.addEventListener('securitypolicyviolation', e => done(e.effectiveDirective), {once: true});
@@ -167,5 +178,5 @@ def test_injected_markup_would_not_run(opened: Open, console: list[str]) -> None
     assert refused.startswith("script-src")
     assert page.evaluate("window.hacked") is None
     page.wait_for_timeout(0)
-    assert ["Content Security Policy" in text for text in console] == [True]
-    console.clear()
+    assert ["Content Security Policy" in text for text in messages] == [True]
+    messages.clear()

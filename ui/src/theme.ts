@@ -6,16 +6,25 @@ export const THEMES: readonly Theme[] = ["auto", "light", "dark"];
 const KEY = "autotuner-theme";
 
 export function storedTheme(): Theme {
-  const found = localStorage.getItem(KEY);
+  const found = store((kept) => kept.getItem(KEY));
   return THEMES.find((theme) => theme === found) ?? "auto";
 }
 
 export function applyTheme(theme: Theme): void {
   if (theme === "auto") {
-    localStorage.removeItem(KEY);
+    store((kept) => kept.removeItem(KEY));
     delete document.documentElement.dataset.theme;
   } else {
-    localStorage.setItem(KEY, theme);
+    store((kept) => kept.setItem(KEY, theme));
     document.documentElement.dataset.theme = theme;
+  }
+}
+
+/** Browsers refuse to remember anything for some pages, such as a report within another page. */
+function store<T>(use: (kept: Storage) => T): T | null {
+  try {
+    return use(localStorage);
+  } catch {
+    return null;
   }
 }

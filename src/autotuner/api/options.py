@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 ManifestForm = Literal["kubernetes", "serving-runtime", "inference-service", "compose"]
+ReportForm = Literal["html", "json", "md"]
 ExportForm = Literal["json", "csv", "older"]
 
 

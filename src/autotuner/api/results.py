@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from autotuner.errors import AutotunerError, NotFoundError, Problem, UsageError, did_you_mean
 from autotuner.secrets import clean_document, clean_text
 from autotuner.store import ReadStore, StudyRecord, UnreadableError, files, open_to_read
-from autotuner.store.paths import study_folder, trial_folder
+from autotuner.store.paths import trial_folder
 from autotuner.study.launch import SERVER_LOG
 from autotuner.study.trial import Trial
 from autotuner.tuning.ending import environment_fault
@@ -198,19 +198,6 @@ def manifest(found: StudyResult, form: str, options: Mapping[str, Any]) -> Manif
     settings = deployer.settings
     winner = winner_of(found, model, image_of=deployer.image, settings=settings, server=read.server)
     return manifest_of(winner, Form(form), read)
-
-
-def report(found: StudyResult, path: Path | None) -> Path:
-    """See :meth:`autotuner.api.stored.StoredStudies.report`."""
-    from autotuner.report.html.page import html_report
-
-    text = clean_document(html_report(found))
-    if path is not None:
-        files.write_output(path, text)
-        return path
-    path = study_folder(found.spec.name) / "report.html"
-    files.write_private(path, text)
-    return path
 
 
 def write_text(path: Path, text: str) -> None:

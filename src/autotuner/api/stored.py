@@ -11,7 +11,7 @@ from autotuner.api import results
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from autotuner.api.options import ExportForm, ManifestForm, ManifestOptions
+    from autotuner.api.options import ExportForm, ManifestForm, ManifestOptions, ReportForm
     from autotuner.api.reading.feed import EventFeed
     from autotuner.api.reading.reader import StudyReader
     from autotuner.api.results import ServerLog
@@ -325,24 +325,31 @@ class StoredStudies:
         """
         return results.manifest(self._result(study), form, options)
 
-    def report(self, study: str | StudyResult, path: str | Path | None = None) -> Path:
-        """Write the HTML report: one file that needs no network.
+    def report(self, study: str | StudyResult, path: str | Path | None = None, form: ReportForm = "html") -> Path:
+        """Write a report.
 
         Args:
             study: A study's name or its result.
-            path: The file to write, ``-`` for stdout; None: ``report.html`` in the study's folder.
+            path: The file to write, ``-`` for stdout; None: ``report.html`` in the study's folder, with the form as its
+                suffix.
+            form: ``html``, one file that needs no server and no network; ``md``, Markdown for pull requests and
+                tickets; or ``json``, what ``show --json`` prints.
 
         Returns:
             The path of the report.
 
         Raises:
-            UsageError: If the study is not stored, or the file cannot be written.
+            UsageError: If the study is not stored, or there is no such form.
+            EnvironmentFaultError: If the web UI, which draws the HTML report, is not part of this installation.
+            AutotunerError: If the file cannot be written.
 
         Example:
             >>> autotuner.write_report("chat-8b", "report.html").stat().st_size > 10_000
             True
         """
-        return results.report(self._result(study), None if path is None else Path(path))
+        from autotuner.api import reports
+
+        return reports.write(self._url, self._result(study), None if path is None else Path(path), form)
 
     def export(self, study: str | StudyResult, form: ExportForm = "json") -> str:
         """All results of a study as text.

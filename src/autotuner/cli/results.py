@@ -36,6 +36,14 @@ class SortBy(StrEnum):
     LAUNCHES = "launches"
 
 
+class ReportAs(StrEnum):
+    """Formats of a report."""
+
+    HTML = "html"
+    JSON = "json"
+    MD = "md"
+
+
 class ExportAs(StrEnum):
     """Forms of an export."""
 
@@ -47,7 +55,8 @@ class ExportAs(StrEnum):
 TrialNumber = Annotated[int | None, typer.Argument(metavar="[TRIAL]", help="Trial number; default: the latest.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Output file; default: stdout.")]
 ReportOut = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Output file; default: report.html in the folder of the study.")
+    Path | None,
+    typer.Option("--out", "-o", help="Output file; default: report.html (or .md, .json) in the folder of the study."),
 ]
 
 
@@ -231,12 +240,23 @@ def _form(form: BestAs) -> "ManifestForm":
     return forms[form]
 
 
-def report(name: Name, out_file: ReportOut = None, store: StoreUrl = None, json: Json = False) -> None:
-    """Write the HTML report, a single self-contained file."""
+def report(
+    name: Name,
+    form: Annotated[
+        ReportAs,
+        typer.Option(
+            "--format", help="html: a page that needs no network; md: for a pull request; json: as `show --json`."
+        ),
+    ] = ReportAs.HTML,
+    out_file: ReportOut = None,
+    store: StoreUrl = None,
+    json: Json = False,
+) -> None:
+    """Write the report of a study as one file: HTML, Markdown or JSON."""
     with reporting_errors(as_json=json):
         import autotuner
 
-        path = autotuner.open(store).report(name, out_file)
+        path = autotuner.open(store).report(name, out_file, form.value)
         if json:
             out({"study": name, "report": str(path)})
         elif str(path) != "-":

@@ -3,11 +3,14 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autotuner.cli.app import Json, LogFile, Name, StoreUrl, Verbose, logged, out, program, reporting_errors, say, show
+
+if TYPE_CHECKING:
+    from autotuner import Autotuner, StudyResult
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Study file (YAML or JSON), or an older task JSON.")]
 Mode = Annotated[
@@ -92,11 +95,22 @@ def run(
         if json:
             out(result)
         else:
-            show(result_text(result, report=tuner.report(result), program=program()))
+            show(result_text(result, report=written_report(tuner, result), program=program()))
         if result.state in {"interrupted", "stopped"}:
             say(f"{result.state}; resume with: {shlex.join((program(), *(a for a in sys.argv[1:] if a != '--fresh')))}")
         if not result.ending.answered:
             raise typer.Exit(int(of_ending(result.ending)))
+
+
+def written_report(tuner: "Autotuner", result: "StudyResult") -> Path | None:
+    """Writes the report. A checkout whose web UI was not built has none; the results are there all the same."""
+    from autotuner.report.documents.page import ReportPageMissingError
+
+    try:
+        return tuner.report(result)
+    except ReportPageMissingError as error:
+        say(f"note: {error}")
+        return None
 
 
 def plan(

@@ -1,6 +1,9 @@
 """Overview of a study: progress and answer, without reading its trials if its end was stored."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -8,6 +11,9 @@ from autotuner.store.records import EventRecord, StudyRecord
 from autotuner.study.trial import Trial
 from autotuner.tuning.ending import conclude
 from autotuner.tuning.stored_summary import Answer, answer_of
+
+if TYPE_CHECKING:
+    from autotuner.report.result import StudyResult
 
 
 class StudyOverview(StudyRecord):
@@ -66,6 +72,25 @@ def overview(
         position=position,
         answer=_stored_answer(record) or answer_so_far(record, trials()),
     )
+
+
+def overview_of_result(result: StudyResult) -> StudyOverview:
+    """The overview of a result that need not be stored."""
+    finished = [t.finished_at for t in result.trials if t.finished_at is not None]
+    created_at = min((t.created_at for t in result.trials), default=0.0)
+    record = StudyRecord(
+        name=result.spec.name,
+        digest=result.spec.digest,
+        spec=result.spec,
+        source="",
+        state=result.state,
+        beginning=result.beginning,
+        created_at=created_at,
+        updated_at=max(finished, default=created_at),
+    )
+    launches = sum(t.state.finished for t in result.trials)
+    answer = answer_so_far(record, list(result.trials))
+    return StudyOverview(**dict(record), launches=launches, planned=launches, answer=answer)
 
 
 def _left(newest: EventRecord) -> int | None:

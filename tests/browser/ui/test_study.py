@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from support.web.numbers import wrong_numbers
 from support.web.server import Server
 
 Open = Callable[..., Page]
-NUMBERS = """() => [...document.querySelectorAll("data")].map(e => [e.dataset.json, e.value, e.textContent])"""
 
 
 def printed(server: Server, *words: str) -> Any:
@@ -26,31 +26,6 @@ def stdout(server: Server, *words: str) -> str:
     environment = {**os.environ, "AUTOTUNER_HOME": str(server.home)}
     command = [sys.executable, "-m", "autotuner", *words]
     return subprocess.run(command, capture_output=True, text=True, env=environment).stdout
-
-
-def at(data: Any, path: str) -> Any:
-    """The value at ``trials.3.verdict``."""
-    for part in path.split("."):
-        data = data[int(part)] if isinstance(data, list) else data[part]
-    return data
-
-
-def wrong_numbers(page: Page, data: Any, other: Any = None) -> list[Any]:
-    """Numbers of a page that differ from the JSON, or that say nothing of their place in it.
-
-    Args:
-        page: The page.
-        data: The JSON of its study or trial.
-        other: That of another study, whose numbers name it before a colon.
-    """
-    found = page.evaluate(NUMBERS)
-    assert len(found) > 1
-
-    def expected(path: str) -> Any:
-        study, _, rest = path.rpartition(":")
-        return at(other if study else data, rest)
-
-    return [[path, value, text] for path, value, text in found if not path or float(value) != expected(path)]
 
 
 @pytest.mark.parametrize("name", ["chat-8b", "chat-both", "chat-broken", "chat-strict"])

@@ -14,6 +14,8 @@ import pytest
 
 import autotuner
 from autotuner.cli.main import main
+from autotuner.cli.run import written_report
+from autotuner.report.documents import page
 from autotuner.store import Store
 from autotuner.store.paths import study_folder, trial_folder
 from autotuner.store.process_identity import ProcessIdentity
@@ -216,6 +218,9 @@ def test_report_and_exports(call: Call, store_study: StoreStudy, tmp_path: Path)
     store_study("winner")
     path = Path(call("report", "chat-8b", "--json").data["report"])
     assert path.read_text().startswith("<!doctype html>")
+    assert call("report", "chat-8b", "--format", "md").out == f"{path.with_suffix('.md')}\n"
+    assert call("report", "chat-8b", "--format", "md", "-o", "-").out.startswith("# Tuning report: chat-8b (done)\n")
+    assert call("report", "chat-8b", "--format", "json", "-o", "-").data["spec"]["name"] == "chat-8b"
     out = tmp_path / "r" / "x.html"
     assert call("report", "chat-8b", "-o", str(out)).out == f"{out}\n"
     assert call("export", "chat-8b").data["spec"]["name"] == "chat-8b"
@@ -225,6 +230,20 @@ def test_report_and_exports(call: Call, store_study: StoreStudy, tmp_path: Path)
     file = tmp_path / "all.csv"
     assert call("export", "chat-8b", "--as", "csv", "-o", str(file), "--json").data["export"] == str(file)
     assert file.read_text().startswith("trial,role,")
+
+
+def test_a_checkout_without_the_web_ui_says_what_to_do(
+    call: Call, store_study: StoreStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(page, "PAGE", Path("/missing/report.html"))
+    store_study("winner")
+    done = call("report", "chat-8b")
+    assert (done.code, done.out) == (4, "")
+    assert done.err.count("\n") == 1
+    assert "make ui" in done.err
+    assert "--format md" in done.err
+    assert written_report(autotuner.open(), autotuner.load_result("chat-8b")) is None, "a run ends all the same"
+    assert capsys.readouterr().err.startswith("note: the HTML report")
 
 
 def test_a_file_that_cannot_be_written_is_one_line(call: Call, store_study: StoreStudy, tmp_path: Path) -> None:

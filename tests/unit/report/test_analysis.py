@@ -23,8 +23,8 @@ from autotuner.report.analysis import (
     value_groups,
 )
 from autotuner.report.headline import failed_launches
-from autotuner.report.html.sections import parameters_section
 from autotuner.report.result import StudyResult, objective_value, study_result
+from autotuner.report.views.parameter_table import parameter_table
 from autotuner.study.failure import Blame, Failure, FailureCause
 from autotuner.study.measurement import SelfCheck
 from autotuner.study.search.importance import ParameterImportance, Share
@@ -243,6 +243,7 @@ def test_shares_by_a_model_take_precedence_and_say_what_drives_feasibility(sampl
     )
     result = result.replaced(importance=modeled)
     assert importance(result)[0].modeled == modeled[0]
-    rows = "".join(str(part) for part in parameters_section(result))
-    assert "with interactions" in rows
-    assert all(text in rows for text in ("45%", "90%", "10%"))
+    table = parameter_table(result)
+    assert table is not None
+    assert table.rows[0][1:4] == ("45%", "90%", "10%")
+    assert table.heads[2] == "with interactions"

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import re
 from typing import Any
 
 import pytest
@@ -11,13 +10,13 @@ import pytest
 from autotuner.cli.study_page import study_text
 from autotuner.report.exports import best_json, export_text
 from autotuner.report.gpu_figures import TITLES, gpu_cells, gpu_figures, known_columns
-from autotuner.report.html.page import html_report
 from autotuner.report.result import StudyResult, study_result
 from autotuner.study.configuration import DEFAULT
 from autotuner.study.measurement import GpuUse, Measurement
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.workload import Concurrency
 from autotuner.testing.samples import SampleKind, sample_study
+from support.web.reports import evidence_of, report_text
 
 
 def result_of(kind: SampleKind) -> StudyResult:
@@ -92,15 +91,14 @@ def test_show_has_a_column_per_known_figure() -> None:
 
 
 def test_report_has_a_gpu_table_and_compares_per_gpu() -> None:
-    page = html_report(result_of(SampleKind.GPUS))
-    assert '<a href="#gpus">GPUs and energy</a>' in page
-    (table,) = re.findall(r"<caption>GPUs of every measured trial</caption>.*?</table>", page, re.DOTALL)
-    assert len(re.findall("<tr>", table)) == 1 + 16
-    assert all(f">{title}</th>" in table for title in TITLES)
-    (comparison,) = re.findall(r"<caption>D\(128,48\), concurrency=16</caption>.*?</table>", page, re.DOTALL)
-    assert "output throughput per GPU" in comparison
-    assert "energy per token" in comparison
-    assert 'id="gpus"' not in html_report(result_of(SampleKind.WINNER))
+    found = evidence_of(result_of(SampleKind.GPUS))
+    assert found.gpus is not None
+    assert found.gpus.heads[2:] == TITLES
+    assert len(found.gpus.rows) == 16
+    titles = {figure.title for place in found.compared.places for figure in place.figures}
+    assert {"output throughput per GPU", "energy per token"} <= titles
+    assert "## GPUs and energy" in report_text(result_of(SampleKind.GPUS))
+    assert evidence_of(result_of(SampleKind.WINNER)).gpus is None
 
 
 def test_csv_has_the_gpus_and_their_sensors() -> None:

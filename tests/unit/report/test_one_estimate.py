@@ -1,6 +1,5 @@
 """Every output shows the same number for the change of the first objective."""
 
-import html
 import re
 from typing import Any
 
@@ -13,7 +12,6 @@ from autotuner.cli.trial_page import trial_text
 from autotuner.events.types import TrialFinished, TrialProposed
 from autotuner.events.view import StudyView
 from autotuner.report.exports import best_json, export_text, plain_data, strict_json
-from autotuner.report.html.page import html_report
 from autotuner.report.numbers import percent
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.terminal import result_text
@@ -23,6 +21,7 @@ from autotuner.study.workload import Concurrency
 from autotuner.testing.samples import THROUGHPUT, StudyMaker, configuration, sample_spec
 from autotuner.tuning.ending import conclude
 from autotuner.tuning.stored_summary import answer_of
+from support.web.reports import evidence_of, report_text
 
 FIRST = 1
 SECOND = 2
@@ -82,17 +81,18 @@ def changes(result: StudyResult) -> dict[str, list[str]]:
     """Every change of the winner's first objective, by output."""
     winner = result.trials[FIRST]
     assert result.gain is not None
-    page = html.unescape(html_report(result))
-    row = re.search(r"<th scope=\"row\">output throughput</th>(.*?)</tr>", page, re.DOTALL)
-    assert row is not None
+    page = report_text(result)
+    evidence = evidence_of(result)
     answer = answer_of(result.spec, conclude(result.spec, result.state, result.trials), result.trials)
     assert answer.change is not None
     interval = r"(?:interval|to) [+-][\d.]+%(?: to [+-][\d.]+%)?"
     return {
         "headline": re.findall(r"[+-]\d[\d.]*%", re.sub(interval, "", result_text(result).split("\n")[1])),
-        "report's large figure": re.findall(r"<strong>([+-]\d[\d.]*%)</strong>", page),
+        "report's table": re.findall(
+            rf"^\|.*\| ([+-]\d[\d.]*%) \| {re.escape(winner.configuration.text)}", page, re.MULTILINE
+        ),
         "report's headline": re.findall(r"[+-]\d[\d.]*% output throughput", page)[:1],
-        "comparison": re.findall(r">([+-]\d[\d.]*%)<", row[1]),
+        "comparison": [evidence.compared.places[0].figures[0].change],
         "show": of_trial(re.sub(interval, "", study_text(result, width=160)), winner),
         "show of one trial": re.findall(r"([+-]\d[\d.]*%)", trial_text(result, winner, [], width=160))[:1],
         "live table": of_trial(live(result), winner),

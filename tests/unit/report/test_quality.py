@@ -10,7 +10,6 @@ from autotuner.cli.trial_page import trial_text
 from autotuner.events.types import TrialFinished
 from autotuner.report.exports import csv_text, strict_json
 from autotuner.report.headline import headline
-from autotuner.report.html.page import html_report
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.views.outcome import outcome, reasons
 from autotuner.scoring.agreement import with_quality
@@ -26,6 +25,7 @@ from autotuner.study.quality.result import (
 )
 from autotuner.study.quality.spec import QualitySpec
 from autotuner.testing.samples import SampleKind, sample_study
+from support.web.reports import report_text
 
 SIDE = Distance(prompts=32, tokens=141, identical=0.25, agreement=0.7731, kl=0.0203, logprob=-0.04)
 CONTROL = Distance(prompts=32, tokens=999, identical=0.97, agreement=0.999, kl=1e-6, logprob=0.0)
@@ -74,7 +74,7 @@ def test_every_output_has_the_figures() -> None:
     stored = next(t for t in json.loads(strict_json(found))["trials"] if t["number"] == trial.number)
     assert stored["quality"]["prompts"] == WRONG.prompts
     assert stored["quality"]["kl"] == {"value": 0.0203, "low": 0.0124}
-    assert "77.3%" in html_report(found)
+    assert "77.3%" in report_text(found)
     finished = TrialFinished.of(trial, ())
     assert finished.verdict is not None
     assert finished.verdict.quality_fault == "worse answers"

@@ -3,15 +3,14 @@
 import csv
 import io
 import json
-import re
 
 from autotuner.cli.trial_page import trial_text
 from autotuner.report.exports import export_text
-from autotuner.report.html.page import html_report
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.trial_data import trial_data
 from autotuner.study.server_metrics import GaugeStats, ServerMetrics
 from autotuner.testing.samples import SampleKind, sample_study
+from support.web.reports import evidence_of, report_text
 
 SERVER = ServerMetrics(
     engine="vllm",
@@ -46,14 +45,13 @@ def test_the_page_of_a_trial_says_why() -> None:
 
 
 def test_the_report_has_a_row_per_window_and_no_column_that_nobody_reports() -> None:
-    page = html_report(result())
-    assert '<a href="#server">' in page
-    (table,) = re.findall(r"<caption>Server metrics of every window</caption>.*?</table>", page, re.DOTALL)
-    assert len(re.findall("<tr>", table)) == 1 + 2
-    assert WHY in table
-    assert "preemptions</th>" in table
-    assert "waiting</th>" not in table
-    assert 'id="server"' not in html_report(result(None))
+    table = evidence_of(result()).server
+    assert table is not None
+    assert [row[table.heads.index("what it explains")] for row in table.rows] == [WHY] * 2
+    assert "preemptions" in table.heads
+    assert "waiting" not in table.heads
+    assert "## What the servers saw" in report_text(result())
+    assert evidence_of(result(None)).server is None
 
 
 def test_csv_and_json_have_the_figures() -> None:

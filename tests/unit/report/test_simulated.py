@@ -20,7 +20,6 @@ from autotuner.events.types import Event, TrialFinished, TrialProposed, parse
 from autotuner.events.view import StudyView
 from autotuner.report.analysis import caveats
 from autotuner.report.exports import best_json, export_text
-from autotuner.report.html.page import html_report
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.terminal import result_text
 from autotuner.store import Store
@@ -28,6 +27,7 @@ from autotuner.store.records import EventRecord
 from autotuner.study.simulated import ALL, MARK, simulated_text
 from autotuner.study.trial import Trial, TrialState
 from autotuner.testing.samples import Sample, SampleKind, StudyMaker, configuration, sample_spec, sample_study
+from support.web.reports import report_text
 
 
 def mixed() -> Sample:
@@ -92,15 +92,15 @@ def test_show_marks_each_simulated_row() -> None:
 
 
 def test_report_warns_first_and_marks_each_row() -> None:
-    page = html_report(SIMULATED)
-    banner = f'<p class="simulated" role="note">{ALL}.</p>'
-    assert page.count(banner) == 1
-    assert page.index(banner) < page.index('class="answer"') < page.index('id="command"')
-    rows = re.findall(r"<tr[^>]*><th scope=\"row\">\d+</th>.*?</tr>", page, re.DOTALL)
-    assert len(rows) == 2 * len(SIMULATED.trials), "all trials, and their GPUs"
-    assert all(MARK in row for row in rows)
-    assert 'class="simulated"' not in html_report(REAL)
-    assert f"{WARNING}." in html_report(MIXED)
+    page = report_text(SIMULATED)
+    assert page.count(f"> **{ALL}.**") == 1
+    assert page.index(ALL) < page.index("**Best:") < page.index("```sh")
+    rows = re.findall(r"^\| *\d* \| \d+ \|.*|^\| \d+ \|.*", page, re.MULTILINE)
+    first = [trial for trial in SIMULATED.trials if trial.repeat_of is None]
+    assert len(rows) == len(first) + len(SIMULATED.trials), "the trials, and their GPUs"
+    assert all(f"({MARK})" in row for row in rows)
+    assert MARK not in report_text(REAL)
+    assert f"{WARNING}." in report_text(MIXED)
 
 
 def test_a_mixed_study_is_the_first_caveat() -> None:

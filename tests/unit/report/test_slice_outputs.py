@@ -3,15 +3,14 @@
 import csv
 import io
 import json
-import re
 
 from autotuner.cli.trial_page import trial_text
 from autotuner.report.exports import export_text
-from autotuner.report.html.page import html_report
 from autotuner.report.result import StudyResult, study_result
 from autotuner.study.measurement import Slice
 from autotuner.testing.samples import SampleKind, sample_study
 from autotuner.testing.study_maker import spread
+from support.web.reports import evidence_of, report_text
 
 SLICES = (
     Slice(
@@ -44,13 +43,14 @@ def test_the_page_of_a_trial_has_a_line_each() -> None:
 
 
 def test_the_report_has_a_row_each() -> None:
-    page = html_report(result())
-    assert '<a href="#parts">' in page
-    (table,) = re.findall(r"<caption>Parts of every window</caption>.*?</table>", page, re.DOTALL)
-    assert len(re.findall("<tr>", table)) == 1 + 2 * len(result().trials[0].measurements)
-    assert "~360 ms" in table
-    assert "84.5" in table
-    assert 'id="parts"' not in html_report(result(()))
+    table = evidence_of(result()).parts
+    assert table is not None
+    assert len(table.rows) == 2 * len(result().trials[0].measurements)
+    first = dict(zip(table.heads, table.rows[0], strict=True))
+    assert first["TTFT p50 / p99"].endswith("~360 ms")
+    assert first["tokens/s"] == "84.5"
+    assert "## Parts of the load" in report_text(result())
+    assert evidence_of(result(())).parts is None
 
 
 def test_csv_and_json_have_the_figures() -> None:

@@ -11,7 +11,6 @@ import pytest
 from autotuner import scoring
 from autotuner.cli.trial_page import trial_text
 from autotuner.report.exports import best_json, export_text
-from autotuner.report.html.page import html_report
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.study_cost import cost_text, study_cost
 from autotuner.report.terminal import summary_text
@@ -22,6 +21,7 @@ from autotuner.study.text.forms import parse_objective, parse_slo
 from autotuner.study.trial import Trial, TrialState
 from autotuner.testing.samples import sample_spec
 from autotuner.testing.study_maker import StudyMaker
+from support.web.reports import report_text
 
 HOURS = 17.2 / 3600
 """Hours of each trial of a made-up study."""
@@ -170,7 +170,7 @@ def test_every_output_has_the_cost() -> None:
     found = result()
     text = cost_text(found)
     assert summary_text(found).endswith(text)
-    assert "the winner saves" in html_report(found)
+    assert "the winner saves" in report_text(found)
     assert re.search(r"\$[0-9.]+ per 1M tokens", trial_text(found, found.trials[1], []))
     for data in (json.loads(export_text(found, "json")), best_json(found)):
         assert data["cost"]["metric"] == "cost_per_million_output_tokens"

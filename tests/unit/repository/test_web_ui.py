@@ -40,11 +40,11 @@ def test_an_archive_without_the_ui_is_refused(tmp_path: Path) -> None:
     exec((ROOT / "scripts/hatch_ui.py").read_text(), hook)  # noqa: S102 - a script, not a module
     made = SimpleNamespace(root=str(tmp_path))
     data: dict[str, Any] = {"artifacts": []}
-    with pytest.raises(SystemExit, match="make ui"):
-        hook["WebUi"].initialize(made, "standard", data)
-    hook["WebUi"].initialize(made, "editable", data)
-    page = tmp_path / hook["PAGE"]
-    page.parent.mkdir(parents=True)
-    page.write_text("x")
+    hook["WebUi"].initialize(made, "editable", {"artifacts": []})
+    for page in map(tmp_path.joinpath, hook["PAGES"]):
+        with pytest.raises(SystemExit, match="make ui"):
+            hook["WebUi"].initialize(made, "standard", data)
+        page.parent.mkdir(parents=True)
+        page.write_text("x")
     hook["WebUi"].initialize(made, "standard", data)
-    assert data["artifacts"]
+    assert [f"/{page.parent}/" for page in hook["PAGES"]] == data["artifacts"]

@@ -1,4 +1,4 @@
-// Requests to the server that this page came from, authenticated by its cookie.
+// Requests to the server that this page came from, authenticated by its cookie; or to the data in the page.
 
 import type { ErrorBody, ErrorDetail, Problem } from "~/api/types";
 
@@ -25,14 +25,31 @@ const UNREACHABLE = {
   hint: "autotuner serve may have ended, or the network is down",
 };
 
+/** What a server would answer at an address. */
+export type Answer = (path: string) => unknown;
+
+let answer: Answer | null = null;
+
+/** Has all requests answered without a server, by the data of a report. */
+export function answerFrom(source: Answer): void {
+  answer = source;
+}
+
+/** Whether there is no server: this page is a report. */
+export function isOffline(): boolean {
+  return answer !== null;
+}
+
 /** Sends a request and reads its JSON. */
 export async function request<T>(path: string, init: RequestInit = {}): Promise<T> {
+  if (answer) return answer(path) as T;
   const response = await send(path, init);
   return (response.status === 204 ? undefined : await response.json()) as T;
 }
 
 /** Sends a request and reads its text. */
 export async function requestText(path: string, init: RequestInit = {}): Promise<string> {
+  if (answer) return String(answer(path));
   return (await send(path, init)).text();
 }
 

@@ -8,6 +8,7 @@ import type {
   Session,
   StudiesPage,
   StudyDetails,
+  StudyEvidence,
   StudyPredictions,
   TrialDetails,
   TrialHistory,
@@ -54,6 +55,12 @@ export const predictionsQuery = (name: string) =>
   queryOptions({
     queryKey: ["study", name, "predictions"],
     queryFn: ({ signal }) => request<StudyPredictions>(`${studyUrl(name)}/predictions`, { signal }),
+  });
+
+export const evidenceQuery = (name: string) =>
+  queryOptions({
+    queryKey: ["study", name, "evidence"],
+    queryFn: ({ signal }) => request<StudyEvidence>(`${studyUrl(name)}/evidence`, { signal }),
   });
 
 export const trialQuery = (name: string, trial: number) =>

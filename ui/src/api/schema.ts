@@ -392,6 +392,27 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v1/studies/{name}/evidence": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * What the answer rests on
+         * @description Comparison with the default, caveats, failures, hardware and versions, the study file; what a report shows beside
+         *     `details`.
+         */
+        readonly get: operations["evidence_api_v1_studies__name__evidence_get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v1/studies/{name}/export": {
         readonly parameters: {
             readonly query?: never;
@@ -1182,6 +1203,54 @@ export interface components {
             readonly name: string;
         };
         /**
+         * ComparedFigure
+         * @description One metric of both.
+         */
+        readonly ComparedFigure: {
+            /** Change */
+            readonly change: string;
+            readonly default: components["schemas"]["ComparedSide"];
+            /** Effect */
+            readonly effect: string;
+            readonly other: components["schemas"]["ComparedSide"];
+            /** Title */
+            readonly title: string;
+        };
+        /**
+         * ComparedFigures
+         * @description The default and the best, or what comes closest.
+         */
+        readonly ComparedFigures: {
+            /** Note */
+            readonly note: string;
+            /** Other */
+            readonly other: string;
+            /** Places */
+            readonly places: readonly components["schemas"]["ComparedPlace"][];
+        };
+        /**
+         * ComparedPlace
+         * @description All metrics at one scenario and load level.
+         */
+        readonly ComparedPlace: {
+            /** Figures */
+            readonly figures: readonly components["schemas"]["ComparedFigure"][];
+            /** Level */
+            readonly level: string;
+            /** Scenario */
+            readonly scenario: string;
+        };
+        /**
+         * ComparedSide
+         * @description A figure of one of the two.
+         */
+        readonly ComparedSide: {
+            /** Spread */
+            readonly spread: string;
+            /** Text */
+            readonly text: string;
+        };
+        /**
          * Comparison
          * @description Direction of a bound.
          * @enum {string}
@@ -1199,6 +1268,16 @@ export interface components {
              * @enum {string}
              */
             readonly kind: "concurrency";
+        };
+        /**
+         * Condition
+         * @description Something that the numbers depend on.
+         */
+        readonly Condition: {
+            /** Name */
+            readonly name: string;
+            /** Text */
+            readonly text: string;
         };
         /**
          * Configuration
@@ -1578,6 +1657,40 @@ export interface components {
             readonly message: string;
             /** Remedy */
             readonly remedy: string;
+        };
+        /**
+         * FailureLog
+         * @description The end of the log of a failed trial.
+         */
+        readonly FailureLog: {
+            /** Exit Code */
+            readonly exit_code: number | null;
+            /** Label */
+            readonly label: string;
+            /** Tail */
+            readonly tail: string;
+            /** Trial */
+            readonly trial: number;
+        };
+        /**
+         * FailureNote
+         * @description Trials that failed for the same reason.
+         */
+        readonly FailureNote: {
+            /** Cause */
+            readonly cause: string;
+            /** Fault */
+            readonly fault: string;
+            /** Logs */
+            readonly logs: readonly components["schemas"]["FailureLog"][];
+            /** Message */
+            readonly message: string;
+            /** More Logs */
+            readonly more_logs: number;
+            /** Remedy */
+            readonly remedy: string;
+            /** Trials */
+            readonly trials: string;
         };
         /**
          * FigureKind
@@ -3299,6 +3412,37 @@ export interface components {
             };
         };
         /**
+         * StudyEvidence
+         * @description What the answer rests on. Times are seconds since the epoch.
+         */
+        readonly StudyEvidence: {
+            /** Caveats */
+            readonly caveats: readonly string[];
+            readonly compared: components["schemas"]["ComparedFigures"];
+            /** Conditions */
+            readonly conditions: readonly components["schemas"]["Condition"][];
+            /** Counts */
+            readonly counts: string;
+            /** Engines */
+            readonly engines: readonly string[];
+            /** Failures */
+            readonly failures: readonly components["schemas"]["FailureNote"][];
+            /** File */
+            readonly file: string;
+            /** Finished At */
+            readonly finished_at: number | null;
+            readonly gpus: components["schemas"]["TextTable"] | null;
+            /** Learned */
+            readonly learned: readonly string[];
+            readonly parameters: components["schemas"]["TextTable"] | null;
+            readonly parts: components["schemas"]["TextTable"] | null;
+            readonly server: components["schemas"]["TextTable"] | null;
+            /** Started At */
+            readonly started_at: number | null;
+            /** Study */
+            readonly study: string;
+        };
+        /**
          * StudyOverview
          * @description A stored study with its progress and its answer so far.
          */
@@ -3506,6 +3650,24 @@ export interface components {
              * @default 300
              */
             readonly time_limit_s: number;
+        };
+        /**
+         * TextTable
+         * @description A table whose cells are texts.
+         */
+        readonly TextTable: {
+            /** Heads */
+            readonly heads: readonly string[];
+            /** Left Out */
+            readonly left_out: number;
+            /** Note */
+            readonly note: string;
+            /** Numbers */
+            readonly numbers: readonly number[];
+            /** Rows */
+            readonly rows: readonly (readonly string[])[];
+            /** Title */
+            readonly title: string;
         };
         /**
          * Token
@@ -4209,8 +4371,13 @@ export type CheckTime = components['schemas']['CheckTime'];
 export type CheckedStudy = components['schemas']['CheckedStudy'];
 export type Choices = components['schemas']['Choices'];
 export type Clone = components['schemas']['Clone'];
+export type ComparedFigure = components['schemas']['ComparedFigure'];
+export type ComparedFigures = components['schemas']['ComparedFigures'];
+export type ComparedPlace = components['schemas']['ComparedPlace'];
+export type ComparedSide = components['schemas']['ComparedSide'];
 export type Comparison = components['schemas']['Comparison'];
 export type Concurrency = components['schemas']['Concurrency'];
+export type Condition = components['schemas']['Condition'];
 export type Configuration = components['schemas']['Configuration'];
 export type ConfirmSpec = components['schemas']['ConfirmSpec'];
 export type Conversations = components['schemas']['Conversations'];
@@ -4236,6 +4403,8 @@ export type Fact = components['schemas']['Fact'];
 export type Failure = components['schemas']['Failure'];
 export type FailureCause = components['schemas']['FailureCause'];
 export type FailureLine = components['schemas']['FailureLine'];
+export type FailureLog = components['schemas']['FailureLog'];
+export type FailureNote = components['schemas']['FailureNote'];
 export type FigureKind = components['schemas']['FigureKind'];
 export type FloatRange = components['schemas']['FloatRange'];
 export type Form = components['schemas']['Form'];
@@ -4313,11 +4482,13 @@ export type Start = components['schemas']['Start'];
 export type StopRule = components['schemas']['StopRule'];
 export type StudyDetails = components['schemas']['StudyDetails'];
 export type StudyDocument = components['schemas']['StudyDocument'];
+export type StudyEvidence = components['schemas']['StudyEvidence'];
 export type StudyOverview = components['schemas']['StudyOverview'];
 export type StudyPredictions = components['schemas']['StudyPredictions'];
 export type StudySpec = components['schemas']['StudySpec'];
 export type TaskResult = components['schemas']['TaskResult'];
 export type TasksSpec = components['schemas']['TasksSpec'];
+export type TextTable = components['schemas']['TextTable'];
 export type Token = components['schemas']['Token'];
 export type TokenLengths = components['schemas']['TokenLengths'];
 export type TokenRequest = components['schemas']['TokenRequest'];
@@ -7048,6 +7219,127 @@ export interface operations {
                 };
                 content: {
                     readonly "text/event-stream": string;
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly evidence_api_v1_studies__name__evidence_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly name: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["StudyEvidence"];
                 };
             };
             /** @description The request could not be carried out. */

@@ -17,6 +17,7 @@ export type Plan = Sent<schema.Plan>;
 export type QueueEntry = Sent<schema.QueueEntry>;
 export type StudiesPage = Sent<schema.PageStudyOverview>;
 export type StudyDetails = Sent<schema.StudyDetails>;
+export type StudyEvidence = Sent<schema.StudyEvidence>;
 export type StudyPredictions = Sent<schema.StudyPredictions>;
 export type StudyOverview = Sent<schema.StudyOverview>;
 export type LatencyDistribution = Sent<schema.LatencyDistribution>;

@@ -1,4 +1,5 @@
 import { useEffect, useState } from "react";
+import { isOffline } from "./client";
 import { CHANGES, fold, KINDS, type Live, NOTHING, type StudyEvent } from "./live";
 import { client, studyQuery, studyUrl } from "./queries";
 
@@ -17,6 +18,7 @@ export function useLive(name: string): { live: Live; connection: Connection } {
   useEffect(() => {
     setLive(NOTHING);
     setConnection("connecting");
+    if (isOffline()) return;
     const source = new EventSource(`${studyUrl(name)}/events`);
     let waiting: StudyEvent[] = [];
     let timer: ReturnType<typeof setTimeout> | undefined;

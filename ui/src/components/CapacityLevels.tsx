@@ -8,12 +8,20 @@ type CapacityCurve = StudyDetails["trials"][number]["capacities"][number];
 
 const TONES: Record<string, Tone> = { certified: "good", refuted: "bad", saturated: "bad", open: "doubtful" };
 
+interface Props {
+  curve: CapacityCurve;
+  path: string;
+  /** Whose search it is, on pages with several. */
+  of?: string;
+}
+
 /** What a capacity search found, and every level that it rests on. */
-export function CapacityLevels({ curve, path }: { curve: CapacityCurve; path: string }) {
+export function CapacityLevels({ curve, path, of }: Props) {
   const { kind } = curve;
   const levels = curve.levels.map((level, i) => ({ level, i })).sort((a, b) => a.level.load - b.level.load);
   const unit = kind ? shownUnit(kind.unit) : "";
   const [metric, statistic] = measurePath(curve.figure);
+  const label = ["Levels of", curve.scenario, of].filter(Boolean).join(" ");
   return (
     <>
       <ul className="body plain-list">
@@ -22,7 +30,7 @@ export function CapacityLevels({ curve, path }: { curve: CapacityCurve; path: st
         ))}
       </ul>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard */}
-      <section className="scroll" tabIndex={0} aria-label={`Levels of ${curve.scenario}`}>
+      <section className="scroll" tabIndex={0} aria-label={label}>
         <table>
           <thead>
             <tr>

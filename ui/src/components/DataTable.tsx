@@ -10,6 +10,7 @@ import {
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type ReactNode, useMemo, useRef } from "react";
 import { useIsLit, useLitStore } from "./lit";
+import { usePrinting } from "./usePrinting";
 
 const features = tableFeatures({ rowSortingFeature, sortedRowModel: createSortedRowModel() });
 type Features = typeof features;
@@ -18,6 +19,8 @@ const ROW_PX = 33;
 const OVERSCAN = 12;
 /** Tables with more rows draw only those in view. */
 const VIRTUAL_FROM = 120;
+/** Rows on paper. */
+const MOST_PRINTED = 200;
 
 export interface Column<T> {
   id: string;
@@ -69,7 +72,9 @@ export function DataTable<T extends object>({
     onSortingChange: (update) => onSort(sortOf(typeof update === "function" ? update(sorting) : update)),
     sortDescFirst: false,
   });
+  const printing = usePrinting();
   const sorted = table.getRowModel().rows;
+  const drawn = printing ? sorted.slice(0, MOST_PRINTED) : sorted;
   const known = new Map(columns.map((column) => [column.id, column]));
   return (
     // A region that scrolls must be reachable by keyboard.
@@ -104,16 +109,19 @@ export function DataTable<T extends object>({
             </tr>
           ))}
         </thead>
-        {sorted.length > VIRTUAL_FROM ? (
+        {drawn.length > VIRTUAL_FROM && !printing ? (
           <VirtualBody box={box} rows={sorted} columns={columns} rowClass={rowClass} />
         ) : (
           <tbody>
-            {sorted.map((row) => (
+            {drawn.map((row) => (
               <BodyRow key={row.id} id={row.id} row={row.original} columns={columns} rowClass={rowClass} />
             ))}
           </tbody>
         )}
       </table>
+      {drawn.length < sorted.length && (
+        <p className="empty">{sorted.length - drawn.length} more rows are in the file itself.</p>
+      )}
       {sorted.length === 0 && <div className="empty">{empty}</div>}
     </section>
   );

@@ -15,6 +15,7 @@ from autotuner.report.exported.options import Form
 from autotuner.report.exports import best_json, command_line
 from autotuner.report.study_list import SortBy
 from autotuner.report.views.study_details import StudyDetails, study_details
+from autotuner.report.views.study_evidence import StudyEvidence, study_evidence
 from autotuner.report.views.study_predictions import StudyPredictions, study_predictions
 from autotuner.server.callers import Reader, Studies, Tuner, Writer
 from autotuner.server.documents import Bodies, document, entries_of
@@ -110,6 +111,13 @@ def details(request: Request, studies: Studies, _: Reader, name: Name) -> Respon
         return {field: value for field, value in found if field != "read_at"}
 
     return bodies.response(request, name, _Same(result, progress), made, {"read_at": now})
+
+
+@router.get("/{name}/evidence", summary="What the answer rests on", response_model=StudyEvidence)
+def evidence(studies: Studies, _: Reader, name: Name) -> Response:
+    """Comparison with the default, caveats, failures, hardware and versions, the study file; what a report shows beside
+    `details`."""
+    return document(study_evidence(studies.result(name), studies.overview(name)))
 
 
 @router.get("/{name}/predictions", summary="Predictions of the search", response_model=StudyPredictions)

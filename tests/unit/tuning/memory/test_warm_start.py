@@ -12,7 +12,6 @@ from autotuner.errors import UsageError
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.report.exports import export_text
-from autotuner.report.html.page import html_report
 from autotuner.report.result import study_result
 from autotuner.store import Store
 from autotuner.study.configuration import DEFAULT, Configuration
@@ -28,6 +27,7 @@ from autotuner.tuning.memory.present_terms import in_present_terms
 from autotuner.tuning.planning.plan import make_plan
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.study_session import run_session, standing_of
+from support.web.reports import report_text
 
 pytestmark = pytest.mark.anyio
 SPEED = {1: 0.5, 2: 0.8, 4: 2.0, 8: 1.2, 16: 0.9, 32: 0.6, None: 0.7}
@@ -107,7 +107,7 @@ async def test_what_it_learned_from_is_shown_and_enters_no_result(loop: Any, sto
     assert len(result.trials) == 2
     assert text in study_text(result, width=400)
     assert json.loads(export_text(result, "json"))["beginning"]["learned"][0]["study"] == "first"
-    assert record.beginning.learned[0].text in html_report(result)
+    assert record.beginning.learned[0].text in report_text(result)
 
 
 async def test_a_resumed_study_knows_what_it_knew_when_it_began(loop: Any, store: Store) -> None:

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from html import escape
 from typing import Any
 
 import pytest
@@ -15,9 +14,9 @@ from autotuner.events.follow import read
 from autotuner.events.view import StudyView
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
+from autotuner.report.documents.markdown import text as escaped
 from autotuner.report.exports import best_json, export_text
 from autotuner.report.headline import headline, summary_lines
-from autotuner.report.html.page import html_report
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.trial_data import trial_data
 from autotuner.store import Store
@@ -33,6 +32,7 @@ from autotuner.tuning.planning.plan import estimate_s, trial_s
 from autotuner.tuning.planning.resume_decision import standing
 from autotuner.tuning.racing.cuts import NOT_DECIDED
 from support.study_runs import run, slots
+from support.web.reports import report_text
 
 pytestmark = pytest.mark.anyio
 
@@ -114,7 +114,7 @@ async def test_every_output_says_so(loop: Any, store: Store) -> None:
     assert text in page
     assert "left out       D(16,8) concurrency=2, D(16,8) concurrency=4" in page
     assert text in study_text(found, width=250)
-    assert escape(text) in html_report(found)
+    assert escaped(text) in report_text(found)
     rows = list(csv.DictReader(io.StringIO(export_text(found, "csv"))))
     assert {row["trial"]: row["cut"] for row in rows} == {"0": "", "1": text, "2": "", "3": found.trials[3].cut.text}  # type: ignore[union-attr]
     data = json.loads(export_text(found, "json"))

@@ -1,8 +1,10 @@
 import { useQueries, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { useEffect } from "react";
+import { isOffline } from "~/api/client";
 import { studiesQuery, studyQuery, trialQuery } from "~/api/queries";
 import type { StudyDetails } from "~/api/types";
+import { AllStudies } from "~/components/AllStudies";
 import { Badge } from "~/components/Badge";
 import { Simulated } from "~/components/Simulated";
 import { Empty, Failed, Waiting } from "~/components/states";
@@ -79,7 +81,7 @@ function Compared({ details, other, search }: Props) {
   return (
     <>
       <nav className="crumbs" aria-label="Breadcrumb">
-        <Link to="/studies">Studies</Link> <span aria-hidden="true">/</span>{" "}
+        <AllStudies />
         <Link to="/studies/$name" params={{ name: details.name }}>
           {details.name}
         </Link>
@@ -137,7 +139,7 @@ interface ChoicesProps {
 }
 
 function Choices({ details, other, columns, sides, change }: ChoicesProps) {
-  const studies = useQuery(studiesQuery).data?.items ?? [];
+  const studies = useQuery({ ...studiesQuery, enabled: !isOffline() }).data?.items ?? [];
   return (
     <div className="bar compare-bar">
       {columns.length < MOST &&
@@ -160,7 +162,7 @@ function Choices({ details, other, columns, sides, change }: ChoicesProps) {
             </select>
           </label>
         ))}
-      <label>
+      <label hidden={isOffline()}>
         With the study
         <select
           value={other?.name ?? ""}

@@ -1,5 +1,5 @@
 import { useState } from "react";
-import type { StudyDetails } from "~/api/types";
+import type { StudyDetails, TrialRow } from "~/api/types";
 import { CapacityLevels } from "~/components/CapacityLevels";
 
 interface Props {
@@ -34,12 +34,29 @@ export function CapacityPanel({ details, index }: Props) {
           </label>
         </div>
       </header>
-      {row.capacities.map((curve, i) => (
-        <div key={curve.scenario}>
-          {row.capacities.length > 1 && <h3 className="mono">{curve.scenario}</h3>}
-          <CapacityLevels curve={curve} path={`trials.${index.get(row.number)}.capacities.${i}`} />
-        </div>
-      ))}
+      <Searches row={row} index={index} of="" />
     </section>
   );
+}
+
+/** What the capacity searches of one trial found. */
+export function CapacityOf({ details, index, row }: Props & { row: TrialRow }) {
+  const name = row.number === details.default ? details.reference : `trial ${row.number}`;
+  return (
+    <section className="panel" aria-label={`Certificate of ${name}`}>
+      <header>
+        <h2>Certificate of {row.number === details.default ? `the ${name}` : name}</h2>
+      </header>
+      <Searches row={row} index={index} of={`of ${name}`} />
+    </section>
+  );
+}
+
+function Searches({ row, index, of }: { row: TrialRow; index: Props["index"]; of: string }) {
+  return row.capacities.map((curve, i) => (
+    <div key={curve.scenario}>
+      {row.capacities.length > 1 && <h3 className="mono">{curve.scenario}</h3>}
+      <CapacityLevels curve={curve} path={`trials.${index.get(row.number)}.capacities.${i}`} of={of} />
+    </div>
+  ));
 }

@@ -24,7 +24,7 @@ export function HistoryPanel({ details, measures }: Props) {
     <section className="panel" aria-label="History">
       <header>
         <h2>History</h2>
-        <span className="quiet small">drag to pick trials, click to open one</span>
+        <span className="quiet small hint">drag to pick trials, click to open one</span>
       </header>
       <div className="body">
         <History

@@ -58,7 +58,7 @@ export function ParallelPanel({ details, measures }: Props) {
     <section className="panel" aria-label="Parallel coordinates">
       <header>
         <h2>Parallel coordinates</h2>
-        <span className="quiet small">
+        <span className="quiet small hint">
           drag along an axis, or focus it and use the arrow keys, to pick trials
         </span>
         <span className="grow" />

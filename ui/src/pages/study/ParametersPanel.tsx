@@ -15,7 +15,7 @@ interface Props {
 /** How much each parameter matters, and a figure over the values of one of them. */
 export function ParametersPanel({ details, measures }: Props) {
   const { search, change } = useStudyPage();
-  const names = useMemo(() => ordered(details), [details]);
+  const names = useMemo(() => orderedParameters(details), [details]);
   const name = names.find((one) => one === search.param) ?? names[0];
   const measure = measures.find((one) => one.id === search.of) ?? measures[0];
   if (name === undefined || !measure) return null;
@@ -52,7 +52,8 @@ export function ParametersPanel({ details, measures }: Props) {
   );
 }
 
-function ParameterSlice({
+/** A figure over the values of one parameter. */
+export function ParameterSlice({
   details,
   measure,
   name,
@@ -170,7 +171,7 @@ function Bar({ share, path }: { share: number; path: string }) {
 }
 
 /** Parameters in the order of their importance, as far as it is known. */
-function ordered(details: StudyDetails): string[] {
+export function orderedParameters(details: StudyDetails): string[] {
   const known = details.importance.map((one) => one.parameter);
   return [...known, ...details.parameters.filter((name) => !known.includes(name))];
 }

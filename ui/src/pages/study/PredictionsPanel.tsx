@@ -51,6 +51,7 @@ function Loaded({ details, data }: { details: StudyDetails; data: StudyPredictio
     <>
       <header>
         <h2>Predictions</h2>
+        <span className="quiet printed">{name(figure)}</span>
         <div className="bar">
           <select
             aria-label="Predicted figure"

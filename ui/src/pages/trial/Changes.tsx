@@ -13,7 +13,7 @@ export function Changes({ details }: { details: TrialDetails }) {
       {details.argv_changes.length > 0 ? (
         <Table rows={details.argv_changes.map((one) => [one.flag, one.default ?? "–", one.trial ?? "–"])} />
       ) : values.length > 0 ? (
-        <Table rows={values.map(([name, value]) => [name, "", valueText(value)])} />
+        <Table rows={values.map(([name, value]) => [name, "–", valueText(value)])} />
       ) : (
         <p className="empty">The same as the default.</p>
       )}

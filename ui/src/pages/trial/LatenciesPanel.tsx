@@ -15,16 +15,38 @@ const MARKED = ["p50", "p90", "p99"] as const;
 /** Largest ratio of maximum and median that a linear axis shows well. */
 export const LINEAR_UP_TO = 6;
 
-/** Histograms and distributions of the latencies of one window, from its request records. */
+/** The latencies of the trial of this page; the address says of which window. */
 export function LatenciesPanel({ details, name }: { details: TrialDetails; name: string }) {
-  const { number } = details.trial;
-  const search = trialSearch({ ...useSearch({ from: "/signed-in/studies/$name/trials/$trial" }) });
+  const { window } = trialSearch({ ...useSearch({ from: "/signed-in/studies/$name/trials/$trial" }) });
   const navigate = useNavigate();
+  const choose = (window: string) =>
+    navigate({
+      to: "/studies/$name/trials/$trial",
+      params: { name, trial: String(details.trial.number) },
+      search: (before) => ({ ...before, window }),
+      replace: true,
+      resetScroll: false,
+    });
+  return <Latencies details={details} name={name} window={window} onWindow={choose} />;
+}
+
+interface Props {
+  details: TrialDetails;
+  name: string;
+  /** Place of the window; unknown: the most important one. */
+  window: string | undefined;
+  onWindow: (window: string) => void;
+  /** Where the JSON has the trial. */
+  root?: string;
+}
+
+/** Histograms and distributions of the latencies of one window, from its request records. */
+export function Latencies({ details, name, window, onWindow, root = "trial" }: Props) {
+  const { number } = details.trial;
   const [all, setAll] = useState(false);
   const [log, setLog] = useState<boolean | null>(null);
   const windows = trialWindows(details);
-  const shown =
-    windows.find((one) => one.id === search.window) ?? windows.find((one) => one.main) ?? windows[0];
+  const shown = windows.find((one) => one.id === window) ?? windows.find((one) => one.main) ?? windows[0];
   const study = useQuery(studyQuery(name)).data;
   const base = study && shown ? baseWindow(study, number, shown) : null;
   const own = useQuery({ ...latenciesQuery(name, number, shown?.id ?? ""), enabled: shown !== undefined });
@@ -40,21 +62,11 @@ export function LatenciesPanel({ details, name }: { details: TrialDetails; name:
     <section className="panel" aria-label="Latencies">
       <header>
         <h2>Latencies</h2>
+        <span className="quiet printed">{shown.title}</span>
         <div className="bar">
           <label>
             <span className="hidden">Window</span>
-            <select
-              value={shown.id}
-              onChange={(event) =>
-                navigate({
-                  to: "/studies/$name/trials/$trial",
-                  params: { name, trial: String(number) },
-                  search: (before) => ({ ...before, window: event.target.value }),
-                  replace: true,
-                  resetScroll: false,
-                })
-              }
-            >
+            <select value={shown.id} onChange={(event) => onWindow(event.target.value)}>
               {windows.map((one) => (
                 <option key={one.id} value={one.id}>
                   {one.title}
@@ -82,7 +94,7 @@ export function LatenciesPanel({ details, name }: { details: TrialDetails; name:
             <One
               key={one.metric}
               found={one}
-              path={shown.path}
+              path={shown.path.replace(/^trial/, root)}
               base={other.data && base ? lineOf(other.data, one.metric, study?.reference ?? "default") : null}
               name={`trial ${number}`}
               log={isLog}

@@ -1,10 +1,12 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { useEffect } from "react";
+import { isOffline } from "~/api/client";
 import { activityText } from "~/api/live";
 import { studyQuery, trialQuery } from "~/api/queries";
 import type { TrialDetails } from "~/api/types";
 import { useLive } from "~/api/useLive";
+import { AllStudies } from "~/components/AllStudies";
 import { Badge } from "~/components/Badge";
 import { Copyable } from "~/components/Copyable";
 import { Simulated } from "~/components/Simulated";
@@ -123,7 +125,7 @@ function One({ details, name }: { details: TrialDetails; name: string }) {
         </section>
       )}
       <Resolved resolved={trial.resolved} />
-      <Log name={name} number={trial.number} running={unfinished} />
+      {(!isOffline() || trial.failure) && <Log name={name} number={trial.number} running={unfinished} />}
     </>
   );
 }
@@ -140,7 +142,7 @@ function Crumbs({ name, number }: { name: string; number: number }) {
     );
   return (
     <nav className="crumbs" aria-label="Breadcrumb">
-      <Link to="/studies">Studies</Link> <span aria-hidden="true">/</span>{" "}
+      <AllStudies />
       <Link to="/studies/$name" params={{ name }}>
         {name}
       </Link>

@@ -1,1 +1,0 @@
-"""The offline HTML report: one self-contained file."""
