@@ -1,5 +1,6 @@
 """The server as a process: its address, a request, and its end."""
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,8 @@ import httpx
 import pytest
 
 import autotuner
+from autotuner.testing.relaxed_settings import CALM_BENCHMARK, calm_workload
+from support.web.server import serving
 
 COMMAND = [sys.executable, "-m", "autotuner"]
 
@@ -35,3 +38,39 @@ def test_the_server_answers_and_ends_cleanly(tmp_path: Path, ends_it: signal.Sig
             server.send_signal(ends_it)
         assert server.wait(60) == 0
         assert server.stderr.read() == ""
+
+
+def test_the_command_line_drives_a_server(tmp_path: Path) -> None:
+    file = tmp_path / "far.yaml"
+    file.write_text(
+        json.dumps(
+            {
+                "name": "far",
+                "model": "Qwen/Qwen3-8B",
+                "engine": {"kind": "simulated", "flavor": "sglang", "gpu": "RTX-4090", "speed": 3.0},
+                "parameters": {"max-running-requests": [8, 32]},
+                "workload": calm_workload(),
+                "benchmark": dict(CALM_BENCHMARK),
+                "objective": "max output_throughput",
+                "search": {"strategy": "grid", "trials": 2},
+                "confirm": {"repeats": 0},
+            }
+        )
+    )
+    here = {**os.environ, "AUTOTUNER_HOME": str(tmp_path / "here")}
+    with serving(tmp_path / "there") as server:
+        store = f"sqlite:///{server.home}/autotuner.db"
+        here["AUTOTUNER_TOKEN"] = autotuner.open(store).access().create("ci", "write").secret
+
+        def run(*words: str) -> str:
+            command = [*COMMAND, "--server", server.url, *words]
+            done = subprocess.run(command, env=here, capture_output=True, text=True, timeout=240)
+            assert done.returncode == 0, done.stdout + done.stderr
+            return done.stdout
+
+        assert json.loads(run("plan", str(file), "--json"))["trials"] == 2
+        result = json.loads(run("run", str(file), "--json"))
+        assert (result["state"], len(result["trials"])) == ("done", 2)
+        assert json.loads(run("show", "far", "--json")) == result
+        assert "Prefill batch" in run("logs", "far", "0", "--lines", "100000")
+    assert not (tmp_path / "here").exists(), "all of it is on the server"

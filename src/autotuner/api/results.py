@@ -22,7 +22,7 @@ from autotuner.tuning.ending import environment_fault
 from autotuner.tuning.run_liveness import OwnerWatch, is_running
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from typing import Any
 
     from autotuner.report.exported.render import Manifest
@@ -73,12 +73,17 @@ def record(url: str | None, name: str) -> StudyRecord:
 
 def load(url: str | None, name: str) -> StudyResult:
     """See :meth:`autotuner.api.stored.StoredStudies.load`."""
-    from autotuner.report.result import study_result
-    from autotuner.tuning.stored_summary import stored_findings
-
     with open_to_read(url) as store:
         found = record_of(store, name)
         trials = store.trials.all(found.name)
+    return result_of(found, trials)
+
+
+def result_of(found: StudyRecord, trials: Sequence[Trial]) -> StudyResult:
+    """The result of a study from its record and all of its trials."""
+    from autotuner.report.result import study_result
+    from autotuner.tuning.stored_summary import stored_findings
+
     summary = found.summary or {}
     return study_result(
         found.spec,

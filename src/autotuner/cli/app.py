@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from autotuner.cli.server import where
 from autotuner.plain_text import escape_controls
 
 app = typer.Typer(
@@ -38,11 +39,23 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="URL",
+            envvar=where.VARIABLE,
+            help=f"Use the studies of this server (autotuner serve), with the token in {where.TOKEN_VARIABLE}.",
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Find the fastest launch parameters for an LLM inference server, and prove the gain over the default."""
+    source = context.get_parameter_source("server")
+    where.choose(server, context.invoked_subcommand, given=source is not None and source.name == "COMMANDLINE")
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout; send messages to stderr.")]
@@ -154,6 +167,10 @@ def show(text: str) -> None:
 
 def program() -> str:
     """Returns how the user invoked this program, for suggesting the next command."""
+    return " ".join((_called(), *where.option()))
+
+
+def _called() -> str:
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return f"{Path(sys.executable).name} -m autotuner"

@@ -4,7 +4,7 @@ terminal."""
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 from rich.console import Console
@@ -16,6 +16,9 @@ from autotuner.cli.live_table import live_table
 from autotuner.cli.plain_lines import PlainLines
 from autotuner.cli.texts import headline
 from autotuner.events.view import StudyView
+
+if TYPE_CHECKING:
+    from autotuner.api.remote.studies import RemoteStudies
 
 T = TypeVar("T")
 
@@ -111,7 +114,25 @@ def run_live(tuner: Autotuner, loaded: LoadedStudy, *, quiet: bool) -> StudyResu
     )
 
 
-def watch_live(tuner: Autotuner, name: str, *, as_json: bool) -> str:
+def run_on_server(server: "RemoteStudies", loaded: LoadedStudy, *, quiet: bool) -> StudyResult:
+    """Puts a study into a server's queue and shows it on stderr until it ends. Ctrl-C ends the view, not the study."""
+    name = loaded.spec.name
+    entry = server.submit(loaded)
+    say(f"{name}: number {entry.position} in the queue" if entry.position is not None else f"{name}: taken by a worker")
+    if not any(worker.alive for worker in server.workers()):
+        say("note: no worker is running; start one on the server: autotuner worker")
+    try:
+        if quiet:
+            server.watch(name, lambda _: None)
+        else:
+            watch_live(server, name, as_json=False)
+    except KeyboardInterrupt:
+        say(f"{name} goes on; end it with: autotuner stop {name}")
+        raise
+    return server.load(name)
+
+
+def watch_live(tuner: "Autotuner | RemoteStudies", name: str, *, as_json: bool) -> str:
     """Follows a study that another process runs until it ends; returns its final state."""
     if as_json:
         return tuner.watch(name, _print_event)

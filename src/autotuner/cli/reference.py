@@ -36,9 +36,11 @@ Results go to stdout; messages and progress go to stderr. With `--json`, stdout 
 | 130 | `interrupted` | ended by Ctrl-C or a signal; `autotuner run` resumes |
 
 Results are stored under `~/.local/share/autotuner` or `$AUTOTUNER_HOME`; `$AUTOTUNER_STORE` or `--store` selects
-another database. The folder and its files are accessible to their owner only (0700, 0600). Secrets are never stored
-or printed: values under names such as `HF_TOKEN` or `DB_PASS`, values in a known format (`ghp_...`, a password in a
-URL), and either of them where a server log repeats it. A secret on the command line of a server is rejected.
+another database. `autotuner --server URL COMMAND` or `$AUTOTUNER_SERVER` uses the studies of a
+[server](../how-to/serve-results.md) instead, with the token in `$AUTOTUNER_TOKEN`. The folder and its files are
+accessible to their owner only (0700, 0600). Secrets are never stored or printed: values under names such as
+`HF_TOKEN` or `DB_PASS`, values in a known format (`ghp_...`, a password in a URL), and either of them where a server
+log repeats it. A secret on the command line of a server is rejected.
 
 `--out` writes into devices, pipes and links; regular files are replaced atomically; `-` means stdout. At most 20
 problems of a file are printed, followed by the count of the rest. A study file may be at most 1 MiB.

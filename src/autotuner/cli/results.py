@@ -9,6 +9,7 @@ import typer
 
 from autotuner.cli import best_options
 from autotuner.cli.app import Json, Name, StoreUrl, out, reporting_errors, say, show, with_exit_code
+from autotuner.cli.server.where import opened
 
 if TYPE_CHECKING:
     from autotuner import ManifestForm, ManifestOptions, StudyResult
@@ -72,11 +73,10 @@ def list_(
     with reporting_errors(as_json=json):
         import time
 
-        import autotuner
         from autotuner.cli.studies_page import studies_text
         from autotuner.report.study_list import filtered_and_sorted
 
-        stored = autotuner.open(store).overviews(on_unreadable=_say_unreadable)
+        stored = opened(store).overviews(on_unreadable=_say_unreadable)
         found = filtered_and_sorted(
             stored,
             sort=sort.value,
@@ -104,9 +104,7 @@ def show_(
 ) -> None:
     """Show the answer of a study and its ranked trials, or one trial."""
     with reporting_errors(as_json=json):
-        import autotuner
-
-        result = autotuner.open(store).load(name)
+        result = opened(store).load(name)
         if trial is not None:
             _show_trial(result, trial, lines, store, as_json=json)
         elif json:
@@ -118,12 +116,11 @@ def show_(
 
 
 def _show_trial(result: "StudyResult", number: int, lines: int, store: str | None, *, as_json: bool) -> None:
-    import autotuner
     from autotuner.cli.trial_page import trial_text
     from autotuner.report.trial_data import trial_data
 
     found = result.trial(number)
-    log = autotuner.open(store).log_tail(found, lines=lines)
+    log = opened(store).log_tail(found, lines=lines)
     if as_json:
         out(trial_data(result, found, log))
     else:
@@ -139,9 +136,7 @@ def logs(
 ) -> None:
     """Show the server log of a trial."""
     with reporting_errors(as_json=json):
-        import autotuner
-
-        found = autotuner.open(store).server_log(name, trial, lines=lines)
+        found = opened(store).server_log(name, trial, lines=lines)
         if json:
             out({"study": name, "trial": found.trial, "path": str(found.path), "lines": found.lines})
         else:
@@ -203,7 +198,7 @@ def best(
         from autotuner.report.terminal import marked_summary
 
         parse_options(as_.value, {**options, "start_from": start_from and str(start_from)})
-        result = autotuner.open(store).load(name)
+        result = opened(store).load(name)
         data = best_json(result)
         if result.winner is None:
             say(marked_summary(result))
@@ -272,11 +267,10 @@ def export(
 ) -> None:
     """Export all results as JSON, CSV, or the older results JSON."""
     with reporting_errors(as_json=json):
-        import autotuner
         from autotuner.api.results import write_text
         from autotuner.report.exports import strict_json
 
-        tuner = autotuner.open(store)
+        tuner = opened(store)
         if as_ is ExportAs.JSON:
             text = strict_json(with_exit_code(tuner.load(name))) + "\n"
         else:
@@ -302,13 +296,12 @@ def delete(
 ) -> None:
     """Delete a study and all its results. Fails while it is running."""
     with reporting_errors(as_json=json):
-        import autotuner
         from autotuner import UnreadableError
         from autotuner.errors import AutotunerError, Problem, UsageError
 
         if not yes:
             try:
-                found = autotuner.open(store).load(name)
+                found = opened(store).load(name)
                 results = sum(t.state.finished for t in found.trials)
                 what = f"study {found.spec.name} with {results} results"
             except UnreadableError:
@@ -318,7 +311,7 @@ def delete(
                 raise UsageError(Problem(where="delete", value=name, why=why, remedy="add --yes"))
             if not typer.confirm(f"Delete {what}?", err=True):
                 raise AutotunerError("nothing deleted")
-        autotuner.open(store).delete(name)
+        opened(store).delete(name)
         if json:
             out({"deleted": name})
         else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autotuner.cli.app import Json, LogFile, Name, StoreUrl, Verbose, logged, out, program, reporting_errors, say, show
+from autotuner.cli.server.where import opened, refuse, server_of
 
 if TYPE_CHECKING:
     from autotuner import Autotuner, StudyResult
@@ -79,27 +80,37 @@ def run(
         return
     with reporting_errors(as_json=json), logged(verbose, log_file):
         import autotuner
-        from autotuner.cli.exit_codes import of_ending
-        from autotuner.cli.live_screen import run_live
-        from autotuner.report.terminal import result_text
+        from autotuner.cli.live_screen import run_live, run_on_server
 
         loaded = autotuner.read_study(
             file, name=name, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ()
         )
         for note in loaded.notes:
             say(f"note: {note}")
+        if (server := server_of(store)) is not None:
+            refuse([("--fresh", fresh)])
+            _show_result(run_on_server(server, loaded, quiet=json), None, as_json=json)
+            return
         tuner = autotuner.open(store)
         if fresh and (dated := tuner.start_over(loaded.spec.name)):
             say(f"note: previous results of {loaded.spec.name} are kept as {dated}")
         result = run_live(tuner, loaded, quiet=json)
-        if json:
-            out(result)
-        else:
-            show(result_text(result, report=written_report(tuner, result), program=program()))
-        if result.state in {"interrupted", "stopped"}:
-            say(f"{result.state}; resume with: {shlex.join((program(), *(a for a in sys.argv[1:] if a != '--fresh')))}")
-        if not result.ending.answered:
-            raise typer.Exit(int(of_ending(result.ending)))
+        _show_result(result, None if json else written_report(tuner, result), as_json=json)
+
+
+def _show_result(result: "StudyResult", report: Path | None, *, as_json: bool) -> None:
+    """Prints how a study has ended. Raises ``Exit`` with the code of an ending without an answer."""
+    from autotuner.cli.exit_codes import of_ending
+    from autotuner.report.terminal import result_text
+
+    if as_json:
+        out(result)
+    else:
+        show(result_text(result, report=report, program=program()))
+    if result.state in {"interrupted", "stopped"}:
+        say(f"{result.state}; resume with: {shlex.join((program(), *(a for a in sys.argv[1:] if a != '--fresh')))}")
+    if not result.ending.answered:
+        raise typer.Exit(int(of_ending(result.ending)))
 
 
 def written_report(tuner: "Autotuner", result: "StudyResult") -> Path | None:
@@ -137,7 +148,7 @@ def plan(
         )
         for note in loaded.notes:
             say(f"note: {note}")
-        planned = autotuner.open(store).plan(loaded)
+        planned = opened(store).plan(loaded)
         for note in planned.standing.notes if planned.standing else ():
             say(f"note: {note}")
         if json:
@@ -194,10 +205,9 @@ def doctor(
 def watch(name: Name, store: StoreUrl = None, json: Json = False) -> None:
     """Follow a study that another process runs, until it ends. With --json: one JSON event per line."""
     with reporting_errors(as_json=json):
-        import autotuner
         from autotuner.cli.live_screen import watch_live
 
-        state = watch_live(autotuner.open(store), name, as_json=json)
+        state = watch_live(opened(store), name, as_json=json)
         if not json:
             say(f"{name}: {state}; results: {program()} show {name}")
 
@@ -205,9 +215,7 @@ def watch(name: Name, store: StoreUrl = None, json: Json = False) -> None:
 def stop(name: Name, store: StoreUrl = None, json: Json = False) -> None:
     """Stop a running study cleanly, or remove it from the queue. Finished trials are kept, and `run` resumes."""
     with reporting_errors(as_json=json):
-        import autotuner
-
-        tuner = autotuner.open(store)
+        tuner = opened(store)
         waiting = any(entry.study == name and entry.position is not None for entry in tuner.queue())
         running = tuner.stop(name)
         text = f"{name}: stop requested" if running else f"{name}: not running"

@@ -1,18 +1,14 @@
 """A real server over a store of sample studies, and clients with each scope."""
 
-import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 
 import autotuner
-from autotuner.server.app import create_app
 from support.stored_samples import store_sample
+from support.web.api_server import served
 
 Clients = Callable[[str], httpx.Client]
 
@@ -34,22 +30,6 @@ def stored(home: Path) -> str:
     folder.mkdir(parents=True)
     (folder / "server.log").write_text("first line\nlast line\n")
     return sample.spec.name
-
-
-@contextmanager
-def served(tuner: autotuner.Autotuner) -> Iterator[str]:
-    """The URL of a server that runs in a thread."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        app = create_app(tuner, roots=[Path("/models")])
-        config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 @pytest.fixture

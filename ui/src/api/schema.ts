@@ -513,6 +513,27 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v1/studies/{name}/records": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * What is stored of a study
+         * @description For the command line's `--server`, which derives everything else from it. Each part is JSON text in which numbers
+         *     may be `Infinity`, as in the store.
+         */
+        readonly get: operations["records_api_v1_studies__name__records_get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v1/studies/{name}/resume": {
         readonly parameters: {
             readonly query?: never;
@@ -3501,6 +3522,16 @@ export interface components {
             readonly trials: readonly components["schemas"]["PredictedTrial"][];
         };
         /**
+         * StudyRecords
+         * @description What is stored of a study: each part in the JSON of the store, which has infinite numbers, too.
+         */
+        readonly StudyRecords: {
+            /** Study */
+            readonly study: string;
+            /** Trials */
+            readonly trials: readonly string[];
+        };
+        /**
          * StudySpec
          * @description A study: what to tune, how to measure it, and what to optimize.
          */
@@ -4485,6 +4516,7 @@ export type StudyDocument = components['schemas']['StudyDocument'];
 export type StudyEvidence = components['schemas']['StudyEvidence'];
 export type StudyOverview = components['schemas']['StudyOverview'];
 export type StudyPredictions = components['schemas']['StudyPredictions'];
+export type StudyRecords = components['schemas']['StudyRecords'];
 export type StudySpec = components['schemas']['StudySpec'];
 export type TaskResult = components['schemas']['TaskResult'];
 export type TasksSpec = components['schemas']['TasksSpec'];
@@ -7958,6 +7990,127 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["StudyPredictions"];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial or token. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly records_api_v1_studies__name__records_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly name: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["StudyRecords"];
                 };
             };
             /** @description The request could not be carried out. */

@@ -6,6 +6,7 @@ import typer
 
 from autotuner.cli.app import Json, LogFile, StoreUrl, Verbose, logged, out, reporting_errors, say, show
 from autotuner.cli.run import Benchmark, File, Mode, Set, Simulate, StudyName
+from autotuner.cli.server.where import opened
 
 Label = Annotated[
     list[str] | None,
@@ -34,7 +35,7 @@ def submit(
         loaded = autotuner.read_study(
             file, name=name, mode=mode, benchmark=benchmark, simulate=simulate, overrides=settings or ()
         )
-        tuner = autotuner.open(store)
+        tuner = opened(store)
         entry = tuner.submit(loaded, priority=priority)
         if json:
             out(entry)
@@ -50,9 +51,7 @@ def queue(store: StoreUrl = None, json: Json = False) -> None:
     with reporting_errors(as_json=json):
         import time
 
-        import autotuner
-
-        tuner = autotuner.open(store)
+        tuner = opened(store)
         entries = tuner.queue()
         if json:
             out({"queue": entries})
@@ -116,9 +115,7 @@ def workers(store: StoreUrl = None, json: Json = False) -> None:
     with reporting_errors(as_json=json):
         import time
 
-        import autotuner
-
-        found = autotuner.open(store).workers()
+        found = opened(store).workers()
         if json:
             out({"workers": found})
         else:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from autotuner import Page, StudyOverview, StudyResult
+from autotuner.api.remote.records import StudyRecords, records_of
 from autotuner.errors import NotFoundError
 from autotuner.report.exported.options import Form
 from autotuner.report.exports import best_json, command_line
@@ -90,6 +91,13 @@ def list_studies(
 def show_study(studies: Studies, _: Reader, name: Name) -> Response:
     """The same as `autotuner show NAME --json`: spec, trials, answer, gain, cost."""
     return document(studies.result(name))
+
+
+@router.get("/{name}/records", summary="What is stored of a study", response_model=StudyRecords)
+def records(studies: Studies, _: Reader, name: Name) -> Response:
+    """For the command line's `--server`, which derives everything else from it. Each part is JSON text in which numbers
+    may be `Infinity`, as in the store."""
+    return document(records_of(studies.overview(name), studies.result(name).trials))
 
 
 @router.get("/{name}/overview", summary="Progress and answer of a study", response_model=StudyOverview)

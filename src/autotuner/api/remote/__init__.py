@@ -1,0 +1,1 @@
+"""Studies on a server that ``autotuner serve`` runs, for the commands of the command line."""

@@ -1,0 +1,109 @@
+"""Commands on the studies of a server: they print what they print where the studies are stored."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autotuner
+from autotuner.cli.exit_codes import ExitCode
+from autotuner.cli.server.where import COMMANDS
+from autotuner.testing.samples import SampleKind
+from support.stored_samples import store_sample
+from support.web.api_server import served
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def server(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server of this home's studies, whose address and token other homes may use."""
+    store_sample("winner")
+    folder = home / "studies" / "chat-8b" / "trials" / "0019"
+    folder.mkdir(parents=True)
+    (folder / "server.log").write_text("first line\nlast line\n")
+    token = autotuner.open().access().create("a script", "write").secret
+    with served(autotuner.open(f"sqlite:///{home}/autotuner.db")) as url:
+        monkeypatch.setenv("AUTOTUNER_TOKEN", token)
+        yield url
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "list", "list --json", "show chat-8b", "show chat-8b --json", "show chat-8b 12", "show chat-8b 12 --json",
+        "best chat-8b", "best chat-8b --as json", "best chat-8b --as compose --image registry.example/llama:1",
+        "export chat-8b", "export chat-8b --as csv", "export chat-8b --as older", "queue", "queue --json", "workers",
+        "watch chat-8b --json", "stop chat-8b", "show missing", "show chat-8b 99", "delete chat-8b",
+        "delete missing --yes",
+    ],
+)  # fmt: skip
+def test_a_command_prints_the_same(words: str, server: str, call: Call) -> None:
+    expected = call(*words.split())
+    done = call("--server", server, *words.split())
+    assert (done.code, done.out) == (expected.code, expected.out)
+
+
+@pytest.mark.parametrize("kind", list(SampleKind))
+def test_a_result_is_derived_from_the_same_records(kind: SampleKind, home: Path, call: Call, tmp_path: Path) -> None:
+    name = store_sample(kind).spec.name
+    expected = call("show", name, "--json")
+    secret = autotuner.open().access().create("a script").secret
+    with served(autotuner.open(f"sqlite:///{home}/autotuner.db")) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOTUNER_TOKEN", secret)
+        patch.setenv("AUTOTUNER_SERVER", url)
+        patch.setenv("AUTOTUNER_STORE", f"sqlite:///{tmp_path}/another.db")
+        assert call("show", name, "--json") == expected
+
+
+def test_a_log(server: str, call: Call) -> None:
+    done = call("--server", server, "logs", "chat-8b", "--lines", "1")
+    assert (done.code, done.out) == (0, "last line\n")
+    none = call("--server", server, "logs", "chat-8b", "0")
+    assert (none.code, none.err.count("\n")) == (1, 1)
+
+
+def test_a_deleted_study_is_gone_on_the_server(server: str, call: Call) -> None:
+    assert call("--server", server, "delete", "chat-8b", "--yes").out == "chat-8b: deleted\n"
+    assert call("list", "--json").data == {"studies": []}
+
+
+@pytest.mark.parametrize("words", ["doctor", "reap", "token list", "backup x.tar.gz", "report chat-8b", "worker"])
+def test_other_commands_work_on_this_machine_only(words: str, server: str, call: Call) -> None:
+    done = call("--server", server, *words.split())
+    assert done.code == ExitCode.USAGE
+    assert f"{words.split()[0]} works on this machine only" in done.err
+    assert all(command in done.err for command in COMMANDS)
+
+
+def test_they_ignore_the_variable(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOTUNER_SERVER", "http://127.0.0.1:1")
+    assert call("token", "list").code == 0
+
+
+@pytest.mark.parametrize(
+    ("server", "words", "says"),
+    [
+        ("http://127.0.0.1:1", "list", "cannot reach http://127.0.0.1:1"),
+        ("ftp://host", "list", "is not the URL of a server"),
+        ("http://user:secret@host", "list", "--server = http://host: is not the URL of a server"),
+        ("http://127.0.0.1:1", "list --store sqlite:///x.db", "--store: cannot be used with --server"),
+        ("http://127.0.0.1:1", "run {file} --fresh", "--fresh: cannot be used with --server"),
+    ],
+)
+def test_a_wrong_server_is_one_line(server: str, words: str, says: str, call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "{model: m, engine: {kind: simulated, gpu: H100}, parameters: {max-running-requests: [1, 2]}, "
+        "workload: {scenarios: 'D(8,8)', concurrency: 1}, objective: max output_throughput}"
+    )
+    done = call("--server", server, *words.format(file=file).split())
+    assert done.code in {ExitCode.USAGE, ExitCode.ENVIRONMENT}
+    assert says in done.err
+    assert done.err.count("\n") == 1
+    assert "secret" not in done.err
+
+
+def test_the_next_command_names_the_server(server: str, call: Call) -> None:
+    assert f"autotuner --server {server} show chat-8b" in call("--server", server, "watch", "chat-8b").err
