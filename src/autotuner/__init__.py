@@ -42,6 +42,9 @@ _NAMES = {
     "autotuner.api.reading.feed": ("EventFeed", "FedEvent"),
     "autotuner.api.reading.reader": ("Page", "StudyReader"),
     "autotuner.api.study_input": ("Study", "read_study"),
+    "autotuner.api.webhooks.outbox": ("Outbox",),
+    "autotuner.api.webhooks.sending": ("WebhookAttempt",),
+    "autotuner.api.webhooks.webhooks": ("NewWebhook", "Webhooks"),
     "autotuner.benchmarks.measure_url": ("BenchReport", "BenchStoppedError", "SloResult"),
     "autotuner.diagnosis": ("Diagnosis",),
     "autotuner.events.types": (
@@ -72,6 +75,14 @@ _NAMES = {
         "WorkerRecord",
     ),
     "autotuner.store.rows": ("StoreError", "UnreadableError"),
+    "autotuner.store.webhooks.records": (
+        "DeliveryState",
+        "LastAttempt",
+        "Webhook",
+        "WebhookEvent",
+        "WebhookForm",
+        "WebhookStatus",
+    ),
     "autotuner.study.capacity.result": (
         "CapacityLevel",
         "CapacityReport",

@@ -37,6 +37,10 @@ from autotuner.api.shorthands import verify_capacity as verify_capacity
 from autotuner.api.shorthands import write_report as write_report
 from autotuner.api.study_input import Study as Study
 from autotuner.api.study_input import read_study as read_study
+from autotuner.api.webhooks.outbox import Outbox as Outbox
+from autotuner.api.webhooks.sending import WebhookAttempt as WebhookAttempt
+from autotuner.api.webhooks.webhooks import NewWebhook as NewWebhook
+from autotuner.api.webhooks.webhooks import Webhooks as Webhooks
 from autotuner.benchmarks.measure_url import BenchReport as BenchReport
 from autotuner.benchmarks.measure_url import BenchStoppedError as BenchStoppedError
 from autotuner.benchmarks.measure_url import SloResult as SloResult
@@ -76,6 +80,12 @@ from autotuner.store.records import TokenScope as TokenScope
 from autotuner.store.records import WorkerRecord as WorkerRecord
 from autotuner.store.rows import StoreError as StoreError
 from autotuner.store.rows import UnreadableError as UnreadableError
+from autotuner.store.webhooks.records import DeliveryState as DeliveryState
+from autotuner.store.webhooks.records import LastAttempt as LastAttempt
+from autotuner.store.webhooks.records import Webhook as Webhook
+from autotuner.store.webhooks.records import WebhookEvent as WebhookEvent
+from autotuner.store.webhooks.records import WebhookForm as WebhookForm
+from autotuner.store.webhooks.records import WebhookStatus as WebhookStatus
 from autotuner.study.capacity.result import CapacityLevel as CapacityLevel
 from autotuner.study.capacity.result import CapacityReport as CapacityReport
 from autotuner.study.capacity.result import CapacityResult as CapacityResult
@@ -127,6 +137,7 @@ __all__ = [
     "ClientStudies",
     "Configuration",
     "ConnectionOptions",
+    "DeliveryState",
     "Diagnosis",
     "Effect",
     "Ending",
@@ -138,6 +149,7 @@ __all__ = [
     "FailureCause",
     "FedEvent",
     "Gain",
+    "LastAttempt",
     "LeaseOverview",
     "LevelCheck",
     "LoadUnit",
@@ -148,8 +160,10 @@ __all__ = [
     "Measurement",
     "MissingExtraError",
     "NewToken",
+    "NewWebhook",
     "NotFoundError",
     "Notice",
+    "Outbox",
     "Owner",
     "Page",
     "PhaseEntered",
@@ -189,6 +203,12 @@ __all__ = [
     "Verdict",
     "Verification",
     "Violation",
+    "Webhook",
+    "WebhookAttempt",
+    "WebhookEvent",
+    "WebhookForm",
+    "WebhookStatus",
+    "Webhooks",
     "WindowProgress",
     "WorkerOverview",
     "WorkerRecord",

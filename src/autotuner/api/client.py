@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from autotuner.api.backups import Backups
+from autotuner.api.operations import Operations
 from autotuner.api.queued_studies import QueuedStudies
 from autotuner.api.running_servers import RunningServers
 from autotuner.api.stored import StoredStudies
@@ -13,13 +13,11 @@ from autotuner.api.stored import StoredStudies
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from autotuner.api.access import Access
     from autotuner.api.clients.studies import ClientStudies
     from autotuner.api.study_input import Study
     from autotuner.diagnosis import Diagnosis
     from autotuner.events.types import Event, UnknownEvent
     from autotuner.report.result import StudyResult
-    from autotuner.store.lists.totals import StoreTotals
     from autotuner.study.owner import Owner
     from autotuner.tuning.planning.plan import Plan
 
@@ -44,7 +42,7 @@ def open(store: str | None = None) -> Autotuner:  # noqa: A001 - like gzip.open,
     return Autotuner(store)
 
 
-class Autotuner(StoredStudies, QueuedStudies, RunningServers, Backups):
+class Autotuner(StoredStudies, QueuedStudies, RunningServers, Operations):
     """The studies of one store, created with :func:`autotuner.open`.
 
     The object holds no connection: each call opens and closes the store. There is nothing to close, and one object may
@@ -324,41 +322,6 @@ class Autotuner(StoredStudies, QueuedStudies, RunningServers, Backups):
         from autotuner.api import running
 
         running.delete(self._url, name)
-
-    def access(self) -> Access:
-        """The tokens with which clients of ``autotuner serve`` identify themselves.
-
-        Returns:
-            The tokens of this store, and the audit of what they were used for.
-
-        Raises:
-            StoreError: Not here, but by its methods, if the store cannot be used.
-
-        Example:
-            >>> autotuner.open().access().tokens()
-            []
-        """
-        from autotuner.api.access import Access
-
-        return Access(self._url)
-
-    def totals(self) -> StoreTotals:
-        """Everything in the store in numbers: studies, trials, queue, workers, leases. It costs the database one pass
-        over an index, whatever the size of the trials.
-
-        Returns:
-            The numbers, which ``/metrics`` of ``autotuner serve`` shows.
-
-        Raises:
-            StoreError: If the store cannot be read.
-
-        Example:
-            >>> autotuner.open().totals().studies
-            {'done': 1}
-        """
-        from autotuner.api.reading.totals import totals
-
-        return totals(self._url)
 
     def client_studies(self, *, roots: Sequence[Path] = (), trusted: bool = False, by: str) -> ClientStudies:
         """The studies as a client of ``autotuner serve`` may create, edit and start them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from autotuner.store import files
 from autotuner.store.paths import site_file
 from autotuner.study.spec import NAME_PATTERN, EngineSpec, PluginSpec, StudySpec
 from autotuner.study_file.loader import LoadedStudy, parse_study
-from autotuner.study_file.machine_settings import Site, parse_site, with_site
+from autotuner.study_file.machine_settings import Site, parse_site, webhook_networks, with_site
 from autotuner.tuning.planning.simulated_study import simulated_study
 
 Study = StudySpec | LoadedStudy | Mapping[str, Any] | str | Path
@@ -109,6 +110,11 @@ def site_settings() -> Site:
     if not path:
         return {}
     return parse_site(files.read_text(path, remedy="unset AUTOTUNER_SITE, or create the file"), str(path))
+
+
+def allowed_networks() -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Networks that webhooks of this machine may reach, besides the public Internet. Raises ``UsageError``."""
+    return webhook_networks(site_settings())
 
 
 def on_this_site(loaded: LoadedStudy) -> LoadedStudy:

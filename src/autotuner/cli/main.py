@@ -9,12 +9,12 @@ from autotuner.cli import bench, results, run, setup
 from autotuner.cli.app import app, out_error, say, show_defect
 from autotuner.cli.capacity import commands as capacity_commands
 from autotuner.cli.fleet import commands as fleet_commands
-from autotuner.cli.server import backups
+from autotuner.cli.server import backups, webhooks
 from autotuner.cli.server import commands as server_commands
 
 __all__ = ["app", "main"]
 
-for module in (run, fleet_commands, results, bench, capacity_commands, server_commands, backups, setup):
+for module in (run, fleet_commands, results, bench, capacity_commands, server_commands, webhooks, backups, setup):
     module.register(app)
 
 

@@ -1,6 +1,7 @@
 """Writer of the event stream: accepts events from the loop and stores them in order from a thread."""
 
 import logging
+from collections.abc import Sequence
 from types import TracebackType
 
 import anyio
@@ -9,6 +10,7 @@ from anyio.to_thread import run_sync
 
 from autotuner.events.types import Event, WindowProgress
 from autotuner.store import Store
+from autotuner.store.webhooks.records import Notification
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +81,8 @@ class Journal:
             self._error = error
 
 
-def append(store: Store, event: Event) -> None:
-    """Stores one event. Raises ``StoreError``."""
-    store.events.append(event.study, event.kind, event.payload(), trial=event.trial, at=event.at)
+def append(store: Store, event: Event, notifications: Sequence[Notification] = ()) -> None:
+    """Stores one event, and the messages about it for webhooks. Raises ``StoreError``."""
+    store.events.append(
+        event.study, event.kind, event.payload(), trial=event.trial, at=event.at, notifications=notifications
+    )

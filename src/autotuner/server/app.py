@@ -17,7 +17,19 @@ from autotuner.server.guard import Guard
 from autotuner.server.monitoring.metrics import Metrics
 from autotuner.server.monitoring.requests import RequestMetrics
 from autotuner.server.problems import ErrorBody
-from autotuner.server.routes import drafting, events, fleet, pages, session, studies, system, tokens, trials, writing
+from autotuner.server.routes import (
+    drafting,
+    events,
+    fleet,
+    pages,
+    session,
+    studies,
+    system,
+    tokens,
+    trials,
+    webhooks,
+    writing,
+)
 from autotuner.server.sign_in import Attempts, Codes
 
 _ROUTERS = (
@@ -30,6 +42,7 @@ _ROUTERS = (
     events.router,
     fleet.router,
     tokens.router,
+    webhooks.router,
     pages.router,
 )
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -38,7 +51,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         (400, "The request could not be carried out."),
         (401, "No valid token was sent."),
         (403, "The token does not allow this."),
-        (404, "There is no such study, trial or token."),
+        (404, "There is no such study, trial, token or webhook."),
         (409, "A process runs the study."),
         (413, "The body is too large."),
         (421, "The Host header does not name this server."),
@@ -56,6 +69,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(app.state.feed.run)
             tasks.start_soon(app.state.metrics.loop_delay.watch)
+            tasks.start_soon(app.state.tuner.outbox(app.state.metrics.webhooks.add).run)
             yield
             tasks.cancel_scope.cancel()
 

@@ -7,6 +7,8 @@ from autotuner.store.queries import OwnerQueries, WorkerQueries
 from autotuner.store.records import WorkerRecord
 from autotuner.store.rows import labels_text
 from autotuner.store.tables import owners, workers
+from autotuner.store.webhooks.records import Notification
+from autotuner.store.webhooks.table import WebhookTable
 from autotuner.study.owner import Owner
 
 _KEPT_S = 7 * 86_400.0
@@ -75,9 +77,10 @@ class WorkerTable(WorkerQueries):
     """Workers and their heartbeats. Each call is one transaction. Only for display: what a worker holds is decided by
     the owners of its studies."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, webhooks: WebhookTable) -> None:
         super().__init__(database)
         self._database = database
+        self._webhooks = webhooks
 
     def register(self, worker: WorkerRecord) -> None:
         """Adds a worker, at the database's time, and forgets those that ended long ago."""
@@ -92,3 +95,14 @@ class WorkerTable(WorkerQueries):
         with self._database.writing() as db:
             values = {"heartbeat_at": clock(db), "state": state}
             db.execute(update(workers).where(workers.c.id == worker_id).values(**values))
+
+    def mark_lost(self, worker: WorkerRecord, notification: Notification) -> bool:
+        """Stores that a worker is lost, and tells the webhooks, unless it has sent a heartbeat since, or another server
+        was faster. Returns whether it did. The next heartbeat makes it an ordinary worker again."""
+        seen = (workers.c.id == worker.id) & (workers.c.heartbeat_at == worker.heartbeat_at)
+        with self._database.writing() as db:
+            marked = update(workers).where(seen & (workers.c.state != "lost")).values(state="lost")
+            if db.execute(marked).rowcount != 1:
+                return False
+            self._webhooks.notify_in(db, [notification])
+        return True

@@ -102,7 +102,7 @@ class WorkerRecord(FrozenModel):
     at_most: int
     """Studies that it runs at the same time at most."""
     state: str = "running"
-    """``running``, ``draining`` (it takes no more studies) or ``ended``."""
+    """``running``, ``draining`` (it takes no more studies), ``ended``, or ``lost`` if a server has noticed that."""
     version: str = ""
     started_at: float = 0.0
     heartbeat_at: float = 0.0

@@ -14,12 +14,13 @@ from autotuner.store.queries import ReadStore
 from autotuner.store.queue import QueueTable
 from autotuner.store.studies import StudyTable
 from autotuner.store.trials import TrialTable
+from autotuner.store.webhooks.table import WebhookTable
 
 
 class Store(ReadStore):
     """An open database with its tables: ``store.studies``, ``store.trials``, ``store.events``, ``store.owners``,
-    ``store.leases``, ``store.queue``, ``store.workers``, ``store.tokens``, ``store.audit``. Every call on a table is
-    one transaction. Make one with :meth:`open`."""
+    ``store.leases``, ``store.queue``, ``store.workers``, ``store.tokens``, ``store.audit``, ``store.webhooks``. Every
+    call on a table is one transaction. Make one with :meth:`open`."""
 
     studies: StudyTable
     trials: TrialTable
@@ -32,13 +33,14 @@ class Store(ReadStore):
     def __init__(self, url: str | Path | Database) -> None:
         self.database = url if isinstance(url, Database) else Database(url)
         super().__init__(self.database)
-        self.events = EventLog(self.database)
+        self.webhooks = WebhookTable(self.database)
+        self.events = EventLog(self.database, self.webhooks)
         self.trials = TrialTable(self.database, self.events)
         self.studies = StudyTable(self.database, self.trials, self.events)
         self.owners = OwnerTable(self.database)
         self.leases = LeaseTable(self.database)
         self.queue = QueueTable(self.database, self.owners)
-        self.workers = WorkerTable(self.database)
+        self.workers = WorkerTable(self.database, self.webhooks)
         self.tokens = TokenTable(self.database)
         self.audit = AuditLog(self.database)
 

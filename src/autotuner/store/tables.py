@@ -174,3 +174,37 @@ audit = Table(
     Column("status", Integer, nullable=False),
     sqlite_autoincrement=True,
 )
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(63), nullable=False),
+    Column("form", String(16), nullable=False),
+    Column("events", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("url_source", Text, nullable=False),
+    Column("secret_source", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("webhook_id", String(32), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Float, nullable=False),
+    Column("claimed_by", String(32)),
+    Column("claimed_until", Float),
+    Column("tried_at", Float),
+    Column("status", Integer),
+    Column("error", Text),
+    ForeignKeyConstraint(["webhook_id"], ["webhooks.id"], ondelete="CASCADE"),
+    Index("ix_deliveries_state", "state", "next_at"),
+    Index("ix_deliveries_webhook_id", "webhook_id", "tried_at"),
+)

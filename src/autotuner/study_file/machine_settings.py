@@ -4,6 +4,7 @@ Model folders, a Docker engine's address or limits that a host rejects do not be
 JSON cannot hold them.
 """
 
+import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -22,6 +23,8 @@ _PRICES = "prices"
 _ALLOW = "allow"
 _ALLOWED = ("env", "images", "flags", "settings")
 """What the site file may allow clients of the server that are not administrators, each with patterns of names."""
+_NETWORKS = "webhooks"
+"""Networks that webhooks may reach though they are private."""
 _SECTIONS = {"deploy": "docker: {..}", "benchmark": "genai_bench: {..}"}
 """Sections of a site file, each with an example."""
 
@@ -64,10 +67,29 @@ def _check_allowed(document: Document, found: Any) -> None:
         document.fault((_ALLOW,), "must be a mapping", value=found, remedy="write allow: {env: [HF_HUB_OFFLINE]}")
         return
     for kind, patterns in found.items():
-        if kind not in _ALLOWED:
-            document.fault((_ALLOW, kind), "unknown key", remedy=did_you_mean(kind, _ALLOWED))
+        if kind not in (*_ALLOWED, _NETWORKS):
+            document.fault((_ALLOW, kind), "unknown key", remedy=did_you_mean(kind, [*_ALLOWED, _NETWORKS]))
         elif not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
             document.fault((_ALLOW, kind), "must be a list of names", value=patterns, remedy=f"write {kind}: [NAME]")
+        elif kind == _NETWORKS:
+            for text in patterns:
+                if not _networks([text]):
+                    document.fault((_ALLOW, kind), "is not a network", value=text, remedy="write [10.0.0.0/8]")
+
+
+def webhook_networks(site: Site) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """Networks that webhooks may reach, besides the public Internet."""
+    return _networks(site.get(_ALLOW, {}).get(_NETWORKS, ()))
+
+
+def _networks(texts: Sequence[str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    found = []
+    for text in texts:
+        try:
+            found.append(ipaddress.ip_network(text, strict=False))
+        except ValueError:
+            return []
+    return found
 
 
 def _check_prices(document: Document, found: Any) -> None:

@@ -183,6 +183,15 @@ def trials_used_up(trials: int) -> str:
     return f"trial budget ({trials}) used up"
 
 
+_BUDGETS = {"trial budget (": "trials", "time budget (": "time", "GPU-hour budget (": "gpu_hours"}
+"""By beginning of the reasons above: the budget."""
+
+
+def budget_of(why: str) -> str | None:
+    """Which budget a search has used up that ended for this reason: ``trials``, ``time``, ``gpu_hours``, or none."""
+    return next((budget for text, budget in _BUDGETS.items() if why.startswith(text)), None)
+
+
 def worked_s(trial: Trial) -> float:
     """Seconds that a finished trial took, without time in a queue."""
     return sum(seconds for phase, seconds in trial.phases.items() if phase != Phase.QUEUED.value)

@@ -27,6 +27,7 @@ from autotuner.tuning.quality.harness import harness_checks
 from autotuner.tuning.run_liveness import OwnerWatch, mark_ended, this_owner
 from autotuner.tuning.stored_summary import NO_FINDINGS, Findings, answer_of
 from autotuner.tuning.study_runner import StudyRunner
+from autotuner.tuning.webhooks.notifications import notifications
 
 logger = logging.getLogger(__name__)
 
@@ -257,9 +258,10 @@ def record_end(
     ended = StudyFinished(study=spec.name, state=state, why=why, ending=found.ending.value, environment_fault=fault)
     summary: dict[str, object] = {"why": why, "ending": ended.ending, "environment_fault": fault}
     summary["findings"] = findings.model_dump(mode="json")
-    answer = answer_of(spec, found, trials).model_dump(mode="json")
-    store.studies.set_state(spec.name, state, {**summary, "answer": answer}, time.time())
-    append(store, ended)
+    answer = answer_of(spec, found, trials)
+    summary["answer"] = answer.model_dump(mode="json")
+    store.studies.set_state(spec.name, state, summary, time.time())
+    append(store, ended, notifications(spec, ended, answer))
     return found.ending
 
 

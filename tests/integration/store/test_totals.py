@@ -25,7 +25,7 @@ def owner(identity: str) -> Owner:
 def test_an_empty_store(store: Store) -> None:
     found = totals(store)
     assert (found.studies, found.trials, found.queued, found.oldest_queued_s) == ({}, (), 0, 0.0)
-    assert (found.workers, found.leases) == ((), {})
+    assert (found.workers, found.leases, found.messages) == ((), {}, {})
 
 
 def test_studies_by_standing(store: Store, add_study: Add) -> None:

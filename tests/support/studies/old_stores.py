@@ -2,9 +2,13 @@
 
 from sqlalchemy import Connection, text
 
+from autotuner.store import tables
+
 
 def without_lists(connection: Connection) -> None:
     """Takes a database back to the revision before that of the columns for lists."""
+    for table in (tables.deliveries, tables.webhooks):
+        table.drop(connection)
     for index in ("ix_trials_state", "ix_trials_study", "ix_events_proposed"):
         connection.execute(text(f"DROP INDEX {index}"))
     connection.execute(text("CREATE INDEX ix_trials_state ON trials (state)"))

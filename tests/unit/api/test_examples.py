@@ -5,11 +5,22 @@ import doctest
 from importlib import import_module
 from pathlib import Path
 
+import anyio
 import pytest
 
 import autotuner
 
-MODULES = ("access", "backups", "client", "demo", "queued_studies", "setup", "stored", "study_input")
+MODULES = (
+    "access",
+    "client",
+    "demo",
+    "operations",
+    "queued_studies",
+    "setup",
+    "stored",
+    "study_input",
+    "webhooks.webhooks",
+)
 
 
 def examples() -> dict[str, doctest.DocTest]:
@@ -26,7 +37,7 @@ def test_the_example_is_true(name: str, stored: str, study_file: Path, server_ur
     case = examples()[name]
     if "polars" in (case.docstring or ""):
         pytest.importorskip("polars")
-    case.globs = {"autotuner": autotuner, "asyncio": asyncio, "url": server_url}
+    case.globs = {"autotuner": autotuner, "anyio": anyio, "asyncio": asyncio, "url": server_url}
     output = list[str]()
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     failed, tried = runner.run(case, out=output.append)

@@ -13,7 +13,14 @@ OPEN = {"/healthz", "/readyz"}
 SIGN_IN = ("POST", "/api/v1/session")
 SIGN_OUT = ("DELETE", "/api/v1/session")
 """Ends the session of the caller, whatever it allows."""
-ADMIN = {"/api/v1/tokens", "/api/v1/tokens/{identity}", "/api/v1/audit"}
+ADMIN = {
+    "/api/v1/tokens",
+    "/api/v1/tokens/{identity}",
+    "/api/v1/audit",
+    "/api/v1/webhooks",
+    "/api/v1/webhooks/{identity}",
+    "/api/v1/webhooks/{identity}/test",
+}
 
 
 def routes() -> list[tuple[str, str]]:

@@ -741,6 +741,71 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v1/webhooks": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * List webhooks
+         * @description With the number of their messages and the newest attempt; without addresses and secrets.
+         */
+        readonly get: operations["list_webhooks_api_v1_webhooks_get"];
+        readonly put?: never;
+        /**
+         * Add a webhook
+         * @description The signing secret is in this response only. Addresses of this machine and of private networks are refused unless
+         *     the server's site file allows them.
+         */
+        readonly post: operations["add_webhook_api_v1_webhooks_post"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v1/webhooks/{identity}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        readonly post?: never;
+        /**
+         * Remove a webhook
+         * @description With the messages that wait for it.
+         */
+        readonly delete: operations["remove_webhook_api_v1_webhooks__identity__delete"];
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v1/webhooks/{identity}/test": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /**
+         * Test a webhook
+         * @description Sends one message of the type `webhook.test`, and returns what came of it after at most 15 s.
+         */
+        readonly post: operations["send_test_message_api_v1_webhooks__identity__test_post"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v1/workers": {
         readonly parameters: {
             readonly query?: never;
@@ -1375,6 +1440,12 @@ export interface components {
          */
         readonly CutReason: "slo" | "cannot_win";
         /**
+         * DeliveryState
+         * @description State of a message.
+         * @enum {string}
+         */
+        readonly DeliveryState: "waiting" | "delivered" | "dead";
+        /**
          * Direction
          * @description Whether smaller or larger values are better.
          * @enum {string}
@@ -1965,6 +2036,25 @@ export interface components {
             readonly step: number;
         };
         /**
+         * LastAttempt
+         * @description The newest attempt to deliver something to a webhook.
+         */
+        readonly LastAttempt: {
+            /** At */
+            readonly at: number;
+            /** Attempts */
+            readonly attempts: number;
+            /**
+             * Error
+             * @default
+             */
+            readonly error: string;
+            readonly kind: components["schemas"]["WebhookEvent"];
+            readonly state: components["schemas"]["DeliveryState"];
+            /** Status */
+            readonly status?: number | null;
+        };
+        /**
          * LatencyDistribution
          * @description One latency of the window's requests, in seconds.
          */
@@ -2322,6 +2412,15 @@ export interface components {
             /** Secret */
             readonly secret: string;
             readonly token: components["schemas"]["Token"];
+        };
+        /**
+         * NewWebhook
+         * @description A webhook that was just added.
+         */
+        readonly NewWebhook: {
+            /** Secret */
+            readonly secret: string;
+            readonly webhook: components["schemas"]["Webhook"];
         };
         /**
          * Objective
@@ -4192,6 +4291,133 @@ export interface components {
             readonly where: string;
         };
         /**
+         * Webhook
+         * @description A destination, without its secrets: neither its address nor its signing secret is in the store.
+         */
+        readonly Webhook: {
+            /** Created At */
+            readonly created_at: number;
+            /** Events */
+            readonly events: readonly components["schemas"]["WebhookEvent"][];
+            readonly form: components["schemas"]["WebhookForm"];
+            /** Id */
+            readonly id: string;
+            /** Name */
+            readonly name: string;
+            /** Secret Source */
+            readonly secret_source: string;
+            /** Target */
+            readonly target: string;
+            /** Url Source */
+            readonly url_source: string;
+        };
+        /**
+         * WebhookAttempt
+         * @description How an attempt to deliver a message ended.
+         */
+        readonly WebhookAttempt: {
+            /** Delivered */
+            readonly delivered: boolean;
+            /**
+             * Error
+             * @default
+             */
+            readonly error: string;
+            /**
+             * Seconds
+             * @default 0
+             */
+            readonly seconds: number;
+            /** Status */
+            readonly status?: number | null;
+        };
+        /**
+         * WebhookEvent
+         * @description Events that a webhook can receive.
+         * @enum {string}
+         */
+        readonly WebhookEvent: "study.finished" | "study.failed" | "study.winner_found" | "study.budget_used" | "worker.lost";
+        /**
+         * WebhookForm
+         * @description The form of the messages.
+         * @enum {string}
+         */
+        readonly WebhookForm: "json" | "slack";
+        /**
+         * WebhookRequest
+         * @description A webhook to add. Either the address itself, or where servers find it; the same for the signing secret.
+         */
+        readonly WebhookRequest: {
+            /**
+             * Events
+             * @description Events that it receives; empty: all.
+             * @default []
+             */
+            readonly events: readonly components["schemas"]["WebhookEvent"][];
+            /** @default json */
+            readonly form: components["schemas"]["WebhookForm"];
+            /**
+             * Name
+             * @description What it is for.
+             * @example ops
+             */
+            readonly name: string;
+            /**
+             * Secret Env
+             * @description Environment variable that has the signing secret.
+             * @default
+             */
+            readonly secret_env: string;
+            /**
+             * Secret File
+             * @description File that has the signing secret.
+             * @default
+             */
+            readonly secret_file: string;
+            /**
+             * Url
+             * @description Its address.
+             * @default
+             * @example https://ops.example.com/hooks/autotuner
+             */
+            readonly url: string;
+            /**
+             * Url Env
+             * @description Environment variable of the servers that has the address.
+             * @default
+             */
+            readonly url_env: string;
+            /**
+             * Url File
+             * @description File on the servers that has the address.
+             * @default
+             */
+            readonly url_file: string;
+        };
+        /**
+         * WebhookStatus
+         * @description A webhook and its messages.
+         */
+        readonly WebhookStatus: {
+            /**
+             * Dead
+             * @default 0
+             */
+            readonly dead: number;
+            /**
+             * Delivered
+             * @default 0
+             */
+            readonly delivered: number;
+            readonly last?: components["schemas"]["LastAttempt"] | null;
+            /**
+             * Waiting
+             * @default 0
+             */
+            readonly waiting: number;
+            readonly webhook: components["schemas"]["Webhook"];
+        };
+        /**
          * WindowDiagnosis
          * @description What explains the figures of a window.
          */
@@ -4414,6 +4640,7 @@ export type ConfirmSpec = components['schemas']['ConfirmSpec'];
 export type Conversations = components['schemas']['Conversations'];
 export type Cut = components['schemas']['Cut'];
 export type CutReason = components['schemas']['CutReason'];
+export type DeliveryState = components['schemas']['DeliveryState'];
 export type Direction = components['schemas']['Direction'];
 export type Distance = components['schemas']['Distance'];
 export type Distribution = components['schemas']['Distribution'];
@@ -4452,6 +4679,7 @@ export type HistoryLine = components['schemas']['HistoryLine'];
 export type Identity = components['schemas']['Identity'];
 export type Images = components['schemas']['Images'];
 export type IntRange = components['schemas']['IntRange'];
+export type LastAttempt = components['schemas']['LastAttempt'];
 export type LatencyDistribution = components['schemas']['LatencyDistribution'];
 export type LatencySlo = components['schemas']['LatencySlo'];
 export type LearnedFrom = components['schemas']['LearnedFrom'];
@@ -4467,6 +4695,7 @@ export type MixPart = components['schemas']['MixPart'];
 export type Model = components['schemas']['Model'];
 export type NewStudy = components['schemas']['NewStudy'];
 export type NewToken = components['schemas']['NewToken'];
+export type NewWebhook = components['schemas']['NewWebhook'];
 export type Objective = components['schemas']['Objective'];
 export type Outcome = components['schemas']['Outcome'];
 export type PageStudyOverview = components['schemas']['Page_StudyOverview_'];
@@ -4541,6 +4770,12 @@ export type Users = components['schemas']['Users'];
 export type ValueType = components['schemas']['ValueType'];
 export type Verdict = components['schemas']['Verdict'];
 export type Violation = components['schemas']['Violation'];
+export type Webhook = components['schemas']['Webhook'];
+export type WebhookAttempt = components['schemas']['WebhookAttempt'];
+export type WebhookEvent = components['schemas']['WebhookEvent'];
+export type WebhookForm = components['schemas']['WebhookForm'];
+export type WebhookRequest = components['schemas']['WebhookRequest'];
+export type WebhookStatus = components['schemas']['WebhookStatus'];
 export type WindowDiagnosis = components['schemas']['WindowDiagnosis'];
 export type WindowFigures = components['schemas']['WindowFigures'];
 export type WindowLatencies = components['schemas']['WindowLatencies'];
@@ -4594,7 +4829,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -4715,7 +4950,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -4837,7 +5072,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -4963,7 +5198,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5085,7 +5320,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5204,7 +5439,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5323,7 +5558,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5444,7 +5679,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5563,7 +5798,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5686,7 +5921,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5803,7 +6038,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5934,7 +6169,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6057,7 +6292,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6180,7 +6415,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6303,7 +6538,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6424,7 +6659,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6549,7 +6784,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6668,7 +6903,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6789,7 +7024,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6914,7 +7149,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7035,7 +7270,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7156,7 +7391,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7280,7 +7515,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7401,7 +7636,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7524,7 +7759,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7645,7 +7880,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7777,7 +8012,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7898,7 +8133,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8019,7 +8254,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8265,7 +8500,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8390,7 +8625,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8511,7 +8746,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8649,7 +8884,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8775,7 +9010,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8898,7 +9133,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9024,7 +9259,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9150,7 +9385,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9269,7 +9504,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9392,7 +9627,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9511,7 +9746,489 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly list_webhooks_api_v1_webhooks_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": readonly components["schemas"]["WebhookStatus"][];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial, token or webhook. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly add_webhook_api_v1_webhooks_post: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["WebhookRequest"];
+            };
+        };
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 201: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["NewWebhook"];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial, token or webhook. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly remove_webhook_api_v1_webhooks__identity__delete: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly identity: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 204: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial, token or webhook. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly send_test_message_api_v1_webhooks__identity__test_post: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly identity: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["WebhookAttempt"];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9630,7 +10347,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9749,7 +10466,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9868,7 +10585,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9987,7 +10704,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;

@@ -14,6 +14,7 @@ from autotuner import EventFeed, StoreTotals, StudyOverview, StudyReader
 from autotuner.server.monitoring.loop_delay import LoopDelay
 from autotuner.server.monitoring.requests import RequestCounts
 from autotuner.server.monitoring.store_families import families
+from autotuner.server.monitoring.webhook_attempts import WebhookAttempts
 
 KEPT_S = 1.0
 """How long counts of the store are used again, however many scrapers there are."""
@@ -30,6 +31,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self.requests = RequestCounts(self._registry)
         self.loop_delay = LoopDelay(self._registry)
+        self.webhooks = WebhookAttempts(self._registry)
         build = Gauge("autotuner_build_info", "Always 1; version of the server.", ("version",), registry=self._registry)
         build.labels(autotuner.__version__).set(1)
         streams = Gauge("autotuner_event_streams", "Open streams of events of this server.", registry=self._registry)

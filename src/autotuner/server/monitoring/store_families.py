@@ -11,6 +11,7 @@ _STANDINGS = ("new", "queued", "running", "cut off", "done", "stopped", "interru
 _TRIAL_STATES = ("running", "done", "failed", "void")
 _WORKER_STATES = ("running", "draining", "lost")
 _LEASES = ("gpu", "port")
+_MESSAGES = ("waiting", "delivered", "dead")
 
 
 def families(totals: StoreTotals, running: Sequence[StudyOverview]) -> Iterable[Metric]:
@@ -27,6 +28,13 @@ def families(totals: StoreTotals, running: Sequence[StudyOverview]) -> Iterable[
     )
     yield from _workers(totals)
     yield _by_label("autotuner_leases", "GPUs and ports that running trials hold.", "kind", _LEASES, totals.leases)
+    yield _by_label(
+        "autotuner_webhook_messages",
+        "Messages for webhooks by state; delivered ones are kept for 7 days, dead ones for 30.",
+        "state",
+        _MESSAGES,
+        totals.messages,
+    )
     yield from _running_studies(running)
 
 

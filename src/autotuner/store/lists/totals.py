@@ -26,6 +26,7 @@ UNION ALL SELECT 'queue', '', '', count(*), coalesce(min(submitted_at), :now) FR
 UNION ALL SELECT 'lease', CASE
     WHEN substr(resource, 1, 4) = 'gpu:' THEN 'gpu' WHEN substr(resource, 1, 5) = 'port:' THEN 'port' ELSE 'other' END,
     '', count(*), 0.0 FROM leases GROUP BY 2
+UNION ALL SELECT 'message', state, '', count(*), 0.0 FROM deliveries GROUP BY state
 """
 """Trials are grouped by the columns of an index, so that their rows are not read."""
 _WORKERS = """\
@@ -72,6 +73,8 @@ class StoreTotals(FrozenModel):
     workers: tuple[WorkerTotal, ...]
     leases: Mapping[str, int]
     """By kind: ``gpu``, ``port``."""
+    messages: Mapping[str, int]
+    """Messages for webhooks by :class:`autotuner.DeliveryState`; those that have ended, as long as they are kept."""
 
 
 def read_totals(source: Source, *, silent_s: float) -> StoreTotals:
@@ -92,6 +95,7 @@ def read_totals(source: Source, *, silent_s: float) -> StoreTotals:
         oldest_queued_s=max(0.0, now - float(queue["since"])),
         workers=tuple(_worker(row, now) for row in workers),
         leases=_by_name(rows, "lease"),
+        messages=_by_name(rows, "message"),
     )
 
 

@@ -1,0 +1,1 @@
+"""Webhooks: adding and listing them, and the delivery of their messages."""

@@ -1,0 +1,1 @@
+"""Messages about a study for webhooks."""
