@@ -8375,7 +8375,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial or token. */
+            /** @description There is no such study, trial, token or webhook. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;

@@ -21,7 +21,8 @@ def webhooks_text(found: Sequence[WebhookStatus], *, now: float, width: int | No
         Column("events", wraps=True, drop=1),
         Column("waiting", align="right"),
         Column("dead", align="right"),
-        Column("last attempt", wraps=True),
+        Column("last attempt", align="right"),
+        Column("result", wraps=True),
     ]
     return table_text(columns, [_row(status, now) for status in found], width=width)
 
@@ -37,13 +38,13 @@ def _row(status: WebhookStatus, now: float) -> list[Text]:
         Text(events),
         Text(str(status.waiting)),
         Text(str(status.dead), style="red" if status.dead else ""),
-        _last(status, now),
+        Text("never" if status.last is None else age_text(now - status.last.at)),
+        _result(status),
     ]
 
 
-def _last(status: WebhookStatus, now: float) -> Text:
+def _result(status: WebhookStatus) -> Text:
     last = status.last
     if last is None:
-        return Text("none", style="dim")
-    how = last.error or f"{last.kind} delivered"
-    return Text(f"{age_text(now - last.at)} ago: {how}", style="red" if last.error else "")
+        return Text("")
+    return Text(last.error, style="red") if last.error else Text(f"{last.kind} delivered")

@@ -9,6 +9,7 @@ import pytest
 
 import autotuner
 from autotuner.cli.server.webhooks import EventName, FormName
+from autotuner.cli.server.webhooks_page import webhooks_text
 from support.web.receiver import Receiver, receiving
 
 Call = Callable[..., Any]
@@ -36,7 +37,7 @@ def test_the_signing_secret_is_printed_once_and_nothing_else_goes_to_stdout(call
     assert made.out.strip() not in made.err
     listed = call("webhook", "list")
     (found,) = autotuner.open().webhooks().list()
-    assert [word for word in (found.webhook.id, "ops", "study.failed", "none") if word not in listed.out] == []
+    assert [word for word in (found.webhook.id, "ops", "study.failed", "never") if word not in listed.out] == []
     for secret in (made.out.strip(), "of-the-team"):
         assert secret not in listed.out + call("webhook", "list", "--json").out
 
@@ -83,3 +84,17 @@ def test_wrong_arguments_add_nothing(call: Call, words: tuple[str, ...]) -> None
 def test_the_choices_are_those_of_the_api() -> None:
     assert [event.value for event in EventName] == [event.value for event in autotuner.WebhookEvent]
     assert [form.value for form in FormName] == [form.value for form in autotuner.WebhookForm]
+
+
+def test_the_list_says_what_came_of_the_newest_attempt() -> None:
+    webhook = autotuner.open().webhooks().add("ops", "https://ops.example.com/hook").webhook
+    last = autotuner.LastAttempt(
+        at=100.0,
+        kind=autotuner.WebhookEvent.STUDY_FAILED,
+        state=autotuner.DeliveryState.DEAD,
+        attempts=9,
+        status=500,
+        error="status 500",
+    )
+    text = webhooks_text([autotuner.WebhookStatus(webhook=webhook, dead=1, last=last)], now=400.0, width=200)
+    assert [word for word in ("5 min", "status 500", "https://ops.example.com/...", "all") if word not in text] == []
