@@ -13,6 +13,7 @@ help: ## Show this list
 
 quickstart: ## Tune a real llama.cpp server on this machine's CPU (a few minutes)
 	@scripts/setup.sh llama-cpp
+	@scripts/build-ui.sh || echo "quickstart: the web UI could not be built; the study runs, but has no HTML report"
 	@$(BIN)/python -m autotuner.demo_model $(CACHE)/tiny.gguf
 	@$(BIN)/autotuner run examples/quickstart.yaml
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from autotuner.report.overview import StudyOverview, overview_of_result
 from autotuner.report.ranking import ranked
 from autotuner.report.trial_data import trial_data
 from autotuner.report.views.study_details import study_details
-from autotuner.report.views.study_evidence import study_evidence
+from autotuner.report.views.study_evidence import StudyEvidence, study_evidence
 from autotuner.report.views.study_predictions import study_predictions
 from autotuner.secrets import clean, clean_document
 from autotuner.store import files
@@ -43,12 +44,8 @@ _LATENCIES = frozenset({"ttft", "tpot", "e2e_latency"})
 
 
 def write(url: str | None, found: StudyResult, path: Path | None, form: str) -> Path:
-    """See :meth:`autotuner.api.stored.StoredStudies.report`."""
-    written = {"html": _html, "json": _json, "md": _markdown}.get(form)
-    if written is None:
-        why = "no such format of a report"
-        raise UsageError(Problem(where="form", value=form, why=why, remedy="use html, json or md"))
-    text = written(url, found)
+    """See :meth:`autotuner.api.result_files.ResultFiles.report`."""
+    text = render(url, found, form)
     if path is not None:
         files.write_output(path, text)
         return path
@@ -57,25 +54,51 @@ def write(url: str | None, found: StudyResult, path: Path | None, form: str) -> 
     return path
 
 
+def render(url: str | None, found: StudyResult, form: str) -> str:
+    """See :meth:`autotuner.api.result_files.ResultFiles.report_text`."""
+    rendered = {"html": _html, "json": _json, "md": _markdown}.get(form)
+    if rendered is None:
+        why = "no such format of a report"
+        raise UsageError(Problem(where="form", value=form, why=why, remedy="use html, json or md"))
+    return rendered(url, found)
+
+
 def _json(_: str | None, found: StudyResult) -> str:
     return strict_json(found) + "\n"
 
 
 def _markdown(url: str | None, found: StudyResult) -> str:
-    overview = _stored(url, found) or overview_of_result(found)
-    return clean_document(markdown_report(found, study_evidence(found, overview)))
+    return _text(found, _subject(url, found).evidence)
 
 
 def _html(url: str | None, found: StudyResult) -> str:
+    subject = _subject(url, found)
     title = f"{found.spec.name}: tuning report"
-    return page(title, _markdown(url, found), page_data(url, found))
+    return page(title, _text(found, subject.evidence), _page_data(subject))
 
 
-def _stored(url: str | None, found: StudyResult) -> StudyOverview | None:
-    """The overview of the stored study; None for a result that is not from the store."""
+def _text(found: StudyResult, evidence: StudyEvidence) -> str:
+    return clean_document(markdown_report(found, evidence))
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What a report is about."""
+
+    url: str | None
+    result: StudyResult
+    overview: StudyOverview
+    is_stored: bool
+    """Whether the result is from the store, which then has the files of its trials."""
+    evidence: StudyEvidence
+
+
+def _subject(url: str | None, found: StudyResult) -> _Subject:
+    stored = None
     with suppress(NotFoundError):
-        return results.overview(url, found.spec.name)
-    return None
+        stored = results.overview(url, found.spec.name)
+    overview = stored or overview_of_result(found)
+    return _Subject(url, found, overview, stored is not None, study_evidence(found, overview))
 
 
 def page_data(url: str | None, found: StudyResult) -> dict[str, Any]:
@@ -89,14 +112,18 @@ def page_data(url: str | None, found: StudyResult) -> dict[str, Any]:
         Plain data without secrets. ``left_out`` says what a long study has besides; ``positions`` then is the place of
         each trial in the JSON of the study.
     """
+    return _page_data(_subject(url, found))
+
+
+def _page_data(subject: _Subject) -> dict[str, Any]:
     import autotuner
 
-    stored = _stored(url, found)
+    found = subject.result
     shown = shown_trials(found)
-    answers = _answers_about_study(found, stored or overview_of_result(found), shown)
+    answers = _answers_about_study(subject, shown)
     detailed = _answers_about_trials(found)
-    if stored is not None:
-        detailed |= _answers_from_files(url, found, room=_MOST_DETAILS - _size(detailed))
+    if subject.is_stored:
+        detailed |= _answers_from_files(subject.url, found, room=_MOST_DETAILS - _size(detailed))
     few = len(shown) < len(found.trials)
     return {
         "study": found.spec.name,
@@ -107,15 +134,17 @@ def page_data(url: str | None, found: StudyResult) -> dict[str, Any]:
     }
 
 
-def _answers_about_study(found: StudyResult, overview: StudyOverview, shown: Collection[int]) -> dict[str, Any]:
-    details = study_details(found, overview, now=overview.updated_at)  # the same study gives the same file
+def _answers_about_study(subject: _Subject, shown: Collection[int]) -> dict[str, Any]:
+    found = subject.result
+    # The time of reading is not now: the same study gives the same file.
+    details = study_details(found, subject.overview, now=subject.overview.updated_at)
     predictions = study_predictions(found)
     answers: dict[str, Any] = {
         "details": details.model_copy(update={"trials": tuple(r for r in details.trials if r.number in shown)}),
         "predictions": predictions.model_copy(
             update={"trials": tuple(p for p in predictions.trials if p.trial in shown)}
         ),
-        "evidence": study_evidence(found, overview),
+        "evidence": subject.evidence,
         "best": best_json(found),
     }
     if found.winner is not None:

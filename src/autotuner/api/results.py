@@ -186,7 +186,7 @@ def _last_lines(path: Path, lines: int) -> list[str]:
 
 
 def manifest(found: StudyResult, form: str, options: Mapping[str, Any]) -> Manifest:
-    """See :meth:`autotuner.api.stored.StoredStudies.manifest`."""
+    """See :meth:`autotuner.api.result_files.ResultFiles.manifest`."""
     from autotuner.api.blocking import blocking
     from autotuner.plugins import loading
     from autotuner.report.exported.options import Form, parse_options
@@ -211,7 +211,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def export(found: StudyResult, form: str) -> str:
-    """See :meth:`autotuner.api.stored.StoredStudies.export`."""
+    """See :meth:`autotuner.api.result_files.ResultFiles.export`."""
     from autotuner.report.exports import export_text
 
     try:

@@ -1,22 +1,21 @@
-"""The part of the client that reads stored studies and exports their results."""
+"""The part of the client that reads stored studies."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING
 
 from autotuner.api import results
+from autotuner.api.result_files import ResultFiles
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from autotuner.api.options import ExportForm, ManifestForm, ManifestOptions, ReportForm
     from autotuner.api.reading.feed import EventFeed
     from autotuner.api.reading.reader import StudyReader
     from autotuner.api.results import ServerLog
     from autotuner.events.types import Event, UnknownEvent
-    from autotuner.report.exported.render import Manifest
     from autotuner.report.overview import StudyOverview
     from autotuner.report.result import StudyResult
     from autotuner.report.views.latencies import WindowLatencies
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from autotuner.study.trial import Trial
 
 
-class StoredStudies:
+class StoredStudies(ResultFiles):
     """The studies of one store, for reading."""
 
     def __init__(self, store: str | None = None) -> None:
@@ -302,76 +301,6 @@ class StoredStudies:
         from autotuner.api import trial_plots
 
         return trial_plots.history(self._url, name, trial)
-
-    def manifest(self, study: str | StudyResult, form: ManifestForm, **options: Unpack[ManifestOptions]) -> Manifest:
-        """The winner as a file for another system.
-
-        Args:
-            study: A study's name or its result.
-            form: ``kubernetes``, ``serving-runtime``, ``inference-service`` or ``compose``.
-            **options: Options of ``autotuner best``, with underscores; ``start_from`` is the path of a file.
-
-        Returns:
-            The file as ``text``, its ``objects``, and ``notes`` on what it does not contain.
-
-        Raises:
-            UsageError: If an option is wrong or does not apply to the form, or no trial is feasible.
-            AutotunerError: If the engine would now start a server other than the measured one.
-
-        Example:
-            >>> made = autotuner.render_manifest("chat-8b", "kubernetes", image="registry.example/llama:1")
-            >>> [found["kind"] for found in made.objects]
-            ['Deployment', 'Service']
-        """
-        return results.manifest(self._result(study), form, options)
-
-    def report(self, study: str | StudyResult, path: str | Path | None = None, form: ReportForm = "html") -> Path:
-        """Write a report.
-
-        Args:
-            study: A study's name or its result.
-            path: The file to write, ``-`` for stdout; None: ``report.html`` in the study's folder, with the form as its
-                suffix.
-            form: ``html``, one file that needs no server and no network; ``md``, Markdown for pull requests and
-                tickets; or ``json``, what ``show --json`` prints.
-
-        Returns:
-            The path of the report.
-
-        Raises:
-            UsageError: If the study is not stored, or there is no such form.
-            EnvironmentFaultError: If the web UI, which draws the HTML report, is not part of this installation.
-            AutotunerError: If the file cannot be written.
-
-        Example:
-            >>> autotuner.write_report("chat-8b", "report.html").stat().st_size > 10_000
-            True
-        """
-        from autotuner.api import reports
-
-        return reports.write(self._url, self._result(study), None if path is None else Path(path), form)
-
-    def export(self, study: str | StudyResult, form: ExportForm = "json") -> str:
-        """All results of a study as text.
-
-        Args:
-            study: A study's name or its result.
-            form: ``json``, ``csv`` (one row per measurement), or ``older``, the results JSON of the older tool.
-
-        Returns:
-            The text, without secrets.
-
-        Raises:
-            UsageError: If the study is not stored, or there is no such form.
-
-        Example:
-            >>> autotuner.export_result("chat-8b", "csv").startswith("trial,role")
-            True
-        """
-        return results.export(self._result(study), form)
-
-    def _result(self, study: str | StudyResult) -> StudyResult:
-        return self.load(study) if isinstance(study, str) else study
 
     def verify(self, source: str | Path) -> Verification:
         """Recompute the certificates of capacities from their request records.

@@ -44,6 +44,13 @@ class _Same:
     __hash__ = None  # type: ignore[assignment]
 
 
+class ReportForm(StrEnum):
+    """Forms of a report that browsers can save."""
+
+    HTML = "html"
+    MD = "md"
+
+
 class ExportForm(StrEnum):
     """Forms of an export."""
 
@@ -162,6 +169,16 @@ def manifest(
 ) -> str:
     """YAML, as `autotuner best NAME --as FORM` prints it."""
     return tuner.manifest(name, form.value, image=image, namespace=namespace, pvc=pvc, model=model).text
+
+
+@router.get("/{name}/report", summary="The report of a study", response_class=PlainTextResponse)
+def report(tuner: Tuner, studies: Studies, _: Reader, name: Name, form: ReportForm = ReportForm.HTML) -> Response:
+    """As `autotuner report NAME --format FORM` writes it, as a file to save: `html` needs no server and no network."""
+    media = "text/html" if form is ReportForm.HTML else "text/markdown"
+    text = tuner.report_text(studies.result(name), form.value)
+    # Saved, not shown: a page of this server would be asked to trust what studies contain.
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{form.value}"'}
+    return Response(text, media_type=media, headers=headers)
 
 
 @router.get("/{name}/export", summary="All results of a study", response_class=PlainTextResponse)

@@ -25,10 +25,11 @@ def measured_noise(trials: Sequence[Trial], objectives: Sequence[Objective]) -> 
     is bias, not noise."""
     squares = 0.0
     freedom = 0
+    confirmations = _confirmations(trials)
     for trial in trials:
         if trial.role is TrialRole.CONFIRM:
             continue
-        repeats = rankable_repeats(trial, trials)
+        repeats = rankable_repeats(trial, confirmations)
         if not repeats:
             continue
         first = [trial] if usable(trial) and not in_company(trial, trials) else []
@@ -48,8 +49,9 @@ def interference(trials: Sequence[Trial], objectives: Sequence[Objective]) -> fl
     picked for good first measurements, so chance alone would make the first ones look better, not worse.
     """
     found = []
+    confirmations = _confirmations(trials)
     for trial in trials:
-        repeats = rankable_repeats(trial, trials)
+        repeats = rankable_repeats(trial, confirmations)
         alone = log_costs(repeats, objectives)
         together = scoring.log_cost(trial.verdict, objectives)
         if alone and together is not None and in_company(trial, trials):
@@ -70,6 +72,11 @@ def interference_text(share: float) -> str:
         f"trials running side by side share this machine: they measured {share * 100:.0f}% worse than alone, so their "
         "numbers are not comparable with those of a run alone; only the repeats are, which ran one at a time"
     )
+
+
+def _confirmations(trials: Sequence[Trial]) -> list[Trial]:
+    """All confirmations. Looking for those of each trial among all trials would take long in a long study."""
+    return [t for t in trials if t.role is TrialRole.CONFIRM]
 
 
 def _uncertainty(trial: Trial, index: int) -> float | None:

@@ -11,6 +11,7 @@ import pytest
 
 import autotuner
 from autotuner.cli.main import main
+from autotuner.report.documents.page import is_built
 from autotuner.store import Store
 from autotuner.tuning.run_liveness import this_owner
 from support.stored_samples import store_sample
@@ -52,6 +53,14 @@ def test_best_command_and_exports_are_what_the_command_line_prints(
             expected = expected.replace(',\n  "exit_code": 0\n}', "\n}")
         assert answer.text == expected
         assert answer.headers["Content-Type"].startswith("text/csv" if form == "csv" else "application/json")
+
+
+def test_reports_are_what_the_command_line_writes(client: Clients, stored: str, printed: Callable[..., str]) -> None:
+    for form, media in (("md", "text/markdown"), *([("html", "text/html")] if is_built() else [])):
+        answer = client("read").get(f"{PATH}/{stored}/report", params={"form": form})
+        assert answer.text == printed("report", stored, "--format", form, "-o", "-")
+        assert answer.headers["Content-Type"].startswith(media)
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="{stored}.{form}"'
 
 
 def test_the_list_is_what_list_prints(client: Clients, printed: Callable[..., str]) -> None:

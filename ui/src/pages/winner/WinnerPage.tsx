@@ -34,10 +34,12 @@ const FORMS: readonly Form[] = [
   },
   { form: "json", title: "JSON", file: "json", options: [] },
 ];
-const EXPORTS = [
-  { form: "json", title: "All results as JSON" },
-  { form: "csv", title: "Measurements as CSV" },
-  { form: "older", title: "Results in the older tool's JSON" },
+const FILES = [
+  { address: "report?form=html", file: "html", title: "Report as one HTML file" },
+  { address: "report?form=md", file: "md", title: "Report as Markdown" },
+  { address: "export?form=json", file: "json", title: "All results as JSON" },
+  { address: "export?form=csv", file: "csv", title: "Measurements as CSV" },
+  { address: "export?form=older", file: "older.json", title: "Results in the older tool's JSON" },
 ];
 
 /** The winner in every form that another system starts, and all results as files. */
@@ -74,12 +76,12 @@ export function WinnerPage() {
           <h2>All results</h2>
         </header>
         <p className="body actions">
-          {EXPORTS.map((one) => (
+          {FILES.map((one) => (
             <a
-              key={one.form}
+              key={one.address}
               className="button"
-              href={`${studyUrl(name)}/export?form=${one.form}`}
-              download={`${name}.${one.form === "csv" ? "csv" : one.form === "older" ? "older.json" : "json"}`}
+              href={`${studyUrl(name)}/${one.address}`}
+              download={`${name}.${one.file}`}
             >
               {one.title}
             </a>
