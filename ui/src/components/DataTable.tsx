@@ -94,7 +94,7 @@ export function DataTable<T extends object>({
                     className={column?.number ? "number" : column?.pinned ? "pinned" : undefined}
                     aria-sort={sorted === "asc" ? "ascending" : sorted === "desc" ? "descending" : undefined}
                   >
-                    {column?.value ? (
+                    {column?.value && !printing ? (
                       <button type="button" className="plain" onClick={() => header.column.toggleSorting()}>
                         {column.number && <Arrow sorted={sorted} />}
                         <span>{column.title}</span>
