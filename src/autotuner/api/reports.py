@@ -44,7 +44,7 @@ _LATENCIES = frozenset({"ttft", "tpot", "e2e_latency"})
 
 
 def write(url: str | None, found: StudyResult, path: Path | None, form: str) -> Path:
-    """See :meth:`autotuner.api.result_files.ResultFiles.report`."""
+    """See :meth:`autotuner.api.results.ResultFiles.report`."""
     text = render(url, found, form)
     if path is not None:
         files.write_output(path, text)
@@ -55,7 +55,7 @@ def write(url: str | None, found: StudyResult, path: Path | None, form: str) -> 
 
 
 def render(url: str | None, found: StudyResult, form: str) -> str:
-    """See :meth:`autotuner.api.result_files.ResultFiles.report_text`."""
+    """See :meth:`autotuner.api.results.ResultFiles.report_text`."""
     rendered = {"html": _html, "json": _json, "md": _markdown}.get(form)
     if rendered is None:
         why = "no such format of a report"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from autotuner.errors import AutotunerError, NotFoundError, Problem, UsageError, did_you_mean
 from autotuner.secrets import clean_document, clean_text
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from typing import Any
 
+    from autotuner.api.options import ExportForm, ManifestForm, ManifestOptions, ReportForm
     from autotuner.report.exported.render import Manifest
     from autotuner.report.overview import StudyOverview
     from autotuner.report.result import StudyResult
@@ -186,7 +187,7 @@ def _last_lines(path: Path, lines: int) -> list[str]:
 
 
 def manifest(found: StudyResult, form: str, options: Mapping[str, Any]) -> Manifest:
-    """See :meth:`autotuner.api.result_files.ResultFiles.manifest`."""
+    """See :meth:`ResultFiles.manifest`."""
     from autotuner.api.blocking import blocking
     from autotuner.plugins import loading
     from autotuner.report.exported.options import Form, parse_options
@@ -211,10 +212,108 @@ def write_text(path: Path, text: str) -> None:
 
 
 def export(found: StudyResult, form: str) -> str:
-    """See :meth:`autotuner.api.result_files.ResultFiles.export`."""
+    """See :meth:`ResultFiles.export`."""
     from autotuner.report.exports import export_text
 
     try:
         return export_text(found, form)
     except ValueError as error:
         raise UsageError(Problem.refused("form", error, value=form, remedy="use json, csv or older")) from None
+
+
+class ResultFiles:
+    """Results of the studies of one store in forms for others."""
+
+    _url: str | None
+
+    def manifest(self, study: str | StudyResult, form: ManifestForm, **options: Unpack[ManifestOptions]) -> Manifest:
+        """The winner as a file for another system.
+
+        Args:
+            study: A study's name or its result.
+            form: ``kubernetes``, ``serving-runtime``, ``inference-service`` or ``compose``.
+            **options: Options of ``autotuner best``, with underscores; ``start_from`` is the path of a file.
+
+        Returns:
+            The file as ``text``, its ``objects``, and ``notes`` on what it does not contain.
+
+        Raises:
+            UsageError: If an option is wrong or does not apply to the form, or no trial is feasible.
+            AutotunerError: If the engine would now start a server other than the measured one.
+
+        Example:
+            >>> made = autotuner.render_manifest("chat-8b", "kubernetes", image="registry.example/llama:1")
+            >>> [found["kind"] for found in made.objects]
+            ['Deployment', 'Service']
+        """
+        return manifest(self._result(study), form, options)
+
+    def report(self, study: str | StudyResult, path: str | Path | None = None, form: ReportForm = "html") -> Path:
+        """Write a report.
+
+        Args:
+            study: A study's name or its result.
+            path: The file to write, ``-`` for stdout; None: ``report.html`` in the study's folder, with the form as its
+                suffix.
+            form: ``html``, one file that needs no server and no network; ``md``, Markdown for pull requests and
+                tickets; or ``json``, what ``show --json`` prints.
+
+        Returns:
+            The path of the report.
+
+        Raises:
+            UsageError: If the study is not stored, or there is no such form.
+            EnvironmentFaultError: If the web UI, which draws the HTML report, is not part of this installation.
+            AutotunerError: If the file cannot be written.
+
+        Example:
+            >>> autotuner.write_report("chat-8b", "report.html").stat().st_size > 10_000
+            True
+        """
+        from autotuner.api import reports
+
+        return reports.write(self._url, self._result(study), None if path is None else Path(path), form)
+
+    def report_text(self, study: str | StudyResult, form: ReportForm = "html") -> str:
+        """A report as text, without writing it.
+
+        Args:
+            study: A study's name or its result.
+            form: As in :meth:`report`.
+
+        Returns:
+            The document, without secrets.
+
+        Raises:
+            UsageError: If the study is not stored, or there is no such form.
+            EnvironmentFaultError: If the web UI, which draws the HTML report, is not part of this installation.
+
+        Example:
+            >>> autotuner.open().report_text("chat-8b", "md").startswith("# Tuning report: chat-8b")
+            True
+        """
+        from autotuner.api import reports
+
+        return reports.render(self._url, self._result(study), form)
+
+    def export(self, study: str | StudyResult, form: ExportForm = "json") -> str:
+        """All results of a study as text.
+
+        Args:
+            study: A study's name or its result.
+            form: ``json``, ``csv`` (one row per measurement), or ``older``, the results JSON of the older tool.
+
+        Returns:
+            The text, without secrets.
+
+        Raises:
+            UsageError: If the study is not stored, or there is no such form.
+
+        Example:
+            >>> autotuner.export_result("chat-8b", "csv").startswith("trial,role")
+            True
+        """
+        return export(self._result(study), form)
+
+    def _result(self, study: str | StudyResult) -> StudyResult:
+        return load(self._url, study) if isinstance(study, str) else study

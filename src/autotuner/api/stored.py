@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autotuner.api import results
-from autotuner.api.result_files import ResultFiles
+from autotuner.api.results import ResultFiles
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -21,7 +21,7 @@ READING = {"api", "cli", "errors", "invalid_value", "plain_text", "scoring", "se
 PAGES = READING | {"report"}
 COMMANDS: dict[str, tuple[list[str], set[str], int]] = {
     "list": (["list"], PAGES, 430),
-    "show": (["show", "chat-8b"], PAGES, 440),
+    "show": (["show", "chat-8b"], PAGES, 450),
     "best": (["best", "chat-8b"], PAGES | {"manifests"}, 390),
     "logs": (["logs", "chat-8b"], READING | {"deployers"}, 370),
     "version": (["version"], {"api", "cli", "errors", "invalid_value", "plain_text", "secrets"}, 310),
