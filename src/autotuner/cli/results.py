@@ -57,7 +57,11 @@ TrialNumber = Annotated[int | None, typer.Argument(metavar="[TRIAL]", help="Tria
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Output file; default: stdout.")]
 ReportOut = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="Output file; default: report.html (or .md, .json) in the folder of the study."),
+    typer.Option(
+        "--out",
+        "-o",
+        help="Output file; default: report.html (or .md, .json) in the study's folder; with --server: here.",
+    ),
 ]
 
 
@@ -249,9 +253,7 @@ def report(
 ) -> None:
     """Write the report of a study as one file: HTML, Markdown or JSON."""
     with reporting_errors(as_json=json):
-        import autotuner
-
-        path = autotuner.open(store).report(name, out_file, form.value)
+        path = opened(store).report(name, out_file, form.value)
         if json:
             out({"study": name, "report": str(path)})
         elif str(path) != "-":

@@ -73,11 +73,24 @@ class ServerConnection:
         """The JSON of a GET. Raises ``AutotunerError``."""
         return self._answer("GET", path, params={name: value for name, value in query.items() if value is not None})
 
+    def text(self, path: str, **query: str) -> str:
+        """The text of a GET. Raises ``AutotunerError``."""
+        return self._response("GET", path, params=query).text
+
     def send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The JSON of a request with a body; None if the answer has none. Raises ``AutotunerError``."""
         return self._answer(method, path, json=body)
 
     def _answer(self, method: str, path: str, **more: Any) -> Any:
+        response = self._response(method, path, **more)
+        if not response.content:
+            return None
+        try:
+            return response.json()
+        except ValueError:
+            raise self._foreign() from None
+
+    def _response(self, method: str, path: str, **more: Any) -> httpx.Response:
         try:
             with httpx.Client(timeout=_TIMEOUT_S, **self._options) as client:
                 response = client.request(method, f"/api/v1{path}", **more)
@@ -85,12 +98,7 @@ class ServerConnection:
             raise self._unreachable(error) from None
         if response.is_error:
             raise self._refusal(response)
-        if not response.content:
-            return None
-        try:
-            return response.json()
-        except ValueError:
-            raise self._foreign() from None
+        return response
 
     @asynccontextmanager
     async def stream(self, path: str, last: int) -> AsyncIterator[AsyncIterator[str]]:

@@ -18,13 +18,14 @@ from autotuner.api.results import ServerLog
 from autotuner.errors import AutotunerError, NotFoundError
 from autotuner.events.types import Event, UnknownEvent, parse
 from autotuner.report.overview import StudyOverview
+from autotuner.store import files
 from autotuner.store.records import EventRecord, QueueEntry
 from autotuner.study.trial import Trial
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-    from autotuner.api.options import ExportForm
+    from autotuner.api.options import ExportForm, ReportForm
     from autotuner.report.result import StudyResult
     from autotuner.study_file.loader import LoadedStudy
     from autotuner.tuning.planning.plan import Plan
@@ -90,6 +91,16 @@ class RemoteStudies:
     def export(self, name: str, form: ExportForm = "json") -> str:
         """As :meth:`autotuner.Autotuner.export`."""
         return results.export(self.load(name), form)
+
+    def report(self, name: str, path: Path | None = None, form: ReportForm = "html") -> Path:
+        """As :meth:`autotuner.Autotuner.report`, by default into the current folder, as a browser would save it."""
+        if form == "json":
+            text = results.export(self.load(name), "json")
+        else:
+            text = self._server.text(f"/studies/{name}/report", form=form)
+        path = path or Path(f"{name}.{form}")
+        files.write_output(path, text)
+        return path
 
     def queue(self) -> list[QueueEntry]:
         """As :meth:`autotuner.Autotuner.queue`."""

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 VARIABLE = "AUTOTUNER_SERVER"
 TOKEN_VARIABLE = "AUTOTUNER_TOKEN"  # noqa: S105 - a variable's name
 COMMANDS = (
-    "run", "plan", "submit", "queue", "workers", "watch", "stop", "list", "show", "logs", "best", "export", "delete",
+    "run", "plan", "submit", "queue", "workers", "watch", "stop", "list", "show", "logs", "best", "report", "export",
+    "delete",
 )  # fmt: skip
 """Commands that also work on the studies of a server."""
 

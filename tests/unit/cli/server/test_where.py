@@ -64,12 +64,20 @@ def test_a_log(server: str, call: Call) -> None:
     assert (none.code, none.err.count("\n")) == (1, 1)
 
 
+@pytest.mark.parametrize("form", ["md", "json"])
+def test_a_report(form: str, server: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("--server", server, "report", "chat-8b", "--format", form).out == f"chat-8b.{form}\n"
+    expected = call("report", "chat-8b", "--format", form, "--out", "-").out
+    assert (tmp_path / f"chat-8b.{form}").read_text() == expected
+
+
 def test_a_deleted_study_is_gone_on_the_server(server: str, call: Call) -> None:
     assert call("--server", server, "delete", "chat-8b", "--yes").out == "chat-8b: deleted\n"
     assert call("list", "--json").data == {"studies": []}
 
 
-@pytest.mark.parametrize("words", ["doctor", "reap", "token list", "backup x.tar.gz", "report chat-8b", "worker"])
+@pytest.mark.parametrize("words", ["doctor", "reap", "token list", "backup x.tar.gz", "worker"])
 def test_other_commands_work_on_this_machine_only(words: str, server: str, call: Call) -> None:
     done = call("--server", server, *words.split())
     assert done.code == ExitCode.USAGE
