@@ -18,7 +18,8 @@ quickstart: ## Tune a real llama.cpp server on this machine's CPU (a few minutes
 	@$(BIN)/autotuner run examples/quickstart.yaml
 
 test: setup-test ## Everything: lint, types, import contracts, documentation, all tests with coverage
-	$(MAKE) lint types contracts docs ui-test pytest
+	$(MAKE) --jobs=2 --output-sync=target lint types contracts docs ui-test
+	$(MAKE) pytest
 
 setup: ## Create an environment with everything for development
 	@scripts/setup.sh docker,kubernetes,llama-cpp,pandas,polars,postgresql,server,tokenizer "dev docs"

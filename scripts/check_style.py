@@ -80,6 +80,8 @@ def _is_pairs(target: ast.Tuple) -> bool:
 
 def formatter_opt_outs(tree: ast.AST, source: str) -> Iterator[Finding]:
     """``# fmt: skip`` behind anything but a table, a constant or a decorator, and ``# fmt: off`` anywhere."""
+    if _OPT_OUT not in source:
+        return
     ends = {node.end_lineno for node in ast.walk(tree) if _is_table(node)}
     scopes = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef)]
     ends |= {node.end_lineno for scope in scopes for node in scope.body if isinstance(node, ast.Assign | ast.AnnAssign)}

@@ -24,7 +24,7 @@ def at_once(work: Callable[[int], object]) -> list[object]:
     gate = threading.Barrier(WRITERS)
 
     def run(i: int) -> object:
-        gate.wait(30)
+        gate.wait(300)
         return work(i)
 
     with ThreadPoolExecutor(WRITERS) as pool:

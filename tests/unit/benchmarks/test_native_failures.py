@@ -37,7 +37,7 @@ async def test_error_event_in_a_200_stream_is_a_failure(tmp_path: Path) -> None:
 )
 async def test_each_fault_has_its_error_kind(tmp_path: Path, fault: Fault, kind: str) -> None:
     behavior = Behavior(fault=fault, fault_status=503, fault_when=lambda n: n % 3 == 2)
-    seen, _ = await measured(tmp_path, behavior, duration_s=0.8)
+    seen, _ = await measured(tmp_path, behavior, duration_s=10.0, min_requests=0, requests=12)
     assert set(seen.errors) == {kind}
     assert seen.scalars["success_rate"] == pytest.approx(1 - seen.failed / seen.requests)
     assert 0 < seen.failed < seen.requests
