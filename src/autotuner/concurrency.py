@@ -1,6 +1,7 @@
 """Structured concurrency beyond what anyio offers."""
 
-from collections.abc import Awaitable, Callable
+import subprocess
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import anyio
@@ -39,3 +40,29 @@ async def first_of(*works: Callable[[], Awaitable[T]], result_outranks_error: bo
     if errors and not (result_outranks_error and results):
         raise errors[0]
     return results[0]
+
+
+async def run_program(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Runs a program to its end; cancelling this ends it.
+
+    ``anyio.run_process`` leaves a program behind if it is cancelled while the program starts.
+
+    Args:
+        command: The program and its arguments. It has no input.
+        env: Its environment; None: that of this process.
+
+    Returns:
+        Its exit code and its output, errors included.
+
+    Raises:
+        OSError: If it cannot be started.
+    """
+    with anyio.CancelScope(shield=True):
+        process = await anyio.open_process(command, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, env=env)
+    output = bytearray()
+    async with process:
+        if process.stdout is not None:
+            async for piece in process.stdout:
+                output += piece
+        code = await process.wait()
+    return code, output.decode(errors="replace")

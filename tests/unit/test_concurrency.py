@@ -1,9 +1,12 @@
-"""``first_of``: one result or one plain exception, and no function left running."""
+"""``first_of``: one result or one plain exception, and no function left running. ``run_program``: no process left."""
+
+import sys
 
 import anyio
+import psutil
 import pytest
 
-from autotuner.concurrency import first_of
+from autotuner.concurrency import first_of, run_program
 
 pytestmark = pytest.mark.anyio
 
@@ -68,3 +71,24 @@ async def test_cancelling_the_caller_cancels_all() -> None:
         await first_of(*works)
     assert scope.cancelled_caught
     assert [work.cancelled for work in works] == [True, True]
+
+
+async def test_a_program_runs_to_its_end() -> None:
+    code = (
+        "import sys; print('a'); print('b', file=sys.stderr, flush=True); print(input()) if sys.argv[1:] else exit(3)"
+    )
+    done, output = await run_program([sys.executable, "-c", code])
+    assert (done, sorted(output.split())) == (3, ["a", "b"])
+    failed, output = await run_program([sys.executable, "-c", code, "reads"])
+    assert (failed, "EOFError" in output) == (1, True)
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_program_is_ended_whenever_it_is_cancelled(steps: int) -> None:
+    before = set(psutil.Process().children())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run_program, [sys.executable, "-c", "import time; time.sleep(600)"])
+        for _ in range(steps):
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    assert set(psutil.Process().children()) <= before

@@ -21,6 +21,7 @@ from anyio.to_thread import run_sync
 import autotuner
 from autotuner.api.fleet.queued_run import PATIENCE_S, Order
 from autotuner.api.fleet.settings import WorkerSettings
+from autotuner.concurrency import run_program
 from autotuner.errors import AutotunerError
 from autotuner.store import Store
 from autotuner.store.records import WorkerRecord
@@ -184,11 +185,11 @@ class Worker:
     async def _reap(self, *options: str) -> None:
         """Ends what dead runs left on this machine: of workers that were killed, when this one starts."""
         argv = [sys.executable, "-m", "autotuner", "reap", *options]
-        done = await anyio.run_process(argv, check=False, env=self._environment, stdin=subprocess.DEVNULL)
-        for line in done.stdout.decode(errors="replace").splitlines():
+        code, output = await run_program(argv, env=self._environment)
+        for line in output.splitlines():
             logger.info("%s", line)
-        if done.returncode:
-            logger.info("cannot clean up after killed runs: %s", done.stderr.decode(errors="replace").strip())
+        if code:
+            logger.info("cannot clean up after all killed runs")
 
     async def _pass_requests_on(self) -> None:
         """Passes every request to end on to the child processes, until none is left."""

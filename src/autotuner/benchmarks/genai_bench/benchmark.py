@@ -7,7 +7,6 @@ design.
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -23,6 +22,7 @@ from autotuner.benchmarks.measuring.inputs import tokenizer_text
 from autotuner.benchmarks.measuring.records import RunInfo
 from autotuner.benchmarks.measuring.requirements import Limits
 from autotuner.benchmarks.measuring.worker_session import WorkerOutput, keep_and_summarize, run_worker
+from autotuner.concurrency import run_program
 from autotuner.errors import Problem, UsageError
 from autotuner.net.target import DIRECT
 from autotuner.plugins.benchmark import Benchmark, Window
@@ -125,10 +125,8 @@ class GenaiBench(Benchmark):
             return Check.fail(name, detail, remedy=_INSTALL)
         output = ""
         with anyio.move_on_after(_VERSION_TIMEOUT_S):
-            done = await anyio.run_process(
-                [found, *command[1:], "--version"], stderr=subprocess.STDOUT, check=False, env=kept_environment()
-            )
-            output = done.stdout.decode(errors="replace").strip()
+            _, output = await run_program([found, *command[1:], "--version"], env=kept_environment())
+        output = output.strip()
         version = re.search(r"genai-bench version (\S+)", output)
         if version is None:
             last = output.rpartition("\n")[2] or "no output"

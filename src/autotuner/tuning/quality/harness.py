@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from autotuner.benchmarks.quality.lm_eval.command import (
     validation,
 )
 from autotuner.benchmarks.quality.lm_eval.samples import NoScoresError, read_scores
+from autotuner.concurrency import run_program
 from autotuner.deployers.local.owned_process import spawn
 from autotuner.net.target import Target
 from autotuner.plain_text import marked_line, shortened
@@ -50,10 +50,10 @@ async def harness_checks(spec: QualitySpec | None) -> list[Check]:
     if found is None:
         return [Check.fail(name, f"{command[0]} is not installed or not executable", remedy=INSTALL)]
     with anyio.move_on_after(_VALIDATION_S):
-        done = await anyio.run_process(validation(spec.tasks), stderr=subprocess.STDOUT, check=False)
-        if done.returncode == 0:
+        code, output = await run_program(validation(spec.tasks))
+        if code == 0:
             return [Check.ok(name, f"{found} knows {', '.join(spec.tasks.names)}")]
-        said = last_words(done.stdout.decode(errors="replace"))
+        said = last_words(output)
         return [
             Check.fail(name, f"{found}: {said}", remedy="see: lm_eval ls tasks; include names a folder of your own")
         ]
