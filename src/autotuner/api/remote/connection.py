@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from autotuner.api.remote import TOKEN_VARIABLE
 from autotuner.errors import (
     AutotunerError,
     EnvironmentFaultError,
@@ -27,7 +28,6 @@ from autotuner.secrets import remember
 
 Model = TypeVar("Model", bound=BaseModel)
 
-TOKEN_VARIABLE = "AUTOTUNER_TOKEN"  # noqa: S105 - a variable's name
 _TIMEOUT_S = 60.0
 """A plan with checks of a machine takes the server that long at most."""
 _SILENT_S = 45.0
@@ -131,6 +131,12 @@ class ServerConnection:
             return kind.model_validate_json(data) if isinstance(data, str) else kind.model_validate(data)
         except ValidationError:
             raise self._foreign() from None
+
+    def parsed_all(self, kind: type[Model], data: Any) -> list[Model]:
+        """The entries of a list. Raises ``AutotunerError`` if it has another form."""
+        if not isinstance(data, list):
+            raise self._foreign()
+        return [self.parsed(kind, entry) for entry in data]
 
     def _unreachable(self, error: httpx.HTTPError) -> EnvironmentFaultError:
         why = str(error) or type(error).__name__

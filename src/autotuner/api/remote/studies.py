@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.to_thread import run_sync
+from pydantic import BaseModel
 
 from autotuner.api import results
 from autotuner.api.blocking import blocking
@@ -42,6 +43,19 @@ _RETRIES = 30
 OnEvent = Callable[[Event | UnknownEvent], object]
 
 
+class _Page(BaseModel):
+    items: list[Any]
+    total: int
+
+
+class _LogTail(BaseModel):
+    lines: list[str]
+
+
+class _Stop(BaseModel):
+    stopping: bool
+
+
 class RemoteStudies:
     """The studies of one server."""
 
@@ -53,10 +67,9 @@ class RemoteStudies:
         """As :meth:`autotuner.Autotuner.overviews`. The server leaves unreadable studies out, and logs them."""
         found = list[StudyOverview]()
         while True:
-            page = self._server.get("/studies", limit=_PAGE, offset=len(found))
-            items = [self._server.parsed(StudyOverview, item) for item in page["items"]]
-            found += items
-            if not items or len(found) >= page["total"]:
+            page = self._server.parsed(_Page, self._server.get("/studies", limit=_PAGE, offset=len(found)))
+            found += self._server.parsed_all(StudyOverview, page.items)
+            if not page.items or len(found) >= page.total:
                 return found
 
     def overview(self, name: str) -> StudyOverview:
@@ -78,15 +91,18 @@ class RemoteStudies:
             if not numbers:
                 raise NotFoundError.at(f"trial of {name}", "no such trial", remedy="it has no trials yet")
             trial = numbers[-1]
-        found = self._server.get(f"/studies/{name}/trials/{trial}/log", lines=min(lines, _MOST_LINES))
-        if not found["lines"]:
+        found = self._log(name, trial, lines)
+        if not found:
             raise AutotunerError(f"trial {trial} of {name} has no server log on the server's machine")
-        return ServerLog(trial=trial, path=Path(name, "trials", f"{trial:04d}"), lines=list(found["lines"]))
+        return ServerLog(trial=trial, path=Path(name, "trials", f"{trial:04d}"), lines=found)
 
     def log_tail(self, trial: Trial, *, lines: int = 100) -> list[str]:
         """As :meth:`autotuner.Autotuner.log_tail`."""
-        found = self._server.get(f"/studies/{trial.study}/trials/{trial.number}/log", lines=max(1, lines))
-        return list(found["lines"]) if lines else []
+        return self._log(trial.study, trial.number, lines) if lines else []
+
+    def _log(self, name: str, trial: int, lines: int) -> list[str]:
+        answer = self._server.get(f"/studies/{name}/trials/{trial}/log", lines=min(lines, _MOST_LINES))
+        return self._server.parsed(_LogTail, answer).lines
 
     def export(self, name: str, form: ExportForm = "json") -> str:
         """As :meth:`autotuner.Autotuner.export`."""
@@ -104,11 +120,11 @@ class RemoteStudies:
 
     def queue(self) -> list[QueueEntry]:
         """As :meth:`autotuner.Autotuner.queue`."""
-        return [self._server.parsed(QueueEntry, entry) for entry in self._server.get("/queue")]
+        return self._server.parsed_all(QueueEntry, self._server.get("/queue"))
 
     def workers(self) -> list[WorkerOverview]:
         """As :meth:`autotuner.Autotuner.workers`."""
-        return [self._server.parsed(WorkerOverview, worker) for worker in self._server.get("/workers")]
+        return self._server.parsed_all(WorkerOverview, self._server.get("/workers"))
 
     def plan(self, loaded: LoadedStudy) -> Plan:
         """As :meth:`autotuner.Autotuner.plan`, with checks of the server's machine."""
@@ -132,7 +148,7 @@ class RemoteStudies:
 
     def stop(self, name: str) -> bool:
         """As :meth:`autotuner.Autotuner.stop`."""
-        return bool(self._server.send("POST", f"/studies/{name}/stop")["stopping"])
+        return self._server.parsed(_Stop, self._server.send("POST", f"/studies/{name}/stop")).stopping
 
     def delete(self, name: str) -> None:
         """As :meth:`autotuner.Autotuner.delete`."""

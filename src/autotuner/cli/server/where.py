@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from autotuner.api.remote import TOKEN_VARIABLE
+
 if TYPE_CHECKING:
     from autotuner import Autotuner
     from autotuner.api.remote.studies import RemoteStudies
 
 VARIABLE = "AUTOTUNER_SERVER"
-TOKEN_VARIABLE = "AUTOTUNER_TOKEN"  # noqa: S105 - a variable's name
 COMMANDS = (
     "run", "plan", "submit", "queue", "workers", "watch", "stop", "list", "show", "logs", "best", "report", "export",
     "delete",

@@ -4,6 +4,7 @@ import http.server
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -89,8 +90,12 @@ def answering(body: bytes, status: int = 200) -> Iterator[str]:
     ],
 )
 def test_a_foreign_server(body: bytes, status: int) -> None:
-    with answering(body, status) as url, pytest.raises(EnvironmentFaultError, match="did not answer as an autotuner"):
-        RemoteStudies(url).load("chat-8b")
+    with answering(body, status) as url:
+        remote = RemoteStudies(url)
+        reads = (partial(remote.load, "chat-8b"), remote.overviews, partial(remote.server_log, "chat-8b", 1))
+        for read in reads:
+            with pytest.raises(EnvironmentFaultError, match="did not answer as an autotuner"):
+                read()
 
 
 @pytest.mark.parametrize("url", ["", "host", "http://", "http://[", "ftp://host", "http://host?x=1", "http://a b"])
