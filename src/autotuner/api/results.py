@@ -262,7 +262,7 @@ class ResultFiles:
             The path of the report.
 
         Raises:
-            UsageError: If the study is not stored, or there is no such form.
+            UsageError: If the study is not stored or the form is unknown.
             EnvironmentFaultError: If the web UI, which draws the HTML report, is not part of this installation.
             AutotunerError: If the file cannot be written.
 
@@ -285,7 +285,7 @@ class ResultFiles:
             The document, without secrets.
 
         Raises:
-            UsageError: If the study is not stored, or there is no such form.
+            UsageError: If the study is not stored or the form is unknown.
             EnvironmentFaultError: If the web UI, which draws the HTML report, is not part of this installation.
 
         Example:
@@ -307,7 +307,7 @@ class ResultFiles:
             The text, without secrets.
 
         Raises:
-            UsageError: If the study is not stored, or there is no such form.
+            UsageError: If the study is not stored or the form is unknown.
 
         Example:
             >>> autotuner.export_result("chat-8b", "csv").startswith("trial,role")

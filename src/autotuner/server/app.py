@@ -51,7 +51,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         (400, "The request could not be carried out."),
         (401, "No valid token was sent."),
         (403, "The token does not allow this."),
-        (404, "There is no such study, trial, token or webhook."),
+        (404, "The study, trial, token or webhook does not exist."),
         (409, "A process runs the study."),
         (413, "The body is too large."),
         (421, "The Host header does not name this server."),

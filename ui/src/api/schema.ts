@@ -4856,7 +4856,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -4977,7 +4977,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5099,7 +5099,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5225,7 +5225,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5347,7 +5347,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5466,7 +5466,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5585,7 +5585,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5706,7 +5706,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5825,7 +5825,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5948,7 +5948,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6065,7 +6065,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6196,7 +6196,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6319,7 +6319,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6442,7 +6442,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6565,7 +6565,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6686,7 +6686,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6811,7 +6811,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6930,7 +6930,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7051,7 +7051,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7176,7 +7176,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7297,7 +7297,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7418,7 +7418,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7542,7 +7542,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7663,7 +7663,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7786,7 +7786,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7907,7 +7907,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8039,7 +8039,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8160,7 +8160,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8281,7 +8281,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8402,7 +8402,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8525,7 +8525,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8650,7 +8650,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8775,7 +8775,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8896,7 +8896,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9034,7 +9034,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9160,7 +9160,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9283,7 +9283,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9409,7 +9409,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9535,7 +9535,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9654,7 +9654,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9777,7 +9777,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9896,7 +9896,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10015,7 +10015,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10138,7 +10138,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10257,7 +10257,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10378,7 +10378,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10497,7 +10497,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10616,7 +10616,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10735,7 +10735,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10854,7 +10854,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description There is no such study, trial, token or webhook. */
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;

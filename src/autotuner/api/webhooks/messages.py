@@ -9,7 +9,7 @@ from autotuner.store.webhooks.records import WebhookEvent, WebhookForm
 
 
 def body_of(form: WebhookForm, kind: str, at: float, data: Mapping[str, object]) -> bytes:
-    """The body of a message; the same for every attempt."""
+    """The body of a message, identical in every attempt."""
     if form is WebhookForm.SLACK:
         content: dict[str, object] = {"text": text_of(kind, clean(data))}
     else:
