@@ -160,6 +160,8 @@ class RemoteStudies:
 
     async def watch_async(self, name: str, on_event: OnEvent) -> str:
         """As :meth:`autotuner.Autotuner.watch_async`; it also waits while the study is in the queue."""
+        # A name that is not stored is an error now, and means "deleted" later.
+        await run_sync(self.overview, name)
         send, receive = anyio.create_memory_object_stream[EventRecord](1_000)
         failed = list[AutotunerError]()
         async with send, receive, anyio.create_task_group() as tasks:
@@ -220,6 +222,8 @@ class RemoteStudies:
                 if tries > _RETRIES:
                     failed.append(error)
                     return
+            except NotFoundError:  # deleted: the next look at the study says so
+                return
             except AutotunerError as error:
                 failed.append(error)
                 return

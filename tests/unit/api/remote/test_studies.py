@@ -3,7 +3,7 @@
 import http.server
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -139,18 +139,38 @@ def test_events_are_followed_over_a_restart_of_the_server(monkeypatch: pytest.Mo
     assert seen == list(autotuner.open().events(name))
 
 
-def test_a_study_that_is_deleted_meanwhile() -> None:
-    store_sample("winner")
+def test_a_study_that_is_not_stored() -> None:
+    with served(autotuner.open()) as url, pytest.raises(NotFoundError):
+        RemoteStudies(url, token()).watch("chat-8b", lambda _: None)
+
+
+@pytest.mark.parametrize("retry_s", [0.01, 60])
+def test_a_study_that_is_deleted_meanwhile(monkeypatch: pytest.MonkeyPatch, retry_s: float) -> None:
+    """Whether the stream is opened again first, or the state is read first."""
+    monkeypatch.setattr(studies, "_RETRY_S", retry_s)
+    running_study()
+    (name,) = (found.name for found in autotuner.list_studies())
+
+    def delete(_: Event | UnknownEvent) -> None:
+        with Store.open() as store:
+            store.studies.delete(name)
+
     with served(autotuner.open()) as url:
-        remote = RemoteStudies(url, token())
-        remote.delete("chat-8b")
-        with pytest.raises(NotFoundError):
-            remote.watch("chat-8b", lambda _: None)
+        assert RemoteStudies(url, token()).watch(name, delete) == "deleted"
 
 
-def test_a_server_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studies, "_RETRY_S", 0.01)
-    monkeypatch.setattr(studies, "_RETRIES", 2)
+def test_a_server_that_is_gone() -> None:
     with pytest.raises(ServerUnreachableError, match="cannot reach"):
         RemoteStudies("http://127.0.0.1:1").watch("chat-8b", lambda _: None)
     assert issubclass(ServerUnreachableError, AutotunerError)
+
+
+def test_a_server_that_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studies, "_RETRY_S", 0.01)
+    monkeypatch.setattr(studies, "_RETRIES", 2)
+    running_study()
+    (name,) = (found.name for found in autotuner.list_studies())
+    with ExitStack() as running:
+        remote = RemoteStudies(running.enter_context(served(autotuner.open())), token())
+        with pytest.raises(ServerUnreachableError, match="cannot reach"):
+            remote.watch(name, lambda _: running.close())
