@@ -19,6 +19,7 @@ from autotuner.store import kept
 from autotuner.store.files import make_private, private_file, reason
 from autotuner.store.paths import data_home
 from autotuner.store.rows import BUSY_TIMEOUT_S, HEAD, StoreError
+from autotuner.store.tables import metadata
 
 _AGAIN_S = 0.01
 _PRIMARY = 0xFF
@@ -191,6 +192,16 @@ def _to_head(engine: Engine) -> None:
                 f"(revision {found}; this version knows {HEAD})",
                 remedy="update autotuner",
             )
-        if found != HEAD:
-            logger.info("store %s: migrating from revision %s to %s", url_text(engine.url), found or "none", HEAD)
+        if found is None:
+            _create(connection)
+        elif found != HEAD:
+            logger.info("store %s: migrating from revision %s to %s", url_text(engine.url), found, HEAD)
             import_module("autotuner.store.migrations.migrate").migrate(connection)
+
+
+def _create(connection: Connection) -> None:
+    """Creates the tables of the newest revision. All migrations would create the same, but importing Alembic takes
+    longer than everything else that a new store needs."""
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": HEAD})

@@ -2,20 +2,21 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, inspect, text
 
 from autotuner.store import OwnerRecord, Store, StoreError, rows, tables
 from autotuner.store import connection as store_connection
+from autotuner.store.migrations.migrate import migrate
 from autotuner.study.measurement import GpuUse
 from autotuner.study.owner import Owner
 from autotuner.study.search.evidence import NO_EVIDENCE
@@ -35,11 +36,48 @@ def refusal(url: str) -> str:
     return str(caught.value)
 
 
-def test_migrations_create_the_declared_tables(store: Store) -> None:
-    with store.database._engine.connect() as connection:
+def empty(engine: Engine) -> None:
+    """Removes all tables."""
+    tables.metadata.drop_all(engine)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE alembic_version"))
+
+
+def schema(engine: Engine) -> dict[str, object]:
+    """All tables with their columns, keys and indices, whose order does not matter."""
+    found = inspect(engine)
+
+    def text_of(value: object) -> str:
+        if isinstance(value, Mapping):
+            return str(sorted((key, text_of(item)) for key, item in value.items()))
+        return str(value)
+
+    def texts(items: Sequence[Mapping[str, Any]]) -> list[str]:
+        return sorted(map(text_of, items))
+
+    return {
+        name: (
+            texts(found.get_columns(name)),
+            found.get_pk_constraint(name)["constrained_columns"],
+            texts(found.get_foreign_keys(name)),
+            texts(found.get_unique_constraints(name)),
+            texts(found.get_check_constraints(name)),
+            texts(found.get_indexes(name)),
+        )
+        for name in found.get_table_names()
+    }
+
+
+def test_migrations_create_the_tables_of_a_new_store(store: Store) -> None:
+    engine = store.database._engine
+    new = schema(engine)
+    empty(engine)
+    with engine.begin() as connection:
+        migrate(connection)
         options = {"compare_type": True, "compare_server_default": True}
         differences = compare_metadata(MigrationContext.configure(connection, opts=options), tables.metadata)
     assert differences == []
+    assert schema(engine) == new
 
 
 def test_head_is_the_newest_migration() -> None:
@@ -50,13 +88,9 @@ def test_head_is_the_newest_migration() -> None:
 
 def test_owners_of_revision_1_are_read(url: str) -> None:
     plain = store_connection.connect(url)
-    tables.metadata.drop_all(plain)
+    empty(plain)
     with plain.begin() as connection:
-        connection.execute(text("DROP TABLE alembic_version"))
-        config = Config()
-        config.set_main_option("script_location", str(Path(store_connection.__file__).parent / "migrations"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        migrate(connection, "0001")
         connection.execute(text("INSERT INTO owners VALUES ('a', 'h', 7, 2.5, 3.5, NULL)"))
     plain.dispose()
     with Store.open(url) as store:
@@ -172,16 +206,28 @@ def test_tables_of_another_program_or_version_are_refused(url: str, store: Store
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == revision
 
 
-def test_failed_migration_leaves_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def half(connection: object) -> None:
-        tables.owners.create(connection)  # type: ignore[arg-type]
-        raise OSError("no space left")
+def half(connection: Connection) -> None:
+    connection.execute(text("CREATE TABLE half (name TEXT)"))
+    raise OSError("no space left")
 
+
+def test_failed_creation_leaves_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(store_connection, "import_module", lambda _: SimpleNamespace(migrate=half))
+        patched.setattr(store_connection, "_create", half)
         assert "no space left" in refusal(url)
     with Store.open(url) as store:
         assert store.owners.all() == []
+        assert "half" not in schema(store.database._engine)
+
+
+def test_failed_migration_leaves_nothing(url: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store.database._engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    monkeypatch.setattr(store_connection, "import_module", lambda _: SimpleNamespace(migrate=half))
+    assert "no space left" in refusal(url)
+    assert "half" not in schema(store.database._engine)
+    with store.database._engine.begin() as connection:  # which other tests use
+        connection.execute(text("UPDATE alembic_version SET version_num = :head"), {"head": rows.HEAD})
 
 
 SECRET = "hunter2"
