@@ -1,4 +1,5 @@
-"""A runner for all tests, in five processes side by side and with coverage over all; ``make pytest`` calls it.
+"""A runner for all tests, in five processes side by side; ``make pytest`` calls it, and ``make coverage`` with
+``--coverage``, which takes almost half as much processor time again.
 
 One part measures servers and follows the clock. Two run on a real Docker engine or Kubernetes node, on a database and
 in a browser, and mostly wait. The other two do not follow the clock and need a core each; their low priority leaves the
@@ -6,10 +7,11 @@ cores to the first ones, and they share what these do not use. The output of the
 others when they have ended. All run to their end, even if tests fail.
 
 A server, a browser or a node that has to share its core with four other parts may miss a deadline that it keeps with a
-core of its own. So what failed in the parts that follow the clock is run again when all others have ended; what fails
-then, too, is a failure, and what does not is listed. Tests that do not follow the clock have no second chance.
+core of its own, and so may a thread of a test. So a few tests that failed are run again when all parts have ended; what
+fails then, too, is a failure, and what does not is listed.
 """
 
+import argparse
 import json
 import os
 import signal
@@ -50,14 +52,12 @@ class Part:
     title: str
     options: Sequence[str]
     nice: int
-    timed: bool = True
-    """Whether its tests follow the clock."""
 
     def start(self, output: IO[bytes] | None, *more: str) -> subprocess.Popen[bytes]:
         """Starts pytest. Each part has a cache and a coverage file of its own, because all write to theirs."""
         # The processes that tests start would compile every module again, which takes seconds of CPU time.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        command = [sys.executable, "-m", "pytest", "-m", SELECTED, "--cov", "--cov-report=", "--cov-fail-under=0"]
+        command = [sys.executable, "-m", "pytest", "-m", SELECTED]
         process = subprocess.Popen(
             [*command, "-o", f"cache_dir=.pytest_cache/{self.name}", "--durations=25", *self.options, *more],
             cwd=ROOT,
@@ -86,18 +86,21 @@ PARTS = (
     ),  # whatever the others do not name
     Part("targets", "Tests on a Docker engine and a Kubernetes node:", TARGETS, 2),
     Part("components", "Tests on a database and in a browser:", UNTIMED, 4),
-    Part("pure-1", "Tests that do not follow the clock, first half:", PURE[:HALF], 14, timed=False),
-    Part("pure-2", "Tests that do not follow the clock, second half:", PURE[HALF:], 14, timed=False),
+    Part("pure-1", "Tests that do not follow the clock, first half:", PURE[:HALF], 14),
+    Part("pure-2", "Tests that do not follow the clock, second half:", PURE[HALF:], 14),
 )
 
 
 def main() -> int:
     """Returns the worst exit code of all parts and of the coverage report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--coverage", action="store_true", help="measure which lines run, and require most of them to")
+    measured = ("--cov", "--cov-report=", "--cov-fail-under=0") if parser.parse_args().coverage else ()
     # A background job of a shell ignores SIGINT, and so would every tuner that a test interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with ExitStack() as stack:
         outputs = [None, *(stack.enter_context(tempfile.TemporaryFile()) for _ in PARTS[1:])]
-        running = [part.start(output) for part, output in zip(PARTS, outputs, strict=True)]
+        running = [part.start(output, *measured) for part, output in zip(PARTS, outputs, strict=True)]
         waiting = deque(zip(PARTS, outputs, running, strict=True))
         try:
             while waiting:
@@ -108,26 +111,22 @@ def main() -> int:
                 process.send_signal(signal.SIGINT)
             for rest in waiting:
                 show(*rest)
-    ended = zip(PARTS, running, strict=True)
-    codes: list[int] = [again(part) if may_repeat(part, process) else process.returncode for part, process in ended]
-    coverage("combine", "-q", *(part.coverage_file for part in PARTS))
-    # Outside CI, tests of missing components are skipped, so less is covered.
-    threshold = [] if os.environ.get("CI") == "true" else ["--fail-under=0"]
-    coverage_code = coverage("report", "--skip-covered", *threshold)
+    ended = list(zip(PARTS, running, strict=True))
+    failed = sum(len(part.failed) for part, process in ended if process.returncode == TESTS_FAILED)
+    codes: list[int] = [
+        again(part, *measured) if process.returncode == TESTS_FAILED and failed <= MOST_REPEATED else process.returncode
+        for part, process in ended
+    ]
     # The code of a process that a signal ended is negative.
-    return max(*map(abs, codes), coverage_code)
+    return max(*map(abs, codes), report_coverage() if measured else 0)
 
 
-def may_repeat(part: Part, process: subprocess.Popen[bytes]) -> bool:
-    """Whether a part that has ended failed in a few tests that follow the clock, rather than broke."""
-    return part.timed and process.returncode == TESTS_FAILED and 0 < len(part.failed) <= MOST_REPEATED
-
-
-def again(part: Part) -> int:
+def again(part: Part, *more: str) -> int:
     """Runs the failed tests of a part once more, with nothing beside them, and returns the exit code."""
     failed = part.failed
     print(f"\n{len(failed)} tests failed beside the other parts; again, alone:", flush=True)
-    code = part.start(None, "--last-failed", "--last-failed-no-failures=none", "--cov-append").wait()
+    appended = ("--cov-append",) if more else ()
+    code = part.start(None, "--last-failed", "--last-failed-no-failures=none", *more, *appended).wait()
     for name in failed:
         print(f"{'failed alone, too' if name in part.failed else 'passed alone'}: {name}", flush=True)
     return code
@@ -143,8 +142,20 @@ def show(part: Part, output: IO[bytes] | None, process: subprocess.Popen[bytes])
         sys.stdout.flush()
 
 
+def report_coverage() -> int:
+    """Prints the coverage of all parts together.
+
+    Returns:
+        The exit code; 2 if it is below ``fail_under`` in pyproject.toml.
+    """
+    coverage("combine", "-q", *(part.coverage_file for part in PARTS))
+    # Outside CI, tests of missing components are skipped, so less is covered.
+    threshold = [] if os.environ.get("CI") == "true" else ["--fail-under=0"]
+    return coverage("report", "--skip-covered", *threshold)
+
+
 def coverage(*words: str) -> int:
-    """Runs a coverage command and returns its exit code; 2: below ``fail_under`` in pyproject.toml."""
+    """Runs a coverage command and returns its exit code."""
     return subprocess.run([sys.executable, "-m", "coverage", *words], cwd=ROOT, check=False).returncode
 
 

@@ -1,6 +1,12 @@
-"""Every page at three widths, light and dark: axe finds nothing, and nothing is wider than the window."""
+"""Every page at three widths, light and dark: axe finds nothing, and nothing is wider than the window.
 
+``AUTOTUNER_SCREENSHOTS`` names a folder for pictures of them.
+"""
+
+import os
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
@@ -31,6 +37,12 @@ OUTSIDE = """width => [...document.querySelectorAll('body *')]
     .map(e => e.outerHTML.slice(0, 120))"""
 
 
+def keep_picture(page: Page, title: str) -> None:
+    """Takes a picture of a page for people to look at, if a folder was named for it."""
+    if folder := os.environ.get("AUTOTUNER_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{re.sub('[^a-z0-9]+', '-', title).strip('-')}.png", full_page=True)
+
+
 @pytest.mark.parametrize("path", READY)
 def test_a_page_is_accessible_and_fits(opened: Open, path: str, messages: list[str]) -> None:
     page = opened(path)
@@ -41,6 +53,7 @@ def test_a_page_is_accessible_and_fits(opened: Open, path: str, messages: list[s
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             assert page.evaluate(OUTSIDE, width) == [], width
             assert violations(page) == {}, (width, scheme)
+            keep_picture(page, f"{path} {width} {scheme}")
     # The form of a stored study that clients may not submit shows its problems.
     messages[:] = [message for message in messages if "422" not in message]
 
