@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
-from autotuner.errors import UsageError
+from autotuner.errors import AutotunerError, UsageError
 from autotuner.plain_text import escape_unprintable
 from autotuner.secrets import clean_text
 
@@ -80,6 +80,32 @@ class _File(logging.StreamHandler[TextIO]):
 def _open(path: str, flags: int) -> int:
     # Without O_NONBLOCK, opening a pipe without a reader would block before the command has printed anything.
     return os.open(path, flags | os.O_NONBLOCK, 0o666)
+
+
+class FailureLog:
+    """Log of work that is done again and again. A failure that repeats is written once, until the work has succeeded in
+    between: it would otherwise fill the log many times per second."""
+
+    def __init__(self, log: logging.Logger, work: str) -> None:
+        """Writes to a logger; ``work`` says in one phrase what failed."""
+        self._log = log
+        self._work = work
+        self._last = ""
+
+    def failed(self, error: Exception) -> None:
+        """Writes a warning about an error that users can act on; for any other, an error with its traceback."""
+        shown = f"{type(error).__name__}: {error}"
+        if shown == self._last:
+            return
+        self._last = shown
+        if isinstance(error, AutotunerError):
+            self._log.warning("%s: %s", self._work, error)
+        else:
+            self._log.error("%s: %s", self._work, shown, exc_info=error)
+
+    def succeeded(self) -> None:
+        """The next failure is written, even if it is the same as the last one."""
+        self._last = ""
 
 
 @contextmanager

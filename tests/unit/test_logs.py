@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.live import Live
 
 from autotuner import secrets
-from autotuner.errors import UsageError
-from autotuner.logs import ROOT, SecretFilter, logging_to
+from autotuner.errors import AutotunerError, UsageError
+from autotuner.logs import ROOT, FailureLog, SecretFilter, logging_to
 from autotuner.secrets import known
 
 logger = logging.getLogger("autotuner.deployers.example")
@@ -140,3 +140,19 @@ def test_records_are_printed_above_a_live_display(capsys: pytest.CaptureFixture[
     assert written.index("a change") < written.rindex("the table"), "printed above, and the table drawn again"
     assert "a change" not in capsys.readouterr().err
     assert sys.stderr is not screen
+
+
+def test_a_failure_that_repeats_is_written_once(caplog: pytest.LogCaptureFixture) -> None:
+    failures = FailureLog(logger, "polling failed")
+    for _ in range(3):
+        failures.failed(AutotunerError("the store is locked"))
+    for _ in range(2):
+        failures.failed(KeyError("seq"))
+    failures.succeeded()
+    failures.failed(KeyError("seq"))
+    assert [record.getMessage() for record in caplog.records] == [
+        "polling failed: the store is locked",
+        "polling failed: KeyError: 'seq'",
+        "polling failed: KeyError: 'seq'",
+    ]
+    assert [record.exc_info is not None for record in caplog.records] == [False, True, True]

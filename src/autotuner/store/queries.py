@@ -165,13 +165,16 @@ class EventQueries:
         self._source = source
 
     def read(self, study: str | None, *, after: int = 0, limit: int = 1000) -> list[EventRecord]:
-        """Events of a study (None: of all studies) with a ``seq`` above ``after``, in order."""
-        query = "SELECT * FROM events WHERE study = :study AND seq > :after ORDER BY seq LIMIT :count"
+        """Events of a study (None: of all studies) with a ``seq`` above ``after``, in order. Raises
+        :class:`UnreadableError`."""
+        return [read_event(row) for row in self.rows(study, after=after, limit=limit)]
+
+    def rows(self, study: str | None, *, after: int, limit: int) -> list[Row]:
+        """The rows of :meth:`read` as they are stored."""
         if study is None:
-            rows = self.rows_after(after, (), limit=limit)
-        else:
-            rows = self._source.rows(query, study=study, after=after, count=limit)
-        return [read_event(row) for row in rows]
+            return self.rows_after(after, (), limit=limit)
+        query = "SELECT * FROM events WHERE study = :study AND seq > :after ORDER BY seq LIMIT :count"
+        return self._source.rows(query, study=study, after=after, count=limit)
 
     def rows_after(self, after: int, others: Collection[int], *, limit: int) -> list[Row]:
         """Rows of all studies above ``after``, and those with these numbers, in order."""

@@ -24,6 +24,8 @@ FINISHED = tuple(state.value for state in TrialState if state.finished)
 """States of trials with a result."""
 Row = dict[str, Any]
 """One row by column name."""
+_DAMAGED = (ValueError, TypeError, RecursionError)
+"""Errors of reading a damaged value; JSON of endless brackets raises the last one."""
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -115,7 +117,7 @@ def read_study(row: Mapping[str, Any]) -> StudyRecord:
         values["world"] = json.loads(values["world"]) if values["world"] else {}
         values["beginning"] = json.loads(values["beginning"]) if values["beginning"] else None
         return StudyRecord.model_validate(values)
-    except (ValueError, TypeError) as error:
+    except _DAMAGED as error:
         raise UnreadableError(str(row["name"]), "", error) from None
 
 
@@ -123,7 +125,7 @@ def read_evidence(row: Mapping[str, Any]) -> Evidence:
     """The column ``evidence`` of a row of ``studies``. Raises :class:`UnreadableError`."""
     try:
         return Evidence.model_validate_json(row["evidence"]) if row["evidence"] else NO_EVIDENCE
-    except (ValueError, TypeError) as error:
+    except _DAMAGED as error:
         raise UnreadableError(str(row["name"]), "what earlier studies say about ", error) from None
 
 
@@ -140,5 +142,5 @@ def read_event(row: Mapping[str, Any]) -> EventRecord:
     """One row of ``events``. Raises :class:`UnreadableError`."""
     try:
         return EventRecord.model_validate({**row, "data": json.loads(row["data"])})
-    except (ValueError, TypeError) as error:
+    except _DAMAGED as error:
         raise UnreadableError(str(row["study"]), f"event {row['seq']} of ", error) from None

@@ -16,10 +16,10 @@ from anyio.to_thread import run_sync
 from autotuner.api.reading.stream_position import StreamPosition
 from autotuner.errors import AutotunerError
 from autotuner.events.types import Event, UnknownEvent, parse
+from autotuner.logs import FailureLog
 from autotuner.secrets import clean_text
 from autotuner.store import UnreadableError, open_to_read
-from autotuner.store.records import EventRecord
-from autotuner.store.rows import read_event
+from autotuner.store.rows import Row, read_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +90,7 @@ class EventFeed:
         self._position: StreamPosition | None = None
         self._wanted = anyio.Event()
         self._closed = False
+        self._failures = FailureLog(logger, "the streams of events ended")
 
     @property
     def readers(self) -> int:
@@ -143,11 +144,12 @@ class EventFeed:
                 await self._wanted.wait()
             try:
                 full = await self._poll()
-            except AutotunerError as error:
+                self._failures.succeeded()
+            except Exception as error:  # even a defect must end neither this task nor the server that it is part of
                 # Readers end, and connect again: what was missed meanwhile is read for each of them.
-                logger.warning("the streams of events ended: %s", error)
+                self._failures.failed(error)
                 for reader in self._readers:
-                    reader.end(error)
+                    reader.end(error if isinstance(error, AutotunerError) else _defect())
                 self._position = None
                 full = False
             if not full:
@@ -166,7 +168,9 @@ class EventFeed:
             deleted, when the feed is closed, and when its reader is too slow.
 
         Raises:
-            StoreError: If the store cannot be read.
+            StoreError: If the store, or the study's events, cannot be read. Damaged events of one study do not end a
+                stream of all studies.
+            AutotunerError: After a defect, whose traceback is in the log. The caller may read again.
 
         Example:
             >>> async def main() -> str:
@@ -181,11 +185,11 @@ class EventFeed:
             recent = deque[int](maxlen=MOST_WAITING + 2 * StreamPosition.WINDOW)
             while True:  # what is stored already; the feed delivers what comes after the reader was registered
                 stored = await run_sync(self._stored, study, last)
-                if stored:
-                    last = stored[-1].event.seq
-                    recent.extend(fed.event.seq for fed in stored)
-                    yield stored
-                if len(stored) < PAGE:
+                last = stored.last
+                if stored.events:
+                    recent.extend(fed.event.seq for fed in stored.events)
+                    yield stored.events
+                if not stored.full:
                     break
             seen = frozenset(recent)
             yield []
@@ -245,19 +249,39 @@ class EventFeed:
         events = list[FedEvent]()
         for row in rows:
             try:
-                events.append(_fed(read_event(row), position))
+                events.append(_fed(row, position))
             except UnreadableError as error:
                 ended[str(row["study"])] = error
         return _New(position, events, ended, full=len(rows) >= PAGE)
 
-    def _stored(self, study: str | None, after: int) -> list[FedEvent]:
+    def _stored(self, study: str | None, after: int) -> _Stored:
+        """What is stored already, in a thread."""
         with open_to_read(self._url) as store:
-            records = store.events.read(study, after=after, limit=PAGE)
-        return [_fed(record, self._position) for record in records]
+            rows = store.events.rows(study, after=after, limit=PAGE)
+        events = list[FedEvent]()
+        for row in rows:
+            try:
+                events.append(_fed(row, self._position))
+            except UnreadableError as error:
+                if study is not None:
+                    raise
+                logger.warning("left out of a stream of all studies: %s", error)
+        return _Stored(events, last=int(rows[-1]["seq"]) if rows else after, full=len(rows) >= PAGE)
 
     def _last(self) -> int:
         with open_to_read(self._url) as store:
             return store.events.last_seq()
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A part of what was stored before a reader came."""
+
+    events: list[FedEvent]
+    last: int
+    """``seq`` of its last event."""
+    full: bool
+    """Whether there may be more."""
 
 
 @dataclass(frozen=True)
@@ -276,9 +300,23 @@ class _New:
         return [fed for fed in self.events if fed.event.study == study]
 
 
-def _fed(record: EventRecord, position: StreamPosition | None) -> FedEvent:
-    event = parse(record)
+def _fed(row: Row, position: StreamPosition | None) -> FedEvent:
+    """The event of a row. Raises :class:`UnreadableError`, also for a defect: one event must not end other streams."""
+    try:
+        event = parse(read_event(row))
+        line = clean_text(event.line())
+        line.encode()  # as every stream will
+    except UnreadableError:
+        raise
+    except Exception as error:
+        logger.exception("study %s: event %s cannot be sent", row["study"], row["seq"])
+        raise UnreadableError(str(row["study"]), f"event {row['seq']} of ", error) from error
     if isinstance(event, UnknownEvent):
         logger.warning("study %s: event %d skipped: %s", event.study, event.seq, event.why)
     settled = event.seq if position is None else position.settled
-    return FedEvent(event, min(event.seq, settled), clean_text(event.line()))
+    return FedEvent(event, min(event.seq, settled), line)
+
+
+def _defect() -> AutotunerError:
+    """For readers, whose streams end for a reason that they cannot act on."""
+    return AutotunerError("the events cannot be read", remedy="this is a defect of autotuner; the log has the details")

@@ -1,8 +1,9 @@
 """The feed of events: every reader gets all of its events, and one poll of the store serves all readers."""
 
+import sqlite3
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, closing
 
 import anyio
 import pytest
@@ -11,6 +12,7 @@ from anyio.to_thread import run_sync
 import autotuner
 from autotuner import EventFeed, FedEvent
 from autotuner.store import Store
+from autotuner.store.paths import data_home
 from autotuner.store.queries import EventQueries
 from support.stored_samples import store_sample
 
@@ -143,23 +145,71 @@ def test_a_slow_reader_gets_what_it_waited_for_and_its_stream_ends(monkeypatch: 
     run(work)
 
 
-def test_an_error_of_the_store_ends_the_streams_and_the_feed_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [autotuner.StoreError("the store cannot be used"), RuntimeError("no more threads")])
+def test_a_failing_poll_ends_the_streams_and_the_feed_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    """Whatever fails, it is logged once, however often it fails: a stuck reader keeps the feed polling."""
     name = store_sample("winner").spec.name
+    monkeypatch.setattr("autotuner.api.reading.feed.POLL_S", 0.01)
+    failed = 0
+
+    def broken(*_: object, **__: object) -> None:
+        nonlocal failed
+        failed += 1
+        raise error
 
     async def work(feed: EventFeed) -> None:
-        async with aclosing(feed.read(name)) as batches:
+        async with aclosing(feed.read(name)) as stuck, aclosing(feed.read(name)) as batches:
+            await caught_up(stuck)
             await caught_up(batches)
             with monkeypatch.context() as patched:
-
-                def broken(*_: object, **__: object) -> None:
-                    raise autotuner.StoreError("the store cannot be used")
-
                 patched.setattr(EventQueries, "rows_after", broken)
-                with pytest.raises(autotuner.StoreError):
+                with pytest.raises(autotuner.AutotunerError) as raised:
                     await take(batches, 1)
+                assert isinstance(error, autotuner.AutotunerError) == (raised.value is error)
+                while failed < 5:  # noqa: ASYNC110 - a thread counts
+                    await anyio.sleep(0.01)
+        (logged,) = [record for record in caplog.records if record.name == "autotuner.api.reading.feed"]
+        assert str(error) in logged.getMessage()
+        assert (logged.exc_info is not None) == isinstance(error, RuntimeError)
         async with aclosing(feed.read(name)) as again:
             await caught_up(again)
             new = await run_sync(notice, name, "hello")
             assert await take(again, 1) == [new]
+
+    run(work)
+
+
+@pytest.mark.parametrize("damage", ["{", "[" * 100_000, '{"text": "\\ud800"}'])
+def test_a_damaged_event_ends_the_streams_of_its_study_only(damage: str) -> None:
+    name = store_sample("winner").spec.name
+    other = store_sample("latency").spec.name
+
+    def insert() -> int:
+        with closing(sqlite3.connect(data_home() / "autotuner.db")) as database, database:
+            query = "INSERT INTO events (study, at, kind, data) VALUES (?, 1.0, 'notice', ?)"
+            return database.execute(query, (name, damage)).lastrowid or 0
+
+    async def work(feed: EventFeed) -> None:
+        async with (
+            aclosing(feed.read(name)) as mine,
+            aclosing(feed.read(other)) as others,
+            aclosing(feed.read()) as every,
+        ):
+            for reader in (mine, others, every):
+                await caught_up(reader)
+            damaged = await run_sync(insert)
+            with pytest.raises(autotuner.StoreError, match=f"event {damaged} of the stored study {name}"):
+                await take(mine, 1)
+            new = await run_sync(notice, other, "hello")
+            assert await take(others, 1) == [new]
+            assert await take(every, 1) == [new]
+        # Those who connect again read it from the store, where it must not end the stream of all studies for good.
+        async with aclosing(feed.read(after=damaged - 1)) as again:
+            assert await take(again, 1) == [new]
+        async with aclosing(feed.read(name, after=damaged - 1)) as mine:
+            with pytest.raises(autotuner.StoreError, match=f"event {damaged} of"):
+                await take(mine, 1)
 
     run(work)
