@@ -22,6 +22,7 @@ from autotuner.api.webhooks.lost_workers import LostWorkers
 from autotuner.api.webhooks.messages import body_of
 from autotuner.api.webhooks.sending import TIMEOUT_S, WebhookAttempt, send
 from autotuner.errors import AutotunerError
+from autotuner.logs import FailureLog
 from autotuner.store import Store
 from autotuner.store.webhooks.records import Delivery, DeliveryState, Settled, Webhook
 
@@ -78,8 +79,7 @@ class Outbox:
         self._lost = LostWorkers()
         self._context: ssl.SSLContext | None = None
         self._tidied: float | None = None
-        self._said = ""
-        """The last error, which is said once."""
+        self._failures = FailureLog(logger, "webhooks")
         self._silent = dict[str, str]()
         """Why messages of a webhook cannot be sent from here, by its id: said once."""
 
@@ -96,11 +96,9 @@ class Outbox:
             while True:
                 try:
                     await self._send_due(tasks)
-                    self._said = ""
-                except AutotunerError as error:
-                    if str(error) != self._said:
-                        logger.warning("webhooks: %s", error)
-                    self._said = str(error)
+                    self._failures.succeeded()
+                except Exception as error:  # even a defect must end neither this task nor the server that it is part of
+                    self._failures.failed(error)
                 await anyio.sleep(self._poll_s)
 
     async def _send_due(self, tasks: TaskGroup) -> None:
@@ -120,12 +118,11 @@ class Outbox:
                 return []
             networks = allowed_networks()
             known = self._reachable(store.webhooks.all(), networks)
-            claimed = store.webhooks.claim(self._id, known.keys(), most=room, for_s=CLAIM_S) if known else []
-        if not claimed:
-            return []
-        if self._context is None:
-            self._context = httpx.create_ssl_context()
-        context = self._context
+            if not known:
+                return []
+            # Before any message is claimed, which no other server could send if this fails.
+            self._context = context = self._context or httpx.create_ssl_context()
+            claimed = store.webhooks.claim(self._id, known.keys(), most=room, for_s=CLAIM_S)
         return [_Job(delivery, *known[delivery.webhook_id], networks, context) for delivery in claimed]
 
     def _tidy(self, store: Store) -> None:
@@ -151,12 +148,18 @@ class Outbox:
         return found
 
     async def _deliver(self, job: _Job) -> None:
+        try:
+            await self._send_and_settle(job)
+        except Exception:  # a defect with one message must end neither the others nor the server
+            logger.exception("webhook %s: after an attempt to send %s", job.webhook.name, job.delivery.id)
+
+    async def _send_and_settle(self, job: _Job) -> None:
         delivery = job.delivery
         settled: Settled | None = None
         try:
             attempt = await self._attempt(job)
-            self._on_attempt(attempt)
             settled = self._settled(delivery, attempt)
+            self._on_attempt(attempt)
             level = logging.INFO if attempt.delivered else logging.WARNING
             how = attempt.error or f"delivered in {attempt.seconds:g} s"
             logger.log(level, "webhook %s: %s of %s: %s", job.webhook.name, delivery.id, delivery.kind, how)
@@ -171,7 +174,7 @@ class Outbox:
         try:
             body = body_of(job.webhook.form, delivery.kind, delivery.at, delivery.data)
             return await send(job.to, delivery.id, body, networks=job.networks, context=job.context)
-        except Exception as error:  # a defect with one message must end neither the others nor the server
+        except Exception as error:  # counts as an attempt, so that it is not made without end
             logger.exception("webhook %s: %s cannot be sent", job.webhook.name, delivery.id)
             return WebhookAttempt(delivered=False, error=f"it cannot be sent ({type(error).__name__})")
 

@@ -20,6 +20,7 @@ from autotuner.store.webhooks.records import (
     Notification,
     Settled,
     Webhook,
+    WebhookEvent,
     WebhookStatus,
 )
 
@@ -33,6 +34,9 @@ JOIN (SELECT webhook_id, max(tried_at) AS at FROM deliveries GROUP BY webhook_id
     ON m.webhook_id = d.webhook_id AND m.at = d.tried_at
 ORDER BY d.id
 """
+_KNOWN = tuple(kind.value for kind in WebhookEvent)
+"""Messages of other kinds come from a newer version, whose servers send them."""
+_KNOWN_SQL = ", ".join(f"'{kind}'" for kind in _KNOWN)
 _NEVER_SENT = "no server had its address and its secret within seven days"
 
 
@@ -69,7 +73,7 @@ class WebhookTable:
         """All webhooks with their messages."""
         counts = self._database.rows(_COUNTS)
         newest = self._database.rows(_NEWEST)
-        last = {row["webhook_id"]: _last(row) for row in newest}
+        last = {row["webhook_id"]: _last(row) for row in newest if row["kind"] in _KNOWN}
         return [
             WebhookStatus(
                 webhook=webhook,
@@ -110,8 +114,8 @@ class WebhookTable:
     def is_due(self) -> bool:
         """Whether a message is to be sent now. Only reads: servers ask every second."""
         query = (
-            "SELECT 1 AS found FROM deliveries WHERE state = 'waiting' AND next_at <= :now "
-            "AND (claimed_until IS NULL OR claimed_until < :now) LIMIT 1"
+            "SELECT 1 AS found FROM deliveries WHERE state = 'waiting' AND next_at <= :now "  # noqa: S608 - constants
+            f"AND (claimed_until IS NULL OR claimed_until < :now) AND kind IN ({_KNOWN_SQL}) LIMIT 1"
         )
         return bool(self._database.rows(query, now=self._database.clock()))
 
@@ -130,7 +134,7 @@ class WebhookTable:
             due = (deliveries.c.state == DeliveryState.WAITING.value) & (deliveries.c.next_at <= now) & free
             query = (
                 select(deliveries)
-                .where(due & deliveries.c.webhook_id.in_(list(webhook_ids)))
+                .where(due & deliveries.c.webhook_id.in_(list(webhook_ids)) & deliveries.c.kind.in_(_KNOWN))
                 .order_by(deliveries.c.next_at, deliveries.c.id)
                 .limit(most)
                 .with_for_update(skip_locked=True)
@@ -179,7 +183,7 @@ def _claimed(identity: str, by: str) -> ColumnElement[bool]:
 
 
 def _webhook(row: Row) -> Webhook:
-    return Webhook.model_validate({**row, "events": row["events"].split(",")})
+    return Webhook.model_validate({**row, "events": [kind for kind in row["events"].split(",") if kind in _KNOWN]})
 
 
 def _delivery(row: Row) -> Delivery:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 import autotuner
-from autotuner.api.webhooks.outbox import Outbox
+from autotuner.api.webhooks.outbox import Outbox, Report
 from autotuner.store import Store
 from autotuner.store.webhooks.records import Notification, WebhookEvent
 from support.web.receiver import Receiver, receiving
@@ -56,9 +56,11 @@ def running() -> Running:
     """Runs the outbox of a server for the time of a block."""
 
     @asynccontextmanager
-    async def run(*, backoff_s: tuple[float, ...] = (0.01, 0.01)) -> AsyncIterator[None]:
+    async def run(
+        *, backoff_s: tuple[float, ...] = (0.01, 0.01), on_attempt: Report = lambda _: None
+    ) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(Outbox(None, backoff_s=backoff_s, poll_s=0.02).run)
+            tasks.start_soon(Outbox(None, backoff_s=backoff_s, poll_s=0.02, on_attempt=on_attempt).run)
             yield
             tasks.cancel_scope.cancel()
 

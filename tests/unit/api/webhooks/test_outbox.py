@@ -4,9 +4,10 @@ import base64
 import hashlib
 import hmac
 import json
+import sqlite3
 import tarfile
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 
 import anyio
@@ -17,6 +18,7 @@ import autotuner
 from autotuner.logs import logging_to
 from autotuner.store import Store
 from autotuner.store.records import WorkerRecord
+from autotuner.store.webhooks.records import WebhookEvent
 from support.web.receiver import Received, Receiver
 
 pytestmark = pytest.mark.anyio
@@ -240,3 +242,56 @@ async def test_a_lost_worker_is_reported_once(
         "w1": "lost",
         "w2": "running",
     }
+
+
+async def test_a_failing_look_does_not_end_the_server(
+    receiver: Receiver,
+    webhooks: autotuner.Webhooks,
+    running: Running,
+    notify: Notify,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Here the certificates of TLS cannot be read; the message stays free for other servers."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    webhooks.add("ops", receiver.url)
+    notify()
+    async with running():
+        await until(lambda: "webhooks: FileNotFoundError" in caplog.text)
+        await anyio.sleep(0.2)
+        with Store.open() as store:
+            assert store.webhooks.is_due()
+        monkeypatch.delenv("SSL_CERT_FILE")
+        await until(lambda: status(webhooks).delivered == 1)
+    assert [record.levelname for record in caplog.records if "FileNotFoundError" in record.getMessage()] == ["ERROR"]
+
+
+async def test_a_defect_after_an_attempt_ends_neither_the_server_nor_other_messages(
+    receiver: Receiver, webhooks: autotuner.Webhooks, running: Running, notify: Notify
+) -> None:
+    webhooks.add("ops", receiver.url)
+    notify()
+    notify()
+
+    def broken(_: autotuner.WebhookAttempt) -> None:
+        raise RuntimeError("the metric is gone")
+
+    async with running(on_attempt=broken):
+        await until(lambda: status(webhooks).delivered == 2)
+    assert len(receiver.requests) == 2
+
+
+async def test_what_a_newer_version_stored_is_left_to_its_servers(
+    receiver: Receiver, webhooks: autotuner.Webhooks, running: Running, notify: Notify, home: Path
+) -> None:
+    webhooks.add("ops", receiver.url)
+    notify(why="of a newer version")
+    with closing(sqlite3.connect(home / "autotuner.db")) as database, database:
+        database.execute("UPDATE deliveries SET kind = 'study.paused'")
+        database.execute("UPDATE webhooks SET events = events || ',study.paused'")
+    notify()
+    async with running():
+        await until(lambda: status(webhooks).delivered == 1)
+    found = status(webhooks)
+    assert (found.waiting, found.webhook.events) == (1, tuple(WebhookEvent))
