@@ -17,7 +17,6 @@ from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.store import Store, StoreError
 from autotuner.store.events import EventLog
-from autotuner.store.owners import OwnerTable
 from autotuner.store.process_identity import ProcessIdentity
 from autotuner.store.trials import TrialTable
 from autotuner.study.check import Check, PreflightError
@@ -319,11 +318,11 @@ async def test_error_releases_everything(loop: Any, store: Store, error: Excepti
     assert_released(store, deployer)
 
 
-@pytest.mark.parametrize(("table", "call"), [(OwnerTable, "heartbeat"), (EventLog, "append"), (TrialTable, "finish")])
+@pytest.mark.parametrize(("table", "call"), [(EventLog, "append"), (TrialTable, "finish")])
 async def test_error_of_the_store_is_raised_bare(
     loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch, table: type, call: str
 ) -> None:
-    """Heartbeat, journal and runner write concurrently; the error of any of them is raised without a group."""
+    """Journal and runner write concurrently; the error of either of them is raised without a group."""
     real = getattr(table, call)
     failed = list[bool]()
 
@@ -335,9 +334,8 @@ async def test_error_of_the_store_is_raised_bare(
 
     monkeypatch.setattr(table, call, fail_once)
     deployer = FakeDeployer()
-    script = Held(store) if call == "heartbeat" else lambda _, window: scripted_measurement(window)
     with anyio.fail_after(60), pytest.raises(StoreError, match="the disk is full"):
-        await run_session(loop.prepared(deployer=deployer, script=script), store, source="t")
+        await run_session(loop.prepared(deployer=deployer), store, source="t")
     monkeypatch.undo()
     assert_released(store, deployer)
     if call == "append":

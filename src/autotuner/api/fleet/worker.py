@@ -11,8 +11,9 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from typing import TypeVar
 
 import anyio
 from anyio.abc import Process
@@ -22,7 +23,7 @@ import autotuner
 from autotuner.api.fleet.queued_run import PATIENCE_S, Order
 from autotuner.api.fleet.settings import WorkerSettings
 from autotuner.concurrency import run_program
-from autotuner.errors import AutotunerError
+from autotuner.logs import FailureLog
 from autotuner.store import Store
 from autotuner.store.records import WorkerRecord
 from autotuner.study.owner import Owner
@@ -35,6 +36,8 @@ _LOOK_S = 0.1
 """Seconds between two looks at whether the worker is to end."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
 
 
@@ -44,13 +47,15 @@ class Worker:
     def __init__(self, url: str | None, settings: WorkerSettings) -> None:
         self._url = url
         self._settings = settings
-        self._id = uuid.uuid4().hex[:12]
+        self._id = ""
         self._running: dict[str, Owner] = {}
         """The owners of the studies that it runs, by id."""
         self._processes: dict[str, Process] = {}
         """Their processes, by id of the owner."""
         self._requests = 0
         """Number of requests to end."""
+        self._failures: dict[str, FailureLog] = {}
+        """By what failed the last time."""
         self._environment = {**os.environ, **({} if url is None else {"AUTOTUNER_STORE": url})}
 
     def end(self) -> None:
@@ -65,6 +70,7 @@ class Worker:
     async def run(self, *, handle_signals: bool = False, on_ready: Callable[[], object] = lambda: None) -> None:
         """Works until :meth:`end`, or the first SIGINT, SIGTERM or SIGHUP. Raises ``StoreError`` if the store cannot be
         opened; later it waits until it can be used again."""
+        self._id = uuid.uuid4().hex[:12]  # of this run: after a failed one, the store has the former worker
         with await run_sync(Store.open, self._url) as store:
             store.wait_for_database(PATIENCE_S)
             await run_sync(store.workers.register, self._record())
@@ -78,7 +84,7 @@ class Worker:
                     children.start_soon(self._pass_requests_on)
                     await self._take_studies(store, children.start_soon)
                 aside.cancel_scope.cancel()
-            await self._retried(lambda: store.workers.heartbeat(self._id, "ended"))
+            await self._tried("the last heartbeat", lambda: store.workers.heartbeat(self._id, "ended"))
 
     def _record(self) -> WorkerRecord:
         owner = this_owner()
@@ -101,18 +107,24 @@ class Worker:
 
     async def _beat(self, store: Store) -> None:
         while True:
-            await self._retried(lambda: store.workers.heartbeat(self._id, "draining" if self._requests else "running"))
+            state = "draining" if self._requests else "running"
+            await self._tried("the worker's heartbeat", partial(store.workers.heartbeat, self._id, state))
             for owner in list(self._running.values()):
                 # A child beats by itself once it has taken over the owner that was registered for it.
-                await self._retried(partial(store.owners.heartbeat, owner.id, pid=os.getpid()))
+                beat = partial(store.owners.heartbeat, owner.id, pid=os.getpid())
+                await self._tried(f"the heartbeat of run {owner.id}", beat)
             await anyio.sleep(self._settings.lease_s / BEATS_PER_LEASE)
 
-    async def _retried(self, call: Callable[[], object]) -> None:
-        """One call of the store. If it fails, the next heartbeat will show that the worker is alive."""
+    async def _tried(self, work: str, call: Callable[[], T]) -> T | None:
+        """The result of a call of the store; None if it failed. Even a defect must not end the worker, and with it the
+        runs of all its studies: the next heartbeat will show that it is alive."""
         try:
-            await run_sync(call)
-        except AutotunerError as error:
-            logger.warning("%s", error)
+            found = await run_sync(call)
+        except Exception as error:
+            self._failures.setdefault(work, FailureLog(logger, f"{work} failed")).failed(error)
+            return None
+        self._failures.pop(work, None)
+        return found
 
     async def _take_studies(self, store: Store, start: Callable[..., object]) -> None:
         owners = OwnerWatch(store)
@@ -140,11 +152,7 @@ class Worker:
                 worker=self._id, owner=owner, lease_s=settings.lease_s, labels=settings.labels, dead=dead
             )
 
-        try:
-            return await run_sync(take)
-        except AutotunerError as error:
-            logger.warning("%s", error)
-            return None
+        return await self._tried("taking a study from the queue", take)
 
     async def _run_study(self, store: Store, study: str, owner: Owner) -> None:
         settings = self._settings
@@ -163,10 +171,12 @@ class Worker:
             ) as process:
                 self._processes[owner.id] = process
                 for _ in range(self._requests):
-                    process.terminate()
+                    _terminate(process)
                 code = await process.wait()
         except OSError as error:
             logger.error("cannot start a process for study %s: %s", study, error)
+        except Exception:  # must end neither the worker nor the runs of its other studies
+            logger.exception("the process of study %s cannot be watched", study)
         finally:
             self._processes.pop(owner.id, None)
             await self._after(store, study, owner, code)
@@ -177,15 +187,19 @@ class Worker:
         if code != 0:
             logger.error("the process of study %s ended with code %s", study, code)
             if self._requests:
-                await self._retried(lambda: hand_back(store, study, owner, requeue=True))
+                await self._tried(f"handing study {study} back", lambda: hand_back(store, study, owner, requeue=True))
             else:
                 await self._reap("--study", study)  # before the study can be taken again
-        await self._retried(lambda: store.owners.end(owner.id, store.clock()))
+        await self._tried(f"ending run {owner.id}", lambda: store.owners.end(owner.id, store.clock()))
 
     async def _reap(self, *options: str) -> None:
         """Ends what dead runs left on this machine: of workers that were killed, when this one starts."""
         argv = [sys.executable, "-m", "autotuner", "reap", *options]
-        code, output = await run_program(argv, env=self._environment)
+        try:
+            code, output = await run_program(argv, env=self._environment)
+        except OSError as error:
+            logger.warning("cannot clean up after killed runs: %s", error)
+            return
         for line in output.splitlines():
             logger.info("%s", line)
         if code:
@@ -199,7 +213,12 @@ class Worker:
             while passed < self._requests:
                 passed += 1
                 for process in self._processes.values():
-                    process.terminate()
+                    _terminate(process)
+
+
+def _terminate(process: Process) -> None:
+    with suppress(ProcessLookupError):  # it has just ended
+        process.terminate()
 
 
 @contextmanager
@@ -221,12 +240,14 @@ def working_beside(url: str | None, settings: WorkerSettings) -> Iterator[None]:
 
 
 def _work_on(worker: Worker) -> None:
-    """Runs the worker, and again if the store cannot be opened yet."""
+    """Runs the worker, and again if the store cannot be opened yet, or after a defect: the server would otherwise go on
+    without a worker."""
+    failures = FailureLog(logger, "the worker ended")
     while not worker.is_ending():
         try:
             anyio.run(worker.run)
-        except AutotunerError as error:
-            logger.warning("the worker cannot start: %s", error)
+        except Exception as error:
+            failures.failed(error)
             until = time.monotonic() + _AGAIN_S
             while not worker.is_ending() and time.monotonic() < until:
                 time.sleep(_LOOK_S)

@@ -5,6 +5,7 @@ The heartbeat goes on while servers are being ended, which can take longer than 
 
 import logging
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
@@ -14,9 +15,9 @@ from anyio.to_thread import run_sync
 
 from autotuner.concurrency import first_of
 from autotuner.errors import AutotunerError, StudyBusyError
-from autotuner.store import Store
+from autotuner.store import Store, StoreError
 from autotuner.study.owner import Owner
-from autotuner.tuning.run_liveness import BEATS_PER_LEASE, HEARTBEAT_S
+from autotuner.tuning.run_liveness import BEATS_PER_LEASE, HEARTBEAT_S, SILENT_AFTER_S
 
 T = TypeVar("T")
 
@@ -57,6 +58,7 @@ class Attendance:
         self.owner = owner
         self._handle_signals = handle_signals
         self._heartbeat_s = HEARTBEAT_S if lease_s is None else lease_s / BEATS_PER_LEASE
+        self._silent_s = SILENT_AFTER_S if lease_s is None else lease_s
         self._drain_s = drain_s
         self._abandoned = abandoned
         self.state = ""
@@ -73,6 +75,7 @@ class Attendance:
 
         Raises:
             StudyBusyError: If another process took the study over.
+            StoreError: If the store could not be used for so long that others take the study over.
             Exception: The first one of the work, not wrapped in a group.
         """
         done: list[T | None] = []
@@ -90,16 +93,33 @@ class Attendance:
 
     async def _beat(self) -> None:
         while True:
-            if not await run_sync(self._store.owners.heartbeat, self.owner.id):
+            if not await self._patiently(partial(run_sync, self._store.owners.heartbeat, self.owner.id)):
                 raise StudyBusyError.taken_over(self._study)
             if self.each_beat is not None:
-                await self.each_beat()
+                await self._patiently(self.each_beat)
             await anyio.sleep(self._heartbeat_s)
 
     async def _stopped(self) -> None:
-        while not await run_sync(self._store.studies.stop_requested, self._study):  # noqa: ASYNC110 - far away
+        stop_requested = partial(run_sync, self._store.studies.stop_requested, self._study)
+        while not await self._patiently(stop_requested):  # noqa: ASYNC110 - the request may come from far away
             await anyio.sleep(STOP_POLL_S)
         self.state = "stopped"
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """The result of a call of the store. A call that fails is repeated for as long as others wait for a sign of
+        life: a measurement need not end because the store was busy for a moment."""
+        failing_since: float | None = None
+        while True:
+            try:
+                return await call()
+            except StoreError as error:
+                now = time.monotonic()
+                if failing_since is None:
+                    failing_since = now
+                    logger.warning("study %s: %s; trying again for %g s", self._study, error, self._silent_s)
+                if now - failing_since >= self._silent_s:
+                    raise
+            await anyio.sleep(self._heartbeat_s)
 
     async def _interrupted(self) -> None:
         with anyio.open_signal_receiver(*_SIGNALS) as signals:

@@ -11,13 +11,16 @@ import pytest
 from autotuner.errors import StudyBusyError
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
-from autotuner.store import Store
+from autotuner.store import Store, StoreError
+from autotuner.store.owners import OwnerTable
+from autotuner.store.studies import StudyTable
 from autotuner.study.configuration import DEFAULT
 from autotuner.study.measurement import Measurement
 from autotuner.study.owner import Owner
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.testing.fake_deployer import FakeDeployer
+from autotuner.tuning.liveness import attendance
 from autotuner.tuning.liveness.attendance import Attendance
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.run_liveness import this_owner
@@ -133,6 +136,67 @@ async def test_heartbeats_go_on_while_servers_are_ended(loop: Any, store: Store)
         assert await taken.attendance.over(work) is None
     assert taken.attendance.state == "stopped"
     assert len(beats) == 3
+
+
+@pytest.mark.parametrize(
+    ("table", "call"),
+    [(OwnerTable, "heartbeat"), (StudyTable, "stop_requested"), (StudyTable, "set_search_time")],
+)
+async def test_a_store_that_is_busy_for_a_moment_does_not_end_the_run(
+    loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch, table: type, call: str
+) -> None:
+    real = getattr(table, call)
+    gate = Gate()
+    calls = 0
+
+    def fail_once(self: object, *args: object, **kwargs: object) -> object:
+        nonlocal calls
+        calls += gate.measuring.is_set()
+        if calls == 1:
+            raise StoreError("the database is locked")
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(table, call, fail_once)
+    monkeypatch.setattr(attendance, "STOP_POLL_S", 0.02)
+    taken = Taken(store, loop.prepared(script=gate), lease_s=0.1)
+    outcomes = list[Outcome | None]()
+
+    async def run() -> None:
+        outcomes.append(await taken.run())
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            await gate.measuring.wait()
+            while calls < 3:  # noqa: ASYNC110 - a thread counts
+                await anyio.sleep(0.01)
+            gate.go_on.set()
+    assert outcomes[0] is not None
+    assert outcomes[0].state == "done"
+
+
+async def test_a_store_that_fails_for_a_whole_lease_ends_the_run(
+    loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then, another worker takes the study over."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise StoreError("the disk is full")
+
+    deployer = FakeDeployer()
+    gate = Gate()
+    taken = Taken(store, loop.prepared(deployer=deployer, script=gate), lease_s=0.1)
+
+    async def break_store() -> None:
+        await gate.measuring.wait()
+        monkeypatch.setattr(OwnerTable, "heartbeat", broken)
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(break_store)
+            with pytest.raises(StoreError, match="the disk is full"):
+                await taken.run()
+    assert deployer.live == []
 
 
 async def test_a_stop_is_seen_before_the_first_launch(loop: Any, store: Store) -> None:
