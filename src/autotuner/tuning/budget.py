@@ -192,6 +192,11 @@ def budget_of(why: str) -> str | None:
     return next((budget for text, budget in _BUDGETS.items() if why.startswith(text)), None)
 
 
+def limit_of(why: str) -> str:
+    """The budget and its limit in such a reason: ``time budget (600 s)``."""
+    return why.partition(")")[0] + ")"
+
+
 def worked_s(trial: Trial) -> float:
     """Seconds that a finished trial took, without time in a queue."""
     return sum(seconds for phase, seconds in trial.phases.items() if phase != Phase.QUEUED.value)

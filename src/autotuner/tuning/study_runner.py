@@ -14,13 +14,14 @@ from autotuner.events.journal import Journal
 from autotuner.events.types import Event, Notice, PhaseEntered, TrialFinished, TrialProposed, WorldLearned
 from autotuner.store import Store
 from autotuner.store.paths import trial_folder
+from autotuner.store.webhooks.records import WebhookEvent
 from autotuner.study.configuration import Configuration
 from autotuner.study.measurement import Measurement
 from autotuner.study.owner import Owner
 from autotuner.study.search.importance import ParameterImportance
 from autotuner.study.search.stopping import GainBound
 from autotuner.study.trial import Trial, TrialState
-from autotuner.tuning.budget import SearchClock, searched_s
+from autotuner.tuning.budget import SearchClock, budget_of, searched_s
 from autotuner.tuning.environment_watch import EnvironmentWatch, environment_changed
 from autotuner.tuning.memory.present_terms import in_present_terms
 from autotuner.tuning.planning.prepared_study import Prepared
@@ -38,6 +39,7 @@ from autotuner.tuning.trials.failure_consequences import hopeless, settled
 from autotuner.tuning.trials.gpu_and_port_leases import Leases
 from autotuner.tuning.trials.racing import Race
 from autotuner.tuning.trials.trial_runner import RunContext, TrialRunner
+from autotuner.tuning.webhooks.notifications import budget_used, is_about_budget
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +127,7 @@ class StudyRunner:
         spent_s = record.search_s if record is not None else None
         self._clock.set(searched_s(self._trials) if spent_s is None else spent_s)
         self._clock.start()
+        before = len(list(self._trials))
         try:
             await self._drain(search)
         finally:
@@ -132,7 +135,16 @@ class StudyRunner:
             self._clock.stop()
             with anyio.CancelScope(shield=True):
                 await self.keep_time()
+        if not self.winding_down and budget_of(self.stopped_because) is not None:
+            await self._tell_budget_used(launched=len(list(self._trials)) > before)
         return search
+
+    async def _tell_budget_used(self, *, launched: bool) -> None:
+        """Tells webhooks, though only once if this run resumes a study whose search had ended before."""
+        why = self.stopped_because
+        told = [] if launched else await run_sync(self._store.webhooks.told, WebhookEvent.BUDGET_USED, self._spec.name)
+        if not any(is_about_budget(data, why) for data in told):
+            await run_sync(self._store.webhooks.notify, budget_used(self._spec.name, why))
 
     async def keep_time(self) -> None:
         """Stores the time that the search has used so far. Called repeatedly, because a run may be killed."""

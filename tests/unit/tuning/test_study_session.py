@@ -19,6 +19,7 @@ from autotuner.store import Store, StoreError
 from autotuner.store.events import EventLog
 from autotuner.store.process_identity import ProcessIdentity
 from autotuner.store.trials import TrialTable
+from autotuner.store.webhooks.records import Webhook, WebhookEvent
 from autotuner.study.check import Check, PreflightError
 from autotuner.study.configuration import DEFAULT
 from autotuner.study.environment_facts import Fact, differences
@@ -297,6 +298,34 @@ async def test_cancellation_releases_everything(loop: Any, store: Store) -> None
     assert record.state == "interrupted"
     assert [t.state for t in store.trials.all("s")] == ["done", "void"]
     assert_released(store, deployer)
+
+
+def told(store: Store) -> list[str]:
+    """Kinds of the messages for webhooks that no server has claimed yet, in order; claims them."""
+    return [message.kind.value for message in store.webhooks.claim("server", ["ops"], most=9, for_s=60)]
+
+
+async def test_a_used_budget_is_told_once_and_before_the_proof(loop: Any, store: Store) -> None:
+    webhook = {"id": "ops", "name": "ops", "form": "json", "events": tuple(WebhookEvent), "created_at": 0.0}
+    sources = {"target": "", "url_source": "kept", "secret_source": "kept"}
+    store.webhooks.add(Webhook.model_validate({**webhook, **sources}))
+    during_proof = list[str]()
+
+    def script(_: Endpoint, window: Window) -> Measurement:
+        if window.labels.trial >= 4:
+            during_proof.extend(told(store))
+        return scripted_measurement(window)
+
+    spec = loop.spec(repeats=2)
+    outcome = await run_session(loop.prepared(spec, script=script), store, source="t")
+    assert outcome.why == trials_used_up(4)
+    assert during_proof == ["study.budget_used"]
+    assert "study.budget_used" not in told(store)
+    await run_session(loop.prepared(spec), store, source="t")
+    assert "study.budget_used" not in told(store), "the search had ended before"
+    store.trials.amend("s", [(store.trials.all("s")[3].replaced(state=TrialState.VOID), {})], 1.0)
+    await run_session(loop.prepared(spec), store, source="t")
+    assert "study.budget_used" in told(store), "the search went on, and has used up its budget again"
 
 
 @pytest.mark.parametrize("error", [ValueError("ours"), StoreError("the disk is full")])

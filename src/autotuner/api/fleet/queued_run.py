@@ -20,7 +20,6 @@ from anyio.to_thread import run_sync
 from autotuner.api.study_input import on_this_site
 from autotuner.errors import AutotunerError, EnvironmentFaultError, StudyBusyError
 from autotuner.events.journal import append
-from autotuner.events.types import Notice
 from autotuner.logs import logging_to
 from autotuner.secrets import remember_environment
 from autotuner.store import Store, StoreError
@@ -31,6 +30,7 @@ from autotuner.tuning.planning.engines.prepared_engines import prepare
 from autotuner.tuning.planning.resume_decision import with_strategy
 from autotuner.tuning.run_liveness import this_owner
 from autotuner.tuning.study_session import hand_back, record_end, run_held
+from autotuner.tuning.webhooks.notifications import not_run
 
 MOST_ATTEMPTS = 5
 """Runs of a study that may die one after the other without finishing a trial."""
@@ -130,14 +130,15 @@ async def _run_job(store: Store, job: Job, attendance: Attendance) -> str:
 
 
 def _record_failure(store: Store, study: str, error: Exception) -> None:
-    """Stores why the study was not run. A study with results keeps its answer; the reason is among its events."""
+    """Stores why the study was not run, and tells webhooks. A study with results keeps its answer; the reason is among
+    its events."""
     record = store.studies.get(study)
     if record is None:
         return
+    fault = isinstance(error, EnvironmentFaultError)
     if any(trial.state.finished for trial in store.trials.all(study)):
-        append(store, Notice(study=study, text=f"not run: {error}"))
+        append(store, *not_run(study, str(error), environment_fault=fault))
     else:
-        fault = isinstance(error, EnvironmentFaultError)
         record_end(store, record.spec, "failed", str(error), fault)
 
 

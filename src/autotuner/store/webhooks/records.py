@@ -14,11 +14,11 @@ class WebhookEvent(StrEnum):
     STUDY_FINISHED = "study.finished"
     """A run ended with all of its trials, or was stopped."""
     STUDY_FAILED = "study.failed"
-    """A run ended with an error."""
+    """A run ended with an error, or a worker could not start it."""
     WINNER_FOUND = "study.winner_found"
     """A study ended with a configuration that is proven better than the default."""
     BUDGET_USED = "study.budget_used"
-    """A study ended because its trials, time or GPU hours were used up."""
+    """A search ended because its trials, time or GPU hours were used up; the proof may follow."""
     WORKER_LOST = "worker.lost"
     """A worker has been silent for longer than its lease."""
 

@@ -6,7 +6,7 @@ happen. A server claims a message for a while before it sends it; if it dies mea
 
 import json
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, update
 
@@ -98,6 +98,12 @@ class WebhookTable:
             for identity, events in wanted:
                 if notification.kind in events:
                     db.execute(insert(deliveries).values(**self._new(identity, notification, now)))
+
+    def told(self, kind: WebhookEvent, study: str) -> list[Mapping[str, object]]:
+        """The data of all kept messages of a kind about a study, delivered or not."""
+        rows = self._database.rows("SELECT DISTINCT data FROM deliveries WHERE kind = :kind", kind=kind.value)
+        found = [json.loads(row["data"]) for row in rows]
+        return [data for data in found if data.get("study") == study]
 
     def _new(self, identity: str, notification: Notification, now: float) -> Row:
         return {
