@@ -19,7 +19,7 @@ from autotuner.store.paths import trial_folder
 from autotuner.study.launch import SERVER_LOG
 from autotuner.study.trial import Trial
 from autotuner.tuning.ending import environment_fault
-from autotuner.tuning.run_liveness import OwnerWatch, is_running
+from autotuner.tuning.run_liveness import living_holders
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -106,13 +106,13 @@ def studies(url: str | None) -> list[StudyRecord]:
 def overviews(url: str | None, on_unreadable: Callable[[str], None]) -> list[StudyOverview]:
     """See :meth:`autotuner.api.stored.StoredStudies.overviews`."""
     with open_to_read(url) as store:
-        dead = OwnerWatch(store).dead()
+        living = living_holders(store)
         counts = store.trials.finished_counts()
         places = positions(store)
         found = []
         for study in store.studies.all(lambda error: on_unreadable(str(error))):
             try:
-                found.append(_overview(store, study, dead, counts, places))
+                found.append(_overview(store, study, living, counts, places))
             except UnreadableError as error:
                 on_unreadable(str(error))
     return sorted(found, key=lambda o: o.updated_at, reverse=True)
@@ -122,13 +122,7 @@ def overview(url: str | None, name: str) -> StudyOverview:
     """See :meth:`autotuner.api.stored.StoredStudies.overview`."""
     with open_to_read(url) as store:
         counts = store.trials.finished_counts()
-        return _overview(store, record_of(store, name), OwnerWatch(store).dead(), counts, positions(store))
-
-
-def running_owners(store: ReadStore) -> frozenset[str]:
-    """Owners that hold a study and are alive."""
-    dead = OwnerWatch(store, only_holders=True).dead()
-    return frozenset(store.studies.holders()) - dead
+        return _overview(store, record_of(store, name), living_holders(store), counts, positions(store))
 
 
 def positions(store: ReadStore) -> dict[str, int]:
@@ -139,7 +133,7 @@ def positions(store: ReadStore) -> dict[str, int]:
 def _overview(
     store: ReadStore,
     study: StudyRecord,
-    dead: Collection[str],
+    living: Collection[str],
     counts: Mapping[str, int],
     places: Mapping[str, int],
 ) -> StudyOverview:
@@ -147,7 +141,7 @@ def _overview(
 
     return overview(
         study,
-        running=is_running(study, dead),
+        running=study.owner_id in living,
         launches=counts.get(study.name, 0),
         position=places.get(study.name),
         newest=None if study.state == "done" else store.events.last(study.name, "trial_proposed"),

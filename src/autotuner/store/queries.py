@@ -107,11 +107,6 @@ class StudyQueries:
         rows = self._source.rows(f"SELECT name FROM studies WHERE name IN ({places})", **values)  # noqa: S608
         return {row["name"] for row in rows}
 
-    def holders(self) -> list[str]:
-        """Ids of the owners that hold a study; some may have died."""
-        query = "SELECT DISTINCT owner_id FROM studies WHERE owner_id IS NOT NULL"
-        return [row["owner_id"] for row in self._source.rows(query)]
-
     def stop_requested(self, name: str) -> bool:
         """Whether a user has requested the study to stop."""
         rows = self._source.rows("SELECT stop_requested FROM studies WHERE name = :name", name=name)

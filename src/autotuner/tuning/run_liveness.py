@@ -49,12 +49,9 @@ def this_owner() -> Owner:
 class OwnerWatch:
     """Tells dead owners from living ones. It remembers heartbeats, so keep one instance for as long as you ask."""
 
-    def __init__(
-        self, store: ReadStore, steady: Callable[[], float] = time.monotonic, *, only_holders: bool = False
-    ) -> None:
-        """Watches all owners of a store, or those that hold a study."""
+    def __init__(self, store: ReadStore, steady: Callable[[], float] = time.monotonic) -> None:
+        """Watches all owners of a store."""
         self._store = store
-        self._only_holders = only_holders
         self._steady = steady
         self._seen: dict[str, tuple[float, float]] = {}
         """Owner id to (heartbeat, time on our clock since it has had that value)."""
@@ -81,7 +78,7 @@ class OwnerWatch:
         dead = set[str]()
         undecided = dict[str, float]()
         clock: float | None = None
-        for record in self._store.owners.holding() if self._only_holders else self._store.owners.all():
+        for record in self._store.owners.all():
             owner = record.owner.id
             running = _is_running(record)
             if running is None:
@@ -122,6 +119,22 @@ def _is_running(record: OwnerRecord) -> bool | None:
         return False
     process = ProcessIdentity.parse(record.owner.process)
     return process.is_running() if process else None
+
+
+def living_holders(store: ReadStore) -> frozenset[str]:
+    """Owners that hold a study and are alive as far as one look can tell: by the kernel or, where it cannot see their
+    process, by the age of their heartbeat. For what is displayed; whoever takes something over asks an
+    :class:`OwnerWatch`."""
+    found = set[str]()
+    clock: float | None = None
+    for record in store.owners.holding():
+        running = _is_running(record)
+        if running is None:
+            clock = store.clock() if clock is None else clock
+            running = clock - record.heartbeat_at <= _silent_after_s(record)
+        if running:
+            found.add(record.owner.id)
+    return frozenset(found)
 
 
 def is_running(study: StudyRecord, dead: Collection[str]) -> bool:

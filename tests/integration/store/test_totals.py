@@ -4,18 +4,20 @@ from collections.abc import Callable
 
 from autotuner.store import Store
 from autotuner.store.lists.totals import StoreTotals, TrialTotal, read_totals
+from autotuner.store.process_identity import ProcessIdentity
 from autotuner.store.records import WorkerRecord
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialState
+from autotuner.tuning.run_liveness import living_holders, this_owner
 
 Add = Callable[..., StudySpec]
 NewTrial = Callable[..., Trial]
 
 
 def totals(store: Store) -> StoreTotals:
-    return read_totals(store.source, silent_s=120.0)
+    return read_totals(store.source, living=living_holders(store))
 
 
 def owner(identity: str) -> Owner:
@@ -36,6 +38,8 @@ def test_studies_by_standing(store: Store, add_study: Add) -> None:
         ("d", "running"),
         ("e", "running"),
         ("f", "new"),
+        ("i", "running"),
+        ("j", "running"),
     ):
         add_study(name)
         store.studies.set_state(name, state, None, 1.0)
@@ -43,11 +47,16 @@ def test_studies_by_standing(store: Store, add_study: Add) -> None:
     store.owners.register(owner("silent"), now=store.clock() - 121)
     store.owners.register(owner("ended"))
     store.owners.end("ended", 2.0)
-    for name, holder in (("c", "alive"), ("d", "silent"), ("e", "ended")):
+    # Of processes of this machine, the kernel knows at once which have ended, whatever their heartbeats are.
+    here = ProcessIdentity.of_this_process()
+    killed = here._replace(ticks=here.ticks - 1)
+    store.owners.register(this_owner().replaced(id="killed", process=killed.text))
+    store.owners.register(this_owner().replaced(id="paused"), now=store.clock() - 500)
+    for name, holder in (("c", "alive"), ("d", "silent"), ("e", "ended"), ("i", "killed"), ("j", "paused")):
         assert store.studies.take(name, holder, 1.0, dead=()) is None
     add_study("g")
     store.queue.add(add_study("h"), source="x", named=True, priority=0, by="me", dead=())
-    assert totals(store).studies == {"done": 2, "running": 1, "cut off": 2, "new": 2, "queued": 1}
+    assert totals(store).studies == {"done": 2, "running": 2, "cut off": 3, "new": 2, "queued": 1}
     assert totals(store).queued == 1
     assert 0 <= totals(store).oldest_queued_s < 60
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from pydantic import Field
 
 from autotuner.api.reading.snapshots import Snapshot, Snapshots
-from autotuner.api.results import positions, running_owners
+from autotuner.api.results import positions
 from autotuner.errors import NotFoundError, UsageError
 from autotuner.report.overview import StudyOverview, overview
 from autotuner.secrets import clean_model, known_secrets, secrets_in
@@ -27,6 +27,7 @@ from autotuner.store.lists.pages import (
 from autotuner.store.rows import read_event, read_study, read_trial
 from autotuner.study.base import FrozenModel
 from autotuner.study.trial import Trial
+from autotuner.tuning.run_liveness import living_holders
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -100,7 +101,7 @@ class StudyReader:
             found = StudyList(store.source).read([name])
             if not found:
                 raise _missing(name)
-            return self._overview(store, found[0], running_owners(store), positions(store))
+            return self._overview(store, found[0], living_holders(store), positions(store))
 
     def studies(
         self,
@@ -144,7 +145,7 @@ class StudyReader:
 
         with open_to_read(self._url) as store:
             lists = StudyList(store.source)
-            living = running_owners(store)
+            living = living_holders(store)
             wanted = StudyQuery(
                 order=sort,
                 state=state,

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from autotuner.store.lists.standing import placed, standing_sql
 from autotuner.store.queries import FINISHED_SQL, STUDY_COLUMNS, Source
 from autotuner.store.rows import Row
 
@@ -114,13 +115,12 @@ class StudyList:
         found = list[Row]()
         for first in range(0, len(names), _IN):
             values: dict[str, object] = {}
-            places = _placed("n", names[first : first + _IN], values)
+            places = placed("n", names[first : first + _IN], values)
             found += self._source.rows(f"{query} IN ({places}) {end}", **values)
         return found
 
     def _stood(self, query: StudyQuery, values: dict[str, object]) -> str:
-        """A table with the standing of each study, as :attr:`autotuner.report.overview.StudyOverview.standing`."""
-        runs = f"s.owner_id IN ({_placed('o', sorted(query.living), values)})" if query.living else "1 = 0"
+        """A table with the standing of each study."""
         launches = "0"
         join = ""
         if query.order == "launches":
@@ -131,8 +131,7 @@ class StudyList:
             )
         return (
             "WITH stood AS (SELECT s.name, s.state, s.engines, s.maximized, s.change, s.updated_at, "  # noqa: S608
-            f"{launches} AS launches, CASE WHEN {runs} THEN s.state WHEN q.study IS NOT NULL THEN 'queued' "
-            "WHEN s.state = 'running' THEN 'cut off' ELSE s.state END AS standing "
+            f"{launches} AS launches, {standing_sql(query.living, values)} AS standing "
             f"FROM studies s LEFT JOIN queue q ON q.study = s.name AND q.state = 'queued' {join})"
         )
 
@@ -152,7 +151,7 @@ class StudyList:
         if "[" in pattern:  # sets of characters, whose notation differs everywhere
             names = (row["name"] for row in self._source.rows("SELECT name FROM studies"))
             found = [name for name in names if fnmatchcase(name, pattern)]
-            return f"name IN ({_placed('m', found, values)})" if found else "1 = 0"
+            return f"name IN ({placed('m', found, values)})" if found else "1 = 0"
         sqlite = self._source.dialect == "sqlite"
         values["match"] = pattern if sqlite else regex_of(pattern)
         return "name GLOB :match" if sqlite else "name ~ :match"
@@ -223,12 +222,6 @@ _TRIAL_KEYS: Mapping[str, str] = {
 
 
 TRIAL_ORDERS = tuple(_TRIAL_KEYS)
-
-
-def _placed(prefix: str, items: Sequence[object], values: dict[str, object]) -> str:
-    """Parameters for the items, which are added to the values."""
-    values |= {f"{prefix}{index}": item for index, item in enumerate(items)}
-    return ", ".join(f":{prefix}{index}" for index in range(len(items)))
 
 
 def regex_of(pattern: str) -> str:

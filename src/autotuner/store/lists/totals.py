@@ -3,8 +3,9 @@
 As in :mod:`autotuner.store.queries`, statements use ``:name`` parameters, and nothing here imports SQLAlchemy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
+from autotuner.store.lists.standing import standing_sql
 from autotuner.store.queries import Source
 from autotuner.store.rows import Row
 from autotuner.study.base import FrozenModel
@@ -14,12 +15,8 @@ LISTED_S = 3_600.0
 _MOST_WORKERS = 200
 
 _COUNTS = """\
-SELECT 'study' AS what, CASE
-    WHEN o.id IS NOT NULL AND o.ended_at IS NULL AND :now - o.heartbeat_at <= coalesce(o.lease_s, :silent) THEN s.state
-    WHEN q.study IS NOT NULL THEN 'queued'
-    WHEN s.state = 'running' THEN 'cut off'
-    ELSE s.state END AS name, '' AS cause, count(*) AS n, 0.0 AS since
-FROM studies s LEFT JOIN owners o ON o.id = s.owner_id LEFT JOIN queue q ON q.study = s.name AND q.state = 'queued'
+SELECT 'study' AS what, {standing} AS name, '' AS cause, count(*) AS n, 0.0 AS since
+FROM studies s LEFT JOIN queue q ON q.study = s.name AND q.state = 'queued'
 GROUP BY 2
 UNION ALL SELECT 'trial', state, coalesce(cause, ''), count(*), 0.0 FROM trials GROUP BY state, feasible, cause
 UNION ALL SELECT 'queue', '', '', count(*), coalesce(min(submitted_at), :now) FROM queue WHERE state = 'queued'
@@ -64,7 +61,7 @@ class StoreTotals(FrozenModel):
     """What is in a store, in numbers."""
 
     studies: Mapping[str, int]
-    """By standing, as :attr:`autotuner.StudyOverview.standing`; whether a run is alive is decided by its heartbeat."""
+    """By standing, as :attr:`autotuner.StudyOverview.standing`."""
     trials: tuple[TrialTotal, ...]
     queued: int
     """Studies that wait for a worker."""
@@ -77,15 +74,16 @@ class StoreTotals(FrozenModel):
     """Messages for webhooks by :class:`autotuner.DeliveryState`; those that have ended, as long as they are kept."""
 
 
-def read_totals(source: Source, *, silent_s: float) -> StoreTotals:
+def read_totals(source: Source, *, living: Collection[str]) -> StoreTotals:
     """Counts everything.
 
     Args:
         source: The database.
-        silent_s: Seconds without a heartbeat after which a run counts as dead whose owner has no lease.
+        living: Owners that are alive: their studies are running.
     """
     now = source.clock()
-    rows = source.rows(_COUNTS, now=now, silent=silent_s)
+    values: dict[str, object] = {"now": now}
+    rows = source.rows(_COUNTS.format(standing=standing_sql(living, values)), **values)
     (queue,) = (row for row in rows if row["what"] == "queue")
     workers = source.rows(_WORKERS, since=now - LISTED_S, most=_MOST_WORKERS)
     return StoreTotals(

@@ -1,5 +1,7 @@
 """What `/metrics` says, against what is in the store and what the server did."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -116,6 +118,36 @@ def test_a_running_study_has_its_gain_and_progress(client: Clients, stored: str)
     change = overview.answer.change
     assert change is not None
     assert value(text, "autotuner_running_study_gain_ratio", {"study": stored}) == pytest.approx(abs(change))
+
+
+IDENTIFIED = """\
+import sys
+from autotuner.store.process_identity import ProcessIdentity
+print(ProcessIdentity.of_this_process().text, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_run_of_this_machine_is_not_running(
+    client: Clients, stored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autotuner.server.monitoring.metrics.KEPT_S", 0.0)
+    reader = client("read")
+    with subprocess.Popen(
+        [sys.executable, "-c", IDENTIFIED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        owner = this_owner().replaced(pid=process.pid, process=process.stdout.readline().strip())
+        with Store.open() as store:
+            store.owners.register(owner)
+            store.studies.take(stored, owner.id, 0.0, dead=())
+            store.studies.set_state(stored, "running", None, 0.0)
+        assert value(reader.get("/metrics").text, "autotuner_studies", {"state": "running"}) == 1
+        process.kill()
+    text = reader.get("/metrics").text
+    assert value(text, "autotuner_studies", {"state": "running"}) == 0
+    assert value(text, "autotuner_studies", {"state": "cut off"}) == 1
+    assert "autotuner_running_study_launches{" not in text
 
 
 def test_it_is_read_like_all_results(client: Clients) -> None:

@@ -1,0 +1,23 @@
+"""The standing of studies in SQL, as :attr:`autotuner.report.overview.StudyOverview.standing` says it of one."""
+
+from collections.abc import Collection, Sequence
+
+
+def standing_sql(living: Collection[str], values: dict[str, object]) -> str:
+    """The standing of a row ``s`` of ``studies``, beside its row ``q`` of ``queue`` if it waits there.
+
+    Args:
+        living: Owners that are alive: their studies are running.
+        values: Parameters of the statement; those of the expression are added.
+    """
+    runs = f"s.owner_id IN ({placed('o', sorted(living), values)})" if living else "1 = 0"
+    return (
+        f"CASE WHEN {runs} THEN s.state WHEN q.study IS NOT NULL THEN 'queued' "
+        "WHEN s.state = 'running' THEN 'cut off' ELSE s.state END"
+    )
+
+
+def placed(prefix: str, items: Sequence[object], values: dict[str, object]) -> str:
+    """Parameters for the items, which are added to the values."""
+    values |= {f"{prefix}{index}": item for index, item in enumerate(items)}
+    return ", ".join(f":{prefix}{index}" for index in range(len(items)))
