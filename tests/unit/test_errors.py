@@ -15,6 +15,7 @@ from autotuner.errors import (
     Problem,
     StudyBusyError,
     UsageError,
+    did_you_mean,
 )
 from autotuner.study.check import Check, PreflightError
 from autotuner.study.failure import FailureCause, TrialFailedError
@@ -183,3 +184,16 @@ def test_a_validator_s_message_is_not_cut_at_a_semicolon(size: str, remedy: str)
         _Model(size=size)
     (problem,) = problems_of(caught.value, _Model)
     assert (problem.where, problem.why, problem.remedy) == ("size", "no size; at all", remedy)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "remedy"),
+    [
+        ("ttfd", 'did you mean "ttft"?'),
+        ("e2e", 'did you mean "e2e_latency"?'),
+        ("", "known: e2e_latency, e2e_latency_scheduled, ttft"),
+        ("speed", "known: e2e_latency, e2e_latency_scheduled, ttft"),
+    ],
+)
+def test_a_wrong_name_gets_the_nearest_one(wrong: str, remedy: str) -> None:
+    assert did_you_mean(wrong, ["e2e_latency_scheduled", "e2e_latency", "ttft"]) == remedy

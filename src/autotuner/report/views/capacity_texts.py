@@ -12,7 +12,7 @@ def capacity_answer(result: CapacityResult) -> list[str]:
     if result.cut:
         lines.append(f"ended early: {result.certified_missing}")
     elif result.certified is None:
-        lines.append(f"no load certified: {result.certified_missing}")
+        lines.append(f"no load certified: {result.certified_missing}{_too_few(result)}")
     else:
         lines.append(f"certified: {load_text(unit, result.certified)}{_how_sure(result)}")
     if result.refuted is None:
@@ -39,6 +39,21 @@ def refuted_by(level: CapacityLevel) -> str:
     """Returns the SLO that refuted a level; empty if none did."""
     decided_by = level.decision.decided_by
     return "" if level.verdict != "refuted" or decided_by is None else level.plan.bounds[decided_by].slo
+
+
+def _too_few(result: CapacityResult) -> str:
+    """Which SLO takes more requests than any level without a verdict had; empty if none does."""
+    from autotuner.capacity.level_result import Missing
+    from autotuner.capacity.share_test import floor_requests
+
+    open_levels = [level for level in result.levels if level.verdict == "open" and level.plan.certify > 0]
+    if result.certified_missing != Missing.BUDGET or not open_levels:
+        return ""
+    longest = max(open_levels, key=lambda level: level.measurement.arrived)
+    counted = zip(longest.plan.bounds, longest.decision.requests, strict=True)
+    needs = [(floor_requests(b.allowed), b.slo, n) for b, n in counted if b.allowed is not None]
+    fewest, slo, had = max(needs, default=(0, "", 0))
+    return f"; {slo} takes at least {fewest} requests at one load, and had {had}" if had < fewest else ""
 
 
 def _why_wide(result: CapacityResult) -> str:
