@@ -15,6 +15,7 @@ from autotuner.cli.exit_codes import ExitCode, of_error
 from autotuner.errors import Problem, UsageError
 from autotuner.study_file.loader import parse_study
 from autotuner.study_file.machine_settings import parse_site
+from support.studies.files import OLDER_TASK, STUDY_FILE
 
 BASE: dict[str, Any] = {
     "model": "m.gguf",
@@ -23,40 +24,6 @@ BASE: dict[str, Any] = {
     "workload": {"scenarios": "D(128,48)", "concurrency": [1, 8]},
     "objective": "max output_throughput",
 }
-TASK: dict[str, Any] = {
-    "task_name": "old",
-    "description": "words",
-    "deployment_mode": "docker",
-    "runtime_image_tag": "v1",
-    "model": {"id_or_path": "org/model", "namespace": "autotuner"},
-    "base_runtime": "sglang",
-    "parameters": {"tp_size": [1, 2], "mem_frac": {"type": "choice", "values": [0.7, 0.8]}, "none": []},
-    "optimization": {
-        "strategy": "grid_search", "objective": "minimize_ttft", "max_iterations": 4, "timeout_per_iteration": 600
-    },
-    "benchmark": {
-        "task": "text-to-text", "model_name": "served", "model_tokenizer": "org/model",
-        "traffic_scenarios": ["D(100,100)"], "num_concurrency": [1, 4],
-        "max_time_per_iteration": 10, "max_requests_per_iteration": 50, "additional_params": {"temperature": 0.0},
-    },
-    "slo": {
-        "ttft": {"threshold": 1.0, "weight": 2.0},
-        "latency": {"p90": {"threshold": 5.0, "weight": 2.0, "hard_fail": True, "fail_ratio": 0.2}},
-        "steepness": 0.2,
-    },
-}  # fmt: skip
-FILE = """
-name: s
-model: m
-engine: vllm
-parameters:
-  max-num-seqs: [8, 16]
-  threads: {low: 1, high: 4}
-workload: {scenarios: "D(8,8)", concurrency: [1, 8]}
-objective: max output_throughput
-slo: [p99 ttft <= 2s]
-search: grid
-"""
 
 Facts = tuple[str, ...]
 """Names and numbers in the reason or the remedy."""
@@ -279,7 +246,7 @@ def problems_in(text: str | dict[str, Any], source: str = "s.yaml", **options: A
 
 def task_with(changes: dict[str, Any]) -> str:
     """A task as a file, so that problems have lines; ``...`` leaves a key out."""
-    return json.dumps({k: v for k, v in {**TASK, **changes}.items() if v is not ...}, indent=1)
+    return json.dumps({k: v for k, v in {**OLDER_TASK, **changes}.items() if v is not ...}, indent=1)
 
 
 def problems_of_site(text: str) -> tuple[Problem, ...]:
@@ -323,7 +290,7 @@ def test_a_text_that_is_not_a_study(source: str, text: str, where: str, facts: F
 
 @pytest.mark.parametrize(("assignment", "where", "value", "facts"), OVERRIDES)
 def test_a_mistake_in_an_override(assignment: str, where: str, value: str, facts: Facts) -> None:
-    problem = problems_in(FILE, overrides=[assignment])[0]
+    problem = problems_in(STUDY_FILE, overrides=[assignment])[0]
     assert (problem.where, problem.value) == (where, value)
     assert missing_facts(problem, facts) == []
 
@@ -347,7 +314,7 @@ def all_problems() -> Iterator[Problem]:
     for source, text, *_ in TEXTS:
         yield from problems_in(text, source)
     for assignment, *_ in OVERRIDES:
-        yield from problems_in(FILE, overrides=[assignment])
+        yield from problems_in(STUDY_FILE, overrides=[assignment])
     for text, *_ in SITES:
         yield from problems_of_site(text)
 

@@ -9,19 +9,7 @@ from autotuner.errors import UsageError
 from autotuner.study_file.loader import parse_study
 from autotuner.study_file.located_document import Document
 from autotuner.study_file.overrides import apply_overrides
-
-FILE = """
-name: s
-model: m
-engine: vllm
-parameters:
-  max-num-seqs: [8, 16]
-  threads: {low: 1, high: 4}
-workload: {scenarios: "D(8,8)", concurrency: [1, 8]}
-objective: max output_throughput
-slo: [p99 ttft <= 2s]
-search: grid
-"""
+from support.studies.files import STUDY_FILE
 
 
 def changed(*assignments: str) -> dict[str, Any]:
@@ -56,7 +44,7 @@ def test_a_value_is_set_at_its_path(assignment: str, section: str, expected: obj
 
 def test_the_study_has_the_overridden_values() -> None:
     assignments = ("search.trials=5", "workload.concurrency=[4]", "name=other", "slo[0]=p50 ttft <= 1s")
-    spec = parse_study(FILE, source="s.yaml", folder=Path("/"), overrides=assignments).spec
+    spec = parse_study(STUDY_FILE, source="s.yaml", folder=Path("/"), overrides=assignments).spec
     assert (spec.name, spec.search.kind, spec.search.trials) == ("other", "grid", 5)
     assert [level.text for level in spec.workload.levels] == ["concurrency=4"]
     assert [slo.text for slo in spec.slos] == ["p50 ttft <= 1000ms"]
@@ -65,7 +53,7 @@ def test_the_study_has_the_overridden_values() -> None:
 def test_problems_elsewhere_keep_their_lines() -> None:
     with pytest.raises(UsageError) as error:
         parse_study(
-            FILE.replace("objective: max", "objective: mox"),
+            STUDY_FILE.replace("objective: max", "objective: mox"),
             source="s.yaml",
             folder=Path("/"),
             overrides=["search.trials=5"],

@@ -11,33 +11,11 @@ from autotuner.errors import Problem, UsageError
 from autotuner.study.spec import EngineSpec
 from autotuner.study_file.loader import LoadedStudy, parse_study
 from autotuner.study_file.writer import render_study
-
-TASK: dict[str, Any] = {
-    "task_name": "old",
-    "description": "words",
-    "deployment_mode": "docker",
-    "runtime_image_tag": "v1",
-    "model": {"id_or_path": "org/model", "namespace": "autotuner"},
-    "base_runtime": "sglang",
-    "parameters": {"tp_size": [1, 2], "mem_frac": {"type": "choice", "values": [0.7, 0.8]}, "none": []},
-    "optimization": {
-        "strategy": "grid_search", "objective": "minimize_ttft", "max_iterations": 4, "timeout_per_iteration": 600
-    },
-    "benchmark": {
-        "task": "text-to-text", "model_name": "served", "model_tokenizer": "org/model",
-        "traffic_scenarios": ["D(100,100)"], "num_concurrency": [1, 4],
-        "max_time_per_iteration": 10, "max_requests_per_iteration": 50, "additional_params": {"temperature": 0.0},
-    },
-    "slo": {
-        "ttft": {"threshold": 1.0, "weight": 2.0},
-        "latency": {"p90": {"threshold": 5.0, "weight": 2.0, "hard_fail": True, "fail_ratio": 0.2}},
-        "steepness": 0.2,
-    },
-}  # fmt: skip
+from support.studies.files import OLDER_TASK
 
 
 def load(**changes: Any) -> LoadedStudy:
-    task = {k: v for k, v in {**TASK, **changes}.items() if v is not ...}
+    task = {k: v for k, v in {**OLDER_TASK, **changes}.items() if v is not ...}
     return parse_study(json.dumps(task, indent=1), source="t.json", folder=Path("/here"))
 
 
@@ -84,8 +62,8 @@ def test_objectives(name: str, text: str) -> None:
 
 
 def test_lines_point_into_the_task() -> None:
-    [problem] = problems(benchmark={**TASK["benchmark"], "num_concurrency": [1, 0]})
-    number = json.dumps({**TASK, "benchmark": {**TASK["benchmark"], "num_concurrency": [1, 0]}}, indent=1)
+    [problem] = problems(benchmark={**OLDER_TASK["benchmark"], "num_concurrency": [1, 0]})
+    number = json.dumps({**OLDER_TASK, "benchmark": {**OLDER_TASK["benchmark"], "num_concurrency": [1, 0]}}, indent=1)
     row = 1 + next(i for i, text in enumerate(number.splitlines()) if text.strip() == "0")
     assert (problem.where, problem.value) == (f"t.json:{row} workload.concurrency[1]", "0")
 
@@ -94,7 +72,7 @@ def test_an_engine_that_is_not_installed_is_left_to_the_plan_to_report() -> None
     def canonical_of(spec: EngineSpec) -> Any:
         raise UsageError(Problem(where="engine.kind", value=spec.kind, why="unknown kind"))
 
-    loaded = parse_study(TASK, source="t", folder=Path("/here"), canonical_of=canonical_of)
+    loaded = parse_study(OLDER_TASK, source="t", folder=Path("/here"), canonical_of=canonical_of)
     assert loaded.spec.engine.kind == "sglang"
 
 
@@ -117,7 +95,7 @@ def test_the_name_of_an_ome_runtime_determines_engine_and_settings() -> None:
 )
 def test_the_base_runtime_of_an_ome_task(base: str, runtime: str, engine: str) -> None:
     """``mode`` on the command line overrides the task's."""
-    task = {**TASK, "base_runtime": base, "clusterservingruntime_config": {"preset": "small"}}
+    task = {**OLDER_TASK, "base_runtime": base, "clusterservingruntime_config": {"preset": "small"}}
     spec = parse_study(task, source="t", folder=Path("/here"), mode="ome").spec
     assert (spec.deploy.kind, spec.deploy.settings["runtime"], spec.engine.kind) == ("ome", runtime, engine)
     assert spec.deploy.settings["namespace"] == "autotuner"
@@ -127,7 +105,7 @@ def test_the_base_runtime_of_an_ome_task(base: str, runtime: str, engine: str) -
 @pytest.mark.parametrize(("benchmark", "ignore_eos"), [(None, True), ("native", True), ("ome_job", False)])
 def test_the_benchmark_decides_about_ignore_eos(benchmark: str | None, ignore_eos: bool) -> None:
     """A BenchmarkJob cannot request exact lengths, and tasks have no key to allow other lengths."""
-    loaded = parse_study(TASK, source="t", folder=Path("/here"), mode="ome", benchmark=benchmark)
+    loaded = parse_study(OLDER_TASK, source="t", folder=Path("/here"), mode="ome", benchmark=benchmark)
     assert loaded.spec.workload.ignore_eos is ignore_eos
     assert any("BenchmarkJobs send no ignore_eos" in note for note in loaded.notes) is not ignore_eos
 
@@ -135,7 +113,7 @@ def test_the_benchmark_decides_about_ignore_eos(benchmark: str | None, ignore_eo
 def test_a_task_for_ome_in_plain_pods() -> None:
     """Without OME, the engine still follows from the runtime's name, and the namespace is kept."""
     spec = parse_study(
-        {**TASK, "base_runtime": "llama-3-2-1b-instruct-rt"}, source="t", folder=Path("/here"), mode="kubernetes"
+        {**OLDER_TASK, "base_runtime": "llama-3-2-1b-instruct-rt"}, source="t", folder=Path("/here"), mode="kubernetes"
     ).spec
     assert (spec.deploy.kind, spec.engine.kind) == ("kubernetes", "sglang")
     assert spec.deploy.settings["namespace"] == "autotuner"
@@ -158,7 +136,7 @@ def test_a_task_can_be_rendered_as_a_study() -> None:
 )
 def test_a_runtime_s_name_without_a_mode_means_ome(runtime: str, kind: str, noted: bool) -> None:
     """The older tool deployed with OME by default; a task that names an engine was run elsewhere."""
-    task = {k: v for k, v in TASK.items() if k != "deployment_mode"} | {"base_runtime": runtime}
+    task = {k: v for k, v in OLDER_TASK.items() if k != "deployment_mode"} | {"base_runtime": runtime}
     loaded = parse_study(task, source="t", folder=Path("/here"))
     assert loaded.spec.deploy.kind == kind
     assert any("--mode docker" in note for note in loaded.notes) is noted
@@ -168,7 +146,7 @@ def test_the_remedy_for_an_unknown_engine_mentions_ome() -> None:
     def unknown(spec: EngineSpec) -> Callable[[str], str]:
         raise UsageError(Problem(where="engine.kind", value=spec.kind, why="unknown kind", remedy="known: sglang"))
 
-    task = {**TASK, "base_runtime": "chat-8b-instruct-rt"}
+    task = {**OLDER_TASK, "base_runtime": "chat-8b-instruct-rt"}
     with pytest.raises(UsageError) as error:
         parse_study(task, source="t", folder=Path("/here"), mode="docker", canonical_of=unknown)
     [problem] = error.value.problems

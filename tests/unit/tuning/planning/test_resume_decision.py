@@ -9,19 +9,14 @@ from typing import Any
 import pytest
 
 from autotuner.errors import UsageError
-from autotuner.plugins.benchmark import Window
-from autotuner.plugins.deployer import Endpoint
 from autotuner.report.exports import best_json, export_text
 from autotuner.report.result import study_result
 from autotuner.store import Store, StoreError
 from autotuner.study.environment_facts import Fact, differences
-from autotuner.study.measurement import Measurement
 from autotuner.study.parameters.parameter import Choices, Parameter
-from autotuner.study.spec import AUTO, StudySpec
+from autotuner.study.spec import AUTO
 from autotuner.study.text.forms import parse_objective, parse_slo
 from autotuner.study.trial import Trial, TrialState
-from autotuner.testing.benchmark_kit import scripted_measurement
-from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.tuning.planning.resume_decision import (
     OUTSIDE,
     Standing,
@@ -35,27 +30,9 @@ from autotuner.tuning.planning.resume_decision import (
     with_strategy,
 )
 from autotuner.tuning.study_session import run_session
+from support.studies.changed import by_slots, run, slots
 
 pytestmark = pytest.mark.anyio
-RATES = {"default": 100.0, "1": 90.0, "2": 150.0, "8": 300.0, "16": 200.0}
-
-
-def by_slots(endpoint: Endpoint, window: Window) -> Measurement:
-    flag = next((a.partition("=")[2] for a in endpoint.argv if a.startswith("--parallel=")), "default")
-    return scripted_measurement(window, rate=RATES[flag])
-
-
-def slots(*values: Any) -> tuple[Parameter, ...]:
-    return (Parameter(name="parallel", domain=Choices(values=values)),)
-
-
-async def run(loop: Any, store: Store, **changes: Any) -> tuple[list[str], list[Trial]]:
-    """Launches of a run of the changed study, and all trials after it."""
-    deployer = FakeDeployer()
-    spec: StudySpec = loop.spec(trials=20).model_copy(update=changes)
-    outcome = await run_session(loop.prepared(spec, deployer=deployer, script=by_slots), store, source="t")
-    launched = [next((a for a in plan.argv(host="", port=1) if "parallel" in a), "") for _, plan in deployer.deployed]
-    return launched, list(outcome.trials)
 
 
 def counted(trials: list[Trial]) -> list[Any]:

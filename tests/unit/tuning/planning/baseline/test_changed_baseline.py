@@ -11,36 +11,16 @@ from autotuner.report.result import study_result
 from autotuner.store import Store
 from autotuner.study.failure import FailureCause, TrialFailedError
 from autotuner.study.measurement import Measurement
-from autotuner.study.parameters.parameter import Choices, Parameter
 from autotuner.study.quality.result import QualityResult, QualityState
 from autotuner.study.quality.spec import QualitySpec
 from autotuner.study.spec import ConfirmSpec, StudySpec
-from autotuner.study.trial import Trial, TrialRole, TrialState
-from autotuner.testing.benchmark_kit import scripted_measurement
+from autotuner.study.trial import TrialRole, TrialState
 from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.tuning.planning.resume_decision import judged_again
 from autotuner.tuning.study_session import run_session
+from support.studies.changed import by_slots, run, slots
 
 pytestmark = pytest.mark.anyio
-RATES = {"default": 100.0, "1": 90.0, "2": 150.0, "8": 300.0}
-
-
-def by_slots(endpoint: Endpoint, window: Window) -> Measurement:
-    flag = next((a.partition("=")[2] for a in endpoint.argv if a.startswith("--parallel=")), "default")
-    return scripted_measurement(window, rate=RATES[flag])
-
-
-def slots(*values: Any) -> tuple[Parameter, ...]:
-    return (Parameter(name="parallel", domain=Choices(values=values)),)
-
-
-async def run(loop: Any, store: Store, **changes: Any) -> tuple[list[str], list[Trial]]:
-    """Launches of a run of the changed study, and all trials after it."""
-    deployer = FakeDeployer()
-    spec: StudySpec = loop.spec(trials=20).model_copy(update=changes)
-    outcome = await run_session(loop.prepared(spec, deployer=deployer, script=by_slots), store, source="t")
-    launched = [next((a for a in plan.argv(host="", port=1) if "parallel" in a), "") for _, plan in deployer.deployed]
-    return launched, list(outcome.trials)
 
 
 async def test_another_baseline_is_measured_and_compared_with_anew(loop: Any, store: Store) -> None:
