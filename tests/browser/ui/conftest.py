@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
+import autotuner
 from autotuner.server.routes.pages import is_built
 from support.stored_samples import store_sample
 from support.web.capacity_study import store_capacity_study
@@ -26,6 +27,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for kind in KINDS:
             store_sample(kind, recorded=(0, 12) if kind == "winner" else None)
         store_capacity_study()
+        autotuner.open().webhooks().add("ops", "https://ops.example.com/hooks/autotuner")
     log = home / "studies" / "chat-8b" / "trials" / "0012" / "server.log"
     log.write_text("".join(f"line {i} of the server\n" for i in range(500)) + "an error happened\n")
     return home
@@ -43,10 +45,13 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def empty_server(tmp_path: Path) -> Iterator[Server]:
-    """A server whose store is empty."""
+def empty_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server whose store is empty, and whose webhooks may reach this machine."""
     if not is_built():
         pytest.skip("the web UI is not built (make ui)")
+    site = tmp_path / "site.yaml"
+    site.write_text("allow: {webhooks: [127.0.0.1]}\n")
+    monkeypatch.setenv("AUTOTUNER_SITE", str(site))
     with serving(tmp_path / "home") as found:
         yield found
 

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 import autotuner
+from support.web.receiver import Receiver, receiving
 from support.web.server import Server, violations, watch
 
 PATIENCE_MS = 120_000
@@ -138,7 +139,39 @@ def test_an_older_task_is_converted_and_a_refusal_is_shown(page: Page, empty_ser
     page.wait_for_url("**/studies")
 
 
-def test_tokens_and_a_session_that_may_only_read(
+def use_a_webhook(page: Page, receiver: Receiver) -> None:
+    """Adds a webhook, tests and removes it; what the server refuses is shown at its field."""
+    page.get_by_role("button", name="Add webhook…").press("Enter")
+    dialog = page.get_by_role("dialog", name="Add a webhook")
+    expect(page.get_by_label("Name", exact=True).nth(1)).to_be_focused()
+    page.keyboard.type("ops")
+    for event in ("study.finished", "study.budget_used"):
+        dialog.get_by_label(event).press("Space")
+    address = page.get_by_label("Address", exact=True)
+    address.fill("http://10.0.0.1/")
+    address.press("Enter")
+    expect(page.locator(".labeled", has=address).get_by_role("alert")).to_contain_text("private network")
+    assert violations(page) == {}
+    address.fill(f"{receiver.url}/hooks/of-the-team")
+    address.press("Enter")
+    secret = page.get_by_role("status").locator("pre").text_content() or ""
+    assert secret.startswith("whsec_")
+    page.get_by_role("button", name="I have copied it").press("Enter")
+    webhook = page.get_by_role("region", name="All webhooks").locator("tr", has_text="ops")
+    expect(webhook).to_contain_text("study.failed, study.winner_found, worker.lost")
+    receiver.statuses = [200, 500]
+    for outcome in ("Delivered in", "Not delivered: status 500"):
+        webhook.get_by_role("button", name="Test ops").press("Enter")
+        page.get_by_role("status").filter(has_text=outcome).wait_for()
+        page.keyboard.press("Escape")
+    assert not any(hidden in page.content() for hidden in (secret, "of-the-team"))
+    webhook.get_by_role("button", name="More actions for ops").press("Enter")
+    webhook.get_by_role("button", name="Remove…").press("Enter")
+    page.get_by_role("dialog", name="Remove ops?").get_by_role("button", name="Remove").press("Enter")
+    page.get_by_text("There is no webhook.").wait_for()
+
+
+def test_settings_and_a_session_that_may_only_read(
     page: Page, browser: Browser, empty_server: Server, messages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUTOTUNER_HOME", str(empty_server.home))
@@ -152,6 +185,8 @@ def test_tokens_and_a_session_that_may_only_read(
     tokens.get_by_text("dashboard", exact=True).wait_for()
     assert secret not in page.content()
     page.get_by_role("region", name="Audited requests").get_by_text("create token").wait_for()
+    with receiving() as receiver:
+        use_a_webhook(page, receiver)
 
     created = autotuner.open().client_studies(by="test").create(STUDY)
     reader = browser.new_context()

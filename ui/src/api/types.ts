@@ -4,7 +4,19 @@ import type * as schema from "./schema";
 
 type Sent<T> = T extends object ? { [K in keyof T]-?: Sent<Exclude<T[K], undefined>> } : T;
 
-export type { Direction, ErrorBody, ErrorDetail, Form, Problem, Session, TokenScope, Unit } from "./schema";
+export type {
+  Direction,
+  ErrorBody,
+  ErrorDetail,
+  Form,
+  Problem,
+  Session,
+  TokenScope,
+  Unit,
+  WebhookEvent,
+  WebhookForm,
+  WebhookRequest,
+} from "./schema";
 export type AuditEntry = Sent<schema.AuditEntry>;
 export type CatalogEntry = Sent<schema.CatalogEntry>;
 export type CheckedStudy = Sent<schema.CheckedStudy>;
@@ -13,6 +25,7 @@ export type LeaseOverview = Sent<schema.LeaseOverview>;
 export type LogTail = Sent<schema.LogTail>;
 export type Measurement = Sent<schema.Measurement>;
 export type NewToken = Sent<schema.NewToken>;
+export type NewWebhook = Sent<schema.NewWebhook>;
 export type Plan = Sent<schema.Plan>;
 export type QueueEntry = Sent<schema.QueueEntry>;
 export type StudiesPage = Sent<schema.PageStudyOverview>;
@@ -25,5 +38,8 @@ export type Token = Sent<schema.Token>;
 export type TrialDetails = Sent<schema.TrialDetails>;
 export type TrialHistory = Sent<schema.TrialHistory>;
 export type TrialRow = Sent<schema.TrialRow>;
+export type Webhook = Sent<schema.Webhook>;
+export type WebhookAttempt = Sent<schema.WebhookAttempt>;
+export type WebhookStatus = Sent<schema.WebhookStatus>;
 export type WindowLatencies = Sent<schema.WindowLatencies>;
 export type WorkerOverview = Sent<schema.WorkerOverview>;

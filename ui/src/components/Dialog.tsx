@@ -11,7 +11,12 @@ export function Dialog({ title, onClose, children }: Props) {
   const box = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => {
+    const before = document.activeElement;
     if (box.current && !box.current.open) box.current.showModal();
+    return () => {
+      // Browsers give the focus back only if the dialog was closed before it went away.
+      if (document.activeElement === document.body && before instanceof HTMLElement) before.focus();
+    };
   }, []);
   const stop = (event: SyntheticEvent) => event.stopPropagation();
   return (

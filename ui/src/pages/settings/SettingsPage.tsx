@@ -1,3 +1,4 @@
+import "~/styles/settings.css";
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { auditQuery, tokensQuery } from "~/api/access";
@@ -11,8 +12,9 @@ import { age, moment } from "~/format/time";
 import { CreateToken } from "./CreateToken";
 import { RevokeButton } from "./RevokeButton";
 import { tokenState } from "./tokens";
+import { Webhooks } from "./webhooks/Webhooks";
 
-/** Tokens of the server's clients, and what they changed; for administrators. */
+/** Tokens of the server's clients, webhooks, and what clients changed; for administrators. */
 export function SettingsPage() {
   const may = useMay("admin");
   useEffect(() => {
@@ -24,10 +26,11 @@ export function SettingsPage() {
       {may ? (
         <div className="fleet">
           <Tokens />
+          <Webhooks />
           <Audit />
         </div>
       ) : (
-        <Empty title="Only administrators manage tokens">
+        <Empty title="Only administrators manage tokens and webhooks">
           <p className="quiet">
             Sign in with the address that <code>autotuner serve</code> prints, or with a token with the scope
             admin.
