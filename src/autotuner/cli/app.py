@@ -46,7 +46,7 @@ def _options(
             "--server",
             metavar="URL",
             envvar=where.VARIABLE,
-            help=f"Use the studies of this server (autotuner serve), with the token in {where.TOKEN_VARIABLE}.",
+            help=f"Use the store of this server (autotuner serve), with the token in {where.TOKEN_VARIABLE}.",
         ),
     ] = None,
     version: Annotated[

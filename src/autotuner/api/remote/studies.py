@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from autotuner.api.options import ExportForm, ReportForm
+    from autotuner.api.remote.webhooks import RemoteWebhooks
     from autotuner.report.result import StudyResult
     from autotuner.study_file.loader import LoadedStudy
     from autotuner.tuning.planning.plan import Plan
@@ -125,6 +126,12 @@ class RemoteStudies:
     def workers(self) -> list[WorkerOverview]:
         """As :meth:`autotuner.Autotuner.workers`."""
         return self._server.parsed_all(WorkerOverview, self._server.get("/workers"))
+
+    def webhooks(self) -> RemoteWebhooks:
+        """As :meth:`autotuner.Autotuner.webhooks`."""
+        from autotuner.api.remote.webhooks import RemoteWebhooks
+
+        return RemoteWebhooks(self._server)
 
     def plan(self, loaded: LoadedStudy) -> Plan:
         """As :meth:`autotuner.Autotuner.plan`, with checks of the server's machine."""

@@ -151,7 +151,7 @@ class Webhooks:
         """
         with Store.open(self._url) as store:
             if not store.webhooks.remove(identity):
-                raise _missing(identity)
+                raise unknown_webhook(identity)
         destinations.discard(identity)
 
     def test(self, identity: str) -> WebhookAttempt:
@@ -176,7 +176,7 @@ class Webhooks:
         with Store.open(self._url) as store:
             webhook = store.webhooks.get(identity)
         if webhook is None:
-            raise _missing(identity)
+            raise unknown_webhook(identity)
         networks = allowed_networks()
         to = destinations.destination(webhook, networks)
         now = time.time()
@@ -200,6 +200,7 @@ def _events(texts: Sequence[str]) -> tuple[WebhookEvent, ...]:
     return tuple(event for event in WebhookEvent if event in wanted)
 
 
-def _missing(identity: str) -> NotFoundError:
+def unknown_webhook(identity: str) -> NotFoundError:
+    """The error for an id that no webhook has."""
     remedy = "autotuner webhook list shows all ids"
     return NotFoundError.at("id", "unknown webhook", value=identity, remedy=remedy)

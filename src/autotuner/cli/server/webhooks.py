@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from autotuner.cli.app import Json, StoreUrl, out, reporting_errors, say, show
+from autotuner.cli.server.where import opened
 
 webhooks = typer.Typer(no_args_is_help=True, help="Webhooks: messages about studies and workers to other systems.")
 
@@ -53,10 +54,8 @@ def add(
 ) -> None:
     """Add a webhook, and print its signing secret to stdout; it cannot be shown again."""
     with reporting_errors(as_json=json):
-        import autotuner
-
         made = (
-            autotuner.open(store)
+            opened(store)
             .webhooks()
             .add(
                 name,
@@ -84,9 +83,7 @@ def list_(store: StoreUrl = None, json: Json = False) -> None:
     with reporting_errors(as_json=json):
         import time
 
-        import autotuner
-
-        found = autotuner.open(store).webhooks().list()
+        found = opened(store).webhooks().list()
         if json:
             out({"webhooks": found})
         else:
@@ -99,9 +96,7 @@ def list_(store: StoreUrl = None, json: Json = False) -> None:
 def remove(identity: Identity, store: StoreUrl = None, json: Json = False) -> None:
     """Remove a webhook, with the messages that wait for it."""
     with reporting_errors(as_json=json):
-        import autotuner
-
-        autotuner.open(store).webhooks().remove(identity)
+        opened(store).webhooks().remove(identity)
         if json:
             out({"removed": identity})
         else:
@@ -110,11 +105,9 @@ def remove(identity: Identity, store: StoreUrl = None, json: Json = False) -> No
 
 @webhooks.command("test")
 def send_test(identity: Identity, store: StoreUrl = None, json: Json = False) -> None:
-    """Send a test message from this machine."""
+    """Send a test message from this machine, or from that of --server."""
     with reporting_errors(as_json=json):
-        import autotuner
-
-        attempt = autotuner.open(store).webhooks().test(identity)
+        attempt = opened(store).webhooks().test(identity)
         if json:
             out(attempt)
         if not attempt.delivered:

@@ -1,4 +1,4 @@
-"""Where a command finds its studies: in a store, or on a server.
+"""Where a command finds its studies and webhooks: in a store, or on a server.
 
 Imports little, because every command uses it.
 """
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 VARIABLE = "AUTOTUNER_SERVER"
 COMMANDS = (
     "run", "plan", "submit", "queue", "workers", "watch", "stop", "list", "show", "logs", "best", "report", "export",
-    "delete",
+    "delete", "webhook",
 )  # fmt: skip
-"""Commands that also work on the studies of a server."""
+"""Commands that also work on a server."""
 
 
 @dataclass

@@ -12,6 +12,7 @@ from autotuner.cli.server.where import COMMANDS
 from autotuner.testing.samples import SampleKind
 from support.stored_samples import store_sample
 from support.web.api_server import served
+from support.web.receiver import receiving
 
 Call = Callable[..., Any]
 
@@ -43,6 +44,53 @@ def test_a_command_prints_the_same(words: str, server: str, call: Call) -> None:
     expected = call(*words.split())
     done = call("--server", server, *words.split())
     assert (done.code, done.out) == (expected.code, expected.out)
+
+
+@pytest.fixture
+def admin(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The server for an administrator; its site file allows webhooks on this machine."""
+    monkeypatch.setenv("AUTOTUNER_TOKEN", autotuner.open().access().create("operator", "admin").secret)
+    site = tmp_path / "site.yaml"
+    site.write_text("allow: {webhooks: [127.0.0.1]}\n")
+    monkeypatch.setenv("AUTOTUNER_SITE", str(site))
+    return server
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "list", "list --json", "remove unknown", "remove ../x", "remove unknown --json", "test unknown",
+        "add ops http://10.0.0.1", "add ops ftp://ops.example.com --json", "add /ops https://ops.example.com",
+        "add ops https://ops.example.com --url-env OPS", "add ops --secret-file relative --url-env OPS --json",
+    ],
+)  # fmt: skip
+def test_a_command_for_webhooks_prints_the_same(words: str, admin: str, call: Call) -> None:
+    for name in ("ops", "chat"):
+        autotuner.open().webhooks().add(name, "https://ops.example.com/hooks/autotuner", events=["study.failed"])
+    expected = call("webhook", *words.split())
+    assert call("--server", admin, "webhook", *words.split()) == expected
+
+
+def test_a_webhook_is_added_tested_and_removed_on_the_server(admin: str, call: Call) -> None:
+    with receiving() as receiver:
+        made = call("--server", admin, "webhook", "add", "ops", f"{receiver.url}/hooks/of-the-team", "--form", "slack")
+        assert (made.code, made.out[:6], made.out.count("\n")) == (0, "whsec_", 1)
+        (found,) = autotuner.open().webhooks().list()
+        assert (found.webhook.name, found.webhook.form) == ("ops", "slack")
+        receiver.statuses = [200, 503]
+        assert call("--server", admin, "webhook", "test", found.webhook.id, "--json").data["delivered"] is True
+        failed = call("--server", admin, "webhook", "test", found.webhook.id)
+        assert (failed.code, failed.out, "status 503" in failed.err) == (1, "", True)
+    assert receiver.requests[0].path == "/hooks/of-the-team"
+    removed = call("--server", admin, "webhook", "remove", found.webhook.id, "--json")
+    assert removed.data == {"removed": found.webhook.id}
+    assert autotuner.open().webhooks().list() == []
+
+
+def test_only_administrators_have_webhooks(server: str, call: Call) -> None:
+    done = call("--server", server, "webhook", "list")
+    assert (done.code, done.out) == (ExitCode.ENVIRONMENT, "")
+    assert 'needs a token with the scope "admin"' in done.err
 
 
 @pytest.mark.parametrize("kind", list(SampleKind))
