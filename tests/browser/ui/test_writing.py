@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 import autotuner
 from support.web.receiver import Receiver, receiving
@@ -72,6 +72,25 @@ def change_as_text(page: Page) -> None:
     expect(page.get_by_label("Trials", exact=True)).to_have_value("2")
 
 
+def change_priority(page: Page) -> None:
+    """Changes the priority of the queued study on its page, which shows its place in the queue."""
+    page.get_by_role("button", name="More actions for chat-copy").press("Enter")
+    page.get_by_role("button", name="Change priority…").press("Enter")
+    expect(page.get_by_label("Priority", exact=True)).to_have_value("0")
+    page.get_by_label("Priority", exact=True).fill("-7")
+    assert violations(page) == {}
+    page.keyboard.press("Enter")
+    page.get_by_text("number 1 in the queue, priority -7").wait_for()
+
+
+def change_priority_in(page: Page, queue: Locator) -> None:
+    """Changes it where the queue shows it."""
+    queue.get_by_role("button", name="-7 is the priority of chat-copy").press("Enter")
+    page.get_by_role("dialog", name="Priority of chat-copy").get_by_label("Priority", exact=True).fill("5")
+    page.get_by_role("button", name="Set priority").press("Enter")
+    queue.get_by_role("button", name="5 is the priority of chat-copy").wait_for()
+
+
 def test_a_study_is_created_from_the_form_watched_stopped_and_deleted(page: Page, empty_server: Server) -> None:
     begin(page, "chat")
     plan = page.get_by_role("region", name="Plan")
@@ -97,9 +116,11 @@ def test_a_study_is_created_from_the_form_watched_stopped_and_deleted(page: Page
     assert page.get_by_label("Name", exact=True).is_editable() is False
     page.get_by_role("button", name="Save and start").click()
     page.wait_for_url("**/studies/chat-copy")
+    change_priority(page)
     page.get_by_role("link", name="Workers").click()
     queue = page.get_by_role("region", name="Queued studies")
     expect(queue.locator("tr", has_text="chat-copy")).to_contain_text("the only one is busy")
+    change_priority_in(page, queue)
     expect(page.get_by_role("region", name="Workers of this store")).to_contain_text("chat")
     queue.get_by_role("button", name="Unqueue chat-copy").click()
     expect(queue.get_by_role("link", name="chat-copy")).to_have_count(0)

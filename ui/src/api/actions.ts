@@ -1,12 +1,13 @@
 // What changes a study. Each refreshes what pages know of it.
 
 import { post, request } from "./client";
+import { fleetQuery } from "./fleet";
 import { client, studiesQuery, studyUrl } from "./queries";
 import type { QueueEntry, StudyOverview } from "./types";
 
-/** Puts a study into the queue; it resumes if it has results. */
-export const startStudy = (name: string): Promise<QueueEntry> =>
-  changing(name, post<QueueEntry>(`${studyUrl(name)}/start`, {}));
+/** Puts a study into the queue, or changes its priority there; it resumes if it has results. */
+export const startStudy = (name: string, priority = 0): Promise<QueueEntry> =>
+  changing(name, post<QueueEntry>(`${studyUrl(name)}/start`, { priority }));
 
 /** Asks the process that runs a study to end it, or takes the study out of the queue. */
 export const stopStudy = (name: string): Promise<{ stopping: boolean }> =>
@@ -32,6 +33,7 @@ export async function changing<T>(name: string, change: Promise<T>): Promise<T> 
     await Promise.all([
       client.invalidateQueries({ queryKey: studiesQuery.queryKey }),
       client.invalidateQueries({ queryKey: ["study", name] }),
+      client.invalidateQueries({ queryKey: fleetQuery.queryKey }),
     ]);
   }
 }

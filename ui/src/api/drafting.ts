@@ -1,10 +1,10 @@
 // What the page of a new study reads and sends.
 
 import { queryOptions } from "@tanstack/react-query";
-import { changing } from "./actions";
+import { changing, startStudy } from "./actions";
 import { ApiError, post, request, requestText } from "./client";
 import { studyUrl } from "./queries";
-import type { CatalogEntry, CheckedStudy, Plan, StudyOverview } from "./types";
+import type { CatalogEntry, CheckedStudy, Plan, QueueEntry, StudyOverview } from "./types";
 
 /** What studies may have does not change while the server runs. */
 const CONSTANT = { staleTime: Number.POSITIVE_INFINITY } as const;
@@ -99,6 +99,10 @@ export async function saveStudy(
     edited,
     post<StudyOverview>(studyUrl(edited), { study: text }, { method: "PUT" }),
   );
-  if (start) await changing(edited, post(`${studyUrl(edited)}/start`, {}));
+  if (start) {
+    // One that waits in the queue keeps its priority.
+    const queue = await request<QueueEntry[]>("/api/v1/queue");
+    await startStudy(edited, queue.find((entry) => entry.study === edited)?.priority);
+  }
   return saved;
 }

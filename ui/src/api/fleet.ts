@@ -10,6 +10,13 @@ export interface Fleet {
 
 const FLEET_MS = 3_000;
 
+/** The queue alone, for pages of single studies. */
+export const queueQuery = queryOptions({
+  queryKey: ["fleet", "queue"],
+  queryFn: ({ signal }) => request<QueueEntry[]>("/api/v1/queue", { signal }),
+  refetchInterval: FLEET_MS,
+});
+
 /** Queue, workers and leases, read together so that they fit one another. */
 export const fleetQuery = queryOptions({
   queryKey: ["fleet"],

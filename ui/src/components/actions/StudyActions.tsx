@@ -8,6 +8,7 @@ import { Problem } from "~/components/Problem";
 import { type Action, firstAction, type Subject } from "./allowed";
 import { CloneDialog } from "./CloneDialog";
 import { DeleteDialog } from "./DeleteDialog";
+import { PriorityDialog } from "./PriorityDialog";
 
 const TITLES: Record<Action, string> = {
   start: "Start",
@@ -37,7 +38,7 @@ interface Props {
 /** What the session may do with a study: the next step as a button, the rest in a menu. */
 export function StudyActions({ subject, onDeleted }: Props) {
   const may = useMay("write");
-  const [asked, setAsked] = useState<"clone" | "delete" | null>(null);
+  const [asked, setAsked] = useState<"priority" | "clone" | "delete" | null>(null);
   const navigate = useNavigate();
   const { first, pending, error, run, dismiss } = useStep(subject);
   if (!may) return null;
@@ -65,6 +66,11 @@ export function StudyActions({ subject, onDeleted }: Props) {
             Resume
           </Entry>
         )}
+        {!subject.running && (
+          <Entry onClick={() => setAsked("priority")}>
+            {first === "dequeue" ? "Change priority…" : `${TITLES[first ?? "resume"]} with priority…`}
+          </Entry>
+        )}
         <Entry
           onClick={() => navigate({ to: "/new", search: { edit: subject.name } })}
           off={subject.running ? "Stop it first: it is running" : undefined}
@@ -79,6 +85,9 @@ export function StudyActions({ subject, onDeleted }: Props) {
           Delete…
         </Entry>
       </Menu>
+      {asked === "priority" && (
+        <PriorityDialog name={subject.name} queued={first === "dequeue"} onClose={close} />
+      )}
       {asked === "clone" && <CloneDialog name={subject.name} onClose={close} />}
       {asked === "delete" && (
         <DeleteDialog

@@ -6,6 +6,7 @@ import { type Fleet, fleetQuery } from "~/api/fleet";
 import { client } from "~/api/queries";
 import type { LeaseOverview, QueueEntry, WorkerOverview } from "~/api/types";
 import { useMay } from "~/api/useScope";
+import { PriorityDialog } from "~/components/actions/PriorityDialog";
 import { Badge } from "~/components/Badge";
 import { type Column, DataTable } from "~/components/DataTable";
 import { Problem } from "~/components/Problem";
@@ -63,7 +64,12 @@ function Queue({ fleet, now }: { fleet: Fleet; now: number }) {
           ? `waits for ${waitingFor(entry, fleet.workers)}`
           : `on ${hosts.get(entry.worker_id) ?? entry.worker_id}`,
     },
-    { id: "priority", title: "Priority", number: true, cell: (entry) => entry.priority },
+    {
+      id: "priority",
+      title: "Priority",
+      number: true,
+      cell: (entry) => (may && entry.state === "queued" ? <PriorityButton entry={entry} /> : entry.priority),
+    },
     {
       id: "attempts",
       title: "Attempts",
@@ -103,6 +109,24 @@ function Queue({ fleet, now }: { fleet: Fleet; now: number }) {
         empty="No study waits or is run by a worker. Studies that run in a terminal are not in the queue."
       />
     </section>
+  );
+}
+
+function PriorityButton({ entry }: { entry: QueueEntry }) {
+  const [asked, setAsked] = useState(false);
+  return (
+    <>
+      <button
+        type="button"
+        className="plain editable"
+        title="Change the priority"
+        onClick={() => setAsked(true)}
+      >
+        {entry.priority}
+        <span className="hidden"> is the priority of {entry.study}; change it</span>
+      </button>
+      {asked && <PriorityDialog name={entry.study} queued={true} onClose={() => setAsked(false)} />}
+    </>
   );
 }
 

@@ -3,6 +3,7 @@ import { type Live, secondsLeft } from "~/api/live";
 import type { StudyDetails } from "~/api/types";
 import type { Connection } from "~/api/useLive";
 import { ofDetails } from "~/components/actions/allowed";
+import { QueuePlace } from "~/components/actions/QueuePlace";
 import { StudyActions } from "~/components/actions/StudyActions";
 import { Badge, Progress } from "~/components/Badge";
 import { studyTone } from "~/components/tones";
@@ -28,6 +29,7 @@ export function StudyHeader({ details, live, connection }: Props) {
           {details.standing}
         </Badge>
         <Progress done={details.launches} planned={details.planned} />
+        {details.standing === "queued" && <QueuePlace name={details.name} />}
         {left !== null && <span className="quiet">up to {duration(left)} left</span>}
         {details.running && connection !== "open" && <ConnectionNote connection={connection} />}
         <span className="grow" />
