@@ -15,7 +15,6 @@ from autotuner.report.documents.page import page
 from autotuner.report.documents.selection import answer_trials, shown_trials
 from autotuner.report.exports import best_json, command_line, plain_data, strict_json
 from autotuner.report.overview import StudyOverview, overview_of_result
-from autotuner.report.ranking import ranked
 from autotuner.report.trial_data import trial_data
 from autotuner.report.views.study_details import study_details
 from autotuner.report.views.study_evidence import StudyEvidence, study_evidence
@@ -154,7 +153,7 @@ def _answers_about_study(subject: _Subject, shown: Collection[int]) -> dict[str,
 
 def _answers_about_trials(found: StudyResult) -> dict[str, Any]:
     """The pages of the most important trials, as far as there is room."""
-    others = [trial for trial, _ in ranked(found) if trial.repeat_of is None]
+    others = [trial for trial, _ in found.ranking if trial.repeat_of is None]
     numbers = list(dict.fromkeys(trial.number for trial in (*answer_trials(found), *others)))
     answers: dict[str, Any] = {}
     size = 0

@@ -10,7 +10,6 @@ from autotuner.cli.texts import duration_text
 from autotuner.plain_text import marked_line
 from autotuner.report.gpu_figures import TITLES, gpu_cells, known_columns
 from autotuner.report.numbers import metric_name, percent
-from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.terminal import marked_summary
 from autotuner.report.views.goal_texts import study_goals
@@ -41,7 +40,7 @@ def study_text(result: StudyResult, *, width: int | None = None) -> str:
     goals = "; ".join([*(o.text for o in spec.objectives), *(s.text for s in spec.slos)])
     gpus = known_columns(result.trials)
     columns = _columns(result, gpus)
-    rows = [_cells(result, trial, rank, gpus) for trial, rank in ranked(result)]
+    rows = [_cells(result, trial, rank, gpus) for trial, rank in result.ranking]
     return "\n".join(
         [
             *(render(Text(line), width) for line in (head, goals, *_warm_start(result))),

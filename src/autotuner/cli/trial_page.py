@@ -13,7 +13,6 @@ from autotuner.plain_text import marked_line
 from autotuner.report.numbers import UNSURE, metric_name, percent, with_unit
 from autotuner.report.predictions import predictions
 from autotuner.report.quality import quality_lines
-from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.server_diagnosis import diagnosis, server_figures
 from autotuner.report.trial_data import argv_changes, undecided
@@ -48,7 +47,7 @@ def trial_text(result: StudyResult, trial: Trial, log: Sequence[str], *, width: 
 
 
 def _head(result: StudyResult, trial: Trial) -> list[str]:
-    rank = next((rank for found, rank in ranked(result) if found.number == trial.number), None)
+    rank = result.ranks.get(trial.number)
     ranks = f", rank {rank}" if rank is not None else ""
     change = change_text(result, trial)
     lines = [
@@ -58,7 +57,7 @@ def _head(result: StudyResult, trial: Trial) -> list[str]:
     if trial.repeat_of is not None:
         block = f", block {trial.block} of the proof" if trial.block is not None else ""
         lines.append(f"  repeat of      trial {trial.repeat_of}{block}")
-    repeats = [str(t.number) for t in result.trials if t.repeat_of == trial.number]
+    repeats = [str(t.number) for t in result.repeated.get(trial.number, ())]
     if repeats:
         lines.append(f"  repeats        trials {', '.join(repeats)}")
     verdict = trial.verdict

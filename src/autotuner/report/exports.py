@@ -9,11 +9,11 @@ from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from autotuner.report.engine_defaults import engine_defaults
 from autotuner.report.headline import headline
 from autotuner.report.racing import racing_summary
-from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.report.study_cost import study_cost
 from autotuner.report.views.trial_change import trial_changes
@@ -23,16 +23,35 @@ from autotuner.study.parameters.environment import flags_in, variables_in
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.proof import records
 
+_AS_THEY_ARE = frozenset({str, int, bool, type(None)})
 OLDER_STATISTICS = ("mean", "p50", "p90", "p99")
 
 
 def strict_json(data: Any) -> str:
     """Formats data as standard JSON without secrets; inf and NaN become null."""
-    return json.dumps(clean(plain_data(data)), ensure_ascii=False, indent=2, allow_nan=False)
+    plain = clean(plain_data(data))
+    try:
+        # The standard library indents in Python, which takes seconds for a long study.
+        return to_json(plain, indent=2, inf_nan_mode="null").decode()
+    except ValueError:  # text that is not Unicode, such as the path of a file
+        return json.dumps(plain, ensure_ascii=False, indent=2, allow_nan=False)
 
 
 def plain_data(data: Any) -> Any:
     """Converts models, dataclasses and containers to JSON types."""
+    kind = type(data)  # nearly all values of a long study are of these
+    if kind in _AS_THEY_ARE:
+        return data
+    if kind is float:
+        return data if math.isfinite(data) else None
+    if kind is dict:
+        return {str(k): plain_data(v) for k, v in data.items()}
+    if kind is list or kind is tuple:
+        return [plain_data(v) for v in data]
+    return _converted(data)
+
+
+def _converted(data: Any) -> Any:
     if isinstance(data, StudyResult):
         return _marked_result(data)
     if isinstance(data, BaseModel):
@@ -40,25 +59,22 @@ def plain_data(data: Any) -> Any:
     if is_dataclass(data) and not isinstance(data, type):
         return plain_data(asdict(data))
     if isinstance(data, Mapping):
-        return {str(k): plain_data(v) for k, v in data.items()}
+        return plain_data(dict(data))
     if isinstance(data, list | tuple | set | frozenset):
-        return [plain_data(v) for v in data]
-    if isinstance(data, float):
-        return data if math.isfinite(data) else None
+        return plain_data([*data])
     if isinstance(data, Enum):
         return data.value
-    if data is None or isinstance(data, bool | int | str):
-        return data
-    return str(data)
+    if isinstance(data, float):
+        return plain_data(float(data))
+    return data if isinstance(data, int | str) else str(data)
 
 
 def _marked_result(result: StudyResult) -> dict[str, Any]:
     """Converts a result. Each trial gets its rank, its changes relative to the default, and whether it is simulated;
     the whole gets a sentence about the latter."""
     data: dict[str, Any] = plain_data(result.model_dump(mode="python"))
-    ranks = {trial.number: rank for trial, rank in ranked(result)}
     for entry, trial in zip(data["trials"], result.trials, strict=True):
-        entry["rank"] = ranks.get(trial.number)
+        entry["rank"] = result.ranks.get(trial.number)
         entry["changes"] = plain_data(trial_changes(result, trial))
         entry["simulated"] = trial.simulated
     for name in ("default", "best", "winner", "nearest"):

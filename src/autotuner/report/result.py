@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from autotuner import scoring
 from autotuner.errors import NotFoundError, Problem
+from autotuner.report.ranking import Ranking, ranking
 from autotuner.scoring import Gain
 from autotuner.secrets import clean_model, clean_models, clean_text, secrets_in
 from autotuner.study.base import FrozenModel
@@ -95,6 +96,16 @@ class StudyResult(FrozenModel):
             if trial.repeat_of is not None:
                 found.setdefault(trial.repeat_of, []).append(trial)
         return {number: tuple(repeats) for number, repeats in found.items()}
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """Every trial with its rank, best first, each followed by its repeats; trials without a rank come last."""
+        return ranking(self.trials, self.spec.objectives, refuted=frozenset(self.refuted), repeated=self.repeated)
+
+    @cached_property
+    def ranks(self) -> Mapping[int, int | None]:
+        """The rank of each trial by its number; None for repeats, and for trials that cannot win."""
+        return {trial.number: rank for trial, rank in self.ranking}
 
     @property
     def simulated(self) -> str:

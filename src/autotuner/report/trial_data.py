@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotuner.report.predictions import predictions
-from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.server_diagnosis import diagnosis
 from autotuner.report.views.outcome import outcome, reasons
@@ -54,11 +53,10 @@ def _flags(argv: Sequence[str]) -> dict[str, str]:
 def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[str, Any]:
     """Returns one trial with its rank, its SLOs, what explains its figures, and the end of its log, for programs."""
     changes = argv_changes(result.default.argv if result.default else (), trial.argv, address=trial.address_flags)
-    rank = next((rank for found, rank in ranked(result) if found.number == trial.number), None)
     return {
         "study": result.spec.name,
         "trial": trial,
-        "rank": rank,
+        "rank": result.ranks.get(trial.number),
         "label": trial_label(trial),
         "outcome": outcome(result, trial),
         "reasons": reasons(trial),
@@ -75,7 +73,7 @@ def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[st
         ],
         "predictions": list(predictions(trial)),
         "argv_changes": list(changes),
-        "repeats": [t.number for t in result.trials if t.repeat_of == trial.number],
+        "repeats": [t.number for t in result.repeated.get(trial.number, ())],
         "log": list(log),
     }
 

@@ -1,6 +1,6 @@
 """Removal of secrets from text, documents, data and models."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -13,6 +13,8 @@ from autotuner.secrets.names import REFERRING, hides, looks_secret
 T = TypeVar("T", bound=BaseModel)
 _REMEMBERED = 200
 """Longest text whose cleaned form is remembered while one piece of data is cleaned."""
+
+_WITHOUT_TEXT = frozenset({int, float, bool, type(None)})
 
 
 def clean_text(text: str, secrets: Iterable[str] = ()) -> str:
@@ -36,19 +38,19 @@ def clean_document(text: str, secrets: Iterable[str] = ()) -> str:
 
 def clean(data: Any, secrets: Iterable[str] = ()) -> Any:
     """Nested plain data without secrets."""
-    return _Cleaner(secrets).data(data, ())
+    return _Cleaner(secrets).data(data)
 
 
 def clean_model(model: T, secrets: Iterable[str] = ()) -> T:
     """A model without secrets; the same object if it holds none."""
-    found: T = _Cleaner(secrets).model(model, ())
+    found: T = _Cleaner(secrets).model(model)
     return found
 
 
 def clean_models(models: Iterable[T], secrets: Iterable[str] = ()) -> list[T]:
     """As :func:`clean_model`, for models with many texts in common, such as the trials of a study."""
     cleaner = _Cleaner(secrets)
-    return [cleaner.model(model, ()) for model in models]
+    return [cleaner.model(model) for model in models]
 
 
 def _as(given: Any, items: list[Any]) -> Any:
@@ -74,47 +76,59 @@ class _Cleaner:
                 self._texts[text] = found
         return found
 
-    def data(self, data: Any, path: tuple[str, ...]) -> Any:
+    def data(self, data: Any, *, refers: bool = False) -> Any:
+        """Plain data or a model without secrets; ``refers``: inside a section whose values are only references."""
+        kind = type(data)
+        if kind is str:
+            return self.text(data)
+        if kind in _WITHOUT_TEXT:
+            return data
         if isinstance(data, Mapping):
-            return {key: self._under(key, value, path) for key, value in data.items()}
+            return {key: self._under(key, value, refers=refers) for key, value in data.items()}
         if isinstance(data, list | tuple):
-            return _as(data, self._listed(data, path))
+            return _as(data, self._listed(data, refers=refers))
         if isinstance(data, BaseModel):
-            return self.model(data, path)
+            return self.model(data, refers=refers)
         return self.text(data) if isinstance(data, str) else data
 
-    def _under(self, key: object, value: Any, path: tuple[str, ...]) -> Any:
-        if not REFERRING & set(path):
-            if hides(key, value):
+    def _under(self, key: object, value: Any, *, refers: bool) -> Any:
+        name = str(key)
+        below = refers or name in REFERRING
+        if not refers and looks_secret(name):
+            if hides(name, value):
                 return HIDDEN
-            if isinstance(value, list | tuple) and looks_secret(str(key)):
-                hidden = [HIDDEN if hides(key, item) else self.data(item, (*path, str(key))) for item in value]
-                return _as(value, hidden)
-        return self.data(value, (*path, str(key)))
+            if isinstance(value, list | tuple):
+                return _as(value, [HIDDEN if hides(name, item) else self.data(item, refers=below) for item in value])
+        return self.data(value, refers=below)
 
-    def _listed(self, items: Iterable[Any], path: tuple[str, ...]) -> list[Any]:
-        return [HIDDEN if flagged else self.data(item, path) for item, flagged in flagged_items(items)]
+    def _listed(self, items: Sequence[Any], *, refers: bool) -> list[Any]:
+        if not any(isinstance(item, str) for item in items):
+            return [self.data(item, refers=refers) for item in items]
+        return [HIDDEN if flagged else self.data(item, refers=refers) for item, flagged in flagged_items(items)]
 
-    def model(self, model: Any, path: tuple[str, ...]) -> Any:
+    def model(self, model: Any, *, refers: bool = False) -> Any:
         """The model without secrets; only fields that change are copied, so that a long study costs little."""
         changes: dict[str, Any] = {}
         for name in (*type(model).model_fields, *(model.__pydantic_extra__ or ())):
             value = getattr(model, name)
-            cleaned = self._field(name, value, path)
+            cleaned = self._field(name, value, refers=refers)
             if cleaned is not value:
                 changes[name] = cleaned
         return model.model_copy(update=changes) if changes else model
 
-    def _field(self, name: str, value: Any, path: tuple[str, ...]) -> Any:
+    def _field(self, name: str, value: Any, *, refers: bool) -> Any:
+        if type(value) in _WITHOUT_TEXT:
+            return value
         if isinstance(value, str):
-            cleaned = self._under(name, value, path)
+            cleaned = self._under(name, value, refers=refers)
             return value if cleaned == value else cleaned
+        below = refers or name in REFERRING
         if isinstance(value, BaseModel):
-            return self.model(value, (*path, name))
+            return self.model(value, refers=below)
         if isinstance(value, tuple) and value and all(isinstance(item, BaseModel) for item in value):
-            models = tuple(self.model(item, (*path, name)) for item in value)
+            models = tuple(self.model(item, refers=below) for item in value)
             return models if any(a is not b for a, b in zip(models, value, strict=True)) else value
         if isinstance(value, Mapping | list | tuple):
-            cleaned = self._under(name, value, path)
+            cleaned = self._under(name, value, refers=refers)
             return value if cleaned == value else cleaned
         return value

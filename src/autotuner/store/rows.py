@@ -57,6 +57,11 @@ class UnreadableError(StoreError):
         )
 
 
+def is_unstorable(text: str) -> bool:
+    """Whether JSON text may have what :func:`storable` replaces; in it, NUL is written as an escape."""
+    return "\\u0000" in text or _UNSTORABLE.search(text) is not None
+
+
 def storable(data: Any) -> Any:
     """The value with NUL and lone surrogates replaced, which databases refuse in text."""
     if isinstance(data, str):

@@ -13,6 +13,7 @@ from autotuner.errors import UsageError
 from autotuner.report.documents import page as html_page
 from autotuner.report.documents.page import ReportPageMissingError, is_built
 from autotuner.report.exports import strict_json
+from autotuner.report.ranking import ranking
 from autotuner.report.result import StudyResult, study_result
 from autotuner.testing.samples import sample_study
 from support.stored_samples import store_sample
@@ -95,3 +96,21 @@ def test_without_the_page_the_other_forms_work(monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(ReportPageMissingError, match="make ui"):
         autotuner.write_report(name)
     assert autotuner.write_report(name, form="md").exists()
+
+
+def test_a_study_is_ranked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many trials have a page of their own: ranking a long study takes longer than such a page."""
+    ranked = 0
+
+    def counted(*given: Any, **named: Any) -> Any:
+        nonlocal ranked
+        ranked += 1
+        return ranking(*given, **named)
+
+    monkeypatch.setattr("autotuner.report.result.ranking", counted)
+    found = unstored("huge")
+    answers = page_data(None, found)["answers"]
+    assert sum(place.startswith("trials/") and place.endswith("/log") for place in answers) == 40
+    assert "## Trials" in autotuner.open().report_text(found, "md")
+    assert [trial["rank"] for trial in json.loads(strict_json(found))["trials"]].count(1) == 1
+    assert ranked == 1

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from autotuner import scoring
 from autotuner.cli.columns import MIN_WRAP_WIDTH
-from autotuner.cli.study_page import ranked, study_text
+from autotuner.cli.study_page import study_text
 from autotuner.cli.trial_page import trial_text
 from autotuner.report.exports import csv_text, strict_json
 from autotuner.report.result import StudyResult, study_result
@@ -57,7 +57,7 @@ def test_no_part_of_a_configuration_is_cut(width: int) -> None:
 
 def test_trials_are_ordered_by_rank_each_before_its_repeats() -> None:
     result = result_of(SampleKind.WINNER)
-    rows = ranked(result)
+    rows = result.ranking
     first = [t for t, _ in rows if t.role is not TrialRole.CONFIRM]
     assert first == scoring.rank(first, result.spec.objectives)
     assert [rank for _, rank in rows if rank is not None] == list(range(1, 10))

@@ -202,3 +202,16 @@ def test_samples_are_deterministic() -> None:
     assert sample_study("several") is not several
     assert sample_study("several") == several
     assert objective_value(sample_study("empty").trials[0]) is None
+
+
+def test_json_of_any_data() -> None:
+    data = {"é\u2028": [1, 10**30, 2.5, -0.0, 1e-7, 1e22, math.inf, math.nan, True, None], "state": TrialState.DONE}
+    text = strict_json({**data, "none": {}, "nothing": ()})
+    assert text.startswith('{\n  "é\u2028": [\n    1,\n')
+    expected = {"é\u2028": [1, 10**30, 2.5, -0.0, 1e-7, 1e22, None, None, True, None], "state": "done"}
+    assert strict(text) == {**expected, "none": {}, "nothing": []}
+
+
+def test_json_of_text_that_is_not_unicode() -> None:
+    """Such as the name of a file."""
+    assert strict_json({"file": "x\udce9.yaml"}) == '{\n  "file": "x\udce9.yaml"\n}'

@@ -8,7 +8,6 @@ from autotuner.plain_text import blank_unprintable
 from autotuner.report.exports import command_line
 from autotuner.report.headline import objective_text
 from autotuner.report.numbers import with_unit
-from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.report.terminal import summary_text
 from autotuner.report.views.compared_figures import ComparedFigure, ComparedFigures
@@ -87,7 +86,7 @@ def _cells(figure: ComparedFigure) -> list[str]:
 
 
 def _trials(result: StudyResult) -> Iterator[str]:
-    first = [(trial, rank) for trial, rank in ranked(result) if trial.repeat_of is None]
+    first = [(trial, rank) for trial, rank in result.ranking if trial.repeat_of is None]
     if not first:
         return
     yield "## Trials"

@@ -1,6 +1,5 @@
 """Which trials of a long study a report contains."""
 
-from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult
 from autotuner.study.trial import Trial
 
@@ -25,7 +24,7 @@ def shown_trials(result: StudyResult, most: int = MOST_TRIALS) -> frozenset[int]
     """The numbers of the trials that a report contains: all of them, unless there are too many."""
     if len(result.trials) <= most:
         return frozenset(trial.number for trial in result.trials)
-    best = [trial.number for trial, rank in ranked(result) if rank is not None][: round(most * _BEST)]
+    best = [trial.number for trial, rank in result.ranking if rank is not None][: round(most * _BEST)]
     kept = {*(trial.number for trial in answer_trials(result)), *best}
     others = [trial.number for trial in result.trials if trial.number not in kept]
     count = max(0, most - len(kept))

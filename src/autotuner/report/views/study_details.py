@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from autotuner.report.headline import headline, objective_text, summary_lines
 from autotuner.report.overview import StudyOverview
-from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.views.capacity_curves import CapacityCurve, capacity_curve
 from autotuner.report.views.goal_texts import figure_title, level_title, study_goals, target_text
@@ -212,7 +211,7 @@ def study_details(result: StudyResult, overview: StudyOverview, *, now: float) -
         importance=result.importance,
         predicted=any(t.rationale is not None and t.rationale.expected for t in result.trials),
         beginning=beginning.text if beginning is not None else "",
-        trials=tuple(_row(result, trial, rank) for trial, rank in ranked(result)),
+        trials=tuple(_row(result, trial, rank) for trial, rank in result.ranking),
     )
 
 
@@ -294,13 +293,9 @@ def _goal_figures(spec: StudySpec, trial: Trial) -> tuple[GoalFigure, ...]:
 
 
 def _figures(result: StudyResult) -> dict[str, FigureKind]:
-    found = dict[str, FigureKind]()
+    names = dict[tuple[str, str | None], None]()
     for trial in result.trials:
         for m in (*trial.measurements, *(level.measurement for c in trial.capacities for level in c.levels)):
-            for name in m.distributions:
-                for s in STATISTICS:
-                    found.setdefault(figure_name(name, s), figure_kind(name, s))
-            for name in m.scalars:
-                if name in METRICS:
-                    found.setdefault(name, figure_kind(name, None))
-    return found
+            names |= dict.fromkeys((name, s) for name in m.distributions for s in STATISTICS)
+            names |= dict.fromkeys((name, None) for name in m.scalars if name in METRICS)
+    return {figure_name(name, s): figure_kind(name, s) for name, s in names}

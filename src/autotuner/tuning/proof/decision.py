@@ -20,7 +20,7 @@ from autotuner.study.base import FrozenModel
 from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.objective import Objective
 from autotuner.study.spec import ConfirmSpec
-from autotuner.study.trial import Trial, TrialState
+from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.proof.noise import known_noise, measured_noise
 from autotuner.tuning.proof.records import (
     challengers,
@@ -195,7 +195,8 @@ def contenders(trials: Sequence[Trial], objectives: Sequence[Objective], confirm
 
     The defaults of other engines are always among them until they have the repeats that a comparison takes.
     """
-    holding = [t for t in challengers(trials, objectives) if not refuted(t, trials)]
+    repeats = [t for t in trials if t.role is TrialRole.CONFIRM]  # all that can refute, among many more trials
+    holding = [t for t in challengers(trials, objectives) if not refuted(t, repeats)]
     field = holding[: confirm.challengers]
     field += [t for t in holding[confirm.challengers :] if t.engine_default]
     known = _standings(field, trials, objectives, confirm)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from autotuner.report.documents.selection import answer_trials, shown_trials
-from autotuner.report.ranking import ranked
 from autotuner.report.result import StudyResult
 from autotuner.testing.samples import Sample, StudyMaker, configuration, sample_spec
 
@@ -34,7 +33,7 @@ def test_a_long_study_keeps_its_answer_its_best_and_its_course(made: Made) -> No
     shown = shown_trials(result, 100)
     assert len(shown) == 100
     assert shown >= {t.number for t in answer_trials(result)}
-    best = [trial.number for trial, rank in ranked(result) if rank is not None]
+    best = [trial.number for trial, rank in result.ranking if rank is not None]
     assert shown >= set(best[:30])
     ordered = sorted(shown)
     assert max(b - a for a, b in pairwise(ordered)) <= 5, "no part of the study is missing"
