@@ -11,6 +11,7 @@ import { client, sessionQuery } from "./api/queries";
 import { Shell } from "./components/Shell";
 import { Failed, NotFound } from "./components/states";
 import { compareSearch } from "./pages/compare/search";
+import { doctorSearch } from "./pages/doctor/search";
 import { draftSearch } from "./pages/draft/search";
 import { SignInPage } from "./pages/sign-in/SignInPage";
 import { studiesSearch } from "./pages/studies/search";
@@ -71,6 +72,13 @@ const fleet = createRoute({
   component: lazyRouteComponent(() => import("./pages/fleet/FleetPage"), "FleetPage"),
 });
 
+const doctor = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/doctor",
+  validateSearch: doctorSearch,
+  component: lazyRouteComponent(() => import("./pages/doctor/DoctorPage"), "DoctorPage"),
+});
+
 const settings = createRoute({
   getParentRoute: () => signedIn,
   path: "/settings",
@@ -107,7 +115,7 @@ const compare = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     signIn,
-    signedIn.addChildren([home, studies, draft, fleet, settings, study, trial, winner, compare]),
+    signedIn.addChildren([home, studies, draft, fleet, doctor, settings, study, trial, winner, compare]),
   ]),
   defaultErrorComponent: Failed,
   defaultNotFoundComponent: NotFound,

@@ -18,6 +18,7 @@ from autotuner.server.monitoring.metrics import Metrics
 from autotuner.server.monitoring.requests import RequestMetrics
 from autotuner.server.problems import ErrorBody
 from autotuner.server.routes import (
+    doctor,
     drafting,
     events,
     fleet,
@@ -41,6 +42,7 @@ _ROUTERS = (
     trials.router,
     events.router,
     fleet.router,
+    doctor.router,
     tokens.router,
     webhooks.router,
     pages.router,

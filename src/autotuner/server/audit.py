@@ -14,8 +14,8 @@ logger = logging.getLogger(__name__)
 _SHOWN = 200
 """Characters of a path in the log."""
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
-_ONLY_CHECKS = frozenset({"validate_study", "plan_study"})
-"""Routes that change nothing, though their requests have bodies. The web UI calls them while a user types."""
+_ONLY_CHECKS = frozenset({"validate_study", "plan_study", "check_target", "check_study"})
+"""Routes that change nothing, though their requests have bodies. The web UI calls the first two while a user types."""
 
 
 class Audit:

@@ -28,6 +28,7 @@ READY = {
     "/new?engine=vllm&goal=throughput": ".plan-facts, .problems",
     "/new?edit=chat-8b": ".plan-facts, .problems",
     "/fleet": "tbody tr",
+    "/doctor?study=chat-8b": ".checkup li",
     "/settings": "tbody tr",
     "/sign-in": "form",
 }

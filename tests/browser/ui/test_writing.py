@@ -192,6 +192,29 @@ def use_a_webhook(page: Page, receiver: Receiver) -> None:
     page.get_by_text("There is no webhook.").wait_for()
 
 
+def use_the_doctor(page: Page) -> None:
+    """Checks the server's machine and a Docker engine that settings name: what the page says is what the API says."""
+    page.get_by_role("link", name="Doctor").click()
+    page.get_by_role("button", name="Run the checks").press("Enter")
+    page.wait_for_url("**/doctor?deploy=process")
+    checks = page.get_by_role("region", name="Checks")
+    checks.get_by_role("listitem").first.wait_for()
+    page.get_by_role("combobox").select_option("Docker")
+    page.locator("summary", has_text="Settings of the deployer").press("Enter")
+    settings = page.get_by_role("textbox")
+    settings.fill("docker_host: [")
+    page.get_by_role("status").filter(has_text="Line 1").wait_for()
+    settings.fill("docker_host: tcp://127.0.0.1:1")
+    page.get_by_role("button", name="Run the checks").press("Enter")
+    page.wait_for_url("**/doctor?deploy=docker")
+    checks.get_by_role("heading", name="Target of the docker deployer").wait_for()
+    found = autotuner.open().doctor(deploy="docker", settings={"docker_host": "tcp://127.0.0.1:1"})
+    shown = checks.locator(".badge, strong").all_text_contents()
+    assert shown == [text for check in found.checks for text in (check.status.value, check.name)]
+    expect(checks.get_by_role("status")).to_contain_text(f"{len(found.checks)} checks: 1 failed")
+    assert violations(page) == {}
+
+
 def test_settings_and_a_session_that_may_only_read(
     page: Page, browser: Browser, empty_server: Server, messages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +231,8 @@ def test_settings_and_a_session_that_may_only_read(
     page.get_by_role("region", name="Audited requests").get_by_text("create token").wait_for()
     with receiving() as receiver:
         use_a_webhook(page, receiver)
+    use_the_doctor(page)
+    page.get_by_role("link", name="Settings").click()
 
     created = autotuner.open().client_studies(by="test").create(STUDY)
     reader = browser.new_context()
@@ -223,7 +248,7 @@ def test_settings_and_a_session_that_may_only_read(
         "name => fetch(`/api/v1/studies/${name}`, {method: 'DELETE'}).then(r => r.status)", created.name
     )
     assert refused == 403
-    for path in ("/new", "/settings"):
+    for path in ("/new", "/doctor", "/settings"):
         other.goto(f"{empty_server.url}{path}")
         other.get_by_role("heading", name=re.compile("only", re.IGNORECASE)).wait_for()
         assert violations(other) == {}

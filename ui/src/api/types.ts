@@ -20,6 +20,8 @@ export type {
 export type AuditEntry = Sent<schema.AuditEntry>;
 export type CatalogEntry = Sent<schema.CatalogEntry>;
 export type CheckedStudy = Sent<schema.CheckedStudy>;
+export type Check = Sent<schema.Check>;
+export type Diagnosis = Sent<schema.Diagnosis>;
 export type GoalColumn = Sent<schema.GoalColumn>;
 export type LeaseOverview = Sent<schema.LeaseOverview>;
 export type LogTail = Sent<schema.LogTail>;

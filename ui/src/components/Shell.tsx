@@ -7,6 +7,7 @@ import { ThemeSwitch } from "./ThemeSwitch";
 
 /** The frame around every page. */
 export function Shell() {
+  const writes = useMay("write");
   const admin = useMay("admin");
   return (
     <>
@@ -28,6 +29,11 @@ export function Shell() {
           <Link to="/fleet" activeProps={{ "aria-current": "page" }}>
             Workers
           </Link>
+          {writes && (
+            <Link to="/doctor" activeProps={{ "aria-current": "page" }}>
+              Doctor
+            </Link>
+          )}
           {admin && (
             <Link to="/settings" activeProps={{ "aria-current": "page" }}>
               Settings

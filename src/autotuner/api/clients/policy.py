@@ -75,6 +75,17 @@ class Policy:
             raise UsageError(check.problems)
         return found
 
+    def permit_target(self, deploy: PluginSpec) -> None:
+        """Refuses a deployer with settings that the client may not choose, because checking it uses them.
+
+        Raises:
+            UsageError: With one problem per setting.
+        """
+        check = _Check(self)
+        check.plugin("deploy", deploy, _DEPLOY)
+        if check.problems:
+            raise UsageError(check.problems)
+
 
 def _servers(spec: StudySpec) -> Iterator[tuple[str, EngineSpec, PluginSpec]]:
     if not spec.engines:

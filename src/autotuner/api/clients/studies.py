@@ -13,14 +13,16 @@ from autotuner.api.clients.policy import Policy
 from autotuner.api.fleet.submission_check import refuse_other_study
 from autotuner.api.fleet.submitting import refuse_secrets, submit
 from autotuner.api.study_input import canonical_of, on_this_site, site_settings, valid_name
+from autotuner.diagnosis import Diagnosis
 from autotuner.errors import StudyBusyError, UsageError
+from autotuner.plugins import loading
 from autotuner.report.overview import StudyOverview
-from autotuner.secrets import HIDDEN
+from autotuner.secrets import HIDDEN, remember
 from autotuner.store import Store, StudyRecord
 from autotuner.store.paths import data_home
 from autotuner.store.records import QueueEntry
 from autotuner.study.base import FrozenModel
-from autotuner.study.spec import StudySpec
+from autotuner.study.spec import PluginSpec, StudySpec
 from autotuner.study_file.loader import LoadedStudy, parse_study
 from autotuner.study_file.writer import render_study
 from autotuner.tuning.planning.plan import Plan
@@ -194,14 +196,59 @@ class ClientStudies:
         with Store.open(self._url) as store:
             return render_study(store.studies.draft(name) or self._record(store, name).spec)
 
+    def deployers(self) -> list[str]:
+        """The kinds of deployers whose targets can be checked.
+
+        Returns:
+            The server's own machine first; also deployers whose packages are not installed.
+        """
+        kinds = sorted(loading.kinds("deployers"))
+        return sorted(kinds, key=lambda kind: kind != "process")
+
+    def doctor(self, deploy: str, settings: Mapping[str, Any] | None = None) -> Diagnosis:
+        """Check the server's machine and a deployment target, as :meth:`Autotuner.doctor` does. Nothing is started.
+
+        Args:
+            deploy: Kind of deployer.
+            settings: Its settings, which override those of the server's site file.
+
+        Returns:
+            All checks.
+
+        Raises:
+            UsageError: If a setting is wrong, or one that the client may not choose.
+        """
+        given = dict(settings or {})
+        remember(given)
+        self._policy().permit_target(PluginSpec.model_validate({**given, "kind": deploy}))
+        return running.doctor(self._url, None, deploy=deploy, settings=given)
+
+    def doctor_of(self, name: str) -> Diagnosis:
+        """Check the server's machine and everything that a stored study needs. Nothing is started.
+
+        Args:
+            name: Name of the study.
+
+        Returns:
+            All checks.
+
+        Raises:
+            UsageError: If the study is not stored, or its secrets are not.
+        """
+        with Store.open(self._url) as store:
+            spec = self._startable(store, name)
+        return running.doctor(self._url, on_this_site(LoadedStudy(spec)), deploy="process", settings={})
+
+    def _policy(self) -> Policy:
+        roots = [*self._roots, *(data_home() / folder for folder in _OWN_FOLDERS)]
+        return Policy(roots, trusted=self._trusted, allow=site_settings().get("allow", {}))
+
     def _read(self, study: StudyText) -> LoadedStudy:
         """The study, if the client may submit it. No path in it is looked up before that was checked."""
         loaded = parse_study(study, source="study", folder=Path("/"), canonical_of=canonical_of)
         if not loaded.named:
             raise UsageError.at("name", "missing", remedy="give the study a name")
-        roots = [*self._roots, *(data_home() / folder for folder in _OWN_FOLDERS)]
-        policy = Policy(roots, trusted=self._trusted, allow=site_settings().get("allow", {}))
-        return LoadedStudy(policy.permitted(loaded.spec), notes=loaded.notes, source="")
+        return LoadedStudy(self._policy().permitted(loaded.spec), notes=loaded.notes, source="")
 
     def _create(self, spec: StudySpec) -> StudyOverview:
         with Store.open(self._url) as store:

@@ -28,6 +28,8 @@ def is_built() -> bool:
 @router.head("/")
 @router.get("/sign-in")
 @router.head("/sign-in")
+@router.get("/doctor")
+@router.head("/doctor")
 @router.get("/fleet")
 @router.head("/fleet")
 @router.get("/new")

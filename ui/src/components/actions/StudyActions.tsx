@@ -79,6 +79,12 @@ export function StudyActions({ subject, onDeleted }: Props) {
         </Entry>
         <Entry onClick={() => setAsked("clone")}>Clone…</Entry>
         <Entry
+          onClick={() => navigate({ to: "/doctor", search: { study: subject.name } })}
+          title="Check the server's machine and everything that the study needs"
+        >
+          Doctor
+        </Entry>
+        <Entry
           onClick={() => setAsked("delete")}
           off={subject.running ? "Stop it first: it is running" : undefined}
         >
