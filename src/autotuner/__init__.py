@@ -20,6 +20,7 @@ _NAMES = {
     "autotuner.api.demo": ("write_demo",),
     "autotuner.api.fleet.listing": ("LeaseOverview", "WorkerOverview"),
     "autotuner.api.options": ("ConnectionOptions", "ExportForm", "ManifestForm", "ManifestOptions"),
+    "autotuner.api.presets": ("Presets",),
     "autotuner.api.results": ("ServerLog",),
     "autotuner.api.setup": ("engine_parameters", "starter_text", "study_schema", "write_starter"),
     "autotuner.api.shorthands": (
@@ -65,6 +66,7 @@ _NAMES = {
     "autotuner.scoring.gain": ("Effect", "Gain"),
     "autotuner.store.backup.archive": ("BackupSummary",),
     "autotuner.store.lists.totals": ("StoreTotals", "TrialTotal", "WorkerTotal"),
+    "autotuner.store.presets.records": ("Preset",),
     "autotuner.store.records": (
         "AuditEntry",
         "QueueEntry",

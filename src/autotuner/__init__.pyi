@@ -11,6 +11,7 @@ from autotuner.api.options import ConnectionOptions as ConnectionOptions
 from autotuner.api.options import ExportForm as ExportForm
 from autotuner.api.options import ManifestForm as ManifestForm
 from autotuner.api.options import ManifestOptions as ManifestOptions
+from autotuner.api.presets import Presets as Presets
 from autotuner.api.reading.feed import EventFeed as EventFeed
 from autotuner.api.reading.feed import FedEvent as FedEvent
 from autotuner.api.reading.reader import Page as Page
@@ -71,6 +72,7 @@ from autotuner.store.backup.archive import BackupSummary as BackupSummary
 from autotuner.store.lists.totals import StoreTotals as StoreTotals
 from autotuner.store.lists.totals import TrialTotal as TrialTotal
 from autotuner.store.lists.totals import WorkerTotal as WorkerTotal
+from autotuner.store.presets.records import Preset as Preset
 from autotuner.store.records import AuditEntry as AuditEntry
 from autotuner.store.records import QueueEntry as QueueEntry
 from autotuner.store.records import QueueState as QueueState
@@ -172,6 +174,8 @@ __all__ = [
     "PlannedLaunch",
     "PredictedLevel",
     "PreflightError",
+    "Preset",
+    "Presets",
     "Problem",
     "QueueEntry",
     "QueueState",

@@ -66,6 +66,12 @@ const draft = createRoute({
   component: lazyRouteComponent(() => import("./pages/draft/DraftPage"), "DraftPage"),
 });
 
+const presets = createRoute({
+  getParentRoute: () => signedIn,
+  path: "/presets",
+  component: lazyRouteComponent(() => import("./pages/presets/PresetsPage"), "PresetsPage"),
+});
+
 const fleet = createRoute({
   getParentRoute: () => signedIn,
   path: "/fleet",
@@ -115,7 +121,19 @@ const compare = createRoute({
 export const router = createRouter({
   routeTree: root.addChildren([
     signIn,
-    signedIn.addChildren([home, studies, draft, fleet, doctor, settings, study, trial, winner, compare]),
+    signedIn.addChildren([
+      home,
+      studies,
+      draft,
+      presets,
+      fleet,
+      doctor,
+      settings,
+      study,
+      trial,
+      winner,
+      compare,
+    ]),
   ]),
   defaultErrorComponent: Failed,
   defaultNotFoundComponent: NotFound,

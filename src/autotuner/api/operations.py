@@ -1,4 +1,4 @@
-"""The client's methods for whoever operates servers: tokens, webhooks, numbers, backups of the whole state."""
+"""The client's methods for what servers share: tokens, webhooks, presets, numbers, backups of the whole state."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from autotuner.api.access import Access
+    from autotuner.api.presets import Presets
     from autotuner.api.webhooks.outbox import Outbox
     from autotuner.api.webhooks.sending import WebhookAttempt
     from autotuner.api.webhooks.webhooks import Webhooks
@@ -54,6 +55,23 @@ class Operations:
         from autotuner.api.webhooks.webhooks import Webhooks
 
         return Webhooks(self._url)
+
+    def presets(self) -> Presets:
+        """Presets: named study files, perhaps incomplete, that new studies begin with.
+
+        Returns:
+            The presets of this store.
+
+        Raises:
+            StoreError: Not here, but by its methods, if the store cannot be used.
+
+        Example:
+            >>> autotuner.open().presets().list()
+            []
+        """
+        from autotuner.api.presets import Presets
+
+        return Presets(self._url)
 
     def outbox(self, on_attempt: Callable[[WebhookAttempt], object] = lambda _: None) -> Outbox:
         """What sends the messages that wait for the webhooks of this store, on the running asyncio event loop. Several

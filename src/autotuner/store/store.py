@@ -10,6 +10,7 @@ from autotuner.store.events import EventLog
 from autotuner.store.leases import LeaseTable
 from autotuner.store.owners import OwnerTable, WorkerTable
 from autotuner.store.paths import default_url
+from autotuner.store.presets.table import PresetTable
 from autotuner.store.queries import ReadStore
 from autotuner.store.queue import QueueTable
 from autotuner.store.studies import StudyTable
@@ -19,8 +20,8 @@ from autotuner.store.webhooks.table import WebhookTable
 
 class Store(ReadStore):
     """An open database with its tables: ``store.studies``, ``store.trials``, ``store.events``, ``store.owners``,
-    ``store.leases``, ``store.queue``, ``store.workers``, ``store.tokens``, ``store.audit``, ``store.webhooks``. Every
-    call on a table is one transaction. Make one with :meth:`open`."""
+    ``store.leases``, ``store.queue``, ``store.workers``, ``store.tokens``, ``store.audit``, ``store.webhooks``,
+    ``store.presets``. Every call on a table is one transaction. Make one with :meth:`open`."""
 
     studies: StudyTable
     trials: TrialTable
@@ -43,6 +44,7 @@ class Store(ReadStore):
         self.workers = WorkerTable(self.database, self.webhooks)
         self.tokens = TokenTable(self.database)
         self.audit = AuditLog(self.database)
+        self.presets = PresetTable(self.database)
 
     @classmethod
     def open(cls, url: str | None = None) -> Self:

@@ -175,6 +175,17 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 
+presets = Table(
+    "presets",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("engine", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("updated_by", Text, nullable=False),
+)
+
 webhooks = Table(
     "webhooks",
     metadata,

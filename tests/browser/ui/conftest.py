@@ -27,6 +27,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for kind in KINDS:
             store_sample(kind, recorded=(0, 12) if kind == "winner" else None)
         store_capacity_study()
+        autotuner.open().presets().save("vllm-h100", "{engine: vllm, model: Qwen/Qwen3-8B}", by="token of the team")
         autotuner.open().webhooks().add("ops", "https://ops.example.com/hooks/autotuner")
     log = home / "studies" / "chat-8b" / "trials" / "0012" / "server.log"
     log.write_text("".join(f"line {i} of the server\n" for i in range(500)) + "an error happened\n")

@@ -27,6 +27,7 @@ READY = {
     "/new": "tbody tr",
     "/new?engine=vllm&goal=throughput": ".plan-facts, .problems",
     "/new?edit=chat-8b": ".plan-facts, .problems",
+    "/presets": "tbody tr",
     "/fleet": "tbody tr",
     "/doctor?study=chat-8b": ".checkup li",
     "/settings": "tbody tr",
@@ -53,6 +54,7 @@ def test_a_page_is_accessible_and_fits(opened: Open, path: str, messages: list[s
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             assert page.evaluate(OUTSIDE, width) == [], width
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
             assert violations(page) == {}, (width, scheme)
             keep_picture(page, f"{path} {width} {scheme}")
     # The form of a stored study that clients may not submit shows its problems.

@@ -155,9 +155,40 @@ def test_an_older_task_is_converted_and_a_refusal_is_shown(page: Page, empty_ser
     expect(text).to_have_value(re.compile(r"strategy: grid"))
     page.get_by_role("radio", name="Form").check()
     expect(page.get_by_label("Strategy")).to_have_value("grid")
+    page.get_by_role("button", name="Save as preset…").press("Enter")
+    page.get_by_label("Name of the preset").fill("team")
+    assert violations(page) == {}
+    page.keyboard.press("Enter")
+    page.get_by_text("Saved as preset team").wait_for()
+    fill(page, "Study", {"Name": "another"})
     page.once("dialog", lambda question: question.accept())
     page.get_by_role("link", name="Autotuner").click()
     page.wait_for_url("**/studies")
+    use_presets(page, empty_server)
+
+
+def use_presets(page: Page, server: Server) -> None:
+    """Exports a preset, imports one, begins a study with it, and deletes the first."""
+    page.goto(f"{server.url}/presets")
+    presets = page.get_by_role("region", name="All presets")
+    with page.expect_download() as download:
+        presets.get_by_role("link", name="Export team").press("Enter")
+    exported = download.value.path().read_text()
+    assert "strategy: grid" in exported
+    assert "another" not in exported
+    imported = {"name": "ours (old).yaml", "mimeType": "text/yaml", "buffer": b"engine: vllm # ours\n"}
+    page.get_by_label("Import a file").set_input_files(imported)  # type: ignore[arg-type]
+    expect(page.get_by_label("Name of the preset")).to_have_value("ours-old-")
+    page.get_by_label("Name of the preset").fill("ours")
+    page.keyboard.press("Enter")
+    presets.get_by_role("link", name="ours", exact=True).press("Enter")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("ours")
+    page.get_by_role("radio", name="YAML").check()
+    expect(page.get_by_label("Study as YAML")).to_have_value("name: ours\nengine: vllm # ours\n")
+    page.go_back()
+    presets.get_by_role("button", name="Delete team").press("Enter")
+    page.get_by_role("dialog").get_by_role("button", name="Delete").press("Enter")
+    expect(presets.get_by_role("link", name="team", exact=True)).to_have_count(0)
 
 
 def use_a_webhook(page: Page, receiver: Receiver) -> None:

@@ -7,7 +7,7 @@ from autotuner.store import tables
 
 def without_lists(connection: Connection) -> None:
     """Takes a database back to the revision before that of the columns for lists."""
-    for table in (tables.deliveries, tables.webhooks):
+    for table in (tables.presets, tables.deliveries, tables.webhooks):
         table.drop(connection)
     for index in ("ix_trials_state", "ix_trials_study", "ix_events_proposed"):
         connection.execute(text(f"DROP INDEX {index}"))

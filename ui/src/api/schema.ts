@@ -169,6 +169,54 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v1/presets": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * List presets
+         * @description By name, without their texts.
+         */
+        readonly get: operations["list_presets_api_v1_presets_get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/api/v1/presets/{name}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * The text of a preset
+         * @description As it was saved, with its comments: to begin a study with, or to keep as a file.
+         */
+        readonly get: operations["preset_text_api_v1_presets__name__get"];
+        /**
+         * Save a preset
+         * @description Replaces the preset of this name. The text is checked as a study only when a study begins with it.
+         */
+        readonly put: operations["save_preset_api_v1_presets__name__put"];
+        readonly post?: never;
+        /**
+         * Remove a preset
+         * @description Studies that began with it stay as they are.
+         */
+        readonly delete: operations["remove_preset_api_v1_presets__name__delete"];
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v1/queue": {
         readonly parameters: {
             readonly query?: never;
@@ -2879,6 +2927,48 @@ export interface components {
             readonly measured: number | null;
         };
         /**
+         * Preset
+         * @description A named beginning of studies. Its text is read on its own.
+         */
+        readonly Preset: {
+            /**
+             * Engine
+             * @default
+             */
+            readonly engine: string;
+            /**
+             * Model
+             * @default
+             */
+            readonly model: string;
+            /** Name */
+            readonly name: string;
+            /**
+             * Updated At
+             * @default 0
+             */
+            readonly updated_at: number;
+            /**
+             * Updated By
+             * @default
+             */
+            readonly updated_by: string;
+        };
+        /**
+         * PresetText
+         * @description A preset to save.
+         */
+        readonly PresetText: {
+            /**
+             * Text
+             * @description A study file (YAML or JSON), of which parts may be missing.
+             * @example engine: {kind: vllm}
+             *     objective: max output_throughput
+             *     slo: p99 ttft < 500ms
+             */
+            readonly text: string;
+        };
+        /**
          * Problem
          * @description One fault of the user's input.
          */
@@ -4842,6 +4932,8 @@ export type PredictedFigure = components['schemas']['PredictedFigure'];
 export type PredictedLevel = components['schemas']['PredictedLevel'];
 export type PredictedTrial = components['schemas']['PredictedTrial'];
 export type Prediction = components['schemas']['Prediction'];
+export type Preset = components['schemas']['Preset'];
+export type PresetText = components['schemas']['PresetText'];
 export type Problem = components['schemas']['Problem'];
 export type QualityResult = components['schemas']['QualityResult'];
 export type QualitySpec = components['schemas']['QualitySpec'];
@@ -4959,7 +5051,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5080,7 +5172,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5199,7 +5291,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5322,7 +5414,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5444,7 +5536,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5570,7 +5662,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5692,7 +5784,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5811,7 +5903,494 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly list_presets_api_v1_presets_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": readonly components["schemas"]["Preset"][];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The study, trial, preset, token or webhook does not exist. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly preset_text_api_v1_presets__name__get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description Name of the preset. */
+                readonly name: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "text/plain": string;
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The study, trial, preset, token or webhook does not exist. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly save_preset_api_v1_presets__name__put: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description Name of the preset. */
+                readonly name: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["PresetText"];
+            };
+        };
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Preset"];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The study, trial, preset, token or webhook does not exist. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly remove_preset_api_v1_presets__name__delete: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description Name of the preset. */
+                readonly name: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 204: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -5930,7 +6509,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6051,7 +6630,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6170,7 +6749,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6293,7 +6872,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6410,7 +6989,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6541,7 +7120,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6664,7 +7243,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6787,7 +7366,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -6910,7 +7489,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7031,7 +7610,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7156,7 +7735,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7275,7 +7854,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7396,7 +7975,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7521,7 +8100,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7642,7 +8221,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7763,7 +8342,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -7884,7 +8463,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8008,7 +8587,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8129,7 +8708,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8252,7 +8831,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8373,7 +8952,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8505,7 +9084,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8626,7 +9205,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8747,7 +9326,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8868,7 +9447,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -8991,7 +9570,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9116,7 +9695,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9241,7 +9820,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9362,7 +9941,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9500,7 +10079,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9626,7 +10205,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9749,7 +10328,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -9875,7 +10454,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10001,7 +10580,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10120,7 +10699,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10243,7 +10822,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10362,7 +10941,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10481,7 +11060,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10604,7 +11183,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10723,7 +11302,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10844,7 +11423,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -10963,7 +11542,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -11082,7 +11661,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -11201,7 +11780,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
@@ -11320,7 +11899,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;

@@ -29,6 +29,7 @@ export type Measurement = Sent<schema.Measurement>;
 export type NewToken = Sent<schema.NewToken>;
 export type NewWebhook = Sent<schema.NewWebhook>;
 export type Plan = Sent<schema.Plan>;
+export type Preset = Sent<schema.Preset>;
 export type QueueEntry = Sent<schema.QueueEntry>;
 export type StudiesPage = Sent<schema.PageStudyOverview>;
 export type StudyDetails = Sent<schema.StudyDetails>;

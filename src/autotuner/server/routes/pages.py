@@ -34,6 +34,8 @@ def is_built() -> bool:
 @router.head("/fleet")
 @router.get("/new")
 @router.head("/new")
+@router.get("/presets")
+@router.head("/presets")
 @router.get("/settings")
 @router.head("/settings")
 @router.get("/studies")

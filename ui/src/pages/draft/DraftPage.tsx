@@ -3,14 +3,16 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useSearch } from "@tanstack/react-router";
 import { useEffect } from "react";
 import { fileQuery, schemaQuery, starterQuery } from "~/api/drafting";
+import { presetQuery } from "~/api/presets";
 import { useMay } from "~/api/useScope";
 import { Empty, Failed, Waiting } from "~/components/states";
 import { Chooser } from "./Chooser";
+import { named } from "./draft";
 import { Editor } from "./Editor";
 
 /** A new study, or changes of a stored one. */
 export function DraftPage() {
-  const { edit, engine, goal, from } = useSearch({ from: "/signed-in/new" });
+  const { edit, engine, goal, preset, from } = useSearch({ from: "/signed-in/new" });
   const may = useMay("write");
   // The form needs it later; reading it now saves the wait.
   useQuery({ ...schemaQuery, enabled: may });
@@ -43,6 +45,8 @@ export function DraftPage() {
         <Stored key={edit} name={edit} />
       ) : engine !== undefined ? (
         <Template key={`${engine} ${goal}`} engine={engine} goal={goal ?? "throughput"} />
+      ) : preset !== undefined ? (
+        <FromPreset key={preset} name={preset} />
       ) : from !== undefined ? (
         <Editor initial="" />
       ) : (
@@ -57,6 +61,13 @@ function Stored({ name }: { name: string }) {
   if (error) return <Failed error={error} />;
   if (data === undefined) return <Waiting what="the study" />;
   return <Editor initial={data} edited={name} />;
+}
+
+function FromPreset({ name }: { name: string }) {
+  const { data, error } = useQuery(presetQuery(name));
+  if (error) return <Failed error={error} />;
+  if (data === undefined) return <Waiting what="the preset" />;
+  return <Editor initial={named(data, name)} preset={name} />;
 }
 
 function Template({ engine, goal }: { engine: string; goal: string }) {

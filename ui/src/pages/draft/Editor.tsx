@@ -5,6 +5,7 @@ import { ApiError } from "~/api/client";
 import { type Checked, catalogQuery, checkQuery, saveStudy, schemaQuery, validate } from "~/api/drafting";
 import { Problem } from "~/components/Problem";
 import { Failed, Waiting } from "~/components/states";
+import { PresetDialog } from "../presets/PresetDialog";
 import { DraftingContext } from "./context";
 import { changed, isOlder, type Path, readDraft, renamed, valueAt } from "./draft";
 import { Form } from "./Form";
@@ -22,17 +23,21 @@ interface Props {
   initial: string;
   /** Name of the stored study that is changed. */
   edited?: string | undefined;
+  /** Name of the preset that it begins with. */
+  preset?: string | undefined;
 }
 
 /** A study as form and text, with its plan beside it. */
-export function Editor({ initial, edited }: Props) {
+export function Editor({ initial, edited, preset }: Props) {
   const [text, setText] = useState(initial);
+  // What can be left without a loss.
+  const [kept, setKept] = useState(initial);
   const [view, setView] = useState<"form" | "yaml">(initial.trim() === "" ? "yaml" : "form");
   const [preflight, setPreflight] = useState(false);
   const draft = useMemo(() => readDraft(text), [text]);
   const schema = useQuery(schemaQuery);
   const check = useChecked(text, preflight);
-  const saving = useSaving(text, initial, edited);
+  const saving = useSaving(text, kept, edited);
   const problems = saving.problems ?? check.problems;
   const kinds = useMemo(() => kindsOf(draft.data), [draft]);
   const catalog = useQuery(
@@ -62,6 +67,11 @@ export function Editor({ initial, edited }: Props) {
         </fieldset>
         <ImportButton onEdit={setText} />
         <span className="grow" />
+        <SavePreset
+          text={text}
+          usual={preset ?? nameOf(draft.data)}
+          onSaved={() => edited === undefined && setKept(text)}
+        />
         <button type="button" aria-disabled={saving.pending} onClick={() => saving.save(false)}>
           {saving.pending ? "Saving…" : "Save"}
         </button>
@@ -106,6 +116,44 @@ export function Editor({ initial, edited }: Props) {
   );
 }
 
+interface SavePresetProps {
+  text: string;
+  /** The name that is proposed. */
+  usual: string;
+  onSaved: () => void;
+}
+
+function SavePreset({ text, usual, onSaved }: SavePresetProps) {
+  const [asked, setAsked] = useState(false);
+  const [saved, setSaved] = useState<{ name: string; text: string } | null>(null);
+  return (
+    <>
+      <span className="quiet" role="status">
+        {saved?.text === text && `Saved as preset ${saved.name}`}
+      </span>
+      <button type="button" onClick={() => setAsked(true)}>
+        Save as preset…
+      </button>
+      {asked && (
+        <PresetDialog
+          title="Save as preset"
+          text={text}
+          usual={usual}
+          onClose={() => setAsked(false)}
+          onSaved={(name) => {
+            setSaved({ name, text });
+            onSaved();
+          }}
+        />
+      )}
+    </>
+  );
+}
+
+function nameOf(data: Readonly<Record<string, unknown>>): string {
+  return typeof data.name === "string" ? data.name : "";
+}
+
 interface TabProps {
   name: "form" | "yaml";
   title: string;
@@ -143,7 +191,7 @@ function useChecked(text: string, preflight: boolean) {
 }
 
 /** Saving, and the problems that it met; they are gone with the next change. */
-function useSaving(text: string, initial: string, edited: string | undefined) {
+function useSaving(text: string, kept: string, edited: string | undefined) {
   const navigate = useNavigate();
   const saved = useRef(false);
   const [refused, setRefused] = useState<{ text: string; error: unknown } | null>(null);
@@ -158,7 +206,7 @@ function useSaving(text: string, initial: string, edited: string | undefined) {
   useBlocker({
     shouldBlockFn: () => !saved.current && !window.confirm("Leave this page? What you changed is not saved."),
     enableBeforeUnload: () => !saved.current,
-    disabled: text === initial,
+    disabled: text === kept,
   });
   const error = refused?.text === text ? refused.error : null;
   const wrong = error instanceof ApiError && error.problems.length > 0;

@@ -114,6 +114,17 @@ export function changed(text: string, path: Path, value: unknown): string {
   return document.toString(STYLE);
 }
 
+/** The text of a preset as that of a study, which needs a name. */
+export function named(text: string, name: string): string {
+  const { data, fault } = readDraft(text);
+  return fault || "name" in data || isOlder(data) ? text : changed(text, ["name"], name);
+}
+
+/** The text of a study as that of a preset, which gets a name from the study that begins with it. */
+export function unnamed(text: string): string {
+  return "name" in readDraft(text).data ? changed(text, ["name"], undefined) : text;
+}
+
 /** The text with another name of a key. */
 export function renamed(text: string, path: Path, name: string): string {
   const { document } = parsed(text);
