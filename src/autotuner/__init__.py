@@ -63,6 +63,7 @@ _NAMES = {
     "autotuner.report.exported.render": ("Manifest",),
     "autotuner.report.overview": ("StudyOverview",),
     "autotuner.report.result": ("StudyResult",),
+    "autotuner.report.study_list": ("StudyRow", "StudyRows"),
     "autotuner.scoring.gain": ("Effect", "Gain"),
     "autotuner.store.backup.archive": ("BackupSummary",),
     "autotuner.store.lists.totals": ("StoreTotals", "TrialTotal", "WorkerTotal"),

@@ -66,6 +66,8 @@ from autotuner.events.types import WorldLearned as WorldLearned
 from autotuner.report.exported.render import Manifest as Manifest
 from autotuner.report.overview import StudyOverview as StudyOverview
 from autotuner.report.result import StudyResult as StudyResult
+from autotuner.report.study_list import StudyRow as StudyRow
+from autotuner.report.study_list import StudyRows as StudyRows
 from autotuner.scoring.gain import Effect as Effect
 from autotuner.scoring.gain import Gain as Gain
 from autotuner.store.backup.archive import BackupSummary as BackupSummary
@@ -191,6 +193,8 @@ __all__ = [
     "StudyReader",
     "StudyRecord",
     "StudyResult",
+    "StudyRow",
+    "StudyRows",
     "StudySpec",
     "StudyStarted",
     "Token",

@@ -6,7 +6,6 @@ some functions need is imported by them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from autotuner.errors import AutotunerError, NotFoundError, Problem, UsageError, did_you_mean
 from autotuner.secrets import clean_document, clean_text
-from autotuner.store import ReadStore, StudyRecord, UnreadableError, files, open_to_read
+from autotuner.store import ReadStore, StudyRecord, files, open_to_read
 from autotuner.store.paths import trial_folder
 from autotuner.study.launch import SERVER_LOG
 from autotuner.study.trial import Trial
@@ -101,21 +100,6 @@ def studies(url: str | None) -> list[StudyRecord]:
     """See :meth:`autotuner.api.stored.StoredStudies.studies`."""
     with open_to_read(url) as store:
         return sorted(store.studies.all(), key=lambda r: r.updated_at, reverse=True)
-
-
-def overviews(url: str | None, on_unreadable: Callable[[str], None]) -> list[StudyOverview]:
-    """See :meth:`autotuner.api.stored.StoredStudies.overviews`."""
-    with open_to_read(url) as store:
-        living = living_holders(store)
-        counts = store.trials.finished_counts()
-        places = positions(store)
-        found = []
-        for study in store.studies.all(lambda error: on_unreadable(str(error))):
-            try:
-                found.append(_overview(store, study, living, counts, places))
-            except UnreadableError as error:
-                on_unreadable(str(error))
-    return sorted(found, key=lambda o: o.updated_at, reverse=True)
 
 
 def overview(url: str | None, name: str) -> StudyOverview:

@@ -158,23 +158,42 @@ class StoredStudies(ResultFiles):
         """
         return results.studies(self._url)
 
-    def overviews(self, *, on_unreadable: Callable[[str], None] = lambda _: None) -> list[StudyOverview]:
-        """All stored studies with their progress and result so far, most recently changed first.
+    def overviews(
+        self,
+        *,
+        sort: str = "age",
+        state: str | None = None,
+        engine: str | None = None,
+        match: str | None = None,
+        on_unreadable: Callable[[str], None] = lambda _: None,
+    ) -> list[StudyOverview]:
+        """Stored studies with their progress and result so far, by default all, most recently changed first.
 
         Args:
+            sort: ``age``, ``name``, ``state``, ``gain`` or ``launches``.
+            state: Only studies in this state, such as ``running`` or ``cut off``.
+            engine: Only studies of this engine.
+            match: Only names that match this pattern, with ``*`` and ``?``.
             on_unreadable: Called with one line for each study that is left out because its rows are damaged.
 
         Returns:
             One overview per study.
 
         Raises:
+            UsageError: If the order is unknown.
             StoreError: If the store cannot be read.
 
         Example:
             >>> [(found.name, found.running) for found in autotuner.open().overviews()]
             [('chat-8b', False)]
         """
-        return results.overviews(self._url, on_unreadable)
+        from autotuner.api.reading.reader import StudyReader
+
+        reader = StudyReader(self._url)
+        found = reader.studies(
+            sort=sort, state=state, engine=engine, match=match, limit=None, on_unreadable=on_unreadable
+        )
+        return list(found.items)
 
     def overview(self, name: str) -> StudyOverview:
         """One stored study with its progress and its answer so far.

@@ -78,15 +78,9 @@ def list_(
         import time
 
         from autotuner.cli.studies_page import studies_text
-        from autotuner.report.study_list import filtered_and_sorted
 
-        stored = opened(store).overviews(on_unreadable=_say_unreadable)
-        found = filtered_and_sorted(
-            stored,
-            sort=sort.value,
-            state=state,
-            engine=engine,
-            match=match,
+        found = opened(store).overviews(
+            sort=sort.value, state=state, engine=engine, match=match, on_unreadable=_say_unreadable
         )
         if json:
             out({"studies": found})

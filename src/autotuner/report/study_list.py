@@ -1,10 +1,11 @@
-"""Lists of stored studies: filters and orders."""
+"""Lists of stored studies: their orders, and the rows of pages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
-from fnmatch import fnmatch
 
 from autotuner.report.overview import StudyOverview
+from autotuner.study.base import FrozenModel
+from autotuner.study.metric import Direction
 
 
 class SortBy(StrEnum):
@@ -17,40 +18,71 @@ class SortBy(StrEnum):
     LAUNCHES = "launches"
 
 
-def filtered_and_sorted(
-    studies: Sequence[StudyOverview], *, sort: str, state: str | None, engine: str | None, match: str | None
-) -> list[StudyOverview]:
-    """Returns the studies that pass all filters, in order.
+class ListedObjective(FrozenModel):
+    """The first objective of a study."""
 
-    Args:
-        studies: All studies.
-        sort: A value of :class:`SortBy`.
-        state: Only studies in this state.
-        engine: Only studies of this engine.
-        match: Only studies whose names match this pattern, with ``*`` and ``?``.
-    """
-    found = [
-        s
-        for s in studies
-        if (state is None or s.standing == state or s.state == state)
-        and (engine is None or engine in s.spec.engine_kinds)
-        and (match is None or fnmatch(s.name, match))
-    ]
-    return sorted(found, key=_KEYS[SortBy(sort)])
+    metric: str
+    statistic: str | None
+    direction: Direction
 
 
-_KEYS: dict[SortBy, Callable[[StudyOverview], tuple[object, ...]]] = {
-    SortBy.AGE: lambda s: (-s.updated_at, s.name),
-    SortBy.NAME: lambda s: (s.name,),
-    SortBy.STATE: lambda s: (s.standing, -s.updated_at),
-    SortBy.GAIN: lambda s: (-_gain(s), s.name),
-    SortBy.LAUNCHES: lambda s: (-s.launches, s.name),
-}
+class StudyRow(FrozenModel):
+    """A study in a list: its progress and its answer, without its study file."""
+
+    name: str
+    standing: str
+    """The state for people: ``queued``, ``cut off``, or as it is stored."""
+    running: bool
+    launches: int
+    """Trials with a result, including repeats."""
+    planned: int
+    """Maximum that ``launches`` can reach."""
+    engines: tuple[str, ...]
+    objective: ListedObjective | None
+    ending: str
+    """What its trials show."""
+    trial: int | None
+    """Number of the trial to use; null if nothing is feasible or nothing was measured yet."""
+    configuration: str
+    """Its values as text."""
+    value: float | None
+    """Its first objective, in the metric's unit."""
+    change: float | None
+    """Relative change of the metric against the default (0.1 is 10% up), from repeats only."""
+    updated_at: float
+    """Seconds since the epoch."""
 
 
-def _gain(study: StudyOverview) -> float:
-    """The change with a sign by which more is better; minus infinity if it is unknown."""
-    change = study.answer.change
-    if change is None:
-        return float("-inf")
-    return change if study.spec.objectives[0].direction.value == "max" else -change
+class StudyRows(FrozenModel):
+    """A part of a list of studies."""
+
+    items: tuple[StudyRow, ...]
+    total: int
+    """Number of studies in the whole list, after filtering."""
+    offset: int
+    """Position of the first of ``items`` in it."""
+    standings: Mapping[str, int]
+    """Number of all stored studies by standing, whatever the filters are."""
+    engines: tuple[str, ...]
+    """Engines of all stored studies."""
+
+
+def study_row(study: StudyOverview) -> StudyRow:
+    """The row of a study."""
+    first = study.spec.objectives[0] if study.spec.objectives else None
+    answer = study.answer
+    return StudyRow(
+        name=study.name,
+        standing=study.standing,
+        running=study.running,
+        launches=study.launches,
+        planned=study.planned,
+        engines=study.spec.engine_kinds,
+        objective=first and ListedObjective(metric=first.metric, statistic=first.statistic, direction=first.direction),
+        ending=answer.ending.value,
+        trial=answer.trial,
+        configuration=answer.configuration,
+        value=answer.value,
+        change=answer.change,
+        updated_at=study.updated_at,
+    )

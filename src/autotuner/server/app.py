@@ -41,6 +41,7 @@ _ROUTERS = (
     writing.router,
     presets.router,
     studies.router,
+    studies.rows_router,
     trials.router,
     events.router,
     fleet.router,

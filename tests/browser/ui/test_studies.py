@@ -1,8 +1,17 @@
 """The list of studies."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
+
+from autotuner.store import Store
+from autotuner.testing.samples import sample_spec
+from support.web.numbers import wrong_numbers
+from support.web.server import Server, violations
 
 Open = Callable[..., Page]
 
@@ -25,17 +34,20 @@ def test_filters_and_order_are_in_the_address(opened: Open) -> None:
     }
     page.get_by_role("button", name="Gain").click()
     page.wait_for_url("**/studies?sort=-gain")
-    assert names(page)[0] == "chat-huge"
+    first = page.locator("tbody a.name").first
+    expect(first).to_have_text("chat-huge")
     page.get_by_label("State").select_option("done")
     page.get_by_label("Name").fill("chat-b")
     page.wait_for_url("**q=chat-b*")
-    assert names(page) == ["chat-both"]
+    expect(page.locator("tbody a.name")).to_have_text(["chat-both"])
     page.reload()
-    page.locator("tbody tr").first.wait_for()
-    assert names(page) == ["chat-both"]
+    expect(page.locator("tbody a.name")).to_have_text(["chat-both"])
     page.get_by_label("Name").fill("nothing")
     page.get_by_role("button", name="Clear filters").click()
     page.locator("tbody tr").nth(6).wait_for()
+    page.goto(page.url.partition("?")[0] + "?page=9")  # an address of earlier, when there were more studies
+    page.locator("tbody tr").nth(6).wait_for()
+    assert "page" not in page.url
 
 
 def test_a_study_opens_by_keyboard(opened: Open) -> None:
@@ -53,3 +65,38 @@ def test_a_killed_run_is_cut_off_and_an_unknown_study_is_explained(opened: Open,
     page.get_by_text("not in the store").wait_for()
     assert all("404" in message for message in messages)
     messages.clear()
+
+
+def test_a_long_list_has_pages(opened: Open, server: Server) -> None:
+    """The last test of this module: it adds studies."""
+    with Store.open(f"sqlite:///{server.home}/autotuner.db") as store:
+        for number in range(60):
+            spec = sample_spec(f"later-{number:02d}")
+            store.studies.create(spec, source="study.yaml", digest=spec.digest, now=1.0)
+    page = opened("/studies?sort=-name")
+    pages = page.get_by_role("navigation", name="Pages of the list")
+    pages.get_by_text("1 to 50 of 67").wait_for()
+    assert (len(names(page)), names(page)[0]) == (50, "later-59")
+    pages.get_by_role("button", name="Next").click()
+    pages.get_by_text("51 to 67 of 67").wait_for()
+    assert "page=2" in page.url
+    assert (len(names(page)), names(page)[-1]) == (17, "chat-8b")
+    assert pages.get_by_role("button", name="Next").is_disabled()
+    printed = json.loads(
+        subprocess.run(
+            [sys.executable, "-m", "autotuner", "list", "--sort", "gain", "--json"],
+            capture_output=True,
+            env={**os.environ, "AUTOTUNER_HOME": str(server.home)},
+            check=True,
+        ).stdout
+    )
+    page.get_by_role("button", name="Gain").click()
+    page.wait_for_url("**sort=-gain*")
+    pages.get_by_text("1 to 50 of 67").wait_for()
+    assert "page" not in page.url
+    page.locator("tbody tr").first.get_by_text("chat-huge").wait_for()
+    assert wrong_numbers(page, printed) == []
+    page.get_by_label("Name").fill("LATER-0")
+    page.get_by_text("10 of 67 studies").wait_for()
+    assert pages.count() == 0
+    assert violations(page) == {}

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable
 from fnmatch import fnmatch
 
@@ -9,7 +10,8 @@ import pytest
 from sqlalchemy import text
 
 import autotuner
-from autotuner.report.study_list import SortBy, filtered_and_sorted
+from autotuner.report.overview import StudyOverview
+from autotuner.report.study_list import SortBy, study_row
 from autotuner.store import Store
 from autotuner.store.lists.pages import StudyList, StudyQuery, TrialList, TrialQuery
 from autotuner.store.records import QueueState
@@ -63,6 +65,48 @@ def many(url: str, store: Store, add_study: AddStudy) -> str:
     return url
 
 
+def gain(study: StudyOverview) -> float | None:
+    change = study.answer.change
+    return change if change is None or study.spec.objectives[0].direction.value == "max" else -change
+
+
+def in_memory(
+    studies: list[StudyOverview],
+    *,
+    sort: str,
+    backward: bool = False,
+    state: str | None = None,
+    standing: str | None = None,
+    engine: str | None = None,
+    match: str | None = None,
+    contains: str | None = None,
+) -> list[StudyOverview]:
+    """The rules of the list, without a database."""
+    found = [
+        s
+        for s in studies
+        if (state is None or state in {s.standing, s.state})
+        and (standing is None or s.standing == standing)
+        and (engine is None or engine in s.spec.engine_kinds)
+        and (match is None or fnmatch(s.name, match))
+        and (contains is None or contains.lower() in s.name.lower())
+    ]
+    found.sort(key=lambda s: s.name)
+    if sort == "name":
+        return found[::-1] if backward else found
+    if sort == "state":
+        found.sort(key=lambda s: -s.updated_at)
+        return sorted(found, key=lambda s: s.standing, reverse=backward)
+    keys: dict[str, Callable[[StudyOverview], float]] = {
+        "age": lambda s: s.updated_at,
+        "launches": lambda s: s.launches,
+        "gain": lambda s: gain(s) or 0.0,
+    }
+    unknown = [s for s in found if sort == "gain" and gain(s) is None]
+    known = [s for s in found if s not in unknown]
+    return sorted(known, key=keys[sort], reverse=not backward) + unknown
+
+
 def test_pages_are_parts_of_the_list_in_memory(many: str) -> None:
     tuner = autotuner.open(many)
     everything = tuner.overviews()
@@ -78,12 +122,33 @@ def test_pages_are_parts_of_the_list_in_memory(many: str) -> None:
     ]
     for chosen, sort in itertools.product(filters, SortBy):
         given = {"state": None, "engine": None, "match": None, **chosen}
-        expected = filtered_and_sorted(everything, sort=sort, **given)
+        expected = in_memory(everything, sort=sort, **given)
+        assert tuner.overviews(sort=sort, **given) == expected
         page = reader.studies(sort=sort, limit=1000, **given)
         assert [one.name for one in page.items] == [one.name for one in expected], (chosen, sort)
         assert list(page.items) == expected
         part = reader.studies(sort=sort, limit=2, offset=1, **given)
         assert (part.total, list(part.items)) == (len(expected), expected[1:3])
+
+
+def test_rows_of_pages_are_those_of_the_studies(many: str) -> None:
+    tuner = autotuner.open(many)
+    everything = tuner.overviews()
+    reader = tuner.reader()
+    filters: list[dict[str, str]] = [
+        {},
+        *({"standing": standing} for standing in ("running", "queued", "cut off", "done", "nope")),
+        {"engine": "vllm"},
+        *({"contains": text} for text in ("A", "chat", "_", "%", ".", "nope")),
+        {"contains": "winner", "standing": "stopped"},
+    ]
+    for chosen, sort, backward in itertools.product(filters, SortBy, (False, True)):
+        expected = in_memory(everything, sort=sort, backward=backward, **chosen)  # type: ignore[arg-type]
+        found = reader.rows(sort=sort, backward=backward, limit=3, offset=1, **chosen)  # type: ignore[arg-type]
+        assert list(found.items) == [study_row(study) for study in expected[1:4]], (chosen, sort, backward)
+        assert (found.total, found.offset) == (len(expected), 1)
+        assert found.standings == Counter(study.standing for study in everything)
+        assert found.engines == ("llama_cpp", "vllm")
 
 
 def test_entries_are_the_same_objects_until_something_changes(many: str, store: Store) -> None:

@@ -6,11 +6,9 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from autotuner.cli.results import SortBy
 from autotuner.cli.studies_page import studies_text
 from autotuner.cli.texts import age_text
 from autotuner.report.overview import StudyOverview, overview
-from autotuner.report.study_list import filtered_and_sorted
 from autotuner.store import StudyRecord
 from autotuner.store.records import EventRecord
 from autotuner.testing.samples import SampleKind, sample_study
@@ -70,22 +68,6 @@ def test_progress_counts_remaining_launches() -> None:
 def test_killed_run_is_cut_off() -> None:
     assert made(SampleKind.EMPTY, running=True).standing == "running"
     assert made(SampleKind.EMPTY).standing == "cut off"
-
-
-def names(**options: Any) -> list[str]:
-    studies = [made(kind, at=float(i)) for i, kind in enumerate(KINDS)]
-    wanted: dict[str, Any] = {"sort": SortBy.AGE, "state": None, "engine": None, "match": None}
-    return [s.name for s in filtered_and_sorted(studies, **{**wanted, **options})]
-
-
-def test_sort_orders_and_filters() -> None:
-    assert names() == ["chat-new", "chat-short", "chat-strict", "chat-fast", "chat-8b"]
-    assert names(sort=SortBy.NAME)[0] == "chat-8b"
-    assert names(sort=SortBy.GAIN)[:2] == ["chat-8b", "chat-fast"], "21% more, then 17% less"
-    assert names(sort=SortBy.LAUNCHES)[0] == "chat-8b"
-    assert names(state="stopped") == ["chat-short"]
-    assert names(match="*-8?") == ["chat-8b"]
-    assert names(engine="vllm") == []
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])

@@ -2,7 +2,7 @@
 
 import { post, request } from "./client";
 import { fleetQuery } from "./fleet";
-import { client, studiesQuery, studyUrl } from "./queries";
+import { client, STUDIES, studyUrl } from "./queries";
 import type { QueueEntry, StudyOverview } from "./types";
 
 /** Puts a study into the queue, or changes its priority there; it resumes if it has results. */
@@ -22,7 +22,7 @@ export async function deleteStudy(name: string): Promise<void> {
   await request<void>(studyUrl(name), { method: "DELETE" });
   // What is shown of it goes with it; reading it again would fail.
   client.removeQueries({ queryKey: ["study", name] });
-  await client.invalidateQueries({ queryKey: studiesQuery.queryKey });
+  await client.invalidateQueries({ queryKey: STUDIES });
 }
 
 export async function changing<T>(name: string, change: Promise<T>): Promise<T> {
@@ -31,7 +31,7 @@ export async function changing<T>(name: string, change: Promise<T>): Promise<T> 
   } finally {
     // Also after a refusal: the study was then in another state than the page showed.
     await Promise.all([
-      client.invalidateQueries({ queryKey: studiesQuery.queryKey }),
+      client.invalidateQueries({ queryKey: STUDIES }),
       client.invalidateQueries({ queryKey: ["study", name] }),
       client.invalidateQueries({ queryKey: fleetQuery.queryKey }),
     ]);

@@ -6,16 +6,18 @@ import type {
   Form,
   LogTail,
   Session,
-  StudiesPage,
   StudyDetails,
   StudyEvidence,
   StudyPredictions,
+  StudyRows,
   TrialDetails,
   TrialHistory,
   WindowLatencies,
 } from "./types";
 
-/** Most studies of one page of the list; the server's own limit. */
+/** Key of all lists of studies. */
+export const STUDIES = ["studies"] as const;
+/** Most studies of one page of a list; the server's own limit. */
 const MOST_STUDIES = 1000;
 const LIST_MS = 4_000;
 const LOG_MS = 1_500;
@@ -39,11 +41,18 @@ export const sessionQuery = queryOptions({
   retry: false,
 });
 
-export const studiesQuery = queryOptions({
-  queryKey: ["studies"],
-  queryFn: ({ signal }) => request<StudiesPage>(`/api/v1/studies?limit=${MOST_STUDIES}`, { signal }),
-  refetchInterval: LIST_MS,
-});
+/** A page of the list of studies; `wanted` are the parameters of the request. */
+export const studyRowsQuery = (wanted: Readonly<Record<string, string>>) =>
+  queryOptions({
+    queryKey: [...STUDIES, wanted],
+    queryFn: ({ signal }) =>
+      request<StudyRows>(`/api/v1/study-rows?${new URLSearchParams(wanted)}`, { signal }),
+    refetchInterval: LIST_MS,
+    placeholderData: keepPreviousData,
+  });
+
+/** All studies by name, to choose one. */
+export const choiceQuery = studyRowsQuery({ sort: "name", limit: String(MOST_STUDIES) });
 
 export const studyQuery = (name: string) =>
   queryOptions({

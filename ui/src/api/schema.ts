@@ -827,6 +827,26 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v1/study-rows": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * List studies for a page
+         * @description What the web UI shows of each study: its progress and its answer so far, without its file.
+         */
+        readonly get: operations["list_rows_api_v1_study_rows_get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v1/tokens": {
         readonly parameters: {
             readonly query?: never;
@@ -2372,6 +2392,17 @@ export interface components {
             readonly seconds_left?: number | null;
         };
         /**
+         * ListedObjective
+         * @description The first objective of a study.
+         */
+        readonly ListedObjective: {
+            readonly direction: components["schemas"]["Direction"];
+            /** Metric */
+            readonly metric: string;
+            /** Statistic */
+            readonly statistic: string | null;
+        };
+        /**
          * LoadUnit
          * @description What a capacity counts.
          * @enum {string}
@@ -3848,6 +3879,55 @@ export interface components {
             readonly trials: readonly string[];
         };
         /**
+         * StudyRow
+         * @description A study in a list: its progress and its answer, without its study file.
+         */
+        readonly StudyRow: {
+            /** Change */
+            readonly change: number | null;
+            /** Configuration */
+            readonly configuration: string;
+            /** Ending */
+            readonly ending: string;
+            /** Engines */
+            readonly engines: readonly string[];
+            /** Launches */
+            readonly launches: number;
+            /** Name */
+            readonly name: string;
+            readonly objective: components["schemas"]["ListedObjective"] | null;
+            /** Planned */
+            readonly planned: number;
+            /** Running */
+            readonly running: boolean;
+            /** Standing */
+            readonly standing: string;
+            /** Trial */
+            readonly trial: number | null;
+            /** Updated At */
+            readonly updated_at: number;
+            /** Value */
+            readonly value: number | null;
+        };
+        /**
+         * StudyRows
+         * @description A part of a list of studies.
+         */
+        readonly StudyRows: {
+            /** Engines */
+            readonly engines: readonly string[];
+            /** Items */
+            readonly items: readonly components["schemas"]["StudyRow"][];
+            /** Offset */
+            readonly offset: number;
+            /** Standings */
+            readonly standings: {
+                readonly [key: string]: number;
+            };
+            /** Total */
+            readonly total: number;
+        };
+        /**
          * StudySpec
          * @description A study: what to tune, how to measure it, and what to optimize.
          */
@@ -4906,6 +4986,7 @@ export type LeaseOverview = components['schemas']['LeaseOverview'];
 export type Left = components['schemas']['Left'];
 export type LevelDecision = components['schemas']['LevelDecision'];
 export type LevelPlan = components['schemas']['LevelPlan'];
+export type ListedObjective = components['schemas']['ListedObjective'];
 export type LoadUnit = components['schemas']['LoadUnit'];
 export type LogTail = components['schemas']['LogTail'];
 export type Measurement = components['schemas']['Measurement'];
@@ -4968,6 +5049,8 @@ export type StudyEvidence = components['schemas']['StudyEvidence'];
 export type StudyOverview = components['schemas']['StudyOverview'];
 export type StudyPredictions = components['schemas']['StudyPredictions'];
 export type StudyRecords = components['schemas']['StudyRecords'];
+export type StudyRow = components['schemas']['StudyRow'];
+export type StudyRows = components['schemas']['StudyRows'];
 export type StudySpec = components['schemas']['StudySpec'];
 export type TaskResult = components['schemas']['TaskResult'];
 export type TasksSpec = components['schemas']['TasksSpec'];
@@ -10581,6 +10664,139 @@ export interface operations {
                 };
             };
             /** @description The study, trial, preset, token or webhook does not exist. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly list_rows_api_v1_study_rows_get: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Only studies with this standing, such as queued. */
+                readonly standing?: string | null;
+                /** @description Only studies of this engine. */
+                readonly engine?: string | null;
+                /** @description Only names that contain this, in any case. */
+                readonly contains?: string | null;
+                readonly sort?: components["schemas"]["SortBy"];
+                /** @description The other way round. */
+                readonly backward?: boolean;
+                /** @description Most entries to return. */
+                readonly limit?: number;
+                /** @description Position of the first entry to return. */
+                readonly offset?: number;
+            };
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["StudyRows"];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The study, trial, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;

@@ -44,6 +44,8 @@ interface Props<T> {
   /** Id of the column, with a minus in front for descending; empty: the order of the rows. */
   sort: string;
   onSort: (sort: string) => void;
+  /** Whether the rows come in this order already, as parts of a longer list. */
+  inOrder?: boolean;
   /** Class of a row. */
   rowClass?: (row: T) => string;
   empty: ReactNode;
@@ -57,6 +59,7 @@ export function DataTable<T extends object>({
   rowId,
   sort,
   onSort,
+  inOrder = false,
   rowClass,
   empty,
 }: Props<T>) {
@@ -71,6 +74,7 @@ export function DataTable<T extends object>({
     state: { sorting },
     onSortingChange: (update) => onSort(sortOf(typeof update === "function" ? update(sorting) : update)),
     sortDescFirst: false,
+    manualSorting: inOrder,
   });
   const printing = usePrinting();
   const sorted = table.getRowModel().rows;
@@ -101,7 +105,7 @@ export function DataTable<T extends object>({
                         {!column.number && <Arrow sorted={sorted} />}
                       </button>
                     ) : (
-                      column?.title
+                      <span className="title">{column?.title}</span>
                     )}
                   </th>
                 );

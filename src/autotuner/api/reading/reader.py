@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -13,6 +14,7 @@ from autotuner.api.reading.snapshots import Snapshot, Snapshots
 from autotuner.api.results import positions
 from autotuner.errors import NotFoundError, UsageError
 from autotuner.report.overview import StudyOverview, overview
+from autotuner.report.study_list import StudyRows, study_row
 from autotuner.secrets import clean_model, known_secrets, secrets_in
 from autotuner.store import ReadStore, UnreadableError, open_to_read
 from autotuner.store.lists.pages import (
@@ -110,7 +112,7 @@ class StudyReader:
         state: str | None = None,
         engine: str | None = None,
         match: str | None = None,
-        limit: int = 100,
+        limit: int | None = 100,
         offset: int = 0,
         on_unreadable: Callable[[str], None] = lambda _: None,
     ) -> Page[StudyOverview]:
@@ -121,7 +123,7 @@ class StudyReader:
             state: Only studies in this state, such as ``running`` or ``cut off``.
             engine: Only studies of this engine.
             match: Only names that match this pattern, with ``*`` and ``?``.
-            limit: Most studies to return.
+            limit: Most studies to return; None: all.
             offset: Position of the first one.
             on_unreadable: Called with one line for each study that is left out of the page because its rows are
                 damaged.
@@ -138,31 +140,86 @@ class StudyReader:
             ['chat-8b']
         """
 
-        _check_order(sort, STUDY_ORDERS)
+        wanted = StudyQuery(order=sort, state=state, engine=engine, match=match, limit=limit, offset=offset)
+        with open_to_read(self._url) as store:
+            found, total = self._listed(store, wanted, on_unreadable)
+        return Page(items=found, total=total, offset=offset)
+
+    def rows(
+        self,
+        *,
+        sort: str = "age",
+        backward: bool = False,
+        standing: str | None = None,
+        engine: str | None = None,
+        contains: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        on_unreadable: Callable[[str], None] = lambda _: None,
+    ) -> StudyRows:
+        """A page of the list of studies with what people look at, as the web UI shows it.
+
+        Args:
+            sort: As for :meth:`studies`, like ``engine``, ``limit``, ``offset`` and ``on_unreadable``.
+            backward: The other way round; studies without a gain come last all the same.
+            standing: Only studies with this standing, such as ``queued``.
+            engine: Only studies of this engine.
+            contains: Only names that contain this text, in upper or lower case.
+            limit: Most studies to return.
+            offset: Position of the first one.
+            on_unreadable: Called for each study that is left out.
+
+        Returns:
+            The page, with numbers of all stored studies by standing, and their engines.
+
+        Raises:
+            UsageError: If the order is unknown.
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> found = autotuner.open().reader().rows(contains="CHAT")
+            >>> found.items[0].name, found.standings
+            ('chat-8b', {'done': 1})
+        """
+        wanted = StudyQuery(
+            order=sort,
+            backward=backward,
+            standing=standing,
+            engine=engine,
+            contains=contains,
+            limit=limit,
+            offset=offset,
+        )
+        with open_to_read(self._url) as store:
+            found, total = self._listed(store, wanted, on_unreadable)
+            lists = StudyList(store.source)
+            return StudyRows(
+                items=tuple(map(study_row, found)),
+                total=total,
+                offset=offset,
+                standings=lists.standings(living_holders(store)),
+                engines=tuple(lists.engines()),
+            )
+
+    def _listed(
+        self, store: ReadStore, wanted: StudyQuery, on_unreadable: Callable[[str], None]
+    ) -> tuple[tuple[StudyOverview, ...], int]:
+        """The studies of a page, and the number of studies on all pages."""
+        _check_order(wanted.order, STUDY_ORDERS)
 
         def skip(error: UnreadableError) -> None:
             on_unreadable(str(error))
 
-        with open_to_read(self._url) as store:
-            lists = StudyList(store.source)
-            living = living_holders(store)
-            wanted = StudyQuery(
-                order=sort,
-                state=state,
-                engine=engine,
-                match=match,
-                limit=limit,
-                offset=offset,
-                living=living,
-                changes=self._changes(store, lists, skip) if sort == "gain" else {},
-            )
-            listed, total = lists.page(wanted)
-            places = positions(store)
-            found = []
-            for one in listed:
-                with _skipping(skip):
-                    found.append(self._overview(store, one, living, places))
-        return Page(items=tuple(found), total=total, offset=offset)
+        lists = StudyList(store.source)
+        living = living_holders(store)
+        changes = self._changes(store, lists, skip) if wanted.order == "gain" else {}
+        listed, total = lists.page(replace(wanted, living=living, changes=changes))
+        places = positions(store)
+        found = list[StudyOverview]()
+        for one in listed:
+            with _skipping(skip):
+                found.append(self._overview(store, one, living, places))
+        return tuple(found), total
 
     def trials(
         self,

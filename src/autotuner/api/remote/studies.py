@@ -64,14 +64,27 @@ class RemoteStudies:
         """For a token of the server. Raises ``UsageError`` for a wrong URL; sends nothing yet."""
         self._server = ServerConnection(url, token)
 
-    def overviews(self, *, on_unreadable: Callable[[str], None] = lambda _: None) -> list[StudyOverview]:
+    def overviews(
+        self,
+        *,
+        sort: str = "age",
+        state: str | None = None,
+        engine: str | None = None,
+        match: str | None = None,
+        on_unreadable: Callable[[str], None] = lambda _: None,
+    ) -> list[StudyOverview]:
         """As :meth:`autotuner.Autotuner.overviews`. The server leaves unreadable studies out, and logs them."""
         found = list[StudyOverview]()
-        while True:
-            page = self._server.parsed(_Page, self._server.get("/studies", limit=_PAGE, offset=len(found)))
+        wanted = {"sort": sort, "state": state, "engine": engine, "match": match}
+        total = 1
+        offset = 0
+        while offset < total:  # a page may have fewer entries than places: unreadable studies are left out
+            answer = self._server.get("/studies", **wanted, limit=_PAGE, offset=offset)
+            page = self._server.parsed(_Page, answer)
             found += self._server.parsed_all(StudyOverview, page.items)
-            if not page.items or len(found) >= page.total:
-                return found
+            total = page.total
+            offset += _PAGE
+        return found
 
     def overview(self, name: str) -> StudyOverview:
         """As :meth:`autotuner.Autotuner.overview`."""

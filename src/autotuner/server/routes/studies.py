@@ -14,7 +14,7 @@ from autotuner.api.remote.records import StudyRecords, records_of
 from autotuner.errors import NotFoundError
 from autotuner.report.exported.options import Form
 from autotuner.report.exports import best_json, command_line
-from autotuner.report.study_list import SortBy
+from autotuner.report.study_list import SortBy, StudyRows
 from autotuner.report.views.study_details import StudyDetails, study_details
 from autotuner.report.views.study_evidence import StudyEvidence, study_evidence
 from autotuner.report.views.study_predictions import StudyPredictions, study_predictions
@@ -24,12 +24,13 @@ from autotuner.study.spec import NAME_PATTERN
 
 logger = logging.getLogger(__name__)
 router = APIRouter(prefix="/api/v1/studies", tags=["studies"])
+rows_router = APIRouter(prefix="/api/v1", tags=["studies"])
+"""Beside the other one, below which every name is that of a study."""
 
 MOST = 1_000
 """Most entries of one page."""
 Limit = Annotated[int, Query(ge=1, le=MOST, description="Most entries to return.")]
 Offset = Annotated[int, Query(ge=0, description="Position of the first entry to return.")]
-
 
 @dataclass(frozen=True)
 class _Same:
@@ -92,6 +93,31 @@ def list_studies(
         on_unreadable=logger.warning,
     )
     return entries_of(request).page(found)
+
+
+@rows_router.get("/study-rows", summary="List studies for a page")
+def list_rows(
+    studies: Studies,
+    _: Reader,
+    standing: Annotated[str | None, Query(description="Only studies with this standing, such as queued.")] = None,
+    engine: Annotated[str | None, Query(description="Only studies of this engine.")] = None,
+    contains: Annotated[str | None, Query(description="Only names that contain this, in any case.")] = None,
+    sort: SortBy = SortBy.AGE,
+    backward: Annotated[bool, Query(description="The other way round.")] = False,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> StudyRows:
+    """What the web UI shows of each study: its progress and its answer so far, without its file."""
+    return studies.rows(
+        sort=sort,
+        backward=backward,
+        standing=standing,
+        engine=engine,
+        contains=contains,
+        limit=limit,
+        offset=offset,
+        on_unreadable=logger.warning,
+    )
 
 
 @router.get("/{name}", summary="The result of a study")

@@ -15,6 +15,7 @@ from autotuner.store.rows import Row
 STUDY_ORDERS = ("age", "name", "state", "gain", "launches")
 _IN = 500
 """Names in one statement; databases limit its parameters."""
+_ALL = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,19 @@ class StudyQuery:
 
     order: str = "age"
     """One of :data:`STUDY_ORDERS`."""
+    backward: bool = False
+    """The other way round; studies without a gain come last all the same."""
     state: str | None = None
     """Only studies whose state, or standing (``queued``, ``cut off``), is this one."""
+    standing: str | None = None
+    """Only studies whose standing is this one."""
     engine: str | None = None
     match: str | None = None
     """Only names that match this pattern, with ``*`` and ``?``."""
-    limit: int = 100
+    contains: str | None = None
+    """Only names that contain this text, in upper or lower case."""
+    limit: int | None = 100
+    """None: all."""
     offset: int = 0
     living: Collection[str] = ()
     """Owners that are alive: their studies are running."""
@@ -82,10 +90,22 @@ class StudyList:
         counted = f"{stood} SELECT count(*) AS n FROM stood{where}"  # noqa: S608 - values are parameters
         total = int(self._source.rows(counted, **values)[0]["n"])
         order = self._order(query, values)
-        values |= {"most": query.limit, "first": query.offset}
+        values |= {"most": _ALL if query.limit is None else query.limit, "first": query.offset}
         chosen = f"{stood} SELECT name FROM stood{where} ORDER BY {order} LIMIT :most OFFSET :first"  # noqa: S608
         names = [row["name"] for row in self._source.rows(chosen, **values)]
         return self.read(names), total
+
+    def standings(self, living: Collection[str]) -> dict[str, int]:
+        """The number of all studies by standing; ``living`` are the owners that are alive."""
+        values: dict[str, object] = {}
+        stood = self._stood(StudyQuery(living=living), values)
+        counted = f"{stood} SELECT standing, count(*) AS n FROM stood GROUP BY standing"  # noqa: S608
+        return {row["standing"]: int(row["n"]) for row in self._source.rows(counted, **values)}
+
+    def engines(self) -> list[str]:
+        """The engines of all studies, in order."""
+        rows = self._source.rows("SELECT DISTINCT engines FROM studies")
+        return sorted({kind for row in rows for kind in (row["engines"] or "").split(",") if kind})
 
     def unanswered(self) -> list[str]:
         """Studies without a stored answer: those that run, were killed, or have not begun."""
@@ -140,11 +160,17 @@ class StudyList:
         if query.state is not None:
             terms.append("(standing = :state OR state = :state)")
             values["state"] = query.state
+        if query.standing is not None:
+            terms.append("standing = :standing")
+            values["standing"] = query.standing
         if query.engine is not None:
             terms.append("replace(engines, :engine, '') <> engines")
             values["engine"] = f",{query.engine},"
         if query.match is not None:
             terms.append(self._matching(query.match, values))
+        if query.contains:
+            terms.append("replace(lower(name), :contains, '') <> lower(name)")
+            values["contains"] = query.contains.lower()
         return f" WHERE {' AND '.join(terms)}" if terms else ""
 
     def _matching(self, pattern: str, values: dict[str, object]) -> str:
@@ -158,25 +184,30 @@ class StudyList:
 
     def _order(self, query: StudyQuery, values: dict[str, object]) -> str:
         name = self._by_code_point("name")
+        up, down = ("DESC", "ASC") if query.backward else ("ASC", "DESC")
         match query.order:
             case "age":
-                return f"updated_at DESC, {name}"
+                return f"updated_at {down}, {name}"
             case "name":
-                return name
+                return f"{name} {up}"
             case "state":
-                return f"{self._by_code_point('standing')}, updated_at DESC, {name}"
+                return f"{self._by_code_point('standing')} {up}, updated_at DESC, {name}"
             case "launches":
-                return f"launches DESC, {name}"
+                return f"launches {down}, {name}"
             case _:  # gain
-                change = "change"
-                if query.changes:
-                    cases = []
-                    for index, (study, found) in enumerate(sorted(query.changes.items())):
-                        values |= {f"c{index}": study, f"g{index}": found}
-                        cases.append(f"WHEN :c{index} THEN CAST(:g{index} AS FLOAT)")
-                    change = f"CASE name {' '.join(cases)} ELSE change END"
-                gain = f"(CASE WHEN maximized = 1 THEN 1 ELSE -1 END) * ({change})"
-                return f"CASE WHEN {gain} IS NULL THEN 1 ELSE 0 END, {gain} DESC, {name}"
+                gain = self._gain(query, values)
+                return f"CASE WHEN {gain} IS NULL THEN 1 ELSE 0 END, {gain} {down}, {name}"
+
+    def _gain(self, query: StudyQuery, values: dict[str, object]) -> str:
+        """The change with a sign by which more is better; null if it is unknown."""
+        change = "change"
+        if query.changes:
+            cases = []
+            for index, (study, found) in enumerate(sorted(query.changes.items())):
+                values |= {f"c{index}": study, f"g{index}": found}
+                cases.append(f"WHEN :c{index} THEN CAST(:g{index} AS FLOAT)")
+            change = f"CASE name {' '.join(cases)} ELSE change END"
+        return f"(CASE WHEN maximized = 1 THEN 1 ELSE -1 END) * ({change})"
 
     def _by_code_point(self, column: str) -> str:
         # PostgreSQL sorts text by the rules of the database's language, and Python does not.

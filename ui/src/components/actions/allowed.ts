@@ -1,7 +1,6 @@
 // Which actions make sense for a study, by its state.
 
-import type { StudyDetails, StudyOverview } from "~/api/types";
-import { standing } from "~/components/tones";
+import type { StudyDetails, StudyRow } from "~/api/types";
 
 /** What actions need to know of a study. */
 export interface Subject {
@@ -25,13 +24,13 @@ export function firstAction(subject: Subject): Action | null {
   return subject.standing === "new" && subject.launches === 0 ? "start" : "resume";
 }
 
-export function ofOverview(study: StudyOverview): Subject {
+export function ofRow(study: StudyRow): Subject {
   return {
     name: study.name,
-    standing: standing(study),
+    standing: study.standing,
     running: study.running,
     launches: study.launches,
-    answered: study.answer.trial !== null,
+    answered: study.trial !== null,
   };
 }
 

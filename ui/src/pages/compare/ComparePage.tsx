@@ -2,7 +2,7 @@ import { useQueries, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { useEffect } from "react";
 import { isOffline } from "~/api/client";
-import { studiesQuery, studyQuery, trialQuery } from "~/api/queries";
+import { choiceQuery, studyQuery, trialQuery } from "~/api/queries";
 import type { StudyDetails } from "~/api/types";
 import { AllStudies } from "~/components/AllStudies";
 import { Badge } from "~/components/Badge";
@@ -139,7 +139,7 @@ interface ChoicesProps {
 }
 
 function Choices({ details, other, columns, sides, change }: ChoicesProps) {
-  const studies = useQuery({ ...studiesQuery, enabled: !isOffline() }).data?.items ?? [];
+  const studies = useQuery({ ...choiceQuery, enabled: !isOffline() }).data?.items ?? [];
   return (
     <div className="bar compare-bar">
       {columns.length < MOST &&

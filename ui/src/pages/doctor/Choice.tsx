@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { type SyntheticEvent, useId, useState } from "react";
 import { deployersQuery } from "~/api/doctor";
-import { studiesQuery } from "~/api/queries";
+import { choiceQuery } from "~/api/queries";
 import { useMay } from "~/api/useScope";
 import { Problem } from "~/components/Problem";
 import { readDraft } from "../draft/draft";
@@ -27,7 +27,7 @@ export function Choice({ search, busy, onRun }: Props) {
   const id = useId();
   const admin = useMay("admin");
   const deployers = useQuery(deployersQuery);
-  const studies = useQuery({ ...studiesQuery, refetchInterval: false });
+  const studies = useQuery({ ...choiceQuery, refetchInterval: false });
   const [chosen, setChosen] = useState<string | null>(null);
   const [text, setText] = useState("");
   const value = chosen ?? wantedBy(search);

@@ -1,34 +1,42 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useEffect, useMemo } from "react";
-import { studiesQuery } from "~/api/queries";
+import { studyRowsQuery } from "~/api/queries";
 import { useMay } from "~/api/useScope";
 import { DataTable } from "~/components/DataTable";
+import { Pager } from "~/components/Pager";
 import { Empty, Failed, Waiting } from "~/components/states";
 import { studyColumns } from "./columns";
-import { choices, filtered, studyRows } from "./rows";
-import { type StudiesSearch, studiesSearch } from "./search";
+import { lastPage, listed, PAGE_ROWS, wantedRows } from "./rows";
+import { onPage, type StudiesSearch, studiesSearch } from "./search";
 
 export function StudiesPage() {
   const given = useSearch({ from: "/signed-in/studies" });
   // The router adds what it validated to what the address says; only the former counts.
   const search = useMemo(() => studiesSearch({ ...given }), [given]);
   const navigate = useNavigate();
-  const { data, error, dataUpdatedAt } = useQuery(studiesQuery);
-  const rows = useMemo(() => studyRows(data?.items ?? []), [data]);
-  const shown = useMemo(() => filtered(rows, search), [rows, search]);
+  const { data, error, dataUpdatedAt, isPlaceholderData } = useQuery(studyRowsQuery(wantedRows(search)));
+  const rows = useMemo(() => listed(data?.items ?? [], data?.offset ?? 0), [data]);
   const writes = useMay("write");
   const columns = useMemo(() => studyColumns(dataUpdatedAt / 1000, writes), [dataUpdatedAt, writes]);
   useEffect(() => {
     document.title = "Studies · Autotuner";
   }, []);
-  const change = (part: { [K in keyof StudiesSearch]: string }) => {
-    const kept = Object.entries({ ...search, ...part }).filter(([, value]) => value !== "");
+  // Other filters and another order begin with their first page.
+  const change = (part: Omit<StudiesSearch, "page">) => {
+    const kept = Object.entries({ ...onPage(search, 1), ...part }).filter(([, value]) => value !== "");
     navigate({ to: "/studies", search: Object.fromEntries(kept), replace: true });
   };
+  const page = search.page ?? 1;
+  // Studies were deleted, or the address is an old one.
+  const beyond = data && !isPlaceholderData && page > lastPage(data.total) ? lastPage(data.total) : null;
+  useEffect(() => {
+    if (beyond !== null) navigate({ to: "/studies", search: onPage(search, beyond), replace: true });
+  }, [beyond, navigate, search]);
   if (error && !data) return <Failed error={error} />;
   if (!data) return <Waiting what="studies" />;
-  if (rows.length === 0) {
+  const all = Object.values(data.standings).reduce((sum, count) => sum + count, 0);
+  if (all === 0) {
     return (
       <Empty title="No studies yet">
         {writes && (
@@ -60,20 +68,19 @@ export function StudiesPage() {
             <Choice
               label="State"
               value={search.state}
-              options={choices(rows, (row) => [row.standing])}
+              options={Object.keys(data.standings).sort()}
               onChange={(state) => change({ state })}
             />
             <Choice
               label="Engine"
               value={search.engine}
-              options={choices(rows, (row) => row.engines)}
+              options={data.engines}
               onChange={(engine) => change({ engine })}
             />
           </search>
           <span className="grow" />
           <span className="quiet" role="status">
-            {shown.length === rows.length ? rows.length : `${shown.length} of ${rows.length}`}{" "}
-            {rows.length === 1 ? "study" : "studies"}
+            {data.total === all ? all : `${data.total} of ${all}`} {all === 1 ? "study" : "studies"}
           </span>
           {writes && (
             <Link className="button" to="/new">
@@ -82,12 +89,15 @@ export function StudiesPage() {
           )}
         </header>
         <DataTable
+          // Another page begins at its top.
+          key={data.offset}
           label="Studies"
           columns={columns}
-          rows={shown}
+          rows={rows}
           rowId={(row) => row.study.name}
           sort={search.sort ?? ""}
           onSort={(sort) => change({ sort })}
+          inOrder
           empty={
             <>
               <p>No study matches these filters.</p>
@@ -96,6 +106,14 @@ export function StudiesPage() {
               </button>
             </>
           }
+        />
+        <Pager
+          label="Pages of the list"
+          // That of the rows, which are still those of the page before while the next one is loaded.
+          page={data.offset / PAGE_ROWS + 1}
+          rowsPerPage={PAGE_ROWS}
+          total={data.total}
+          onPage={(to) => navigate({ to: "/studies", search: onPage(search, to) })}
         />
       </div>
     </>

@@ -1,5 +1,5 @@
 import { Link } from "@tanstack/react-router";
-import { ofOverview } from "~/components/actions/allowed";
+import { ofRow } from "~/components/actions/allowed";
 import { StudyActions } from "~/components/actions/StudyActions";
 import { Badge, Progress } from "~/components/Badge";
 import type { Column } from "~/components/DataTable";
@@ -7,7 +7,7 @@ import { Figure, Percent } from "~/components/Figure";
 import { studyTone } from "~/components/tones";
 import { metricOf } from "~/format/metrics";
 import { age, moment } from "~/format/time";
-import type { StudyRow } from "./rows";
+import type { ListedStudy } from "./rows";
 
 const ENDINGS: Record<string, string> = {
   nothing_feasible: "nothing meets the SLOs",
@@ -16,20 +16,20 @@ const ENDINGS: Record<string, string> = {
 };
 
 /** The columns of the list; `now` is in seconds since the epoch, and `writes` whether the session may change studies. */
-export function studyColumns(now: number, writes: boolean): Column<StudyRow>[] {
+export function studyColumns(now: number, writes: boolean): Column<ListedStudy>[] {
   const columns = dataColumns(now);
   return writes ? [...columns, ACTIONS] : columns;
 }
 
-const ACTIONS: Column<StudyRow> = {
+const ACTIONS: Column<ListedStudy> = {
   id: "actions",
   title: <span className="hidden">Actions</span>,
   className: "row-actions",
   pinned: true,
-  cell: (row) => <StudyActions subject={ofOverview(row.study)} />,
+  cell: (row) => <StudyActions subject={ofRow(row.study)} />,
 };
 
-function dataColumns(now: number): Column<StudyRow>[] {
+function dataColumns(now: number): Column<ListedStudy>[] {
   return [
     {
       id: "name",
@@ -44,10 +44,10 @@ function dataColumns(now: number): Column<StudyRow>[] {
     {
       id: "state",
       title: "State",
-      value: (row) => row.standing,
+      value: (row) => row.study.standing,
       cell: (row) => (
-        <Badge tone={studyTone(row.standing)} live={row.study.running ?? false}>
-          {row.standing}
+        <Badge tone={studyTone(row.study.standing)} live={row.study.running}>
+          {row.study.standing}
         </Badge>
       ),
     },
@@ -55,8 +55,8 @@ function dataColumns(now: number): Column<StudyRow>[] {
       id: "launches",
       title: "Launches",
       largestFirst: true,
-      value: (row) => row.study.launches ?? 0,
-      cell: (row) => <Progress done={row.study.launches ?? 0} planned={row.study.planned ?? 0} />,
+      value: (row) => row.study.launches,
+      cell: (row) => <Progress done={row.study.launches} planned={row.study.planned} />,
     },
     {
       id: "gain",
@@ -70,29 +70,25 @@ function dataColumns(now: number): Column<StudyRow>[] {
       id: "value",
       title: "Best so far",
       number: true,
-      largestFirst: true,
-      value: (row) => row.study.answer.value ?? null,
       cell: (row) => (
         <Figure
           path={`studies.${row.index}.answer.value`}
-          value={row.study.answer.value}
-          unit={metricOf(objective(row)?.metric).unit}
+          value={row.study.value}
+          unit={metricOf(row.study.objective?.metric).unit}
         />
       ),
     },
-    { id: "objective", title: "Objective", value: objectiveText, cell: objectiveText },
+    { id: "objective", title: "Objective", cell: objectiveText },
     {
       id: "configuration",
       title: "Configuration",
       className: "text mono",
-      value: (row) => row.study.answer.configuration ?? "",
       cell: (row) => <Recommended row={row} />,
     },
     {
       id: "engine",
       title: "Engine",
-      value: (row) => row.engines.join(),
-      cell: (row) => row.engines.join(", "),
+      cell: (row) => row.study.engines.join(", "),
     },
     {
       id: "age",
@@ -111,9 +107,9 @@ function dataColumns(now: number): Column<StudyRow>[] {
   ];
 }
 
-function Gain({ row }: { row: StudyRow }) {
-  const change = row.study.answer.change;
-  if (change === null || change === undefined) return <span className="quiet">–</span>;
+function Gain({ row }: { row: ListedStudy }) {
+  const change = row.study.change;
+  if (change === null) return <span className="quiet">–</span>;
   return (
     <span className={(row.gain ?? 0) > 0 ? "good" : "bad"}>
       <Percent path={`studies.${row.index}.answer.change`} value={change} />
@@ -121,18 +117,14 @@ function Gain({ row }: { row: StudyRow }) {
   );
 }
 
-function Recommended({ row }: { row: StudyRow }) {
-  const { configuration, ending } = row.study.answer;
+function Recommended({ row }: { row: ListedStudy }) {
+  const { configuration, ending } = row.study;
   if (configuration) return <span title={configuration}>{configuration}</span>;
   return <span className="quiet">{ENDINGS[ending] ?? ending.replaceAll("_", " ")}</span>;
 }
 
-function objective(row: StudyRow) {
-  return row.study.spec.objectives[0];
-}
-
-function objectiveText(row: StudyRow): string {
-  const first = objective(row);
+function objectiveText(row: ListedStudy): string {
+  const first = row.study.objective;
   if (!first) return "";
   const title = metricOf(first.metric).title;
   return first.statistic ? `${first.statistic} ${title}` : title;

@@ -1,50 +1,57 @@
-// Rows of the list of studies, and its filters.
+// Rows of the list of studies, and what the server is asked for.
 
-import type { StudyOverview } from "~/api/types";
-import { standing } from "~/components/tones";
+import type { StudyRow } from "~/api/types";
 import type { StudiesSearch } from "./search";
 
+/** Studies on one page of the list. */
+export const PAGE_ROWS = 50;
+
 /** A study with what its row is made from. */
-export interface StudyRow {
-  /** Its position in the list that the server sent. */
+export interface ListedStudy {
+  /** Its position in the whole list. */
   index: number;
-  study: StudyOverview;
-  standing: string;
-  engines: readonly string[];
+  study: StudyRow;
   /** Change of the first objective, positive for better. */
   gain: number | null;
 }
 
-export function studyRows(studies: readonly StudyOverview[]): StudyRow[] {
-  return studies.map((study, index) => {
-    const change = study.answer.change ?? null;
-    const larger = study.spec.objectives[0]?.direction !== "min";
+export function listed(studies: readonly StudyRow[], offset: number): ListedStudy[] {
+  return studies.map((study, place) => {
+    const larger = study.objective?.direction !== "min";
     return {
-      index,
+      index: offset + place,
       study,
-      standing: standing(study),
-      engines: enginesOf(study),
-      gain: change === null ? null : larger ? change : -change,
+      gain: study.change === null ? null : larger ? study.change : -study.change,
     };
   });
 }
 
-function enginesOf(study: StudyOverview): string[] {
-  const several = (study.spec.engines ?? []).map((entry) => entry.engine.kind);
-  return [...new Set(several.length > 0 ? several : [study.spec.engine.kind])];
+/** Columns by which the server sorts, and whether its order begins with the largest value of the column. */
+const ORDERS: Readonly<Record<string, boolean>> = {
+  name: false,
+  state: false,
+  launches: true,
+  gain: true,
+  age: false,
+};
+
+/** The parameters of the request for a page of the list. */
+export function wantedRows(search: StudiesSearch): Record<string, string> {
+  const offset = ((search.page ?? 1) - 1) * PAGE_ROWS;
+  const wanted: Record<string, string> = { limit: String(PAGE_ROWS), offset: String(offset) };
+  if (search.q) wanted.contains = search.q;
+  if (search.state) wanted.standing = search.state;
+  if (search.engine) wanted.engine = search.engine;
+  const column = search.sort?.replace(/^-/, "") ?? "";
+  const largestFirst = ORDERS[column];
+  if (largestFirst !== undefined) {
+    wanted.sort = column;
+    if (largestFirst !== search.sort?.startsWith("-")) wanted.backward = "true";
+  }
+  return wanted;
 }
 
-export function filtered(rows: readonly StudyRow[], search: StudiesSearch): StudyRow[] {
-  const query = search.q?.toLowerCase() ?? "";
-  return rows.filter(
-    (row) =>
-      (query === "" || row.study.name.toLowerCase().includes(query)) &&
-      (search.state === undefined || row.standing === search.state) &&
-      (search.engine === undefined || row.engines.includes(search.engine)),
-  );
-}
-
-/** Values to choose from, in order. */
-export function choices(rows: readonly StudyRow[], of: (row: StudyRow) => readonly string[]): string[] {
-  return [...new Set(rows.flatMap(of))].sort();
+/** The last page of a list with this many studies. */
+export function lastPage(total: number): number {
+  return Math.max(1, Math.ceil(total / PAGE_ROWS));
 }
