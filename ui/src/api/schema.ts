@@ -8884,7 +8884,8 @@ export interface operations {
                     readonly [name: string]: unknown;
                 };
                 content: {
-                    readonly "text/plain": string;
+                    readonly "application/json": unknown;
+                    readonly "text/csv": string;
                 };
             };
             /** @description The request could not be carried out. */
@@ -9623,7 +9624,8 @@ export interface operations {
                     readonly [name: string]: unknown;
                 };
                 content: {
-                    readonly "text/plain": string;
+                    readonly "text/html": string;
+                    readonly "text/markdown": string;
                 };
             };
             /** @description The request could not be carried out. */

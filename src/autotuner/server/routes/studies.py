@@ -30,7 +30,12 @@ rows_router = APIRouter(prefix="/api/v1", tags=["studies"])
 MOST = 1_000
 """Most entries of one page."""
 Limit = Annotated[int, Query(ge=1, le=MOST, description="Most entries to return.")]
-Offset = Annotated[int, Query(ge=0, description="Position of the first entry to return.")]
+_LAST = 2**31 - 1
+"""Largest position; databases have no larger integers than 2**63 - 1."""
+Offset = Annotated[int, Query(ge=0, le=_LAST, description="Position of the first entry to return.")]
+
+_TEXT = {"schema": {"type": "string"}}
+
 
 @dataclass(frozen=True)
 class _Same:
@@ -197,7 +202,12 @@ def manifest(
     return tuner.manifest(name, form.value, image=image, namespace=namespace, pvc=pvc, model=model).text
 
 
-@router.get("/{name}/report", summary="The report of a study", response_class=PlainTextResponse)
+@router.get(
+    "/{name}/report",
+    summary="The report of a study",
+    response_class=Response,
+    responses={200: {"content": {"text/html": _TEXT, "text/markdown": _TEXT}}},
+)
 def report(tuner: Tuner, studies: Studies, _: Reader, name: Name, form: ReportForm = ReportForm.HTML) -> Response:
     """As `autotuner report NAME --format FORM` writes it, as a file to save: `html` needs no server and no network."""
     media = "text/html" if form is ReportForm.HTML else "text/markdown"
@@ -207,7 +217,12 @@ def report(tuner: Tuner, studies: Studies, _: Reader, name: Name, form: ReportFo
     return Response(text, media_type=media, headers=headers)
 
 
-@router.get("/{name}/export", summary="All results of a study", response_class=PlainTextResponse)
+@router.get(
+    "/{name}/export",
+    summary="All results of a study",
+    response_class=Response,
+    responses={200: {"content": {"application/json": {}, "text/csv": _TEXT}}},
+)
 def export(tuner: Tuner, _: Reader, name: Name, form: ExportForm = ExportForm.JSON) -> Response:
     """`csv` has one row per measurement."""
     media = "text/csv" if form is ExportForm.CSV else "application/json"
