@@ -277,6 +277,8 @@ async def measure(server: Server, store: Store, names: Sequence[str], given: arg
     largest, *others = names
     usual = others[:OPEN_PAGES] or [largest]
     kinds = {
+        "list, page of the web UI": ["/study-rows?limit=50"],
+        "the same by gain, page 2": ["/study-rows?limit=50&offset=50&sort=gain"],
         "list, 100 studies": ["/studies?limit=100"],
         "list by gain, page 2": ["/studies?limit=50&offset=50&sort=gain"],
         f"pages of {len(usual)} studies": [f"/studies/{name}/details" for name in usual],
