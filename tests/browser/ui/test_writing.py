@@ -81,6 +81,11 @@ def change_priority(page: Page) -> None:
     assert violations(page) == {}
     page.keyboard.press("Enter")
     page.get_by_text("number 1 in the queue, priority -7").wait_for()
+    page.get_by_role("button", name="More actions for chat-copy").press("Enter")
+    page.get_by_role("button", name="Edit", exact=True).press("Enter")
+    page.get_by_role("button", name="Save and start").click()
+    page.wait_for_url("**/studies/chat-copy")
+    page.get_by_text("number 1 in the queue, priority -7").wait_for()  # it keeps its priority
 
 
 def change_priority_in(page: Page, queue: Locator) -> None:
