@@ -51,6 +51,7 @@ parameters: {mem-fraction-static: [0.8, 0.9]}
 workload: {scenarios: "D(300,64)", concurrency: [8, 32]}
 objective: max output_throughput
 """
+PRESET = "engine: {kind: vllm}\nobjective: max output_throughput\n"
 
 
 @pytest.fixture
@@ -60,6 +61,7 @@ def existing(stored: str) -> Callable[[APIOperation], Parts]:
     tuner = autotuner.open()
     webhook = tuner.webhooks().add("ops", "https://ops.example.com/hook").webhook
     token = tuner.access().create("a script")
+    preset = {"path_parameters": {"name": tuner.presets().save("a-preset", PRESET).name}}
     known = {"name": stored, "number": 1, "engine": "vllm", "identity": webhook.id}
     of_operation: dict[str, Parts] = {
         "GET /api/v1/studies/{name}/manifest": {"query": {"form": "compose", "image": "registry.example/llama:1"}},
@@ -70,6 +72,9 @@ def existing(stored: str) -> Callable[[APIOperation], Parts]:
         "POST /api/v1/studies/{name}/clone": {"body": {"name": "copied"}},
         "POST /api/v1/webhooks": {"body": {"name": "ops", "url": "https://ops.example.com/hook"}},
         "PUT /api/v1/studies/{name}": {"path_parameters": {"name": "described"}, "body": {"study": STUDY}},
+        "GET /api/v1/presets/{name}": preset,
+        "PUT /api/v1/presets/{name}": {**preset, "body": {"text": PRESET}},
+        "DELETE /api/v1/presets/{name}": preset,
         "DELETE /api/v1/tokens/{identity}": {"path_parameters": {"identity": token.token.id}},
     }
 

@@ -10798,7 +10798,7 @@ export interface operations {
                     readonly "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The study, trial, token or webhook does not exist. */
+            /** @description The study, trial, preset, token or webhook does not exist. */
             readonly 404: {
                 headers: {
                     readonly [name: string]: unknown;
