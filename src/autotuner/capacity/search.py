@@ -26,7 +26,7 @@ from autotuner.capacity.observation import ShareCount
 
 __all__ = ["METHOD", "CapacitySearch", "LevelResult", "Limits", "Missing", "Plan"]
 
-METHOD = 6
+METHOD = 7
 """Version of the rules below; stored with a result, because a certificate is verified by repeating its search."""
 _LIKELY = 0.3
 """Log evidence at which an exploring level is left: about 60 requests without a miss at p99."""

@@ -19,8 +19,14 @@ from autotuner.benchmarks.measure_url import AddressEndpoint
 from autotuner.benchmarks.native import NativeBenchmark
 from autotuner.capacity.bounds import bounds_of, limits_of
 from autotuner.deployers.local.local_runner import LocalRunner
-from autotuner.errors import AutotunerError, Problem, StoppedEarlyError, UsageError
+from autotuner.errors import AutotunerError, EnvironmentFaultError, Problem, StoppedEarlyError, UsageError
 from autotuner.invalid_value import InvalidValueError
+from autotuner.net.client import fetch_object
+from autotuner.net.faults import CONNECT, Fault
+from autotuner.net.remedies import BENCH
+from autotuner.net.target import Target
+from autotuner.plugins.benchmark import Window
+from autotuner.plugins.deployer import Endpoint
 from autotuner.plugins.loading import metrics_sources
 from autotuner.store import files
 from autotuner.store.paths import trial_folder
@@ -33,6 +39,7 @@ from autotuner.study.capacity.result import (
 )
 from autotuner.study.check import CheckStatus, PreflightError
 from autotuner.study.launch import Labels
+from autotuner.study.measurement import Measurement
 from autotuner.study.metric import CAPACITY_METRICS
 from autotuner.study.objective import SLO
 from autotuner.study.problems import problems_of
@@ -42,8 +49,11 @@ from autotuner.study.trial import Trial
 from autotuner.study.workload import CapacityLoad, LoadUnit, Workload
 from autotuner.study_file.loader import parse_workload
 from autotuner.tuning.running_server import RunningServer, shown_url
+from autotuner.tuning.trials.no_answer_failure import error_remedy, errors_text
 
 CERTIFICATE = "capacity.json"
+_GONE_S = 10.0
+"""How long a server may take for another answer after requests have failed; only one that refuses it is gone."""
 _OWN = re.compile(r"(server-)?level-\d+-\d+\.parquet")
 
 
@@ -82,7 +92,7 @@ def capacity(
         _remove_earlier(records)
         for number, scenario in enumerate(load.scenarios):
             place = Place(labels, records, f"level-{number}", endpoint.headers, sources)
-            runs.append(CapacityRun(benchmark, endpoint, load, scenario, question, place))
+            runs.append(CapacityRun(_Answered(benchmark, target), endpoint, load, scenario, question, place))
             await runs[-1].measure(lambda level: on_level(level, question.unit) if on_level else None)
 
     def report() -> CapacityReport:
@@ -109,6 +119,36 @@ def capacity(
             raise
         raise CapacityStoppedError(report(), error) from error
     return report()
+
+
+class _Answered:
+    """Measures windows as long as the server answers: what failed because it is gone says nothing about its load."""
+
+    def __init__(self, benchmark: NativeBenchmark, target: Target) -> None:
+        self._benchmark = benchmark
+        self._target = target
+
+    async def measure(self, endpoint: Endpoint, window: Window) -> Measurement:
+        """Measures one window. Raises ``EnvironmentFaultError`` if no request succeeded, or the server has gone."""
+        measured = await self._benchmark.measure(endpoint, window)
+        if not measured.errors:
+            return measured
+        error = await self._lost(measured)
+        if error is None:
+            return measured
+        # Records without a level would look like a level removed by hand.
+        (window.folder / window.records_name).unlink(missing_ok=True)
+        raise error
+
+    async def _lost(self, measured: Measurement) -> EnvironmentFaultError | None:
+        if measured.requests <= measured.failed:
+            why = f"no request succeeded ({errors_text(measured)})"
+            return EnvironmentFaultError(why, remedy=error_remedy(measured, BENCH))
+        found = await fetch_object(self._target, "/v1/models", timeout_s=_GONE_S)
+        if isinstance(found, Fault) and found.kind == CONNECT:
+            remedy = "look at the server's own log"
+            return EnvironmentFaultError(f"the server no longer answers: {found.message}", remedy=remedy)
+        return None
 
 
 def verify(folder: Path) -> Verification:

@@ -8,7 +8,7 @@ from statistics import median
 from autotuner.benchmarks.capacity.question import CapacityQuestion
 from autotuner.benchmarks.capacity.twin_steps import TwinSteps
 from autotuner.capacity.level import LevelState
-from autotuner.capacity.level_result import LevelResult, failed
+from autotuner.capacity.level_result import LevelResult, promising
 from autotuner.capacity.observation import MeanValue, Observation, ShareCount
 from autotuner.capacity.replay_search import REPLAY_METHOD, ReplaySearch
 from autotuner.capacity.search import METHOD, CapacitySearch, Limits, Missing, Plan
@@ -103,7 +103,7 @@ class SearchSteps:
             self._search.add(result)
             if level.measurement.records is not None:
                 self._twin.add(level.measurement.records)
-            if failed(result) and self._question.unit is LoadUnit.RATE and _in_flight(level) < _ALONE:
+            if not promising(result) and self._question.unit is LoadUnit.RATE and _in_flight(level) < _ALONE:
                 self._search.limits = replace(self._search.limits, low=max(level.load, self._search.limits.low))
 
     def result(self, scenario: str) -> CapacityResult:

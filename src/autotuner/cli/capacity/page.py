@@ -10,7 +10,7 @@ from autotuner import CapacityLevel, CapacityReport, CapacityResult, LoadUnit, V
 from autotuner.cli.columns import Column, table_text
 from autotuner.plain_text import marked_line
 from autotuner.report.server_diagnosis import diagnosis, server_figures
-from autotuner.report.views.capacity_texts import capacity_answer
+from autotuner.report.views.capacity_texts import capacity_answer, level_notes
 from autotuner.study.capacity.level_test import CapacityBound
 from autotuner.study.capacity.units import load_text
 
@@ -46,7 +46,16 @@ def curve_lines(result: CapacityResult, width: int | None = None) -> list[str]:
     table = table_text([_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows], width=width)
     plot = _plot(levels, result.unit, result.latency_bound)
     server = _server(levels, result.unit)
-    return [result.scenario, *table.splitlines(), "", *([*plot, ""] if plot else []), *server, *capacity_answer(result)]
+    notes = [f"! {marked_line(note)}" for note in level_notes(result)]
+    return [
+        result.scenario,
+        *table.splitlines(),
+        "",
+        *([*plot, ""] if plot else []),
+        *server,
+        *([*notes, ""] if notes else []),
+        *capacity_answer(result),
+    ]
 
 
 def verification_text(found: Verification) -> str:

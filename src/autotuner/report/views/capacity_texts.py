@@ -1,8 +1,13 @@
 """What a capacity search found, in sentences."""
 
+import re
+from collections.abc import Iterator
+
 from autotuner.study.capacity.result import CapacityLevel, CapacityResult
 from autotuner.study.capacity.units import load_text
+from autotuner.study.measurement import Measurement
 from autotuner.study.workload import LoadUnit
+from autotuner.tuning.trials.no_answer_failure import errors_text
 
 
 def capacity_answer(result: CapacityResult) -> list[str]:
@@ -33,6 +38,29 @@ def level_line(level: CapacityLevel, unit: LoadUnit) -> str:
     text = f"{load_text(unit, level.load)}: {level.verdict} after {level.measurement.arrived} requests"
     reason = refuted_by(level)
     return f"{text} ({reason})" if reason else text
+
+
+def level_notes(result: CapacityResult) -> list[str]:
+    """Returns what was wrong with the requests of the levels, the same at several levels once."""
+    found: dict[str, tuple[str, str, int]] = {}
+    for level in result.levels:
+        for text in _notes(level.measurement):
+            kind = re.sub(r"[\d.]+", "#", text)
+            load, first, count = found.get(kind, (load_text(result.unit, level.load), text, 0))
+            found[kind] = (load, first, count + 1)
+    return [
+        f"{load}: {text}" + (f" (and at {count - 1} other level{'' if count == 2 else 's'})" if count > 1 else "")
+        for load, text, count in found.values()
+    ]
+
+
+def _notes(measured: Measurement) -> Iterator[str]:
+    if measured.errors:
+        yield f"{measured.failed} of {measured.arrived} requests failed ({errors_text(measured)})"
+    if measured.self_check.client_limited:
+        yield f"client-limited: {'; '.join(measured.self_check.reasons)}"
+    # A level may be decided long before its throughput is steady, and saturation is its verdict.
+    yield from (text for text in measured.warnings if not text.startswith(("not steady", "overloaded")))
 
 
 def refuted_by(level: CapacityLevel) -> str:

@@ -200,6 +200,14 @@ async def test_a_search_that_meets_its_slo_nowhere_says_so(tmp_path: Path) -> No
     assert found.refuted == pytest.approx(15.0)
 
 
+async def test_a_server_that_is_too_slow_even_alone_is_said_so_without_a_lowest_load(tmp_path: Path) -> None:
+    """The search need not halve its load until the budget ends: below some load, requests never meet."""
+    found = await virtual_search(tmp_path, VirtualSettings(), bounds=(SLOW,), start=20.0)
+    assert (found.certified, found.certified_missing) == (None, "SLO not met at the lowest load")
+    assert found.requests < 1_000
+    assert all(level_problem(one, tmp_path) is None for one in found.levels)
+
+
 @pytest.mark.parametrize(("start", "first"), [(1.0, 3.0), (5.0, 5.0), (9.0, 7.0)])
 def test_numbers_in_flight_stay_inside_a_range_with_fractions(start: float, first: float, tmp_path: Path) -> None:
     asked = CapacityQuestion(bounds=(FAST,), unit=LoadUnit.CONCURRENCY, start=start, low=2.5, high=7.5)

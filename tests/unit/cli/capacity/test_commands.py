@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 
+import autotuner
+from autotuner import CapacityStoppedError
 from autotuner.benchmarks.measuring.server_samples import read_samples_file
-from autotuner.testing.scripted_http import Asked, Reply, openai, scripted_server
+from autotuner.cli.exit_codes import ExitCode
+from autotuner.testing.scripted_http import STREAM, Asked, Reply, json_reply, openai, scripted_server
 
 Call = Callable[..., Any]
 QUICK = ("-s", "D(4,2)", "--warmup", "0.1s", "--max-requests", "150", "--start", "60", "--slo", "p50 ttft <= 20s")
@@ -104,3 +108,58 @@ def test_the_capacity_of_a_trace(call: Call, tmp_path: Path) -> None:
     with path.open("ab") as file:
         file.write(b"x")
     assert call("verify", str(folder)).code == 1
+
+
+def test_a_server_that_fails_every_request_ends_the_search(call: Call, tmp_path: Path) -> None:
+    def reply(asked: Asked) -> Reply:
+        if asked.method == "GET":
+            return openai(asked)
+        return json_reply({"error": {"message": "this server has no embeddings"}}, 501)
+
+    with scripted_server(reply) as server:
+        command = ("capacity", server.url, "--api", "embeddings", "-s", "E(4)", "--slo", "p99 e2e_latency <= 1s")
+        done = call(*command, "--out", str(tmp_path / "capacity"))
+    assert done.code == ExitCode.ENVIRONMENT
+    assert "no request succeeded (http_501" in done.err
+    assert "this server has no embeddings" in done.err
+
+
+def test_a_server_that_ends_in_a_level_ends_the_search(call: Call, tmp_path: Path) -> None:
+    """What fails because the server has gone does not refute its load; earlier levels are kept."""
+    levels = list[str]()
+    asked_since = list[Asked]()
+    enough = Event()
+
+    def reply(asked: Asked) -> Reply:
+        if asked.method == "GET":
+            return openai(asked)
+        if levels:
+            asked_since.append(asked)
+        if len(asked_since) == 40:
+            enough.set()
+        # A response in pieces closes its connection, so that every request needs a new one.
+        return Reply(200, iter([STREAM]), {"Content-Type": "text/event-stream"})
+
+    def end() -> None:
+        assert enough.wait(120)
+        running.close()
+
+    folder = tmp_path / "capacity"
+    with ExitStack() as running:
+        server = running.enter_context(scripted_server(reply))
+        ending = Thread(target=end)
+        ending.start()
+        with pytest.raises(CapacityStoppedError, match="no longer answers") as stopped:
+            autotuner.measure_capacity(
+                server.url,
+                slos=["p99 ttft <= 20s"],
+                folder=folder,
+                workload={"scenarios": "D(4,2)", "warmup": "0.1s"},
+                search={"start": 60, "max_requests": 5_000},
+                on_level=lambda level, _: levels.append(level.verdict),
+            )
+        ending.join()
+    (result,) = stopped.value.report.results
+    assert [level.verdict for level in result.levels] == levels
+    assert result.refuted is None
+    assert call("verify", str(folder), "--json").data["holds"]

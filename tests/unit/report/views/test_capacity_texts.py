@@ -1,8 +1,10 @@
 """What a capacity search found, in sentences."""
 
+from typing import Any
+
 import pytest
 
-from autotuner.report.views.capacity_texts import capacity_answer
+from autotuner.report.views.capacity_texts import capacity_answer, level_notes
 from autotuner.study.capacity.level_test import CapacityBound, LevelDecision, LevelPlan
 from autotuner.study.capacity.result import CapacityLevel, CapacityResult
 from autotuner.study.measurement import Measurement
@@ -15,7 +17,7 @@ BOUNDS = (
 )
 
 
-def level(requests: int, state: str) -> CapacityLevel:
+def level(requests: int, state: str, **measured: Any) -> CapacityLevel:
     decision = {"state": state, "requests": (requests,) * 3, "log_evidence_below": 1.0, "log_evidence_above": 0.0}
     return CapacityLevel(
         load=10.0,
@@ -26,11 +28,23 @@ def level(requests: int, state: str) -> CapacityLevel:
             level=RequestRate(rate=10.0),
             window_s=10,
             requests=requests,
-            failed=0,
             arrived=requests,
+            failed=measured.pop("failed", 0),
             distributions={},
             scalars={},
+            **measured,
         ),
+    )
+
+
+def result(*levels: CapacityLevel, missing: str = "budget used") -> CapacityResult:
+    return CapacityResult(
+        scenario="D(128,64)",
+        unit=LoadUnit.RATE,
+        precision=0.1,
+        confidence=0.95,
+        certified_missing=missing,
+        levels=levels,
     )
 
 
@@ -50,12 +64,19 @@ def level(requests: int, state: str) -> CapacityLevel:
 def test_a_budget_that_was_too_small_names_the_slo_that_needs_most(
     requests: tuple[int, ...], missing: str, answer: str
 ) -> None:
-    found = CapacityResult(
-        scenario="D(128,64)",
-        unit=LoadUnit.RATE,
-        precision=0.1,
-        confidence=0.95,
-        certified_missing=missing,
-        levels=(level(900, "refuted"), *(level(count, "open") for count in requests)),
-    )
+    found = result(level(900, "refuted"), *(level(count, "open") for count in requests), missing=missing)
     assert capacity_answer(found)[0] == answer
+
+
+def test_notes_of_several_levels_appear_once() -> None:
+    notes = level_notes(
+        result(
+            level(100, "open", warnings=("not steady: 9 tokens/s in the first half", "90% sent before")),
+            level(200, "open", warnings=("85% sent before",)),
+            level(300, "refuted", failed=3, errors={"http_503": 3}, error_messages={"http_503": "HTTP 503: busy"}),
+        )
+    )
+    assert notes == [
+        "10 requests/s: 90% sent before (and at 1 other level)",
+        "10 requests/s: 3 of 300 requests failed (http_503 x3: busy)",
+    ]
