@@ -26,8 +26,8 @@ LONG_FILES: dict[str, int] = {}
 
 LONG_FUNCTIONS: dict[str, int] = {
     # One parameter per option.
-    "src/autotuner/cli/bench.py:bench": 113,
-    "src/autotuner/cli/capacity/commands.py:capacity": 86,
+    "src/autotuner/cli/bench/commands.py:bench": 103,
+    "src/autotuner/cli/capacity/commands.py:capacity": 85,
     "src/autotuner/cli/results.py:best": 79,
 }
 """Functions that may have more lines, up to this number. The list may shrink, not grow."""

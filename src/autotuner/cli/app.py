@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,40 +62,6 @@ StoreUrl = Annotated[
     str | None,
     typer.Option("--store", envvar="AUTOTUNER_STORE", help="Database URL (SQLAlchemy).", show_default="local SQLite"),
 ]
-
-ServerUrl = Annotated[str, typer.Argument(metavar="URL", help="Base URL of a running OpenAI-compatible server.")]
-RequestTimeout = Annotated[str, typer.Option("--request-timeout", help="Timeout of a single request.")]
-ServedModel = Annotated[str | None, typer.Option("--model", help="Model name in requests; default: the first listed.")]
-Tokenizer = Annotated[Path | None, typer.Option("--tokenizer", help="Path to a local tokenizer.json.")]
-Seed = Annotated[int, typer.Option("--seed", help="Random seed for prompts, lengths and arrival times.")]
-ApiKeyEnv = Annotated[str | None, typer.Option("--api-key-env", help="Environment variable that holds the API key.")]
-Headers = Annotated[
-    list[str] | None,
-    typer.Option("--header", "-H", help="Request header 'Name: value'; ${VAR} is read from the environment."),
-]
-
-
-class ApiKind(StrEnum):
-    """Endpoints."""
-
-    CHAT = "chat"
-    COMPLETIONS = "completions"
-    EMBEDDINGS = "embeddings"
-    RERANK = "rerank"
-
-
-ApiOption = Annotated[ApiKind, typer.Option("--api", help="Endpoint; embeddings take E(..), rerank takes R(..).")]
-Stream = Annotated[
-    bool, typer.Option("--stream/--no-stream", help="Without a stream, answers arrive in one piece: no TTFT, no TPOT.")
-]
-CaFile = Annotated[
-    str | None, typer.Option("--ca-file", help="CA certificates (PEM) to trust instead of the system's.")
-]
-Workers = Annotated[str, typer.Option("--workers", help="Processes that send the load; auto: as many as it needs.")]
-ServerMetrics = Annotated[
-    bool, typer.Option("--server-metrics", help="Sample the server's Prometheus metrics (/metrics) in each window.")
-]
-Insecure = Annotated[bool, typer.Option("--insecure", help="Do not verify the server certificate.")]
 Verbose = Annotated[
     int,
     typer.Option(

@@ -5,8 +5,9 @@ import sys
 
 from typer.exceptions import TyperException
 
-from autotuner.cli import bench, results, run, setup
+from autotuner.cli import results, run, setup
 from autotuner.cli.app import app, out_error, say, show_defect
+from autotuner.cli.bench import commands as bench_commands
 from autotuner.cli.capacity import commands as capacity_commands
 from autotuner.cli.fleet import commands as fleet_commands
 from autotuner.cli.server import backups, webhooks
@@ -14,7 +15,17 @@ from autotuner.cli.server import commands as server_commands
 
 __all__ = ["app", "main"]
 
-for module in (run, fleet_commands, results, bench, capacity_commands, server_commands, webhooks, backups, setup):
+for module in (
+    run,
+    fleet_commands,
+    results,
+    bench_commands,
+    capacity_commands,
+    server_commands,
+    webhooks,
+    backups,
+    setup,
+):
     module.register(app)
 
 

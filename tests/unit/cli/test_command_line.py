@@ -11,8 +11,8 @@ from typing import Any, get_args
 import pytest
 
 import autotuner
-from autotuner.cli.app import ApiKind
 from autotuner.cli.capacity.commands import Unit
+from autotuner.cli.load_options import ApiKind
 from autotuner.cli.results import BestAs, ExportAs, SortBy
 from autotuner.cli.server.commands import ScopeName
 from autotuner.report import study_list

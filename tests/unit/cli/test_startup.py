@@ -20,9 +20,9 @@ HEAVY = (
 READING = {"api", "cli", "errors", "invalid_value", "plain_text", "scoring", "secrets", "store", "study", "tuning"}
 PAGES = READING | {"report"}
 COMMANDS: dict[str, tuple[list[str], set[str], int]] = {
-    "list": (["list"], PAGES, 430),
+    "list": (["list"], PAGES, 432),
     "show": (["show", "chat-8b"], PAGES, 450),
-    "best": (["best", "chat-8b"], PAGES | {"manifests"}, 390),
+    "best": (["best", "chat-8b"], PAGES | {"manifests"}, 392),
     "logs": (["logs", "chat-8b"], READING | {"deployers"}, 370),
     "version": (["version"], {"api", "cli", "errors", "invalid_value", "plain_text", "secrets"}, 310),
 }

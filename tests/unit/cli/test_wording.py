@@ -13,7 +13,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from autotuner.benchmarks.measure_url import BenchReport, slo_results
-from autotuner.cli.bench_page import bench_text
+from autotuner.cli.bench.page import bench_text
 from autotuner.cli.study_page import study_text
 from autotuner.cli.texts import doctor_text, plan_text
 from autotuner.cli.trial_page import trial_text

@@ -2,38 +2,17 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autotuner.cli.app import (
-    ApiKeyEnv,
-    ApiKind,
-    ApiOption,
-    CaFile,
-    Headers,
-    Insecure,
-    Json,
-    LogFile,
-    RequestTimeout,
-    Seed,
-    ServedModel,
-    ServerMetrics,
-    ServerUrl,
-    Stream,
-    Tokenizer,
-    Verbose,
-    Workers,
-    logged,
-    out,
-    reporting_errors,
-    say,
-    show,
-)
-from autotuner.cli.bench import sigterm_as_ctrl_c
+from autotuner.cli import load_options as options
+from autotuner.cli.app import Json, LogFile, Verbose, logged, out, reporting_errors, say, show
+from autotuner.cli.bench.commands import sigterm_as_ctrl_c
 
 if TYPE_CHECKING:
-    from autotuner import CapacityLevel, CapacityReport, LoadUnit
+    from autotuner import CapacityLevel, CapacityReport, CapacityStoppedError, LoadUnit
+    from autotuner.cli.exit_codes import ExitCode
 
 
 class Unit(StrEnum):
@@ -56,13 +35,16 @@ _UnitOption = Annotated[
         "or speed (multiple of a trace's recorded speed).",
     ),
 ]
+_Precision = Annotated[
+    str, typer.Option("--precision", help="Largest distance of the refuted load from the certified one.")
+]
 _Confidence = Annotated[
     str | None, typer.Option("--confidence", help="Confidence of the certificate, 95% by default; not for a trace.")
 ]
 
 
 def capacity(
-    url: ServerUrl,
+    url: options.ServerUrl,
     slo: Annotated[
         list[str], typer.Option("--slo", help="SLO that must hold, e.g. 'p99 ttft <= 500ms'; repeat for more.")
     ],
@@ -71,9 +53,7 @@ def capacity(
     ] = Path("capacity"),
     scenario: _Scenarios = None,
     unit: _UnitOption = None,
-    precision: Annotated[
-        str, typer.Option("--precision", help="Largest distance of the refuted load from the certified one.")
-    ] = "10%",
+    precision: _Precision = "10%",
     confidence: _Confidence = None,
     start: Annotated[float | None, typer.Option("--start", help="First load to try.")] = None,
     low: Annotated[float | None, typer.Option("--low", help="Lowest load to try.")] = None,
@@ -81,18 +61,23 @@ def capacity(
     max_requests: Annotated[int, typer.Option("--max-requests", min=100, help="Request budget.")] = 20_000,
     max_duration: Annotated[str, typer.Option("--max-duration", help="Time budget.")] = "30m",
     warmup: Annotated[str, typer.Option("--warmup", help="Load before each level; not counted.")] = "2s",
-    request_timeout: RequestTimeout = "120s",
-    model: ServedModel = None,
-    api: ApiOption = ApiKind.CHAT,
-    stream: Stream = True,
-    tokenizer: Tokenizer = None,
-    seed: Seed = 0,
-    api_key_env: ApiKeyEnv = None,
-    header: Headers = None,
-    ca_file: CaFile = None,
-    insecure: Insecure = False,
-    server_metrics: ServerMetrics = False,
-    workers: Workers = "auto",
+    request_timeout: options.RequestTimeout = "120s",
+    model: options.ServedModel = None,
+    api: options.ApiOption = options.ApiKind.CHAT,
+    stream: options.Stream = True,
+    tokenizer: options.Tokenizer = None,
+    seed: options.Seed = 0,
+    reuse_prompts: options.ReusePrompts = False,
+    token_ids: options.TokenIds = False,
+    ignore_eos: options.IgnoreEos = True,
+    extra_body: options.ExtraBody = None,
+    max_tokens_field: options.MaxTokensField = "max_tokens",
+    api_key_env: options.ApiKeyEnv = None,
+    header: options.Headers = None,
+    ca_file: options.CaFile = None,
+    insecure: options.Insecure = False,
+    server_metrics: options.ServerMetrics = False,
+    workers: options.Workers = "auto",
     json: Json = False,
     verbose: Verbose = 0,
     log_file: LogFile = None,
@@ -101,36 +86,37 @@ def capacity(
     with reporting_errors(as_json=json), logged(verbose, log_file), sigterm_as_ctrl_c():
         import autotuner
         from autotuner import CapacityStoppedError
-        from autotuner.cli.exit_codes import ExitCode, of_error
+        from autotuner.cli.exit_codes import ExitCode
 
-        workload: dict[str, Any] = {
-            "api": api.value,
-            "stream": stream,
-            "scenarios": scenario or ["D(128,64)"],
-            "warmup": warmup,
-            "request_timeout": request_timeout,
-            "seed": seed,
-            **({"tokenizer": str(tokenizer)} if tokenizer else {}),
-        }
-        optional = {"confidence": confidence, "start": start, "low": low, "high": high}
+        workload = options.request_settings(
+            api=api,
+            scenarios=scenario,
+            warmup=warmup,
+            request_timeout=request_timeout,
+            stream=stream,
+            tokenizer=tokenizer,
+            seed=seed,
+            reuse_prompts=reuse_prompts,
+            token_ids=token_ids,
+            ignore_eos=ignore_eos,
+            extra_body=extra_body,
+        )
+        search = {"precision": precision, "max_requests": max_requests, "max_duration": max_duration}
+        kind = unit.value if unit else None
+        optional = {"unit": kind, "confidence": confidence, "start": start, "low": low, "high": high}
         try:
             report = autotuner.measure_capacity(
                 url,
                 slos=slo,
                 folder=out_dir,
                 workload=workload,
-                search={
-                    **({"unit": unit.value} if unit else {}),
-                    "precision": precision,
-                    "max_requests": max_requests,
-                    "max_duration": max_duration,
-                    **{name: value for name, value in optional.items() if value is not None},
-                },
+                search={**search, **{name: value for name, value in optional.items() if value is not None}},
                 model=model,
                 api_key_env=api_key_env,
                 headers=header or (),
                 ca_file=ca_file,
                 insecure=insecure,
+                max_tokens_field=max_tokens_field,
                 server_metrics=server_metrics,
                 workers=workers,
                 on_level=None if json else _say_level,
@@ -138,8 +124,7 @@ def capacity(
         except CapacityStoppedError as stopped:
             _show(stopped.report, out_dir, as_json=json)
             say(f"autotuner: {stopped.message}")
-            code = ExitCode.INTERRUPTED if stopped.error is None else of_error(stopped.error)
-            raise typer.Exit(int(code)) from None
+            raise typer.Exit(int(_code(stopped))) from None
         _show(report, out_dir, as_json=json)
         if any(result.certified is None for result in report.results):
             raise typer.Exit(int(ExitCode.INFEASIBLE))
@@ -168,6 +153,12 @@ def verify(
             show(verification_text(found))
         if not found.holds:
             raise typer.Exit(int(ExitCode.FAILED))
+
+
+def _code(stopped: "CapacityStoppedError") -> "ExitCode":
+    from autotuner.cli.exit_codes import ExitCode, of_error
+
+    return ExitCode.INTERRUPTED if stopped.error is None else of_error(stopped.error)
 
 
 def _say_level(level: "CapacityLevel", unit: "LoadUnit") -> None:

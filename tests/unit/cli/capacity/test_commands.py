@@ -18,6 +18,8 @@ from autotuner.testing.scripted_http import STREAM, Asked, Reply, json_reply, op
 Call = Callable[..., Any]
 QUICK = ("-s", "D(4,2)", "--warmup", "0.1s", "--max-requests", "150", "--start", "60", "--slo", "p50 ttft <= 20s")
 
+QUICK_IN_FLIGHT = ("--unit", "concurrency", "--warmup", "0.1s", "--max-requests", "150", "--slo", "p50 ttft <= 20s")
+
 
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +54,49 @@ def test_a_certificate_with_server_metrics(call: Call, tmp_path: Path) -> None:
     checked = call("verify", str(folder), "--json")
     assert (checked.code, checked.data["holds"]) == (0, True)
     check_that_a_change_is_an_error(call, folder)
+
+
+def test_a_server_that_rejects_ignore_eos(call: Call, tmp_path: Path) -> None:
+    refused = {"ignore_eos", "max_tokens"}
+
+    def reply(asked: Asked) -> Reply:
+        if asked.method == "POST" and (found := refused & asked.json.keys()):
+            return json_reply({"error": {"message": f"unknown field {min(found)}"}}, 400)
+        return openai(asked)
+
+    options = ("--no-ignore-eos", "--max-tokens-field", "max_completion_tokens", "--extra-body", '{"temperature": 0}')
+    folder = tmp_path / "capacity"
+    with scripted_server(reply) as server:
+        done = call("capacity", server.url, *QUICK_IN_FLIGHT, *options, "--out", str(folder), "--json")
+        bodies = [asked.json for asked in server.asked if asked.method == "POST"]
+    assert bodies
+    assert {(body["max_completion_tokens"] >= 1, body["temperature"]) for body in bodies} == {(True, 0)}
+    assert {level["measurement"]["failed"] for level in done.data["results"][0]["levels"]} == {0}
+    checked = call("verify", str(folder), "--json")
+    assert (checked.code, checked.data["holds"]) == (0, True)
+
+
+def test_prompts_as_token_ids_that_are_reused(call: Call, tmp_path: Path) -> None:
+    sent: list[set[tuple[int, ...]]] = []
+    for number, options in enumerate(((), ("--reuse-prompts",), ("--reuse-prompts",))):
+        folder = tmp_path / f"capacity-{number}"
+        asked_for = (*QUICK_IN_FLIGHT, "-s", "D(32,2)", "--api", "completions", "--token-ids", *options)
+        with scripted_server(openai) as server:
+            call("capacity", server.url, *asked_for, "--out", str(folder))
+            bodies = [asked.json for asked in server.asked if asked.method == "POST"]
+        assert all(isinstance(token, int) for body in bodies for token in body["prompt"])
+        sent.append({tuple(body["prompt"]) for body in bodies if len(body["prompt"]) == 32})
+        assert call("verify", str(folder)).code == 0
+    fresh, first, second = sent
+    assert first & second
+    assert not fresh & first
+
+
+def test_an_extra_body_that_is_not_an_object(call: Call) -> None:
+    done = call("capacity", "http://127.0.0.1:9", *QUICK, "--extra-body", "[1]")
+    assert done.code == 2
+    assert "--extra-body" in done.err
+    assert len(done.err.splitlines()) == 1
 
 
 def check_that_a_change_is_an_error(call: Call, folder: Path) -> None:

@@ -3,7 +3,7 @@
 import re
 
 from autotuner.benchmarks.measure_url import BenchReport, slo_results
-from autotuner.cli.bench_page import bench_text
+from autotuner.cli.bench.page import bench_text
 from autotuner.study.measurement import Measurement, Slice
 from autotuner.study.objective import SLO
 from autotuner.study.workload import RequestRate

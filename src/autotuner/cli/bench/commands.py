@@ -1,38 +1,15 @@
 """The command ``bench``: measures a running server without a study."""
 
-import json as jsonlib
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autotuner.cli.app import (
-    ApiKeyEnv,
-    ApiKind,
-    ApiOption,
-    CaFile,
-    Headers,
-    Insecure,
-    Json,
-    LogFile,
-    RequestTimeout,
-    Seed,
-    ServedModel,
-    ServerMetrics,
-    ServerUrl,
-    Stream,
-    Tokenizer,
-    Verbose,
-    Workers,
-    logged,
-    out,
-    reporting_errors,
-    say,
-    show,
-)
+from autotuner.cli import load_options as options
+from autotuner.cli.app import Json, LogFile, Verbose, logged, out, reporting_errors, say, show
 
 if TYPE_CHECKING:
     from autotuner import BenchReport, BenchStoppedError
@@ -40,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def bench(
-    url: ServerUrl,
+    url: options.ServerUrl,
     scenario: Annotated[
         list[str] | None,
         typer.Option(
@@ -65,36 +42,26 @@ def bench(
     requests: Annotated[
         int | None, typer.Option("--requests", "-n", min=1, help="Requests per window, at most.")
     ] = None,
-    request_timeout: RequestTimeout = "120s",
+    request_timeout: options.RequestTimeout = "120s",
     slo: Annotated[
         list[str] | None, typer.Option("--slo", help="SLO, e.g. 'p99 ttft <= 200ms'; exit code 3 if missed.")
     ] = None,
-    model: ServedModel = None,
-    api: ApiOption = ApiKind.CHAT,
-    stream: Stream = True,
-    tokenizer: Tokenizer = None,
-    seed: Seed = 0,
-    reuse_prompts: Annotated[
-        bool, typer.Option("--reuse-prompts", help="Send the same prompts at every level; a prefix cache answers them.")
-    ] = False,
-    token_ids: Annotated[
-        bool, typer.Option("--token-ids", help="Send generated prompts as token IDs (with --api completions).")
-    ] = False,
-    ignore_eos: Annotated[
-        bool, typer.Option("--ignore-eos/--no-ignore-eos", help="Request exactly the given output length.")
-    ] = True,
-    extra_body: Annotated[
-        str | None, typer.Option("--extra-body", metavar="JSON", help="JSON object merged into every request body.")
-    ] = None,
-    max_tokens_field: Annotated[
-        str, typer.Option("--max-tokens-field", help="Request field for the output limit, e.g. max_completion_tokens.")
-    ] = "max_tokens",
-    api_key_env: ApiKeyEnv = None,
-    header: Headers = None,
-    ca_file: CaFile = None,
-    insecure: Insecure = False,
-    server_metrics: ServerMetrics = False,
-    workers: Workers = "auto",
+    model: options.ServedModel = None,
+    api: options.ApiOption = options.ApiKind.CHAT,
+    stream: options.Stream = True,
+    tokenizer: options.Tokenizer = None,
+    seed: options.Seed = 0,
+    reuse_prompts: options.ReusePrompts = False,
+    token_ids: options.TokenIds = False,
+    ignore_eos: options.IgnoreEos = True,
+    extra_body: options.ExtraBody = None,
+    max_tokens_field: options.MaxTokensField = "max_tokens",
+    api_key_env: options.ApiKeyEnv = None,
+    header: options.Headers = None,
+    ca_file: options.CaFile = None,
+    insecure: options.Insecure = False,
+    server_metrics: options.ServerMetrics = False,
+    workers: options.Workers = "auto",
     out_dir: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for request records.")] = None,
     json: Json = False,
     verbose: Verbose = 0,
@@ -107,24 +74,26 @@ def bench(
         from autotuner.cli.exit_codes import ExitCode
 
         workload = {
-            "api": api.value,
-            "scenarios": scenario or ["D(128,64)"],
+            **options.request_settings(
+                api=api,
+                scenarios=scenario,
+                warmup=warmup,
+                request_timeout=request_timeout,
+                stream=stream,
+                tokenizer=tokenizer,
+                seed=seed,
+                reuse_prompts=reuse_prompts,
+                token_ids=token_ids,
+                ignore_eos=ignore_eos,
+                extra_body=extra_body,
+            ),
             "concurrency": concurrency or ([] if rate or stages or users or speed or _is_trace(scenario) else [1]),
             "rates": rate or [],
             "stages": stages or [],
             "users": users or [],
             "speeds": speed or [],
             "duration": duration,
-            "warmup": warmup,
-            "request_timeout": request_timeout,
-            "seed": seed,
-            "reuse_prompts": reuse_prompts,
-            "stream": stream,
-            "token_ids": token_ids,
-            "ignore_eos": ignore_eos,
-            "extra_body": _object(extra_body),
             **({"requests": requests} if requests else {}),
-            **({"tokenizer": str(tokenizer)} if tokenizer else {}),
         }
         try:
             report = autotuner.bench(
@@ -153,7 +122,7 @@ def bench(
 
 
 def _show(report: "BenchReport", *, as_json: bool) -> None:
-    from autotuner.cli.bench_page import bench_text
+    from autotuner.cli.bench.page import bench_text
 
     if as_json:
         out(report)
@@ -177,20 +146,6 @@ def _show_stopped(stopped: "BenchStoppedError", *, as_json: bool) -> None:
         _show(stopped.report, as_json=False)
     for line in str(stopped).splitlines():
         say(f"autotuner: {line}")
-
-
-def _object(text: str | None) -> dict[str, Any]:
-    from autotuner.errors import Problem, UsageError
-
-    if text is None:
-        return {}
-    try:
-        found = jsonlib.loads(text)
-    except ValueError as error:
-        raise UsageError(Problem(where="--extra-body", why=f"is not JSON ({error})")) from None
-    if not isinstance(found, dict):
-        raise UsageError(Problem(where="--extra-body", why="must be a JSON object", remedy='e.g. {"temperature": 0}'))
-    return found
 
 
 def _is_trace(scenarios: list[str] | None) -> bool:

@@ -16,7 +16,7 @@ import pytest
 
 from autotuner.testing.scripted_http import Asked, Reply, ScriptedServer, json_reply, openai, scripted_server
 
-CERTIFICATE = Path(__file__).parents[2] / "support" / "certificates" / "server.pem"
+CERTIFICATE = Path(__file__).parents[3] / "support" / "certificates" / "server.pem"
 QUICK = ("-s", "D(4,2)", "-d", "0.3s", "--warmup", "0s")
 
 Call = Callable[..., Any]

@@ -1,0 +1,1 @@
+"""The command that measures a running server without a study."""
