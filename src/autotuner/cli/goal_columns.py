@@ -22,15 +22,32 @@ def _column(goal: Goal, spec: StudySpec, *, drop: int) -> Column:
     return Column(title, align="right", drop=drop)
 
 
-def goal_cell(goal: Goal, spec: StudySpec, objectives: Sequence[float | None], slos: Sequence[float | None]) -> Text:
-    """Renders the measured value: red if it misses the bound, empty if there is none yet."""
+def goal_cell(
+    goal: Goal,
+    spec: StudySpec,
+    objectives: Sequence[float | None],
+    slos: Sequence[float | None],
+    *,
+    left_open: bool,
+) -> Text:
+    """Renders the measured value: red if it misses the bound, empty if there is none yet.
+
+    Args:
+        goal: What the column shows.
+        spec: The study.
+        objectives: Value of each objective of the study, in order.
+        slos: Worst value for each SLO of the study, in order.
+        left_open: Whether an SLO without a value is neither met nor missed.
+    """
     value = None
     if goal.objective is not None and goal.objective < len(objectives):
         value = objectives[goal.objective]
     violated = False
     if goal.slo is not None and goal.slo < len(slos):
         value = slos[goal.slo] if value is None else value
-        violated = missed(spec.slos[goal.slo], slos[goal.slo])
+        violated = missed(spec.slos[goal.slo], slos[goal.slo]) and not (left_open and slos[goal.slo] is None)
+        if value is None:
+            return Text("-", style="red" if violated else "")
     if value is None:
-        return Text("-" if violated else "", style="red" if violated else "")
+        return Text("")
     return Text(figure_text(goal.metric, value), style="red" if violated else "")

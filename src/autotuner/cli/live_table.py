@@ -17,6 +17,7 @@ from autotuner.events.view import Row, StudyView
 from autotuner.plain_text import marked_line
 from autotuner.report.numbers import UNSURE, percent
 from autotuner.report.views.goal_texts import study_goals
+from autotuner.report.views.outcome import Outcome, measured_outcome
 from autotuner.study.metric import Direction
 from autotuner.study.simulated import MARK
 from autotuner.study.spec import StudySpec
@@ -93,7 +94,8 @@ def _columns(spec: StudySpec) -> list[Column]:
 def row_cells(view: StudyView, row: Row, spec: StudySpec, best: Row | None) -> list[Text]:
     """Returns one cell per column of the table."""
     style = "bold green" if row is best else ""
-    goals = [goal_cell(goal, spec, row.objectives, row.slos) for goal in study_goals(spec)]
+    left_open = slos_left_open(row)
+    goals = [goal_cell(goal, spec, row.objectives, row.slos, left_open=left_open) for goal in study_goals(spec)]
     objective = spec.objectives[0]
     if row.state == "running" and objective.metric == "output_throughput" and row.output_throughput is not None:
         goals[0] = Text(f"{row.output_throughput:,.0f}", style="dim")
@@ -204,7 +206,10 @@ def _status(view: StudyView, now: float) -> Text:
 
 def _best(view: StudyView, best: Row | None, spec: StudySpec) -> Text:
     if best is None:
-        return Text("no configuration meets the SLOs yet" if view.finished() else "", style="dim")
+        finished = view.finished()
+        unranked = any(row.feasible and not row.rankable for row in finished)
+        none = "no configuration is ranked yet" if unranked else "no configuration meets the SLOs yet"
+        return Text(none if finished else "", style="dim")
     change = change_text(view, best, spec)
     gain = f" ({change} vs {spec.reference_word})" if change else ""
     # The end of a long line is cut off: the gain must not be there.
@@ -255,13 +260,22 @@ def _state(row: Row, best: Row | None) -> Text:
         return Text("done" if row.state == "done" else _SHORT_WINDOW if short else row.phase)
     if row.by_short_window:
         return Text("cut early", style="yellow" if row.feasible else "red")
-    if row.cut and row.feasible:
-        return Text("cut", style="yellow")
-    if not row.rankable and not row.cut:
-        return Text("not ranked", style="yellow")
-    if row is best:
-        return Text(f"{UNSURE if row.unsure else ''}best", style="bold green")
+    found = row_outcome(row)
+    if found.tone == "doubtful":
+        return Text(found.text, style="yellow")
     mark = UNSURE if row.unsure else ""
-    if row.quality_fault:
-        return Text(f"{mark}{row.quality_fault}", style="red")
-    return Text(f"{mark}SLOs met", style="green") if row.feasible else Text(f"{mark}SLOs missed", style="red")
+    if row is best:
+        return Text(f"{mark}best", style="bold green")
+    return Text(f"{mark}{found.text}", style="green" if found.tone == "good" else "red")
+
+
+def row_outcome(row: Row) -> Outcome:
+    """The outcome of a measured trial, in the same words as ``show``."""
+    return measured_outcome(
+        feasible=bool(row.feasible), rankable=row.rankable, cut=bool(row.cut), quality_fault=row.quality_fault
+    )
+
+
+def slos_left_open(row: Row) -> bool:
+    """Whether an SLO without a value is neither met nor missed: one that must have a value makes a trial infeasible."""
+    return bool(row.feasible) and not row.rankable

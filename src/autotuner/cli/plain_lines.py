@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from autotuner.cli.goal_columns import goal_cell
-from autotuner.cli.live_table import cause_text, change_text, configuration_text
+from autotuner.cli.live_table import cause_text, change_text, configuration_text, row_outcome, slos_left_open
 from autotuner.events.view import Row, StudyView
 from autotuner.plain_text import marked_line
 from autotuner.report.views.goal_texts import goal_title, study_goals
@@ -65,7 +65,7 @@ class PlainLines:
         """Returns one text per objective and SLO, such as ``tokens/s @8 1,234``."""
         found = []
         for goal in study_goals(self._spec):
-            value = goal_cell(goal, self._spec, row.objectives, row.slos).plain
+            value = goal_cell(goal, self._spec, row.objectives, row.slos, left_open=slos_left_open(row)).plain
             if value:
                 found.append(f"{goal_title(goal, self._spec)} {value}")
         return found
@@ -76,5 +76,5 @@ def _slos(row: Row) -> str:
         return ""
     if row.by_short_window:
         return "cut early"
-    met = "SLOs met" if row.feasible else row.quality_fault or "SLOs missed"
-    return f"{met} (too few: {', '.join(row.unsure)})" if row.unsure else met
+    text = row_outcome(row).text
+    return f"{text} (too few: {', '.join(row.unsure)})" if row.unsure else text

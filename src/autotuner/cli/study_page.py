@@ -102,6 +102,7 @@ def _cells(result: StudyResult, trial: Trial, rank: int | None, gpus: Sequence[i
     spec = result.spec
     objectives = trial.verdict.objectives if trial.verdict else ()
     slos = [slo_value(slo, trial.measurements) for slo in spec.slos] if trial.verdict and trial.measurements else []
+    left_open = trial.verdict is not None and trial.verdict.feasible and not trial.verdict.rankable
     figures = gpu_cells(trial)
     is_best = result.winner is not None and trial.number == result.winner.number
     style = "bold green" if is_best else "dim" if trial.role is TrialRole.CONFIRM else ""
@@ -110,7 +111,7 @@ def _cells(result: StudyResult, trial: Trial, rank: int | None, gpus: Sequence[i
         Text(str(trial.number)),
         _state(result, trial),
         _configuration(trial),
-        *(goal_cell(goal, spec, objectives, slos) for goal in study_goals(spec)),
+        *(goal_cell(goal, spec, objectives, slos, left_open=left_open) for goal in study_goals(spec)),
         Text(change_text(result, trial)),
         Text(_time(trial)),
         *(Text(figures[i]) for i in gpus),

@@ -15,9 +15,9 @@ from autotuner.report.predictions import predictions
 from autotuner.report.quality import quality_lines
 from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.server_diagnosis import diagnosis, server_figures
-from autotuner.report.trial_data import argv_changes, undecided
+from autotuner.report.trial_data import argv_changes
 from autotuner.report.views.goal_texts import figure_text
-from autotuner.report.views.outcome import outcome, reasons
+from autotuner.report.views.outcome import outcome, reasons, undecided
 from autotuner.report.views.trial_change import change_text
 from autotuner.report.window_notes import error_messages
 from autotuner.scoring.slo import missed, slo_value
@@ -104,7 +104,7 @@ def _slos(result: StudyResult, trial: Trial) -> list[str]:
         if slo.bounds_each_request:
             continue
         value = slo_value(slo, trial.measurements)
-        if undecided(trial, value):
+        if undecided(trial, slo, value):
             continue  # unknown, not missed
         state = "missed" if missed(slo, value) else "met"
         shown = "not measured" if value is None else with_unit(slo.metric, value)

@@ -9,7 +9,7 @@ from typing import Any
 from autotuner.report.predictions import predictions
 from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.server_diagnosis import diagnosis
-from autotuner.report.views.outcome import outcome, reasons
+from autotuner.report.views.outcome import outcome, reasons, undecided
 from autotuner.report.views.trial_change import trial_changes
 from autotuner.scoring.slo import missed, slo_value
 from autotuner.study.launch import without_flags
@@ -64,7 +64,7 @@ def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[st
         "objectives": [objective.text for objective in result.spec.objectives],
         "simulated": trial.simulated,
         "slos": [
-            {"slo": slo.text, "value": value, "met": None if undecided(trial, value) else not missed(slo, value)}
+            {"slo": slo.text, "value": value, "met": None if undecided(trial, slo, value) else not missed(slo, value)}
             for slo in result.spec.slos
             if (value := slo_value(slo, trial.measurements)) is not None or trial.verdict is not None
         ],
@@ -76,8 +76,3 @@ def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[st
         "repeats": [t.number for t in result.repeated.get(trial.number, ())],
         "log": list(log),
     }
-
-
-def undecided(trial: Trial, value: float | None) -> bool:
-    """Whether an SLO is neither met nor missed, because levels that it applies to were left out."""
-    return value is None and (trial.cut is not None or any(m.undecided for m in trial.measurements))

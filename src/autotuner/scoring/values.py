@@ -7,7 +7,10 @@ from autotuner.study.measurement import Measurement
 
 def metric_value(m: Measurement, metric: str, statistic: str | None) -> float | None:
     """The value of a metric; None if it was not measured or is not a finite number."""
-    return success_rate(m) if metric == "success_rate" else _finite(m.value(metric, statistic))
+    if metric != "success_rate":
+        return _finite(m.value(metric, statistic))
+    # A capacity search without a certified load has no window of its own in which requests could fail.
+    return None if m.undecided else success_rate(m)
 
 
 def success_rate(m: Measurement) -> float:

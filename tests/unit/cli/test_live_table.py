@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from autotuner.cli.live_table import best_row, live_table
+from autotuner.cli.live_table import best_row, live_table, row_cells
 from autotuner.cli.plain_lines import PlainLines
 from autotuner.events.types import parse
 from autotuner.events.view import StudyView
@@ -322,6 +322,38 @@ def test_references_and_short_windows_are_marked_at_any_width(width: int) -> Non
     lines = drawn(run.view, width=width)
     assert "measuring" in row(lines, 4)
     assert "short" not in row(lines, 4)
+
+
+def test_trial_that_left_its_slos_open_is_neither_met_nor_missed() -> None:
+    """A capacity search without a certified load violates nothing, and has no value; so has a trial cut at a level."""
+    run = Run()
+    nothing = {"feasible": True, "objectives": [None], "rankable": False}
+    for number, more in enumerate(({}, {"cut": "cut after concurrency=1"})):
+        run.propose(number, threads=2 + number)
+        run.finish(number, verdict=nothing, slos=[None], **more)
+    run.propose(2, threads=4)
+    run.finish(2, verdict=nothing | {"feasible": False}, slos=[0.7])
+    lines = drawn(run.view)
+    assert lines[1] == "no configuration is ranked yet"
+    assert row(lines, 0).split() == ["0", "not", "ranked", "baseline:", "threads=2", "-"]
+    assert row(lines, 1).startswith("    1  cut ")
+    assert row(lines, 2).startswith("    2  SLOs missed  threads=4 ")
+    done: list[str] = []
+    PlainLines(done.append, SPEC).update(run.view)
+    assert done == [
+        "trial 0  done       baseline: threads=2  p99 TTFT @all -  not ranked",
+        "trial 1  done       threads=3: cut after concurrency=1  p99 TTFT @all -  cut",
+        "trial 2  done       threads=4  p99 TTFT @all 700 ms  SLOs missed",
+    ]
+
+
+@pytest.mark.parametrize(("feasible", "style"), [(True, ""), (False, "red")])
+def test_missing_value_is_red_only_if_the_slo_is_missed(feasible: bool, style: str) -> None:
+    run = Run()
+    run.propose(0)
+    run.finish(0, verdict={"feasible": feasible, "objectives": [None], "rankable": False}, slos=[None])
+    *_, slo, _ = row_cells(run.view, run.view.rows[0], SPEC, None)
+    assert (slo.plain, slo.style) == ("-", style)
 
 
 def test_plain_lines_tell_short_windows_from_full_ones() -> None:

@@ -7,6 +7,7 @@ from autotuner.report.headline import answer_word
 from autotuner.report.numbers import UNSURE, unsure_text
 from autotuner.report.result import StudyResult
 from autotuner.report.views.goal_texts import figure_text
+from autotuner.study.objective import SLO
 from autotuner.study.trial import Trial, TrialState
 from autotuner.study.verdict import Violation
 
@@ -34,19 +35,48 @@ def outcome(result: StudyResult, trial: Trial) -> Outcome:
         return Outcome("not counted", "doubtful")
     if trial.state is not TrialState.DONE or trial.verdict is None:
         return Outcome(trial.state.value, "open")
-    if not trial.verdict.feasible:
-        return Outcome(trial.verdict.quality_fault or "SLOs missed", "bad")
-    if trial.cut is not None:
-        return Outcome("cut", "doubtful")
-    if not trial.verdict.rankable:
-        return Outcome("not ranked", "doubtful")
+    verdict = trial.verdict
+    found = measured_outcome(
+        feasible=verdict.feasible,
+        rankable=verdict.rankable,
+        cut=trial.cut is not None,
+        quality_fault=verdict.quality_fault,
+    )
+    if found.tone != "good":
+        return found
     if trial.number in result.refuted:
         return Outcome("did not hold up", "bad")
     if result.winner is not None and trial.number == result.winner.number:
         return Outcome(answer_word(result), "best")
     if result.best is not None and trial.number == result.best.number:
         return Outcome("challenger", "good")
-    return Outcome(f"{UNSURE if trial.verdict.unsure else ''}SLOs met", "good")
+    return Outcome(f"{UNSURE if verdict.unsure else ''}{found.text}", found.tone)
+
+
+def measured_outcome(*, feasible: bool, rankable: bool, cut: bool, quality_fault: str) -> Outcome:
+    """The outcome of a measured trial by itself, without the other trials of its study.
+
+    Args:
+        feasible: Whether it violates no SLO. That alone does not mean that it meets them: they may be left open.
+        rankable: Whether its values may be compared with others; a capacity search without a certified load has none.
+        cut: Whether levels were left out.
+        quality_fault: Whether only its answers make it infeasible.
+    """
+    if not feasible:
+        return Outcome(quality_fault or "SLOs missed", "bad")
+    if cut:
+        return Outcome("cut", "doubtful")
+    if not rankable:
+        return Outcome("not ranked", "doubtful")
+    return Outcome("SLOs met", "good")
+
+
+def undecided(trial: Trial, slo: SLO, value: float | None) -> bool:
+    """Whether an SLO is neither met nor missed: its levels were left out, or a search certified no load."""
+    if value is not None or (trial.cut is None and not any(m.undecided for m in trial.measurements)):
+        return False
+    # A bound of the capacity can tell that an SLO is missed.
+    return trial.verdict is None or all(violation.slo != slo.text for violation in trial.verdict.violations)
 
 
 def reasons(trial: Trial) -> list[str]:

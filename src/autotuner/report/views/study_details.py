@@ -10,7 +10,7 @@ from autotuner.report.overview import StudyOverview
 from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.views.capacity_curves import CapacityCurve, capacity_curve
 from autotuner.report.views.goal_texts import figure_title, level_title, study_goals, target_text
-from autotuner.report.views.outcome import Tone, outcome, reasons
+from autotuner.report.views.outcome import Tone, outcome, reasons, undecided
 from autotuner.report.views.trial_change import TrialChange, trial_changes
 from autotuner.report.views.window_figures import (
     STATISTICS,
@@ -287,7 +287,7 @@ def _goal_figures(spec: StudySpec, trial: Trial) -> tuple[GoalFigure, ...]:
             slo = spec.slos[goal.slo]
             bounded = slo_value(slo, trial.measurements)
             value = bounded if value is None else value
-            violated = missed(slo, bounded)
+            violated = missed(slo, bounded) and not undecided(trial, slo, bounded)
         found.append(GoalFigure(value=value, missed=violated))
     return tuple(found)
 

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from autotuner.report.views.outcome import undecided
 from autotuner.scoring import score
+from autotuner.scoring.slo import slo_value
 from autotuner.study.capacity.level_test import CapacityBound, LevelDecision, LevelPlan
 from autotuner.study.capacity.result import CapacityLevel, CapacityResult
 from autotuner.study.configuration import Configuration
@@ -111,6 +113,16 @@ def test_a_search_without_a_certificate_is_undecided_not_bad() -> None:
     open_ = result(certified_missing="budget used", levels=(level(20.0, "open"),))
     verdict = verdict_of(open_, "p99 ttft <= 500ms")
     assert (verdict.feasible, verdict.rankable, verdict.cut, verdict.bounds) == (True, False, False, ())
+    measured = at_capacity(open_, LOAD, 0)
+    assert slo_value(parse_slo("success_rate >= 0.99"), [measured]) is None, "it is not 0% either"
+
+
+def test_slos_that_a_search_left_open_are_neither_met_nor_missed() -> None:
+    texts = ("p99 ttft <= 500ms", "success_rate >= 0.99", "capacity >= 15", "capacity >= 25")
+    slos = [parse_slo(text) for text in texts]
+    searched = trial(1, None).replaced(verdict=verdict_of(CUT, *texts))
+    assert [undecided(searched, slo, slo_value(slo, searched.measurements)) for slo in slos] == [True] * 3 + [False]
+    assert not undecided(trial(2, 20.0), slos[0], None)
 
 
 def test_an_slo_that_is_not_met_at_the_lowest_load_makes_the_trial_infeasible() -> None:
