@@ -2,6 +2,8 @@
 
 import csv
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from autotuner.api.reports import page_data
 from autotuner.benchmarks.measuring.records import read_records, write_records
 from autotuner.report.result import StudyResult
 from autotuner.store.paths import trial_folder
+from autotuner.study.trial import TrialState
 from autotuner.testing.relaxed_settings import CALM_BENCHMARK
 
 pytestmark = pytest.mark.real
@@ -91,3 +94,25 @@ def test_the_capacities_follow_from_the_records_and_a_changed_record_is_noticed(
         assert [check.problem is None for check in autotuner.verify_capacity("capacity").levels].count(False) == 1
     finally:
         shutil.move(kept, path)
+
+
+def test_a_study_that_is_stopped_keeps_the_levels_of_its_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
+    workload = {**STUDY["workload"], "high": None, "precision": "1%", "confidence": "99.9%", "max_duration": "10m"}
+    study = {**STUDY, "name": "stopped", "workload": workload}
+    second = trial_folder("stopped", 0) / "records-0-0-1.parquet"
+
+    def stop() -> None:
+        while not second.exists():
+            time.sleep(0.05)
+        assert autotuner.stop_study("stopped")
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    trial = autotuner.tune(study).trials[0]
+    stopping.join()
+    (found,) = trial.capacities
+    assert (trial.state, trial.measurements) == (TrialState.VOID, ())
+    assert found.levels
+    assert autotuner.verify_capacity("stopped").holds

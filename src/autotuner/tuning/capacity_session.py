@@ -45,7 +45,7 @@ from autotuner.study.objective import SLO
 from autotuner.study.problems import problems_of
 from autotuner.study.spec import StudySpec
 from autotuner.study.text.forms import parse_slo
-from autotuner.study.trial import Trial
+from autotuner.study.trial import Trial, TrialState
 from autotuner.study.workload import CapacityLoad, LoadUnit, Workload
 from autotuner.study_file.loader import parse_workload
 from autotuner.tuning.running_server import RunningServer, shown_url
@@ -191,7 +191,9 @@ def verify_study(spec: StudySpec, trials: Sequence[Trial]) -> Verification:
 
 
 def _measured(trial: Trial, found: CapacityResult) -> list[LevelCheck]:
-    """Whether the value that the trial is ranked by is the certified load."""
+    """Whether the value that a complete trial is ranked by is the certified load."""
+    if trial.state is not TrialState.DONE:
+        return []
     metric = CAPACITY_METRICS[found.unit]
     values = [m.value(metric, None) for m in trial.measurements if m.scenario == found.scenario]
     if values == [found.certified]:

@@ -15,6 +15,7 @@ from autotuner.events.types import Event, Notice, PhaseEntered, TrialFinished, T
 from autotuner.store import Store
 from autotuner.store.paths import trial_folder
 from autotuner.store.webhooks.records import WebhookEvent
+from autotuner.study.capacity.result import CapacityResult
 from autotuner.study.configuration import Configuration
 from autotuner.study.measurement import Measurement
 from autotuner.study.owner import Owner
@@ -245,9 +246,12 @@ class StudyRunner:
         rule = Race(self._spec, trial, lambda: list(self._trials), short_windows=short_windows)
         running = trial.replaced(state=TrialState.RUNNING)
 
-        async def keep(looks: Sequence[Measurement], windows: Sequence[Measurement]) -> None:
+        async def keep(
+            looks: Sequence[Measurement], windows: Sequence[Measurement], capacities: Sequence[CapacityResult]
+        ) -> None:
             """Stores what was measured, in case the run is interrupted."""
-            so_far = running.replaced(looks=tuple(looks), measurements=tuple(windows))
+            known = {"looks": tuple(looks), "measurements": tuple(windows), "capacities": tuple(capacities)}
+            so_far = running.replaced(**known)
             await run_sync(self._store.trials.update, so_far)
 
         runner = TrialRunner(context, trial, leases, folder, note, start, rule, keep)

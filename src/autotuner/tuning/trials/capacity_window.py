@@ -50,6 +50,7 @@ async def measure_capacity(
     labels: Labels,
     folder: Path,
     prefix: str,
+    on_level: Callable[[CapacityResult], None] = lambda _: None,
 ) -> CapacityResult:
     """Searches for the capacity of a trial's server.
 
@@ -63,6 +64,7 @@ async def measure_capacity(
         labels: Study, trial and owner.
         folder: Folder for request records.
         prefix: Prefix of the names of the record files.
+        on_level: Called after each level with what is known by then.
 
     Raises:
         TrialFailedError: If a level cannot be measured.
@@ -71,7 +73,8 @@ async def measure_capacity(
     bounds = bounds_of(limits_of(spec.slos), spec.min_success_rate)
     question = question_about(load, bounds, spec.slos, first, required=start.required)
     place = Place(labels, folder, prefix, endpoint.headers)
-    return await CapacityRun(windows, endpoint, spec.workload, scenario, question, place).measure()
+    run = CapacityRun(windows, endpoint, spec.workload, scenario, question, place)
+    return await run.measure(lambda _: on_level(run.result()))
 
 
 def at_capacity(result: CapacityResult, load: CapacityLoad, gpus: int) -> Measurement:

@@ -21,7 +21,6 @@ class TrialOutcome:
     state: TrialState
     looks: tuple[Measurement, ...] = ()
     measurements: tuple[Measurement, ...] = ()
-    capacities: tuple[CapacityResult, ...] = ()
     cut: Cut | None = None
     verdict: Verdict | None = None
     failure: Failure | None = None
@@ -54,7 +53,8 @@ class TrialDraft:
     command: tuple[str, ...] = ()
     identity: Identity | None = None
     resolved: Mapping[str, object] = field(default_factory=dict)
-
+    capacities: list[CapacityResult] = field(default_factory=list)
+    """One per scenario, in a study of capacity; the last one may have only its first levels."""
     quality: QualityResult | None = None
 
     @property
@@ -90,7 +90,7 @@ class TrialDraft:
             state=outcome.state,
             looks=outcome.looks,
             measurements=outcome.measurements,
-            capacities=outcome.capacities,
+            capacities=tuple(self.capacities),
             cut=outcome.cut,
             verdict=outcome.verdict,
             failure=outcome.failure,

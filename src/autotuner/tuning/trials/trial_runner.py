@@ -208,6 +208,7 @@ class TrialRunner:
             engine=self._engine.engine,
             resolved=draft.resolved,
             start=self._start(draft.gpus),
+            capacities=draft.capacities,
             race=self._race,
             keep=self._keep,
             priced=lambda measured: with_costs(measured, draft.usd_per_hour),
@@ -221,7 +222,7 @@ class TrialRunner:
             await same_server(endpoint, draft.identity)
         self._progress.enter(Phase.SCORING)
         outcome = self._scored(measurements, windows.cut, windows.verdict)
-        return replace(outcome, capacities=tuple(windows.capacities), looks=tuple(windows.looks))
+        return replace(outcome, looks=tuple(windows.looks))
 
     def _same_world(self, facts: Mapping[str, str]) -> None:
         """Raises ``TrialFailedError`` for a server of another build, whose numbers could not be compared."""

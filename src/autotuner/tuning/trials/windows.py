@@ -29,10 +29,12 @@ from autotuner.tuning.trials.running_limit import running_limit
 from autotuner.tuning.trials.server_checks import DEATH_REPORT_S, or_died, same_server
 from autotuner.tuning.trials.telemetry import Telemetry
 
-Keep = Callable[[Sequence[Measurement], Sequence[Measurement]], Awaitable[None]]
+Keep = Callable[[Sequence[Measurement], Sequence[Measurement], Sequence[CapacityResult]], Awaitable[None]]
 
 
-async def forget(looks: Sequence[Measurement], windows: Sequence[Measurement]) -> None:
+async def forget(
+    looks: Sequence[Measurement], windows: Sequence[Measurement], capacities: Sequence[CapacityResult]
+) -> None:
     """Keeps nothing."""
 
 
@@ -53,9 +55,10 @@ class Windows:
         engine: Source of the server's own metrics.
         resolved: Settings that the server chose at start.
         start: Where a capacity search begins.
+        capacities: Takes what capacity searches have found, each from its first level on.
         race: Says whether the trial ends early; None: all levels are measured.
         priced: Adds the costs to a window.
-        keep: Takes the short windows and the full ones so far after each of them.
+        keep: Takes the short windows, the full ones and the levels of capacity searches so far, after each of them.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Windows:
         engine: Engine,
         resolved: Mapping[str, object],
         start: CapacityStart,
+        capacities: list[CapacityResult],
         race: Race | None = None,
         priced: Callable[[Measurement], Measurement] = lambda m: m,
         keep: Keep = forget,
@@ -92,8 +96,7 @@ class Windows:
         self._race = race
         self._priced = priced
         self._keep = keep
-        self.capacities: list[CapacityResult] = []
-        """One per scenario, in a study of capacity."""
+        self._capacities = capacities
         self.looks: list[Measurement] = []
         """Short windows that preceded the full ones."""
         self.cut: Cut | None = None
@@ -117,10 +120,10 @@ class Windows:
             while self.cut is None and (level := policy.next(seen)) is not None:
                 name = f"{number}-{levels.index(level)}"
                 if isinstance(level, CapacityLoad):
-                    seen.append(self._priced(await self._capacity(scenario, level, name)))
+                    seen.append(self._priced(await self._capacity(scenario, level, name, [*windows, *seen])))
                 else:
                     seen.append(self._priced(await self._window(scenario, level, name)))
-                await self._keep(self.looks, [*windows, *seen])
+                await self._keep(self.looks, [*windows, *seen], self._capacities)
                 await same_server(self._endpoint, self._identity)
                 self.cut = self._race.after_level([*windows, *seen]) if self._race else None
             places = [levels.index(level) for level in order[: len(seen)]]
@@ -135,25 +138,37 @@ class Windows:
         for number, (scenario, level) in enumerate(self._race.looks):
             look = await self._attempt(scenario, level, f"look-{number}.parquet", short)
             self.looks.append(self._priced(look))
-            await self._keep(self.looks, ())
+            await self._keep(self.looks, (), ())
             await same_server(self._endpoint, self._identity)
         if (found := self._race.after_looks(self.looks)) is not None:
             self.cut, self.verdict = found
 
-    async def _capacity(self, scenario: Scenario, load: CapacityLoad, name: str) -> Measurement:
+    async def _capacity(
+        self, scenario: Scenario, load: CapacityLoad, name: str, windows: Sequence[Measurement]
+    ) -> Measurement:
         """Searches for the capacity, and returns the measurement that stands for it."""
+        before = len(self._capacities)
+
+        def known(found: CapacityResult) -> None:
+            self._capacities[before:] = [found]
+
+        async def measured(window: Window) -> Measurement:
+            await self._keep(self.looks, windows, self._capacities)
+            return await self._measured(window)
+
         result = await measure_capacity(
             self._spec,
             scenario,
             load,
             self._start,
-            WatchedWindows(self._measured),
+            WatchedWindows(measured),
             self._endpoint,
             labels=self._labels,
             folder=self._folder,
             prefix=f"records-{name}",
+            on_level=known,
         )
-        self.capacities.append(result)
+        known(result)
         if not any(level.measurement.requests > level.measurement.failed for level in result.levels):
             return await self._answered(result.levels[0].measurement)
         return at_capacity(result, load, self._gpus)
