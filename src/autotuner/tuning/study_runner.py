@@ -19,9 +19,11 @@ from autotuner.study.capacity.result import CapacityResult
 from autotuner.study.configuration import Configuration
 from autotuner.study.measurement import Measurement
 from autotuner.study.owner import Owner
+from autotuner.study.search.forecast import Forecast
 from autotuner.study.search.importance import ParameterImportance
 from autotuner.study.search.stopping import GainBound
 from autotuner.study.trial import Trial, TrialState
+from autotuner.study.workload import CapacityLoad
 from autotuner.tuning.budget import SearchClock, budget_of, searched_s
 from autotuner.tuning.environment_watch import EnvironmentWatch, environment_changed
 from autotuner.tuning.memory.present_terms import in_present_terms
@@ -233,8 +235,10 @@ class StudyRunner:
                 self._clock.entered(trial.number, event.phase)
             self._journal.note(event)
 
+        forecast = await run_sync(self._forecast, trial)
+
         def start(gpus: int) -> CapacityStart:
-            return capacity_start(self._spec, trial, list(self._trials), gpus)
+            return capacity_start(self._spec, trial, list(self._trials), gpus, forecast)
 
         context = replace(
             self._context,
@@ -276,6 +280,12 @@ class StudyRunner:
         if self._faults.fatal is None:
             await self._give_up_if_hopeless()
         return finished
+
+    def _forecast(self, trial: Trial) -> Forecast | None:
+        """What is predicted for a trial that searches for its capacity."""
+        if not any(isinstance(level, CapacityLoad) for level in self._spec.workload.levels):
+            return None
+        return self._prepared.forecast(trial.configuration)
 
     async def _in_unchanged_environment(self, runner: TrialRunner, trial: Trial, stage: Stage) -> Trial:
         """The trial; void if model, server or machine are not those of the other trials, or change meanwhile."""

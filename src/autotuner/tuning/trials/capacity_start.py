@@ -1,30 +1,36 @@
 """Where the capacity search of a new trial begins: just above what the best configuration of the study holds."""
 
 from collections.abc import Sequence
+from math import exp
 
 from autotuner.capacity.loads import next_above
 from autotuner.scoring import rank
 from autotuner.study.capacity.units import LOAD_KINDS
 from autotuner.study.metric import CAPACITY_METRICS, PER_GPU
+from autotuner.study.search.forecast import Channel, Forecast
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.workload import CapacityLoad, LoadUnit
 from autotuner.tuning.trials.capacity_window import CapacityStart
 
 
-def capacity_start(spec: StudySpec, trial: Trial, trials: Sequence[Trial], gpus: int) -> CapacityStart:
+def capacity_start(
+    spec: StudySpec, trial: Trial, trials: Sequence[Trial], gpus: int, forecast: Forecast | None = None
+) -> CapacityStart:
     """The first load of a trial's search.
 
     A repeat begins where the trial that it repeats ended. A trial of the search must exceed the best one so far by the
     precision, if that decides the ranking: the capacity is the only objective, and there is one scenario. The search
     does not resolve smaller differences, and a lower requirement would start a long search for most configurations. A
-    trace must be replayed only as fast as for the best one, because a single replay decides.
+    trace must be replayed only as fast as for the best one, because a single replay decides. As long as nothing is
+    measured, it begins at the predicted capacity.
 
     Args:
         spec: The study.
         trial: The new trial.
         trials: All trials of the study.
         gpus: GPUs that the new trial holds.
+        forecast: What is predicted for it.
     """
     load = next((level for level in spec.workload.levels if isinstance(level, CapacityLoad)), None)
     if load is None:
@@ -35,7 +41,7 @@ def capacity_start(spec: StudySpec, trial: Trial, trials: Sequence[Trial], gpus:
         return CapacityStart(_capacity(repeated[0], metric) if repeated else None)
     done = [t for t in trials if t.role is not TrialRole.CONFIRM and t.state is TrialState.DONE and _usable(t)]
     if not done:
-        return CapacityStart()
+        return CapacityStart(_predicted(spec, load, forecast))
     best = rank(done, spec.objectives)[0]
     found = _capacity(best, metric)
     decides = len(spec.objectives) == 1 and len(spec.workload.scenarios) == 1
@@ -60,6 +66,17 @@ def above(found: float, load: CapacityLoad) -> float:
     """
     higher = next_above(found, load.precision, whole=LOAD_KINDS[load.unit].whole)
     return min(higher, load.high or higher)
+
+
+def _predicted(spec: StudySpec, load: CapacityLoad, forecast: Forecast | None) -> float | None:
+    """The least predicted capacity over the scenarios; None without a prediction for each."""
+    if forecast is None:
+        return None
+    channel = Channel(CAPACITY_METRICS[load.unit])
+    found = [forecast.at(scenario.text, load.text) for scenario in spec.workload.scenarios]
+    logs = [level.log_mean.get(channel) for level in found if level is not None]
+    known = [value for value in logs if value is not None]
+    return exp(min(known)) if len(known) == len(found) else None
 
 
 def _usable(trial: Trial) -> bool:

@@ -1,5 +1,6 @@
 """What a capacity search contributes to its trial: the measurement that is scored, and where the next search begins."""
 
+from math import log
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from autotuner.study.capacity.result import CapacityLevel, CapacityResult
 from autotuner.study.configuration import Configuration
 from autotuner.study.measurement import Distribution, Measurement, SelfCheck
 from autotuner.study.objective import SLO, Objective
+from autotuner.study.search.forecast import Channel, Forecast, LevelForecast
 from autotuner.study.spec import EngineSpec, Model, PluginSpec, StudySpec
 from autotuner.study.text.forms import parse_objective, parse_scenario, parse_slo
 from autotuner.study.trial import Trial, TrialRole, TrialState
@@ -207,7 +209,22 @@ def test_nothing_is_required_where_less_capacity_may_win(asked: StudySpec, role:
     assert not found.required
 
 
-def test_the_first_search_has_no_start_and_a_repeat_begins_where_its_trial_ended() -> None:
+def forecast(*capacities: float) -> Forecast:
+    """Predicted capacities, one per scenario."""
+    channel = Channel("capacity")
+    scenarios = spec("max capacity", scenarios=len(capacities)).workload.scenarios
+    values = zip(scenarios, capacities, strict=True)
+    return Forecast(tuple(LevelForecast(s.text, LOAD.text, {channel: log(value)}) for s, value in values), "p", "1")
+
+
+def test_the_first_search_begins_at_the_least_predicted_capacity() -> None:
+    two = spec("max capacity", scenarios=2)
+    assert capacity_start(two, NEW, [], 1, forecast(30.0, 12.0)) == CapacityStart(pytest.approx(12.0))
+    assert capacity_start(two, NEW, [], 1, forecast(30.0)) == CapacityStart()
+    assert capacity_start(spec("max capacity"), NEW, DONE, 1, forecast(30.0)).load == pytest.approx(22.0)
+
+
+def test_without_a_prediction_there_is_no_start_and_a_repeat_begins_where_its_trial_ended() -> None:
     assert capacity_start(spec("max capacity"), NEW, [], 1) == CapacityStart()
     again = NEW.replaced(role=TrialRole.CONFIRM, repeat_of=0)
     assert capacity_start(spec("max capacity"), again, DONE, 1) == CapacityStart(10.0)
