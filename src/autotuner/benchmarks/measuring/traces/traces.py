@@ -17,6 +17,8 @@ from autotuner.store import files
 
 MAX_REQUESTS = 5_000_000
 """Requests of the part that is read; also the memory that they take is then still below a gigabyte."""
+LONGEST_S = 366 * 86_400.0
+"""No trace is that long: its times have another unit."""
 AFTER_S = 600.0
 """Seconds of the trace after a range that are read: their requests keep the load up until the window's have ended."""
 
@@ -141,6 +143,9 @@ def _read(path: str, end_s: float | None, _inode: int, _size: int, _changed_ns: 
                 base = found.at_s
             if found.at_s < base:
                 raise LineError("earlier than the trace's first request", "sort the trace by time")
+            if found.at_s > base + LONGEST_S:
+                remedy = "write times in seconds, or in milliseconds in a Mooncake trace"
+                raise LineError("more than a year after the trace's first request", remedy)
             if end_s is not None and found.at_s >= base + end_s + AFTER_S:
                 break
             columns.add(found)

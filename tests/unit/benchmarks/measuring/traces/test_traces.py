@@ -90,6 +90,7 @@ MOON = '{"timestamp": 0, "input_length": 600, "output_length": 1, "hash_ids": [1
         (f'{ROW}{{"timestamp": 1, "messages": ["x"], "output_tokens": 1}}\n', 2, "messages"),
         (f'{ROW}{{"timestamp": 1, "input_tokens": 9, "output_tokens": 1, "prefix_ids": 7}}\n', 2, "prefix_ids"),
         (f'{ROW}{{"timestamp": -1, "input_tokens": 1, "output_tokens": 1}}\n', 2, "earlier"),
+        (f'{ROW}{{"timestamp": 1e300, "input_tokens": 1, "output_tokens": 1}}\n', 2, "more than a year"),
         (f"{MOON}{MOON.replace('600', '10')}", 2, "2 blocks"),
         (f"{MOON}{MOON.replace('600', '1e3')}", 2, "input_length"),
         (MOON.replace('"output_length": 1', '"output_length": 0'), None, "answer"),
