@@ -104,7 +104,8 @@ def test_a_study_that_is_stopped_keeps_the_levels_of_its_trial(tmp_path: Path, m
     second = trial_folder("stopped", 0) / "records-0-0-1.parquet"
 
     def stop() -> None:
-        while not second.exists():
+        until = time.monotonic() + 120
+        while not second.exists() and time.monotonic() < until:
             time.sleep(0.05)
         assert autotuner.stop_study("stopped")
 

@@ -1,9 +1,9 @@
 """Exit codes of the command line, and the errors and endings that lead to them."""
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from autotuner.errors import AutotunerError, EnvironmentFaultError, UsageError
+from autotuner.errors import AutotunerError, EnvironmentFaultError, StoppedEarlyError, UsageError
 
 if TYPE_CHECKING:
     from autotuner import Ending
@@ -45,6 +45,11 @@ _OF_ENDINGS = {
 def of_error(error: AutotunerError) -> ExitCode:
     """Returns the exit code of a command that ends with this error."""
     return next(code for kind, code in _OF_ERRORS if isinstance(error, kind))
+
+
+def of_stop(stopped: StoppedEarlyError[Any]) -> ExitCode:
+    """Returns the exit code of a command that was interrupted, or ended by an error, after a part of its work."""
+    return ExitCode.INTERRUPTED if stopped.error is None else of_error(stopped.error)
 
 
 def of_ending(ending: "Ending") -> ExitCode:

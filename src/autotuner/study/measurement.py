@@ -80,6 +80,10 @@ class GpuUse(FrozenModel):
     """Sum over GPUs, within the window."""
 
 
+NOT_STEADY = "not steady"
+"""Start of every warning about a rate or latency that changed within the window."""
+OVERLOADED = "overloaded"
+"""Start of every warning about a server that could not keep up with the arrivals."""
 OF_SLICES = frozenset(
     {
         "output_throughput", "input_throughput", "total_throughput", "request_throughput", "goodput", "success_rate"

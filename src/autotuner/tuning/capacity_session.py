@@ -133,22 +133,14 @@ class _Answered:
         measured = await self._benchmark.measure(endpoint, window)
         if not measured.errors:
             return measured
-        error = await self._lost(measured)
-        if error is None:
-            return measured
-        # Records without a level would look like a level removed by hand.
-        (window.folder / window.records_name).unlink(missing_ok=True)
-        raise error
-
-    async def _lost(self, measured: Measurement) -> EnvironmentFaultError | None:
         if measured.requests <= measured.failed:
             why = f"no request succeeded ({errors_text(measured)})"
-            return EnvironmentFaultError(why, remedy=error_remedy(measured, BENCH))
+            raise EnvironmentFaultError(why, remedy=error_remedy(measured, BENCH))
         found = await fetch_object(self._target, "/v1/models", timeout_s=_GONE_S)
         if isinstance(found, Fault) and found.kind == CONNECT:
             remedy = "look at the server's own log"
-            return EnvironmentFaultError(f"the server no longer answers: {found.message}", remedy=remedy)
-        return None
+            raise EnvironmentFaultError(f"the server no longer answers: {found.message}", remedy=remedy)
+        return measured
 
 
 def verify(folder: Path) -> Verification:
@@ -186,8 +178,6 @@ def verify_study(spec: StudySpec, trials: Sequence[Trial]) -> Verification:
         folder = trial_folder(spec.name, trial.number)
         for found in trial.capacities:
             own = [*check_result(found, bounds, folder), *_measured(trial, found)]
-            if trial.state is not TrialState.DONE:  # the records of the level at which it ended may be there, too
-                own = [check for check in own if not check.level.endswith(".parquet")]
             checks += [check.replaced(scenario=f"trial {trial.number} {check.scenario}") for check in own]
     return Verification(holds=all(check.problem is None for check in checks), levels=tuple(checks))
 

@@ -109,12 +109,20 @@ class CapacityRun:
             load, plan = step
             if self.levels and self._length_s(load) > left:
                 break  # a part of a replay would prove nothing
-            window = self._window(load, plan, left)
-            measured = await self._benchmark.measure(self._endpoint, window)
-            level = await run_sync(_level, window, measured, load)
-            await run_sync(self._steps.add, level)
-            on_level(level)
+            on_level(await self._level(load, plan, left))
         return self.result()
+
+    async def _level(self, load: float, plan: LevelPlan, left_s: float) -> CapacityLevel:
+        window = self._window(load, plan, left_s)
+        before = len(self.levels)
+        try:
+            measured = await self._benchmark.measure(self._endpoint, window)
+            level = await run_sync(_finished, window, measured, load)
+            await run_sync(self._steps.add, level)
+        finally:
+            if len(self.levels) == before:  # records without a level look like those of a level removed by hand
+                (window.folder / window.records_name).unlink(missing_ok=True)
+        return level
 
     def result(self) -> CapacityResult:
         """The bracket as far as it is known, also after an interrupt."""
@@ -170,7 +178,7 @@ class CapacityRun:
         )
 
 
-def _level(window: Window, measured: Measurement, load: float) -> CapacityLevel:
+def _finished(window: Window, measured: Measurement, load: float) -> CapacityLevel:
     plan = window.test
     decision = measured.decision
     if plan is None or decision is None:

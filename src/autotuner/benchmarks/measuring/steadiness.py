@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotuner.benchmarks.loadgen.window_end import FEWEST, latencies_drift, rates_drift
+from autotuner.study.measurement import NOT_STEADY
 
 
 def check_steadiness(
@@ -39,14 +40,14 @@ def check_steadiness(
     reasons = []
     first, second = tokens_by_half(output, window_s)
     if rates_drift(first, second, len(latencies)):
-        reasons.append(f"not steady: {first / half:.0f} {unit} in the first half, {second / half:.0f} in the second")
+        reasons.append(f"{NOT_STEADY}: {first / half:.0f} {unit} in the first half, {second / half:.0f} in the second")
     early = [value for end, value in latencies if end < half]
     late = [value for end, value in latencies if end >= half]
     if early and late:
         a = median(early)
         b = median(late)
         if latencies_drift(a, b, len(latencies)):
-            reasons.append(f"not steady: median {latency} went from {a * 1000:.1f} to {b * 1000:.1f} ms")
+            reasons.append(f"{NOT_STEADY}: median {latency} went from {a * 1000:.1f} to {b * 1000:.1f} ms")
     return not reasons, reasons
 
 

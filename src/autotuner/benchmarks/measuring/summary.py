@@ -29,7 +29,7 @@ from autotuner.benchmarks.measuring.requirements import Limits, Requirements
 from autotuner.benchmarks.measuring.slices import window_groups, window_slices
 from autotuner.benchmarks.measuring.steadiness import check_steadiness, tokens_by_half
 from autotuner.benchmarks.measuring.unanswered_stats import expected_answer_s, first_messages
-from autotuner.study.measurement import Distribution, Measurement, SelfCheck
+from autotuner.study.measurement import OVERLOADED, Distribution, Measurement, SelfCheck
 from autotuner.study.metric import fewest_samples
 from autotuner.study.objective import metric_text
 from autotuner.study.workload import VARYING, Stages
@@ -175,7 +175,7 @@ def _overload(population: Population, window_s: float) -> str | None:
         if r.row["scheduled_ns"] is not None
     ]
     reason = overload_reason(arrivals, window_s)
-    return f"overloaded: {reason}; latencies grow with the length of the window" if reason else None
+    return f"{OVERLOADED}: {reason}; latencies grow with the length of the window" if reason else None
 
 
 def _distributions(population: Population, info: RunInfo) -> dict[str, Distribution]:

@@ -13,7 +13,6 @@ from autotuner.cli.app import Json, LogFile, Verbose, logged, out, reporting_err
 
 if TYPE_CHECKING:
     from autotuner import BenchReport, BenchStoppedError
-    from autotuner.cli.exit_codes import ExitCode
 
 
 def bench(
@@ -71,7 +70,7 @@ def bench(
     with reporting_errors(as_json=json), logged(verbose, log_file), sigterm_as_ctrl_c():
         import autotuner
         from autotuner import BenchStoppedError
-        from autotuner.cli.exit_codes import ExitCode
+        from autotuner.cli.exit_codes import ExitCode, of_stop
 
         workload = {
             **options.request_settings(
@@ -113,7 +112,7 @@ def bench(
             )
         except BenchStoppedError as stopped:
             _show_stopped(stopped, as_json=json)
-            raise typer.Exit(int(_code(stopped))) from None
+            raise typer.Exit(int(of_stop(stopped))) from None
         _show(report, as_json=json)
         if all(m.requests == m.failed for m in report.measurements):
             raise typer.Exit(int(ExitCode.FAILED))
@@ -130,16 +129,12 @@ def _show(report: "BenchReport", *, as_json: bool) -> None:
         show(bench_text(report))
 
 
-def _code(stopped: "BenchStoppedError") -> "ExitCode":
-    from autotuner.cli.exit_codes import ExitCode, of_error
-
-    return ExitCode.INTERRUPTED if stopped.error is None else of_error(stopped.error)
-
-
 def _show_stopped(stopped: "BenchStoppedError", *, as_json: bool) -> None:
     """Prints what was measured before the end, and why it ended; as JSON, in one document."""
     if as_json:
-        kind = _code(stopped).name.lower()
+        from autotuner.cli.exit_codes import of_stop
+
+        kind = of_stop(stopped).name.lower()
         error = {"kind": kind, "message": stopped.message, "remedy": stopped.remedy, "problems": []}
         out({**stopped.report.model_dump(), "error": error})
     else:

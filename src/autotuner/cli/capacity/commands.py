@@ -11,8 +11,7 @@ from autotuner.cli.app import Json, LogFile, Verbose, logged, out, reporting_err
 from autotuner.cli.bench.commands import sigterm_as_ctrl_c
 
 if TYPE_CHECKING:
-    from autotuner import CapacityLevel, CapacityReport, CapacityStoppedError, LoadUnit
-    from autotuner.cli.exit_codes import ExitCode
+    from autotuner import CapacityLevel, CapacityReport, LoadUnit
 
 
 class Unit(StrEnum):
@@ -86,7 +85,7 @@ def capacity(
     with reporting_errors(as_json=json), logged(verbose, log_file), sigterm_as_ctrl_c():
         import autotuner
         from autotuner import CapacityStoppedError
-        from autotuner.cli.exit_codes import ExitCode
+        from autotuner.cli.exit_codes import ExitCode, of_stop
 
         workload = options.request_settings(
             api=api,
@@ -124,7 +123,7 @@ def capacity(
         except CapacityStoppedError as stopped:
             _show(stopped.report, out_dir, as_json=json)
             say(f"autotuner: {stopped.message}")
-            raise typer.Exit(int(_code(stopped))) from None
+            raise typer.Exit(int(of_stop(stopped))) from None
         _show(report, out_dir, as_json=json)
         if any(result.certified is None for result in report.results):
             raise typer.Exit(int(ExitCode.INFEASIBLE))
@@ -153,12 +152,6 @@ def verify(
             show(verification_text(found))
         if not found.holds:
             raise typer.Exit(int(ExitCode.FAILED))
-
-
-def _code(stopped: "CapacityStoppedError") -> "ExitCode":
-    from autotuner.cli.exit_codes import ExitCode, of_error
-
-    return ExitCode.INTERRUPTED if stopped.error is None else of_error(stopped.error)
 
 
 def _say_level(level: "CapacityLevel", unit: "LoadUnit") -> None:

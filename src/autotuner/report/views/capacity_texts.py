@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from autotuner.study.capacity.result import CapacityLevel, CapacityResult
 from autotuner.study.capacity.units import load_text
-from autotuner.study.measurement import Measurement
+from autotuner.study.measurement import NOT_STEADY, OVERLOADED, Measurement
 from autotuner.study.workload import LoadUnit
 from autotuner.tuning.trials.no_answer_failure import errors_text
 
@@ -60,7 +60,7 @@ def _notes(measured: Measurement) -> Iterator[str]:
     if measured.self_check.client_limited:
         yield f"client-limited: {'; '.join(measured.self_check.reasons)}"
     # A level may be decided long before its throughput is steady, and saturation is its verdict.
-    yield from (text for text in measured.warnings if not text.startswith(("not steady", "overloaded")))
+    yield from (text for text in measured.warnings if not text.startswith((NOT_STEADY, OVERLOADED)))
 
 
 def refuted_by(level: CapacityLevel) -> str:
