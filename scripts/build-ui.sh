@@ -30,7 +30,7 @@ fi
 locked=$(cksum < ui/package-lock.json)
 if [ ! -f ui/node_modules/.locked ] || [ "$(cat ui/node_modules/.locked)" != "$locked" ]; then
     echo "ui: installing its packages"
-    ui_npm --prefix ui ci --silent --no-audit --no-fund
+    ui_npm --prefix ui ci --loglevel error --no-audit --no-fund
     echo "$locked" > ui/node_modules/.locked
 fi
 
