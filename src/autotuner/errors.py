@@ -196,11 +196,10 @@ class StoppedEarlyError(AutotunerError, Generic[Report]):
 def did_you_mean(wrong: str, known: Sequence[str]) -> str:
     """A remedy for a misspelled name: the nearest known name, or all known names if none is near."""
     plain = wrong.replace("_", "-")
-    names = [k.replace("_", "-") for k in known]
+    names = {name.replace("_", "-"): name for name in known}
     near = get_close_matches(plain, names, n=1, cutoff=0.6)
     # A first word, such as e2e for e2e_latency, resembles the whole name too little.
     near = near or sorted((name for name in names if plain and name.startswith(f"{plain}-")), key=len)
     if near:
-        original = next(k for k in known if k.replace("_", "-") == near[0])
-        return f'did you mean "{original}"?'
+        return f'did you mean "{names[near[0]]}"?'
     return f"known: {', '.join(sorted(known))}" if known else ""

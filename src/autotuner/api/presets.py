@@ -12,7 +12,7 @@ from autotuner.store.presets.records import Preset
 from autotuner.study_file.located_document import read_text
 
 _MOST = 200
-_MOST_CHARACTERS = 1 << 16
+MOST_CHARACTERS = 1 << 16
 
 
 class Presets:
@@ -116,8 +116,8 @@ class Presets:
 
 def _read(text: str) -> dict[str, Any]:
     """The content of a preset. Raises ``UsageError`` for what no preset may be."""
-    if len(text) > _MOST_CHARACTERS:
-        raise UsageError.at("preset", f"is longer than {_MOST_CHARACTERS:,} characters", remedy="leave out lists")
+    if len(text) > MOST_CHARACTERS:
+        raise UsageError.at("preset", f"is longer than {MOST_CHARACTERS:,} characters", remedy="leave out lists")
     document = read_text(text, "preset")
     if not isinstance(document.data, dict):
         document.fault((), "must be a mapping of keys to values", remedy="begin with engine: NAME or model: NAME")

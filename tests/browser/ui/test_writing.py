@@ -225,7 +225,7 @@ def use_a_webhook(page: Page, receiver: Receiver) -> None:
     webhook.get_by_role("button", name="More actions for ops").press("Enter")
     webhook.get_by_role("button", name="Remove…").press("Enter")
     page.get_by_role("dialog", name="Remove ops?").get_by_role("button", name="Remove").press("Enter")
-    page.get_by_text("There is no webhook.").wait_for()
+    page.get_by_text("No webhooks yet.").wait_for()
 
 
 def use_the_doctor(page: Page) -> None:

@@ -202,8 +202,7 @@ class ClientStudies:
         Returns:
             The server's own machine first; also deployers whose packages are not installed.
         """
-        kinds = sorted(loading.kinds("deployers"))
-        return sorted(kinds, key=lambda kind: kind != "process")
+        return sorted(loading.kinds("deployers"), key=lambda kind: (kind != "process", kind))
 
     def doctor(self, deploy: str, settings: Mapping[str, Any] | None = None) -> Diagnosis:
         """Check the server's machine and a deployment target, as :meth:`Autotuner.doctor` does. Nothing is started.

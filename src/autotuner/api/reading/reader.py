@@ -142,7 +142,7 @@ class StudyReader:
 
         wanted = StudyQuery(order=sort, state=state, engine=engine, match=match, limit=limit, offset=offset)
         with open_to_read(self._url) as store:
-            found, total = self._listed(store, wanted, on_unreadable)
+            found, total = self._listed(store, wanted, living_holders(store), on_unreadable)
         return Page(items=found, total=total, offset=offset)
 
     def rows(
@@ -191,18 +191,19 @@ class StudyReader:
             offset=offset,
         )
         with open_to_read(self._url) as store:
-            found, total = self._listed(store, wanted, on_unreadable)
+            living = living_holders(store)
+            found, total = self._listed(store, wanted, living, on_unreadable)
             lists = StudyList(store.source)
             return StudyRows(
                 items=tuple(map(study_row, found)),
                 total=total,
                 offset=offset,
-                standings=lists.standings(living_holders(store)),
+                standings=lists.standings(living),
                 engines=tuple(lists.engines()),
             )
 
     def _listed(
-        self, store: ReadStore, wanted: StudyQuery, on_unreadable: Callable[[str], None]
+        self, store: ReadStore, wanted: StudyQuery, living: Collection[str], on_unreadable: Callable[[str], None]
     ) -> tuple[tuple[StudyOverview, ...], int]:
         """The studies of a page, and the number of studies on all pages."""
         _check_order(wanted.order, STUDY_ORDERS)
@@ -211,7 +212,6 @@ class StudyReader:
             on_unreadable(str(error))
 
         lists = StudyList(store.source)
-        living = living_holders(store)
         changes = self._changes(store, lists, skip) if wanted.order == "gain" else {}
         listed, total = lists.page(replace(wanted, living=living, changes=changes))
         places = positions(store)

@@ -31,7 +31,7 @@ def text_table(
     Args:
         title: What the rows are.
         heads: Titles of the columns.
-        rows: One string per column; a dash if there is no value.
+        rows: One string per column; a dash stands for a missing value.
         numbers: Indices of the columns of numbers.
         note: What the figures are.
 

@@ -7,6 +7,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from autotuner import Preset
+from autotuner.api.presets import MOST_CHARACTERS
 from autotuner.server.callers import Reader, Tuner, Writer
 from autotuner.server.documents import document
 
@@ -22,7 +23,7 @@ class PresetText(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     text: str = Field(
-        max_length=1 << 16,
+        max_length=MOST_CHARACTERS,
         examples=[_EXAMPLE],
         description="A study file (YAML or JSON), of which parts may be missing.",
     )

@@ -70,7 +70,7 @@ def test_only_administrators_choose_what_is_reached(
     assert client("write").post(PATH, json=wanted).status_code == 200
 
 
-def test_settings_that_harm_nobody_and_wrong_ones(client: Clients) -> None:
+def test_harmless_and_invalid_settings(client: Clients) -> None:
     writer = client("write")
     assert writer.post(PATH, json={"settings": {"stop_grace": "3s"}}).status_code == 200
     wrong = writer.post(PATH, json={"settings": {"stop_grace": "soon"}})

@@ -102,7 +102,7 @@ function Presets() {
         ) : (
           <p className="quiet">
             {data
-              ? "There is none yet. The form of a study has a button that saves it as a preset."
+              ? "No presets yet. To add one, save a study from its form."
               : "Reading presets…"}
           </p>
         )}

@@ -43,7 +43,7 @@ export function PresetsPage() {
             rowId={(preset) => preset.name}
             sort={sort}
             onSort={setSort}
-            empty="There is no preset yet. The form of a study has a button that saves it as a preset."
+            empty="No presets yet. To add one, save a study from its form."
           />
         </section>
       </div>

@@ -3,7 +3,7 @@ import type { StudyRow } from "~/api/types";
 import { lastPage, listed, wantedRows } from "./rows";
 import { onPage, studiesSearch } from "./search";
 
-describe("what the server is asked for", () => {
+describe("the query of a page of studies", () => {
   it("is the first page in the server's order unless the address says otherwise", () => {
     expect(wantedRows({})).toEqual({ limit: "50", offset: "0" });
     expect(wantedRows({ q: "Chat", state: "cut off", engine: "vllm", page: 3 })).toEqual({

@@ -1,4 +1,4 @@
-// Rows of the list of studies, and what the server is asked for.
+// Rows of the list of studies, and the query that loads them.
 
 import type { StudyRow } from "~/api/types";
 import type { StudiesSearch } from "./search";

@@ -39,7 +39,7 @@ export function Webhooks() {
         rowId={(one) => one.webhook.id}
         sort={sort}
         onSort={setSort}
-        empty="There is no webhook."
+        empty="No webhooks yet."
       />
       {adding && <AddWebhook onClose={() => setAdding(false)} onAdded={setMade} />}
     </section>
