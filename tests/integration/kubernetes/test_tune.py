@@ -94,6 +94,41 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch) -> str:
     return FakeEngine.kind
 
 
+def test_two_engines_in_images_of_their_own(kube: Any, models: Path, fake_engine: str) -> None:
+    """SGLang in its image and another engine in the study's: one search, one answer."""
+    kubernetes = {"kind": "kubernetes", **kube.settings(model_roots=[str(models)])}
+    content = {
+        "name": "two-engines",
+        "model": MODEL,
+        "deploy": kubernetes,
+        "engines": [
+            {"kind": "sglang", "deploy": {**kubernetes, "image": None}, "parameters": {"mem-fraction-static": [0.8]}},
+            {"kind": fake_engine, "name": "other", "args": {"token-ms": 0.1}},
+        ],
+        "workload": calm_workload("D(100,20)"),
+        "benchmark": CALM_BENCHMARK,
+        "objective": "max output_throughput",
+        "search": {"strategy": "grid", "trials": 3, "racing": "off"},
+        "confirm": {"repeats": 0},
+    }
+    images: dict[str, str] = {}
+    with ThreadPoolExecutor(1) as pool:
+        tuner = pool.submit(autotuner.tune, content)
+        while not tuner.done():
+            for pod in kube.objects("pods", "server"):
+                images[pod["metadata"]["labels"]["autotuner/trial"]] = pod["spec"]["containers"][0]["image"]
+            time.sleep(0.05)
+        result = tuner.result()
+    texts = ["engine=sglang", "engine=other", "engine=sglang sglang.mem-fraction-static=0.8"]
+    assert [(t.configuration.text, t.state) for t in result.trials] == [(text, TrialState.DONE) for text in texts]
+    assert images.keys() == {"0", "1", "2"}
+    assert images["0"] == images["2"] != images["1"] == kube.image
+    assert [t.simulated for t in result.trials] == [True, False, True]
+    manifest = autotuner.Autotuner().manifest("two-engines", "kubernetes")
+    assert result.winner is not None
+    assert images[str(result.winner.number)] in manifest.text
+
+
 def test_killed_pod_is_retried(kube: Any, fake_engine: str) -> None:
     """SIGKILL without an out-of-memory report is not the fault of the configuration."""
     content = {
