@@ -5,6 +5,7 @@ because the reason usually lies there.
 """
 
 import platform
+import socket
 import sys
 from contextlib import suppress
 
@@ -32,6 +33,8 @@ class Diagnosis(FrozenModel):
     """Kind of the deployer."""
     study: str | None = None
     """Name of the study that the checks are for, if any."""
+    host: str = ""
+    """Host name of the machine that made the checks."""
     checks: tuple[Check, ...] = ()
 
     @property
@@ -57,7 +60,7 @@ async def of_target(deploy: PluginSpec, *, store_url: str | None = None) -> Diag
         raise
     except AutotunerError as error:
         found = [_broken(deploy.kind, error)]
-    return Diagnosis(deploy=deploy.kind, checks=tuple(_distinct([*here, *found])))
+    return Diagnosis(deploy=deploy.kind, host=socket.gethostname(), checks=tuple(_distinct([*here, *found])))
 
 
 async def of_study(spec: StudySpec, *, store_url: str | None = None) -> Diagnosis:
@@ -73,7 +76,9 @@ async def of_study(spec: StudySpec, *, store_url: str | None = None) -> Diagnosi
             found += [Check.fail("study", p.message, remedy=p.remedy) for p in error.problems]
         elif worst(target) is not CheckStatus.FAIL:
             found.append(_broken("study", error))
-    return Diagnosis(deploy=spec.deploy.kind, study=spec.name, checks=tuple(_distinct(found)))
+    return Diagnosis(
+        deploy=spec.deploy.kind, study=spec.name, host=socket.gethostname(), checks=tuple(_distinct(found))
+    )
 
 
 async def _target(spec: StudySpec) -> list[Check]:

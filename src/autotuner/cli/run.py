@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autotuner.cli.app import Json, LogFile, Name, StoreUrl, Verbose, logged, out, program, reporting_errors, say, show
-from autotuner.cli.server.where import opened, refuse, server_of
+from autotuner.cli.server.where import opened, refuse, server_of, server_url
 
 if TYPE_CHECKING:
     from autotuner import Autotuner, StudyResult
@@ -179,14 +179,17 @@ def doctor(
     verbose: Verbose = 0,
     log_file: LogFile = None,
 ) -> None:
-    """Check this machine and the target, and say how to fix problems."""
+    """Check this machine and the target, and say how to fix problems.
+
+    With --server: the server's machine, and what can be reached from there.
+    """
     with reporting_errors(as_json=json), logged(verbose, log_file):
         import autotuner
         from autotuner.cli.exit_codes import ExitCode
         from autotuner.cli.texts import doctor_text
         from autotuner.study.check import CheckStatus
 
-        tuner = autotuner.open(store)
+        tuner = opened(store)
         if file is None:
             found = tuner.doctor(deploy=mode or "process", settings=settings or ())
         else:
@@ -194,6 +197,8 @@ def doctor(
             for note in loaded.notes:
                 say(f"note: {note}")
             found = tuner.doctor(loaded, settings=settings or ())
+        if url := server_url():
+            say(f"note: checked on {found.host}, the machine of {url}")
         if json:
             out(found)
         else:

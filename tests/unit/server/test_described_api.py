@@ -69,6 +69,7 @@ def existing(stored: str) -> Callable[[APIOperation], Parts]:
         "POST /api/v1/studies": {"body": {"study": STUDY}},
         "POST /api/v1/studies/validate": {"body": {"study": STUDY}},
         "POST /api/v1/studies/plan": {"body": {"study": STUDY}},
+        "POST /api/v1/studies/doctor": {"body": {"study": STUDY}},
         "POST /api/v1/studies/{name}/clone": {"body": {"name": "copied"}},
         "POST /api/v1/webhooks": {"body": {"name": "ops", "url": "https://ops.example.com/hook"}},
         "PUT /api/v1/studies/{name}": {"path_parameters": {"name": "described"}, "body": {"study": STUDY}},

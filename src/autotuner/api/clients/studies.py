@@ -222,6 +222,20 @@ class ClientStudies:
         self._policy().permit_target(PluginSpec.model_validate({**given, "kind": deploy}))
         return running.doctor(self._url, None, deploy=deploy, settings=given)
 
+    def doctor_for(self, study: StudyText) -> Diagnosis:
+        """Check the server's machine and everything that a study needs. Nothing is stored or started.
+
+        Args:
+            study: The study.
+
+        Returns:
+            All checks.
+
+        Raises:
+            UsageError: If the study is wrong, or names what the client may not.
+        """
+        return running.doctor(self._url, on_this_site(self._read(study)), deploy="process", settings={})
+
     def doctor_of(self, name: str) -> Diagnosis:
         """Check the server's machine and everything that a stored study needs. Nothing is started.
 

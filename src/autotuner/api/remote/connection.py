@@ -29,7 +29,8 @@ from autotuner.secrets import remember
 Model = TypeVar("Model", bound=BaseModel)
 
 _TIMEOUT_S = 60.0
-"""A plan with checks of a machine takes the server that long at most."""
+_ANSWER_S = 180.0
+"""A target that does not answer takes the server's checks up to a minute, and a study can have several."""
 _SILENT_S = 45.0
 """A stream of events has a comment every 15 s if there are no events."""
 _REMEDIES = {
@@ -92,7 +93,7 @@ class ServerConnection:
 
     def _response(self, method: str, path: str, **more: Any) -> httpx.Response:
         try:
-            with httpx.Client(timeout=_TIMEOUT_S, **self._options) as client:
+            with httpx.Client(timeout=httpx.Timeout(_TIMEOUT_S, read=_ANSWER_S), **self._options) as client:
                 response = client.request(method, f"/api/v1{path}", **more)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from None

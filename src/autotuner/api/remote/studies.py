@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     from autotuner.api.options import ExportForm, ReportForm
     from autotuner.api.remote.webhooks import RemoteWebhooks
+    from autotuner.diagnosis import Diagnosis
     from autotuner.report.result import StudyResult
+    from autotuner.study.spec import StudySpec
     from autotuner.study_file.loader import LoadedStudy
     from autotuner.tuning.planning.plan import Plan
 
@@ -153,6 +155,26 @@ class RemoteStudies:
         body = {"study": _file(loaded), "preflight": True}
         return self._server.parsed(Plan, self._server.send("POST", "/studies/plan", body))
 
+    def doctor(
+        self,
+        study: LoadedStudy | None = None,
+        *,
+        deploy: str = "process",
+        settings: Mapping[str, Any] | Sequence[str] = (),
+    ) -> Diagnosis:
+        """As :meth:`autotuner.Autotuner.doctor`, for the server's machine and what can be reached from there."""
+        from autotuner.diagnosis import Diagnosis
+        from autotuner.study_file.machine_settings import check_no_entries, parse_settings, with_deploy_settings
+
+        given = settings if isinstance(settings, Mapping) else parse_settings(settings)
+        if study is None:
+            check_no_entries(given)
+            found = self._server.send("POST", "/doctor", {"deploy": deploy, "settings": given})
+        else:
+            spec = with_deploy_settings(study.written or study.spec, given)
+            found = self._server.send("POST", "/studies/doctor", {"study": _text(spec)})
+        return self._server.parsed(Diagnosis, found)
+
     def submit(self, loaded: LoadedStudy, *, priority: int = 0) -> QueueEntry:
         """As :meth:`autotuner.Autotuner.submit`: a stored study of the name is changed first."""
         name = loaded.spec.name
@@ -252,6 +274,10 @@ class RemoteStudies:
 
 def _file(loaded: LoadedStudy) -> str:
     """The study as a file, without the settings of this machine's site: those of the server's apply."""
+    return _text(loaded.written or loaded.spec)
+
+
+def _text(spec: StudySpec) -> str:
     from autotuner.study_file.writer import render_study
 
-    return render_study(loaded.written or loaded.spec)
+    return render_study(spec)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "AUTOTUNER_SERVER"
 COMMANDS = (
-    "run", "plan", "submit", "queue", "workers", "watch", "stop", "list", "show", "logs", "best", "report", "export",
-    "delete", "webhook",
+    "run", "plan", "doctor", "submit", "queue", "workers", "watch", "stop", "list", "show", "logs", "best", "report",
+    "export", "delete", "webhook",
 )  # fmt: skip
 """Commands that also work on a server."""
 
@@ -74,6 +74,11 @@ def server_of(store: str | None) -> "RemoteStudies | None":
     if store is not None and store != os.environ.get("AUTOTUNER_STORE"):
         raise UsageError.at("--store", "cannot be used with --server", remedy="give one of the two")
     return RemoteStudies(_choice.url, os.environ.get(TOKEN_VARIABLE, ""))
+
+
+def server_url() -> str:
+    """The URL of the chosen server; empty if a store is to be used."""
+    return _choice.url
 
 
 def opened(store: str | None) -> "Autotuner | RemoteStudies":

@@ -9,7 +9,7 @@ from autotuner import Diagnosis
 from autotuner.server.callers import Reader, Writer
 from autotuner.server.documents import document
 from autotuner.server.routes.studies import Name
-from autotuner.server.routes.writing import Studies
+from autotuner.server.routes.writing import Studies, StudyDocument
 
 router = APIRouter(prefix="/api/v1", tags=["doctor"])
 
@@ -39,6 +39,12 @@ def check_target(studies: Studies, _: Writer, target: DoctorTarget) -> Response:
     """The same as `autotuner doctor --mode DEPLOYER --json`. Nothing is started. Unless the token is an
     administrator's, settings are limited to what the server's site file allows."""
     return document(studies.doctor(target.deploy, target.settings))
+
+
+@router.post("/studies/doctor", summary="Check what a study file needs", response_model=Diagnosis)
+def check_file(studies: Studies, _: Writer, wanted: StudyDocument) -> Response:
+    """The same as `autotuner doctor FILE --json`, on the server's machine. Nothing is stored or started."""
+    return document(studies.doctor_for(wanted.study))
 
 
 @router.post("/studies/{name}/doctor", summary="Check what a study needs", response_model=Diagnosis)

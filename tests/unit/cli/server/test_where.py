@@ -1,5 +1,7 @@
 """Commands on the studies of a server: they print what they print where the studies are stored."""
 
+import re
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -125,7 +127,42 @@ def test_a_deleted_study_is_gone_on_the_server(server: str, call: Call) -> None:
     assert call("list", "--json").data == {"studies": []}
 
 
-@pytest.mark.parametrize("words", ["doctor", "reap", "token list", "backup x.tar.gz", "worker"])
+CHECKED = """\
+{name: checked, model: Qwen/Qwen3-8B, engine: {kind: simulated, gpu: H100}, parameters: {max-running-requests: [1, 2]},
+ workload: {scenarios: "D(8,8)", concurrency: 1}, objective: max output_throughput}
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "doctor", "doctor --json", "doctor {file}", "doctor {file} --json", "doctor --mode dokcer --json",
+        "doctor --set stop_grace=3s --json", "doctor --set stop_grace=soon", "doctor --set wrong",
+        "doctor --set engines[1].deploy.ports=1", "doctor {file} --set stop_grace=soon --json",
+        "doctor {file} --set engines[1].deploy.ports=1", "doctor {file} --mode docker --json",
+    ],
+)  # fmt: skip
+def test_the_checks_of_doctor_are_the_same(words: str, server: str, call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(CHECKED)
+    expected = call(*words.format(file=file).split())
+    done = call("--server", server, *words.format(file=file).split())
+    # Free ports and space change while other programs run.
+    assert (done.code, re.sub(r"[\d.]+", "#", done.out)) == (expected.code, re.sub(r"[\d.]+", "#", expected.out))
+
+
+def test_doctor_says_whose_machine_it_checked(server: str, call: Call, tmp_path: Path) -> None:
+    done = call("--server", server, "doctor")
+    assert done.err == f"note: checked on {socket.gethostname()}, the machine of {server}\n"
+    assert call("doctor").err == ""
+    assert call("--server", server, "doctor", "--json").data["host"] == socket.gethostname()
+    file = tmp_path / "study.yaml"
+    file.write_text(CHECKED.replace("Qwen/Qwen3-8B", "/etc/hostname"))
+    refused = call("--server", server, "doctor", str(file))
+    assert (refused.code, refused.out, "outside of the folders" in refused.err) == (ExitCode.USAGE, "", True)
+
+
+@pytest.mark.parametrize("words", ["reap", "token list", "backup x.tar.gz", "worker"])
 def test_other_commands_work_on_this_machine_only(words: str, server: str, call: Call) -> None:
     done = call("--server", server, *words.split())
     assert done.code == ExitCode.USAGE

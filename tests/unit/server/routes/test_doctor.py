@@ -45,6 +45,16 @@ def test_the_checks_of_a_study(client: Clients) -> None:
     assert writer.post("/api/v1/studies/missing/doctor").status_code == 404
 
 
+def test_the_checks_of_a_file_that_is_not_stored(client: Clients) -> None:
+    writer = client("write")
+    answer = writer.post("/api/v1/studies/doctor", json={"study": STUDY}).json()
+    expected = autotuner.open().doctor(STUDY)
+    assert outcomes(answer["checks"]) == [(check.name, check.status) for check in expected.checks]
+    assert (answer["study"], autotuner.list_studies()) == ("chat-sim", [])
+    refused = writer.post("/api/v1/studies/doctor", json={"study": {**STUDY, "model": "/etc/passwd"}})
+    assert (refused.status_code, refused.json()["error"]["path"]) == (422, "model")
+
+
 def test_each_deployer_can_be_named(client: Clients) -> None:
     kinds = client("read").get("/api/v1/deployers").json()
     assert kinds[0] == "process"
