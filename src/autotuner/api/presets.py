@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from autotuner.api.fleet.this_user import this_user
 from autotuner.api.study_input import valid_name
 from autotuner.errors import NotFoundError, UsageError, did_you_mean
 from autotuner.secrets import clean, secrets_in
-from autotuner.store import Store
+from autotuner.store import Store, files
 from autotuner.store.presets.records import Preset
 from autotuner.study_file.located_document import read_text
 
@@ -63,7 +66,7 @@ class Presets:
         with Store.open(self._url) as store:
             found = store.presets.text(name)
             if found is None:
-                raise _unknown(name, store)
+                raise unknown_preset(name, store.presets.all())
         return found
 
     def save(self, name: str, text: str, *, by: str = "") -> Preset:
@@ -72,7 +75,7 @@ class Presets:
         Args:
             name: Its name, as for studies.
             text: A study file, of which parts may be missing. It is checked when a study begins with it.
-            by: Who saves it, for lists.
+            by: Who saves it, for lists; empty: the user of this program.
 
         Returns:
             The preset.
@@ -85,11 +88,7 @@ class Presets:
             >>> autotuner.open().presets().save("chat", "{engine: vllm, model: Qwen/Qwen3-8B}").engine
             'vllm'
         """
-        valid_name(name, where="name")
-        data = _read(text)
-        preset = Preset(
-            name=name, engine=_word(data, "engine", "kind"), model=_word(data, "model", "path"), updated_by=by
-        )
+        preset = check_preset(name, text).replaced(updated_by=by or this_user())
         with Store.open(self._url) as store:
             names = {known.name for known in store.presets.all()}
             if name not in names and len(names) >= _MOST:
@@ -111,7 +110,19 @@ class Presets:
         """
         with Store.open(self._url) as store:
             if not store.presets.remove(name):
-                raise _unknown(name, store)
+                raise unknown_preset(name, store.presets.all())
+
+
+def preset_file(path: Path) -> str:
+    """The text of a file to save as a preset. Raises ``UsageError``."""
+    return files.read_text(path)
+
+
+def check_preset(name: str, text: str) -> Preset:
+    """What a list shows of a new preset. Raises ``UsageError`` for a name or a text that no preset may have."""
+    valid_name(name, where="name")
+    data = _read(text)
+    return Preset(name=name, engine=_word(data, "engine", "kind"), model=_word(data, "model", "path"))
 
 
 def _read(text: str) -> dict[str, Any]:
@@ -138,6 +149,7 @@ def _word(data: dict[str, Any], section: str, key: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _unknown(name: str, store: Store) -> NotFoundError:
-    known = [preset.name for preset in store.presets.all()]
+def unknown_preset(name: str, presets: Sequence[Preset]) -> NotFoundError:
+    """The error for a name that none of the presets has."""
+    known = [preset.name for preset in presets]
     return NotFoundError.at("preset", "unknown preset", value=name, remedy=did_you_mean(name, known))

@@ -125,10 +125,15 @@ def on_this_site(loaded: LoadedStudy) -> LoadedStudy:
 
 def valid_name(name: str, *, where: str = "--name") -> str:
     """The name, if it is a valid one of a study. Raises ``UsageError``."""
-    if re.fullmatch(NAME_PATTERN, name):
+    if is_valid_name(name):
         return name
     remedy = "use letters, digits, '.', '_' and '-', at most 63, a letter or digit first"
     raise UsageError.at(where, "is not a valid name", value=name, remedy=remedy)
+
+
+def is_valid_name(name: str) -> bool:
+    """Whether a study may have this name."""
+    return re.fullmatch(NAME_PATTERN, name) is not None
 
 
 def canonical_of(spec: EngineSpec) -> Callable[[str], str]:

@@ -10,7 +10,7 @@ from autotuner.cli.app import app, out_error, say, show_defect
 from autotuner.cli.bench import commands as bench_commands
 from autotuner.cli.capacity import commands as capacity_commands
 from autotuner.cli.fleet import commands as fleet_commands
-from autotuner.cli.server import backups, webhooks
+from autotuner.cli.server import backups, presets, webhooks
 from autotuner.cli.server import commands as server_commands
 
 __all__ = ["app", "main"]
@@ -22,6 +22,7 @@ for module in (
     bench_commands,
     capacity_commands,
     server_commands,
+    presets,
     webhooks,
     backups,
     setup,

@@ -31,7 +31,7 @@ COMMANDS = (
     "run", "plan", "doctor", "watch", "stop", "reap", "submit", "queue", "worker", "workers", "list", "show", "logs",
     "best", "report", "export", "delete", "bench", "capacity", "verify", "serve", "backup", "restore",
     "schema", "params", "init", "demo",
-    "version", "token", "webhook",
+    "version", "token", "preset", "webhook",
 )  # fmt: skip
 
 

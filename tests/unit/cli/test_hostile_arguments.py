@@ -39,7 +39,7 @@ COMMANDS = [
     ("bench", "http://127.0.0.1:1", "-r", "{}"), ("bench", "http://127.0.0.1:1", "-d", "{}"),
     ("bench", "http://127.0.0.1:1", "--seed", "{}"), ("bench", "http://127.0.0.1:1", "--tokenizer", "{}"),
     ("bench", "http://127.0.0.1:1", "--api-key-env", "{}"), ("init", "{dir}/new.yaml", "--engine", "{}"),
-    ("restore", "{}"),
+    ("restore", "{}"), ("preset", "show", "{}"), ("preset", "save", "{}", "{file}"), ("preset", "save", "chat", "{}"),
 ]  # fmt: skip
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
 from typing import TYPE_CHECKING
 
 from autotuner.api.blocking import blocking
 from autotuner.api.fleet.submission_check import refuse_other_study
+from autotuner.api.fleet.this_user import this_user
 from autotuner.api.study_input import Study, loaded_study
 from autotuner.errors import UsageError
 from autotuner.secrets import clean, secrets_in
@@ -40,7 +39,7 @@ def submit(url: str | None, study: Study, *, priority: int, by: str, source: str
             refuse_other_study(record, spec, results=results, source=loaded.source, named=loaded.named)
         holder = store.studies.holder(spec.name)[1]
         dead = blocking(lambda: OwnerWatch(store).settled(() if holder is None else {holder}))
-        store.queue.add(spec, source=source, named=loaded.named, priority=priority, by=by or _this_user(), dead=dead)
+        store.queue.add(spec, source=source, named=loaded.named, priority=priority, by=by or this_user(), dead=dead)
         store.studies.set_draft(spec.name, None)
         entry = store.queue.get(spec.name)
     if entry is None:
@@ -62,10 +61,3 @@ def refuse_secrets(spec: StudySpec) -> None:
     if clean(data, secrets_in(data)) != data:
         remedy = "set it in the environment of the workers, or in their site file"
         raise UsageError.at("study", "holds a secret, which the queue must not store", remedy=remedy)
-
-
-def _this_user() -> str:
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (OSError, KeyError, ImportError):  # the user of a container often has no name
-        return socket.gethostname()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from autotuner.api.options import ExportForm, ReportForm
+    from autotuner.api.remote.presets import RemotePresets
     from autotuner.api.remote.webhooks import RemoteWebhooks
     from autotuner.diagnosis import Diagnosis
     from autotuner.report.result import StudyResult
@@ -147,6 +148,12 @@ class RemoteStudies:
         from autotuner.api.remote.webhooks import RemoteWebhooks
 
         return RemoteWebhooks(self._server)
+
+    def presets(self) -> RemotePresets:
+        """As :meth:`autotuner.Autotuner.presets`."""
+        from autotuner.api.remote.presets import RemotePresets
+
+        return RemotePresets(self._server)
 
     def plan(self, loaded: LoadedStudy) -> Plan:
         """As :meth:`autotuner.Autotuner.plan`, with checks of the server's machine."""

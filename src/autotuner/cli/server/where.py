@@ -1,4 +1,4 @@
-"""Where a command finds its studies and webhooks: in a store, or on a server.
+"""Where a command finds its studies, presets and webhooks: in a store, or on a server.
 
 Imports little, because every command uses it.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 VARIABLE = "AUTOTUNER_SERVER"
 COMMANDS = (
     "run", "plan", "doctor", "submit", "queue", "workers", "watch", "stop", "list", "show", "logs", "best", "report",
-    "export", "delete", "webhook",
+    "export", "delete", "preset", "webhook",
 )  # fmt: skip
 """Commands that also work on a server."""
 

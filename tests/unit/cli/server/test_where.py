@@ -48,6 +48,42 @@ def test_a_command_prints_the_same(words: str, server: str, call: Call) -> None:
     assert (done.code, done.out) == (expected.code, expected.out)
 
 
+PRESET = "# of the team\nengine: vllm\nmodel: Qwen/Qwen3-8B\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "list", "list --json", "show chat", "show chat --json", "show chat-8 --json", "show ../studies",
+        "show chat -o -", "remove chat-8", "remove ../chat --json", "save new {file}", "save ../new {file} --json",
+        "save new {wrong}", "save new {long}", "save new {long} --json", "save new missing.yaml",
+    ],
+)  # fmt: skip
+def test_a_command_for_presets_prints_the_same(words: str, server: str, call: Call, tmp_path: Path) -> None:
+    texts = {"file": PRESET, "wrong": "[]", "long": f"engine: {'x' * 70_000}"}
+    files = {name: str(tmp_path / f"{name}.yaml") for name in texts}
+    for name, path in files.items():
+        Path(path).write_text(texts[name])
+    autotuner.open().presets().save("chat", PRESET, by="the team")
+    given = ["preset", *(word.format(**files) for word in words.split())]
+    expected = call(*given)
+    assert call("--server", server, *given) == expected
+
+
+def test_a_preset_is_saved_shown_and_removed_on_the_server(server: str, call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "chat.yaml"
+    file.write_text(PRESET)
+    saved = call("--server", server, "preset", "save", "chat", str(file), "--json").data
+    assert (saved["engine"], saved["updated_by"]) == ("vllm", "token a script")
+    assert autotuner.open().presets().text("chat") == PRESET
+    new = tmp_path / "new.yaml"
+    written = call("--server", server, "preset", "show", "chat", "--out", str(new))
+    assert written.out == f"{new}\nnext: autotuner --server {server} plan {new}\n"
+    assert new.read_text() == PRESET
+    assert call("--server", server, "preset", "remove", "chat").out == "chat: removed\n"
+    assert autotuner.open().presets().list() == []
+
+
 @pytest.fixture
 def admin(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """The server for an administrator; its site file allows webhooks on this machine."""
