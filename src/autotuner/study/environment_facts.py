@@ -24,6 +24,24 @@ Facts = Mapping[str, Fact]
 """Facts by name, without those that are unknown at the moment: these never count as a difference."""
 
 
+OF_WORKLOAD = frozenset({"dataset", "trace", "tokenizer"})
+"""Facts that all engines of a study share."""
+
+
+def fact_name(engine: str, fact: str) -> str:
+    """Name of a fact about one of several engines; ``engine`` is empty if the study has only one."""
+    return f"{engine}: {fact}" if engine and fact not in OF_WORKLOAD else fact
+
+
+def facts_of(engine: str, facts: Facts) -> Facts:
+    """What is known of one of several engines, as if it were the only one."""
+    if not engine:
+        return facts
+    prefix = fact_name(engine, "")
+    own = {name.removeprefix(prefix): fact for name, fact in facts.items() if name.startswith(prefix)}
+    return {**own, **{name: fact for name, fact in facts.items() if name in OF_WORKLOAD}}
+
+
 def differences(before: Facts, now: Facts) -> list[str]:
     """One line for each fact whose state has changed."""
     both = [name for name in before if name in now]

@@ -16,7 +16,7 @@ from autotuner.plugins.deployer import Deployer
 from autotuner.secrets import clean, secrets_in
 from autotuner.study.base import Value, parts_of
 from autotuner.study.configuration import DEFAULT, Configuration
-from autotuner.study.environment_facts import SETTINGS, Fact, Facts, differences
+from autotuner.study.environment_facts import SETTINGS, Fact, Facts, differences, fact_name
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.launch import LaunchPlan
 from autotuner.study.parameters.parameter import as_flags
@@ -25,11 +25,7 @@ from autotuner.tuning.fingerprints import Fingerprints
 from autotuner.tuning.hub_models import cached_commit, hub_cache, hub_models
 from autotuner.tuning.planning.prepared_study import Prepared
 
-_OF_WORKLOAD = frozenset({"dataset", "trace", "tokenizer"})
-"""Facts that all engines of a study share."""
 _SHARED_LIBRARIES = ("*.so", "*.so.*")
-
-
 START_OVER = "run with --fresh (keeps the old trials under another name), or with --name NEW"
 
 
@@ -81,21 +77,17 @@ class EnvironmentWatch:
     def changes_in(self, configuration: Configuration, facts: Mapping[str, str]) -> list[str]:
         """Like :meth:`changes`, for facts that a running server reports."""
         name = self._spec.engine_name(configuration)
-        return self._compared({_under(name, fact): Fact(state=state) for fact, state in facts.items()})
+        return self._compared({fact_name(name, fact): Fact(state=state) for fact, state in facts.items()})
 
     async def _read(self, name: str) -> dict[str, Fact]:
         found = await self._engines[name].read()
         own = {SETTINGS: Fact(state=self._pinned[name])} if name in self._pinned else {}
-        return {fact if fact in _OF_WORKLOAD else _under(name, fact): known for fact, known in {**own, **found}.items()}
+        return {fact_name(name, fact): known for fact, known in {**own, **found}.items()}
 
     def _compared(self, now: Facts) -> list[str]:
         found = differences(self.known, now)
         self.known = {**now, **self.known}
         return found
-
-
-def _under(engine: str, fact: str) -> str:
-    return f"{engine}: {fact}" if engine else fact
 
 
 class _EngineWatch:

@@ -1155,6 +1155,10 @@ export interface components {
              * @default 1
              */
             readonly definitions: number;
+            /** Engine Hardware */
+            readonly engine_hardware?: {
+                readonly [key: string]: components["schemas"]["Hardware"];
+            };
             readonly hardware?: components["schemas"]["Hardware"] | null;
             /**
              * Learned
@@ -2304,6 +2308,11 @@ export interface components {
          * @description An earlier study that the search learns from.
          */
         readonly LearnedFrom: {
+            /**
+             * Engine
+             * @default
+             */
+            readonly engine: string;
             /** Levels */
             readonly levels: number;
             /**

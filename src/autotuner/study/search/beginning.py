@@ -1,5 +1,7 @@
 """What was known when a study began: its hardware, and the earlier studies that its search learns from."""
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
 from autotuner.study.base import FrozenModel
@@ -14,6 +16,8 @@ class LearnedFrom(FrozenModel):
     """An earlier study that the search learns from."""
 
     study: str
+    engine: str = ""
+    """The engine of the new study that it says something about; empty if the new study has only one."""
     same: tuple[Facet, ...] = ()
     """What it has in common with the new one."""
     other: tuple[Facet, ...] = ()
@@ -27,15 +31,24 @@ class LearnedFrom(FrozenModel):
         """The summary of what is known of an earlier study."""
         other = tuple(facet for facet in Facet if facet not in study.shared)
         same = tuple(facet for facet in Facet if facet in study.shared)
-        return cls(study=study.study, same=same, other=other, trials=len(study.trials), levels=study.windows)
+        return cls(
+            study=study.study,
+            engine=study.engine,
+            same=same,
+            other=other,
+            trials=len(study.trials),
+            levels=study.windows,
+        )
 
     @property
     def text(self) -> str:
-        """``chat-8b (same model, gpu, engine; other workload; 12 trials, 48 levels)``."""
+        """``chat-8b (same model, gpu, engine; other workload; 12 trials, 48 levels)``; with several engines,
+        ``chat-8b for sglang (...)``."""
         same = [f"same {', '.join(self.same)}"] if self.same else []
         other = [f"other {', '.join(self.other)}"] if self.other else []
         counts = f"{_count(self.trials, 'trial')}, {_count(self.levels, 'level')}"
-        return f"{self.study} ({'; '.join([*same, *other, counts])})"
+        about = f" for {self.engine}" if self.engine else ""
+        return f"{self.study}{about} ({'; '.join([*same, *other, counts])})"
 
 
 class UnusedStudy(FrozenModel):
@@ -49,7 +62,9 @@ class Beginning(FrozenModel):
     """What was known when a study began."""
 
     hardware: Hardware | None = None
-    """Of the target; None if it did not answer."""
+    """Of the target; None if it did not answer. With several engines, that of the first one's target."""
+    engine_hardware: Mapping[str, Hardware] = Field(default_factory=dict)
+    """The same for each of several engines, by name, without those whose targets did not answer."""
     definitions: int = DEFINITIONS
     """:data:`DEFINITIONS` of the version that measured the study."""
     learned: tuple[LearnedFrom, ...] = ()
@@ -59,12 +74,17 @@ class Beginning(FrozenModel):
     more_unused: int = 0
     """Number of further ones."""
 
+    def hardware_of(self, engine: str) -> Hardware | None:
+        """That of an engine's target, if it is known; ``engine`` is empty if the study has only one."""
+        return self.engine_hardware.get(engine) if engine else self.hardware
+
     @property
     def text(self) -> str:
         """What the search learns from, as one line; empty if from nothing."""
         if not self.learned:
             return ""
-        return f"warm start from {_count(len(self.learned), 'earlier study', 'earlier studies')}: " + "; ".join(
+        studies = len({found.study for found in self.learned})
+        return f"warm start from {_count(studies, 'earlier study', 'earlier studies')}: " + "; ".join(
             found.text for found in self.learned
         )
 

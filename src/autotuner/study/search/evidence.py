@@ -62,6 +62,8 @@ class EarlierStudy(FrozenModel):
     """An earlier study, and how it is related to the new one."""
 
     study: str
+    engine: str = ""
+    """The engine of the new study that it says something about; empty if the new study has only one."""
     facets: Mapping[Facet, str]
     """Its model, GPU, engine and workload, for display."""
     shared: tuple[Facet, ...] = ()

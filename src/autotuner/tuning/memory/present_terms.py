@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from autotuner.errors import UsageError
 from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
+from autotuner.study.parameters.engines import own_values, qualified_values
 from autotuner.study.parameters.environment import PREFIX, flags_in, is_variable, variable_of, variable_text
 from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.parameters.portable import is_portable
-from autotuner.study.search.evidence import NO_EVIDENCE, EarlierTrial, Evidence
+from autotuner.study.search.evidence import EarlierTrial, Evidence
 from autotuner.tuning.planning.portable_checks import expanded
 from autotuner.tuning.planning.prepared_study import Prepared
 
@@ -16,13 +17,37 @@ from autotuner.tuning.planning.prepared_study import Prepared
 def in_present_terms(prepared: Prepared, stored: Evidence) -> Evidence:
     """The evidence as the study's present parameters see it: a combination may stand for other flags by now, and a
     parameter that was removed may have made a difference."""
-    if prepared.spec.engines:  # what was measured belongs to one engine
-        return NO_EVIDENCE
     studies = []
     for study in stored.studies:
-        trials = [_seen_now(prepared, t) for t in study.trials]
-        studies.append(study.replaced(trials=tuple(t for t in trials if t.windows or t.configuration is not None)))
+        if (own := prepared.by_engine.get(study.engine)) is None:
+            continue  # an engine that was removed, or the only one of a study that has several now
+        trials = [_seen_now(own, _of_engine(study.engine, t)) for t in study.trials]
+        kept = [in_common_space(prepared, study.engine, t) for t in trials if t.windows or t.configuration is not None]
+        studies.append(study.replaced(trials=tuple(kept)))
     return stored.replaced(studies=tuple(studies))
+
+
+def in_common_space(prepared: Prepared, engine: str, trial: EarlierTrial) -> EarlierTrial:
+    """A trial by an engine's own names, by those of a study with several engines."""
+    if not engine:
+        return trial
+    shared = [p.name for p in prepared.spec.shared]
+    known = trial.configuration
+    return trial.replaced(
+        values=qualified_values(engine, trial.values, shared),
+        configuration=known and Configuration(values=qualified_values(engine, known.values, shared)),
+    )
+
+
+def _of_engine(engine: str, trial: EarlierTrial) -> EarlierTrial:
+    """The inverse of :func:`in_common_space`."""
+    if not engine:
+        return trial
+    known = trial.configuration
+    return trial.replaced(
+        values=own_values(engine, trial.values),
+        configuration=known and Configuration(values=own_values(engine, known.values)),
+    )
 
 
 def _seen_now(prepared: Prepared, trial: EarlierTrial) -> EarlierTrial:

@@ -20,10 +20,6 @@ _OF_RELEASE = ("server package ", "server program", "image", "runtime")
 """Beginnings of the names of facts about the server's release."""
 
 
-SEVERAL_ENGINES = "the study has several engines"
-"""Why a study and others do not learn from each other: what is measured belongs to one engine and machine each."""
-
-
 @dataclass(frozen=True)
 class Described:
     """A study, with what its measurements depend on."""
@@ -62,15 +58,12 @@ def _load_text(workload: Workload) -> str:
 
 
 def obstacle(new: StudySpec, old: StudySpec, beginning: Beginning | None) -> str:
-    """Why a stored study cannot be learned from, whatever its measurements are; empty if it can."""
-    if old.engines:
-        return SEVERAL_ENGINES
+    """Why a stored study cannot be learned from, whatever its measurements are; empty if it can. Both have one engine;
+    a study with several is one study for each, see :meth:`StudySpec.of_engine`."""
     if old.engine.kind != new.engine.kind or _flavor(old) != _flavor(new):
         return f"another engine ({_engine_text(old)})"
     if beginning is None:
         return "its hardware is not stored: it never began, or was stored by an earlier version"
-    if beginning.hardware is None:
-        return "its hardware is not known"
     if beginning.definitions != DEFINITIONS:
         return "its metrics were defined differently"
     if old.benchmark.kind != new.benchmark.kind:

@@ -16,7 +16,6 @@ from autotuner.study.search.forecast import Forecast
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import CapacityLoad
 from autotuner.tuning.looks import look_s
-from autotuner.tuning.memory.gathering import warm_start_checks
 from autotuner.tuning.planning.planned_cost import planned_usd
 from autotuner.tuning.planning.prediction.predictions import ROOFLINE
 from autotuner.tuning.planning.prepared_study import Prepared
@@ -123,7 +122,7 @@ async def make_plan(
         for name, engine in prepared.by_engine.items():
             found = quality_checks(engine.spec, engine.engine)
             own += [c.replaced(name=f"{name}: {c.name}") for c in found] if name else found
-        own += [*engine_quality_checks(spec), *task_quality_checks(spec), *warm_start_checks(prepared)]
+        own += [*engine_quality_checks(spec), *task_quality_checks(spec)]
         checks = [*await prepared.preflight(), *await harness_checks(spec.quality), *own]
     fewest = fewest_launches(spec, size.trials)
     looks_s = look_s(spec) if prepared.benchmark.short_windows else 0.0

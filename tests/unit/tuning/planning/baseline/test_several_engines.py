@@ -10,8 +10,6 @@ from autotuner.report.result import StudyResult, study_result
 from autotuner.store import Store
 from autotuner.study.trial import TrialRole
 from autotuner.testing.fake_deployer import FakeDeployer
-from autotuner.tuning.memory.relation import SEVERAL_ENGINES
-from autotuner.tuning.planning.plan import make_plan
 from autotuner.tuning.study_session import run_session
 from support.studies.engines import entry, prepared, study
 
@@ -55,14 +53,3 @@ async def test_the_baseline_of_another_engine_changes_alone(loop: Any, store: St
     assert len(new) == launched
     assert [dict(t.configuration.values) for t in new if t.engine_default] == [{"engine": "b", "b.parallel": 6}]
     assert after.default == before.default
-
-
-async def test_the_plan_says_that_several_engines_learn_from_no_other_study(loop: Any) -> None:
-    calibrated = study(search={"strategy": "calibrated", "trials": 4})
-    plan = await make_plan(prepared(loop, calibrated, {}))
-    assert [c.detail for c in plan.checks if c.name == "search.warm_start"] == [
-        f"{SEVERAL_ENGINES}, so it does not learn from other studies, nor do others learn from it"
-    ]
-    for search in ({"strategy": "grid", "trials": 4}, {"strategy": "calibrated", "trials": 4, "warm_start": "none"}):
-        plan = await make_plan(prepared(loop, study(search=search), {}))
-        assert not [c for c in plan.checks if c.name == "search.warm_start"]

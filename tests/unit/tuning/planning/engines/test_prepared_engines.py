@@ -21,8 +21,6 @@ from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.tuning.ending import Ending
-from autotuner.tuning.memory.gathering import gather
-from autotuner.tuning.memory.relation import SEVERAL_ENGINES
 from autotuner.tuning.planning.engines.prepared_engines import prepare
 from autotuner.tuning.planning.plan import make_plan
 from autotuner.tuning.planning.resume_decision import OUTSIDE
@@ -260,18 +258,6 @@ async def test_constraints_of_the_study_name_an_engine_with_its_parameters(loop:
     with pytest.raises(UsageError) as refused:
         prepared(loop, study(constraints=[text]), {})
     assert [p.where for p in refused.value.problems] == ["constraints[0]"]
-
-
-async def test_several_engines_and_other_studies_do_not_learn_from_each_other(loop: Any, store: Store) -> None:
-    calibrated = {"strategy": "calibrated", "trials": 6}
-    several = prepared(loop, study(search=calibrated), {})
-    await run(loop, store, several.spec)
-    assert not gather(prepared(loop, study(name="other", search=calibrated), {}), store, {}).unused
-    single = loop.prepared(several.spec.of_engine("a").replaced(name="single"))
-    assert [(one.study, one.why) for one in gather(single, store, {}).unused] == [("s", SEVERAL_ENGINES)]
-    with pytest.raises(UsageError) as refused:
-        gather(prepared(loop, study(name="other", search={**calibrated, "warm_start": ["s"]}), {}), store, {})
-    assert [p.where for p in refused.value.problems] == ["search.warm_start"]
 
 
 async def test_answers_are_compared_with_the_default_of_the_same_engine(loop: Any, store: Store) -> None:
