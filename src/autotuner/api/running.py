@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -28,8 +28,8 @@ from autotuner.study_file.machine_settings import check_no_entries, parse_settin
 from autotuner.tuning.planning.engines.prepared_engines import prepare
 from autotuner.tuning.planning.plan import Plan, make_plan
 from autotuner.tuning.planning.resume_decision import Standing, with_strategy
-from autotuner.tuning.run_liveness import OwnerWatch, is_running, mark_ended
-from autotuner.tuning.study_session import Outcome, run_session, standing_of
+from autotuner.tuning.run_liveness import OwnerWatch, is_running, mark_ended, this_owner
+from autotuner.tuning.study_session import Outcome, record_stop, run_session, standing_of
 
 OnEvent = Callable[[Event], object]
 OnAnyEvent = Callable[[Event | UnknownEvent], object]
@@ -220,12 +220,28 @@ def stop(url: str | None, name: str) -> bool:
     with Store.open(url) as store:
         record = record_of(store, name)
         dead = OwnerWatch(store).dead()
-        if store.queue.remove(record.name, dead=dead):
+        if store.queue.get(record.name) is not None and _stopped_in_queue(store, record.name, dead):
             return True
         if not is_running(record_of(store, record.name), dead):  # read again: a worker may just have taken it
             return False
         store.studies.request_stop(record.name)
         return True
+
+
+def _stopped_in_queue(store: Store, name: str, dead: Collection[str]) -> bool:
+    """Takes a study out of the queue unless a worker runs it, and records its end if a run of it had begun."""
+    owner = this_owner()
+    store.owners.register(owner)
+    try:
+        if store.studies.take(name, owner.id, time.time(), dead=dead) is not None:
+            return False
+        try:
+            record_stop(store.held(name, owner.id), name)
+        finally:
+            store.studies.release(name, owner.id)
+        return True
+    finally:
+        store.owners.end(owner.id, time.time())
 
 
 def delete(url: str | None, name: str) -> None:

@@ -83,7 +83,8 @@ class QueueTable(QueueQueries):
     def take(
         self, *, worker: str, owner: Owner, lease_s: float, labels: Mapping[str, str], dead: Collection[str]
     ) -> str | None:
-        """Takes the next study that a worker may run: one that waits, or one whose owner has ended.
+        """Takes the next study that a worker may run: one that waits, or one whose owner has ended. That may be one
+        whose owner ended before it saw a request to stop: whoever takes it records its end.
 
         Args:
             worker: Id of the worker.
@@ -113,9 +114,6 @@ class QueueTable(QueueQueries):
             now = clock(db)
             if row["owner_id"] is not None:
                 self._owners.end_in(db, row["owner_id"], now)
-            if row["stop_requested"]:  # its owner died before it could stop
-                self._drop(db, study)
-                return False
             self._owners.register_in(db, owner, now, lease_s=lease_s)
             db.execute(update(studies).where(studies.c.name == study).values(owner_id=owner.id, updated_at=now))
             self._taken(db, study, worker, now)
@@ -154,11 +152,7 @@ class QueueTable(QueueQueries):
     def _locked(self, db: Connection, study: str, worker_id: str | None, dead: Collection[str]) -> RowMapping | None:
         """The study's row, locked, if it is still as :meth:`_candidates` saw it; None if another worker was faster."""
         row = (
-            db.execute(
-                select(studies.c.owner_id, studies.c.stop_requested)
-                .where(studies.c.name == study)
-                .with_for_update(skip_locked=True)
-            )
+            db.execute(select(studies.c.owner_id).where(studies.c.name == study).with_for_update(skip_locked=True))
             .mappings()
             .first()
         )
@@ -176,12 +170,6 @@ class QueueTable(QueueQueries):
         before = db.execute(select(queue.c.attempts, queue.c.progress).where(queue.c.study == study)).one()
         attempts = before.attempts + 1 if finished <= before.progress else 1
         db.execute(update(queue).where(queue.c.study == study).values(**values, attempts=attempts))
-
-    def _drop(self, db: Connection, study: str) -> None:
-        db.execute(delete(queue).where(queue.c.study == study))
-        db.execute(update(studies).where(studies.c.name == study).values(owner_id=None))
-        running = (studies.c.name == study) & (studies.c.state == "running")
-        db.execute(update(studies).where(running).values(state="stopped"))
 
     def _alive(self, db: Connection, owner_id: str | None, dead: Collection[str]) -> bool:
         if owner_id is None or owner_id in dead:

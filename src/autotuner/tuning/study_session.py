@@ -31,6 +31,9 @@ from autotuner.tuning.webhooks.notifications import notifications
 
 logger = logging.getLogger(__name__)
 
+_TO_BE_RESUMED = {"running": "had died", "interrupted": "was interrupted"}
+"""States of a study that no run holds and that the next run resumes, and how they came about."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -70,7 +73,7 @@ async def run_session(
                 return await run_held(prepared, store, attendance, source=source, named=named, on_start=on_start)
             finally:
                 with anyio.CancelScope(shield=True):
-                    await run_sync(hand_back, store, spec.name, owner)
+                    await run_sync(leave, store, spec.name, attendance)
 
         outcome = await attendance.over(work)
         return outcome if outcome is not None else await run_sync(ended_outcome, store, spec, attendance.state)
@@ -187,6 +190,29 @@ async def _clean_up(prepared: Prepared, store: Store, name: str, owners: OwnerWa
 def cut_off_notice(trial: int) -> str:
     """The notice about a trial whose run died."""
     return f"trial {trial} was cut off when its run ended; it does not count"
+
+
+def leave(store: Store, name: str, attendance: Attendance, *, requeue: bool = False) -> None:
+    """Hands a study back at the end of its run. If the run was stopped before it began, the end of the run before it
+    is recorded, unless that has recorded its own."""
+    if attendance.state == "stopped" and not attendance.recorded:
+        record_stop(store.held(name, attendance.owner.id), name)
+    hand_back(store, name, attendance.owner, requeue=requeue)
+
+
+def record_stop(store: Store, name: str) -> None:
+    """Stores that a study was stopped whose last run died or was interrupted, and would have been resumed.
+
+    Args:
+        store: The store, for the owner of the study.
+        name: The study.
+    """
+    record = store.studies.get(name)
+    if record is None or record.state not in _TO_BE_RESUMED:
+        return
+    for trial in store.trials.void_owned_by(OwnerWatch(store).dead(), name, time.time()):
+        append(store, Notice(study=name, text=cut_off_notice(trial.number)))
+    record_end(store, record.spec, "stopped", f"stopped by request after its run {_TO_BE_RESUMED[record.state]}", None)
 
 
 def hand_back(store: Store, name: str, owner: Owner, *, requeue: bool = False) -> None:

@@ -231,6 +231,22 @@ def test_a_stop_reaches_a_trial_on_another_machine(fleet: Fleet) -> None:
     until(lambda: fleet.tuner.queue() == [], "an empty queue")
 
 
+def test_a_stop_that_a_failed_machine_did_not_see_ends_the_study(fleet: Fleet) -> None:
+    (fleet.folder / "s.freeze").write_text("measuring 1")
+    fleet.tuner.submit(scripted_study("s"))
+    fleet.start("a")
+    until(lambda: fleet.journal("s") and not (fleet.folder / "s.freeze").exists(), "frozen")
+    assert fleet.tuner.stop("s")
+    fleet.fail("a")
+    fleet.start("b")
+    until(lambda: fleet.tuner.queue() == [], "an empty queue")
+    ended = [event for event in fleet.tuner.events("s") if isinstance(event, autotuner.StudyFinished)]
+    why = "stopped by request after its run had died"
+    assert [(event.state, event.why) for event in ended] == [("stopped", why)]
+    assert state(fleet, "s") == "stopped"
+    assert {entry["host"] for entry in fleet.journal("s")} == {"a"}, "nothing was launched again"
+
+
 def test_two_servers_share_studies_and_workers(fleet: Fleet) -> None:
     with fleet.serve("a", "admin") as one, fleet.serve("b", "write") as other:
         until(lambda: len(fleet.tuner.workers()) == 2, "both are workers")

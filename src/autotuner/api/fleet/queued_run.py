@@ -29,7 +29,7 @@ from autotuner.tuning.liveness.attendance import Attendance
 from autotuner.tuning.planning.engines.prepared_engines import prepare
 from autotuner.tuning.planning.resume_decision import with_strategy
 from autotuner.tuning.run_liveness import this_owner
-from autotuner.tuning.study_session import hand_back, record_end, run_held
+from autotuner.tuning.study_session import leave, record_end, run_held
 from autotuner.tuning.webhooks.notifications import not_run
 
 MOST_ATTEMPTS = 5
@@ -117,7 +117,7 @@ async def _run(store: Store, study: str, attendance: Attendance) -> None:
     finally:
         with anyio.CancelScope(shield=True):
             requeue = requeue and attendance.state != "stopped"
-            await run_sync(lambda: hand_back(store, study, attendance.owner, requeue=requeue))
+            await run_sync(lambda: leave(store, study, attendance, requeue=requeue))
 
 
 async def _run_job(store: Store, job: Job, attendance: Attendance) -> str:

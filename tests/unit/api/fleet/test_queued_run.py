@@ -3,13 +3,38 @@
 import os
 import subprocess
 
+import pytest
+
 import autotuner
 from autotuner.api.fleet.queued_run import Order
-from autotuner.events.types import Notice
+from autotuner.events.types import Notice, StudyFinished
 from autotuner.store import Store
 from autotuner.store.webhooks.records import Webhook, WebhookEvent, WebhookForm
+from autotuner.study.configuration import DEFAULT
+from autotuner.study.owner import Owner
+from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning.run_liveness import this_owner
 from support.stored_samples import store_sample
+
+_WEBHOOK = Webhook(
+    id="ops",
+    name="ops",
+    form=WebhookForm.JSON,
+    events=tuple(WebhookEvent),
+    target="",
+    url_source="kept",
+    secret_source="kept",
+    created_at=0.0,
+)
+
+
+def run(store: Store, study: str, owner: Owner, *, dead: tuple[str, ...] = ()) -> None:
+    """Runs the next study of the queue as a worker does."""
+    assert store.queue.take(worker="w", owner=owner, lease_s=20.0, labels={}, dead=dead) == study
+    order = Order(study, owner.id, lease_s=20.0, drain_s=0.0)
+    # Its standard input stays open: otherwise it ends, as the worker has.
+    with subprocess.Popen(order.argv, stdin=subprocess.PIPE, env=os.environ) as process:
+        assert process.wait(120) == 0
 
 
 def test_a_study_with_results_that_cannot_be_run_keeps_them_and_tells_webhooks() -> None:
@@ -18,24 +43,9 @@ def test_a_study_with_results_that_cannot_be_run_keeps_them_and_tells_webhooks()
     before = autotuner.load_result(spec.name)
     owner = this_owner()
     with Store.open() as store:
-        store.webhooks.add(
-            Webhook(
-                id="ops",
-                name="ops",
-                form=WebhookForm.JSON,
-                events=tuple(WebhookEvent),
-                target="",
-                url_source="kept",
-                secret_source="kept",
-                created_at=0.0,
-            )
-        )
+        store.webhooks.add(_WEBHOOK)
         store.queue.add(spec, source="study.yaml", named=True, priority=0, by="me", dead=())
-        assert store.queue.take(worker="w", owner=owner, lease_s=20.0, labels={}, dead=()) == spec.name
-        order = Order(spec.name, owner.id, lease_s=20.0, drain_s=0.0)
-        # Its standard input stays open: otherwise it ends, as the worker has.
-        with subprocess.Popen(order.argv, stdin=subprocess.PIPE, env=os.environ) as process:
-            assert process.wait(120) == 0
+        run(store, spec.name, owner)
         (message,) = store.webhooks.claim("server", ["ops"], most=9, for_s=60)
         assert store.queue.get(spec.name) is None
     (notice,) = [event for event in autotuner.open().events(spec.name) if isinstance(event, Notice)]
@@ -44,3 +54,38 @@ def test_a_study_with_results_that_cannot_be_run_keeps_them_and_tells_webhooks()
     assert message.data["study"] == spec.name
     assert notice.text == f"not run: {message.data['why']}"
     assert autotuner.load_result(spec.name) == before
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        ("running", "stopped by request after its run had died"),
+        ("interrupted", "stopped by request after its run was interrupted"),
+        ("stopped", ""),
+    ],
+)
+def test_a_stop_that_the_last_run_did_not_see_ends_the_study_once(state: str, why: str) -> None:
+    """A run may also die after it has recorded its end, and before it has released the study."""
+    spec = store_sample("winner").spec
+    died = this_owner()
+    with Store.open() as store:
+        store.webhooks.add(_WEBHOOK)
+        store.queue.add(spec, source="study.yaml", named=True, priority=0, by="me", dead=())
+        assert store.queue.take(worker="dead", owner=died, lease_s=20.0, labels={}, dead=()) == spec.name
+        store.studies.set_state(spec.name, state, None, 2.0)
+        trial = Trial(study=spec.name, number=0, configuration=DEFAULT, role=TrialRole.SEARCH)
+        number = store.trials.add(trial, owner_id=died.id).number
+        store.studies.request_stop(spec.name)
+        before = len(autotuner.open().events(spec.name))
+        run(store, spec.name, this_owner(), dead=(died.id,))
+        assert (store.queue.get(spec.name), store.studies.holder(spec.name)) == (None, (True, None))
+        messages = store.webhooks.claim("server", ["ops"], most=9, for_s=60)
+    new = autotuner.open().events(spec.name)[before:]
+    ended = [event for event in new if isinstance(event, StudyFinished)]
+    assert [(event.state, event.why) for event in ended] == ([("stopped", why)] if why else [])
+    assert [(message.kind, message.data["why"]) for message in messages] == (
+        [(WebhookEvent.STUDY_FINISHED, why)] if why else []
+    )
+    assert autotuner.open().overview(spec.name).state == "stopped"
+    cut_off = [event.text for event in new if isinstance(event, Notice)]
+    assert cut_off == ([f"trial {number} was cut off when its run ended; it does not count"] if why else [])

@@ -9,6 +9,7 @@ import pytest
 
 import autotuner
 from autotuner.errors import StudyBusyError, UsageError
+from autotuner.events.types import StudyFinished
 from autotuner.store import Store
 from autotuner.study_file.writer import render_study
 from autotuner.tuning.run_liveness import this_owner
@@ -107,6 +108,23 @@ def test_stop_removes_it(written: Written) -> None:
     assert tuner.queue() == []
     assert not tuner.stop("s")
     assert tuner.overview("s").standing == "new"
+
+
+@pytest.mark.parametrize("state", ["running", "interrupted"])
+def test_stop_ends_a_study_that_waits_to_be_resumed(written: Written, state: str) -> None:
+    """Its worker died, or handed it back; nobody would send the end of the study otherwise."""
+    tuner = autotuner.open()
+    tuner.submit(written())
+    died = this_owner()
+    with Store.open() as store:
+        assert store.queue.take(worker="w", owner=died, lease_s=20.0, labels={}, dead=()) == "s"
+        store.studies.set_state("s", state, None, 2.0)
+        store.owners.end(died.id, 3.0)
+    assert tuner.stop("s")
+    assert not tuner.stop("s")
+    assert (tuner.queue(), tuner.overview("s").state) == ([], "stopped")
+    (ended,) = [event for event in tuner.events("s") if isinstance(event, StudyFinished)]
+    assert (ended.state, ended.why.startswith("stopped by request after its run")) == ("stopped", True)
 
 
 def test_starting_over_and_deleting_take_it_out_of_the_queue(written: Written) -> None:

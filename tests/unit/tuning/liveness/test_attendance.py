@@ -199,6 +199,28 @@ async def test_a_store_that_fails_for_a_whole_lease_ends_the_run(
     assert deployer.live == []
 
 
+async def test_a_stop_of_a_resumed_study_before_its_first_launch_is_recorded(loop: Any, store: Store) -> None:
+    """The run before it died, so nobody has recorded an end of the study yet."""
+    prepared = loop.prepared()
+    spec = prepared.spec
+    store.studies.create(spec, source="t", digest=spec.digest, now=1.0)
+    store.studies.set_state("s", "running", None, 2.0)
+
+    class Stopping(FakeDeployer):
+        async def reap(self, *_: object, **__: object) -> list[str]:
+            store.studies.request_stop("s")
+            await anyio.sleep_forever()
+            return []
+
+    with anyio.fail_after(60):
+        outcome = await run_session(loop.prepared(deployer=Stopping()), store, source="t")
+    assert outcome.state == "stopped"
+    record = store.studies.get("s")
+    assert record is not None
+    assert (record.state, record.owner_id) == ("stopped", None)
+    assert [event.data["why"] for event in store.events.read("s")] == ["stopped by request after its run had died"]
+
+
 async def test_a_stop_is_seen_before_the_first_launch(loop: Any, store: Store) -> None:
     class Slow(FakeDeployer):
         async def preflight(self, plans: Any) -> Any:
