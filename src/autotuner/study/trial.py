@@ -129,6 +129,16 @@ class Trial(FrozenModel):
         return self.command or without_flags(self.argv, self.address_flags)
 
     @property
+    def meets_slos(self) -> bool | None:
+        """Whether it meets every hard SLO. None if that is open: it is not done, left levels out, or may not be
+        ranked."""
+        if self.verdict is None or self.state is not TrialState.DONE:
+            return None
+        if not self.verdict.feasible:
+            return False
+        return None if self.cut is not None or not self.verdict.rankable else True
+
+    @property
     def simulated(self) -> bool:
         """Whether the server declared its numbers simulated; every output must say so."""
         return self.resolved.get("simulated") is True

@@ -12,12 +12,13 @@ from sqlalchemy import text
 import autotuner
 from autotuner.report.overview import StudyOverview
 from autotuner.report.study_list import SortBy, study_row
+from autotuner.report.views.outcome import outcome
 from autotuner.store import Store
 from autotuner.store.lists.pages import StudyList, StudyQuery, TrialList, TrialQuery
 from autotuner.store.records import QueueState
 from autotuner.study.spec import EngineSpec, StudySpec
 from autotuner.study.trial import TrialState
-from autotuner.testing.samples import LATENCY, THROUGHPUT, sample_study
+from autotuner.testing.samples import LATENCY, THROUGHPUT, SampleKind, sample_study
 from autotuner.tuning.run_liveness import this_owner
 from autotuner.tuning.study_session import record_end
 from support.studies.old_stores import without_lists
@@ -191,9 +192,22 @@ def test_trials_are_filtered_and_sorted(
     causes = reader.trials("s", sort=order, descending=descending, cause=cause)
     assert list(causes.items) == [t for t in failed if t.failure and t.failure.cause.value == cause]
     met = reader.trials("s", sort=order, descending=descending, feasible=True, role="search")
-    assert list(met.items) == [
-        t for t in expected if t.role.value == "search" and t.verdict is not None and t.verdict.feasible
-    ]
+    assert list(met.items) == [t for t in expected if t.role.value == "search" and t.meets_slos]
+
+
+@pytest.mark.parametrize("kind", list(SampleKind))
+def test_feasible_trials_are_those_that_meet_the_slos(
+    url: str, store: Store, add_study: AddStudy, kind: SampleKind
+) -> None:
+    """In the words of the page of a study: one that is open is neither feasible nor infeasible."""
+    add_with_trials(store, add_study, "s", kind)
+    tuner = autotuner.open(url)
+    result = tuner.load("s")
+    alone = result.model_copy(update={"refuted": (), "winner": None, "best": None})
+    met, missed = (tuner.reader().trials("s", feasible=feasible, limit=1000).items for feasible in (True, False))
+    assert [t.number for t in met] == [t.number for t in result.trials if outcome(alone, t).tone == "good"]
+    done = [t for t in result.trials if t.state is TrialState.DONE]
+    assert [t.number for t in missed] == [t.number for t in done if outcome(alone, t).tone == "bad"]
 
 
 def test_rows_of_revision_8_get_their_columns(url: str, store: Store, add_study: AddStudy) -> None:

@@ -10264,7 +10264,7 @@ export interface operations {
                 readonly state?: components["schemas"]["TrialState"] | null;
                 /** @description Only trials with this purpose. */
                 readonly role?: components["schemas"]["TrialRole"] | null;
-                /** @description Only trials that met (or missed) the SLOs. */
+                /** @description Only trials that met the SLOs, or that missed them; failed and open ones are neither. */
                 readonly feasible?: boolean | null;
                 /** @description Only trials that failed for this cause. */
                 readonly cause?: string | null;

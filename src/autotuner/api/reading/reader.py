@@ -243,7 +243,8 @@ class StudyReader:
             descending: Largest first.
             state: Only trials in this state.
             role: Only trials with this purpose.
-            feasible: Only trials that met (or missed) the SLOs.
+            feasible: Only trials that met the SLOs, or only those that missed them. Trials that failed, or whose SLOs
+                are open, such as cut ones and those that are not ranked, are neither.
             cause: Only trials that failed for this cause.
             limit: Most trials to return.
             offset: Position of the first one.

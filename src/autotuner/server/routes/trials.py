@@ -40,7 +40,10 @@ def list_trials(
     name: Name,
     state: Annotated[TrialState | None, Query(description="Only trials in this state.")] = None,
     role: Annotated[TrialRole | None, Query(description="Only trials with this purpose.")] = None,
-    feasible: Annotated[bool | None, Query(description="Only trials that met (or missed) the SLOs.")] = None,
+    feasible: Annotated[
+        bool | None,
+        Query(description="Only trials that met the SLOs, or that missed them; failed and open ones are neither."),
+    ] = None,
     cause: Annotated[str | None, Query(description="Only trials that failed for this cause.")] = None,
     sort: Annotated[TrialSort, Query(description="`value` is that of the first objective.")] = TrialSort.NUMBER,
     descending: Annotated[bool, Query(description="Largest first; trials without a value come last.")] = False,

@@ -37,7 +37,7 @@ def trial_columns(trial: Trial) -> Columns:
     value = verdict.objectives[0] if verdict is not None and verdict.objectives else None
     return {
         "role": trial.role.value,
-        "feasible": int(verdict.feasible) if verdict is not None else None,
+        "feasible": None if trial.meets_slos is None else int(trial.meets_slos),
         "value": _finite(value),
         "cause": trial.failure.cause.value if trial.failure is not None else None,
         "started_at": trial.started_at,

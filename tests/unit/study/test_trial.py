@@ -1,0 +1,41 @@
+"""Trials: what follows from their fields."""
+
+import pytest
+
+from autotuner.study.configuration import DEFAULT
+from autotuner.study.search.cut import Cut, CutReason
+from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.study.verdict import Verdict
+
+CUT = Cut(reason=CutReason.CANNOT_WIN, text="cannot win", left=(), rivals=(1,), saved_s=3.0)
+MET = Verdict(feasible=True)
+UNRANKED = Verdict(feasible=True, rankable=False)
+MISSED = Verdict(feasible=False)
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict", "cut", "meets"),
+    [
+        (TrialState.DONE, MET, None, True),
+        (TrialState.DONE, MISSED, None, False),
+        (TrialState.DONE, MISSED, CUT, False),
+        (TrialState.DONE, MET, CUT, None),
+        (TrialState.DONE, UNRANKED, None, None),
+        (TrialState.VOID, MET, None, None),
+        (TrialState.FAILED, MISSED, None, None),
+        (TrialState.RUNNING, None, None, None),
+    ],
+)
+def test_slos_are_met_missed_or_open(
+    state: TrialState, verdict: Verdict | None, cut: Cut | None, meets: bool | None
+) -> None:
+    trial = Trial(
+        study="s",
+        number=2,
+        role=TrialRole.SEARCH,
+        configuration=DEFAULT,
+        state=state,
+        verdict=verdict,
+        cut=cut,
+    )
+    assert trial.meets_slos is meets
