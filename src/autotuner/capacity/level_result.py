@@ -16,6 +16,7 @@ class Missing(StrEnum):
     """Why an end of the bracket is missing."""
 
     BUDGET = "budget used"
+    INTERRUPTED = "the search was interrupted"
     NEVER_MET = "SLO not met at the lowest load"
     NEVER_SATURATED = "SLO still met at the highest load"
     CLIENT_LIMITED = "load generator at its limit"

@@ -10,12 +10,15 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from autotuner.cli.server import where
 from autotuner.plain_text import escape_controls
+
+if TYPE_CHECKING:
+    from autotuner.errors import StoppedEarlyError
 
 app = typer.Typer(
     name="autotuner",
@@ -152,6 +155,21 @@ def out_error(kind: str, message: str, problems: Sequence[Any] = (), *, remedy: 
 
     body = clean({"kind": kind, "message": message, "remedy": remedy, "problems": list(problems)})
     sys.stdout.write(json.dumps({"error": body}, ensure_ascii=False) + "\n")
+
+
+def out_stopped(stopped: "StoppedEarlyError[Any]") -> None:
+    """Prints what was found before the end, and why it ended, as one JSON document."""
+    from autotuner.cli.exit_codes import of_stop
+
+    kind = of_stop(stopped).name.lower()
+    error = {"kind": kind, "message": stopped.message, "remedy": stopped.remedy, "problems": []}
+    out({**stopped.report.model_dump(), "error": error})
+
+
+def say_stopped(stopped: "StoppedEarlyError[Any]") -> None:
+    """Prints why a command ended before its work was done."""
+    for line in str(stopped).splitlines():
+        say(f"autotuner: {line}")
 
 
 @contextmanager

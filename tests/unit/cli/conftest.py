@@ -1,6 +1,7 @@
 """The command, run in this process with a home of its own."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -56,6 +57,14 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
         return CommandResult(int(ended.value.code or 0), done.out, done.err)
 
     return run
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell's background jobs start with SIGINT ignored, and so would what this test starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -1318,6 +1318,11 @@ export interface components {
              */
             readonly cut: boolean;
             /**
+             * Interrupted
+             * @default false
+             */
+            readonly interrupted: boolean;
+            /**
              * Levels
              * @default []
              */

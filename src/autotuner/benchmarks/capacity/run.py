@@ -82,6 +82,7 @@ class CapacityRun:
         self._place = place
         self._steps = SearchSteps(self._question, place.folder)
         self._pilot_requests = 0
+        self._ended = False
 
     @property
     def levels(self) -> list[CapacityLevel]:
@@ -110,6 +111,7 @@ class CapacityRun:
             if self.levels and self._length_s(load) > left:
                 break  # a part of a replay would prove nothing
             on_level(await self._level(load, plan, left))
+        self._ended = True
         return self.result()
 
     async def _level(self, load: float, plan: LevelPlan, left_s: float) -> CapacityLevel:
@@ -126,7 +128,8 @@ class CapacityRun:
 
     def result(self) -> CapacityResult:
         """The bracket as far as it is known, also after an interrupt."""
-        return self._steps.result(self._scenario.text).replaced(pilot_requests=self._pilot_requests)
+        found = self._steps.result(self._scenario.text, interrupted=not self._ended)
+        return found.replaced(pilot_requests=self._pilot_requests)
 
     async def _pilot(self) -> None:
         """Finds a first load of the right size: at a low rate, the requests of a level take minutes to arrive."""

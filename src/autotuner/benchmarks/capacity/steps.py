@@ -106,11 +106,11 @@ class SearchSteps:
             if not promising(result) and self._question.unit is LoadUnit.RATE and _in_flight(level) < _ALONE:
                 self._search.limits = replace(self._search.limits, low=max(level.load, self._search.limits.low))
 
-    def result(self, scenario: str) -> CapacityResult:
-        """The bracket as far as it is known."""
+    def result(self, scenario: str, *, interrupted: bool) -> CapacityResult:
+        """The bracket as far as it is known; ``interrupted``: the search has not ended by itself."""
         question = self._question
         search = self._search
-        low, high = search.missing()
+        low, high = (_unless(end, interrupted=interrupted) for end in search.missing())
         return CapacityResult(
             scenario=scenario,
             unit=question.unit,
@@ -124,6 +124,7 @@ class SearchSteps:
             cut=search.cut,
             precise=search.precise,
             monotone=search.monotone,
+            interrupted=interrupted,
             levels=tuple(self.levels),
             search=SearchRange(
                 method=method_of(question.unit),
@@ -140,6 +141,11 @@ class SearchSteps:
 def method_of(unit: LoadUnit) -> int:
     """Version of the rules by which loads of this unit are chosen."""
     return REPLAY_METHOD if unit is LoadUnit.SPEED else METHOD
+
+
+def _unless(end: Missing | None, *, interrupted: bool) -> Missing | None:
+    """Why an end is missing: a search that was interrupted has not used its budget."""
+    return Missing.INTERRUPTED if interrupted and end is Missing.BUDGET else end
 
 
 def _in_flight(level: CapacityLevel) -> float:

@@ -64,7 +64,8 @@ def check_result(result: CapacityResult, bounds: tuple[CapacityBound, ...], fold
         if problem is not None:
             changed = [_check(result, one, found) for one in result.levels if (found := _file_problem(one, folder))]
             return changed or [_check(result, level, problem)]  # what follows from a changed file proves nothing
-    inner = [*_bracket_checks(result, steps.result(result.scenario)), *_files_left(result, folder)]
+    bracket = steps.result(result.scenario, interrupted=result.interrupted)
+    inner = [*_bracket_checks(result, bracket), *_files_left(result, folder)]
     if any(check.problem is not None for check in inner):
         return inner  # it contradicts itself, whatever the records say
     replay = _replay_check(result, folder)

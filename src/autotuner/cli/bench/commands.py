@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autotuner.cli import load_options as options
-from autotuner.cli.app import Json, LogFile, Verbose, logged, out, reporting_errors, say, show
+from autotuner.cli.app import Json, LogFile, Verbose, logged, out, out_stopped, reporting_errors, say, say_stopped, show
 
 if TYPE_CHECKING:
     from autotuner import BenchReport, BenchStoppedError
@@ -132,15 +132,10 @@ def _show(report: "BenchReport", *, as_json: bool) -> None:
 def _show_stopped(stopped: "BenchStoppedError", *, as_json: bool) -> None:
     """Prints what was measured before the end, and why it ended; as JSON, in one document."""
     if as_json:
-        from autotuner.cli.exit_codes import of_stop
-
-        kind = of_stop(stopped).name.lower()
-        error = {"kind": kind, "message": stopped.message, "remedy": stopped.remedy, "problems": []}
-        out({**stopped.report.model_dump(), "error": error})
+        out_stopped(stopped)
     else:
         _show(stopped.report, as_json=False)
-    for line in str(stopped).splitlines():
-        say(f"autotuner: {line}")
+    say_stopped(stopped)
 
 
 def _is_trace(scenarios: list[str] | None) -> bool:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autotuner.cli import load_options as options
-from autotuner.cli.app import Json, LogFile, Verbose, logged, out, reporting_errors, say, show
+from autotuner.cli.app import Json, LogFile, Verbose, logged, out, out_stopped, reporting_errors, say, say_stopped, show
 from autotuner.cli.bench.commands import sigterm_as_ctrl_c
 
 if TYPE_CHECKING:
-    from autotuner import CapacityLevel, CapacityReport, LoadUnit
+    from autotuner import CapacityLevel, CapacityReport, CapacityStoppedError, LoadUnit
 
 
 class Unit(StrEnum):
@@ -121,8 +121,7 @@ def capacity(
                 on_level=None if json else _say_level,
             )
         except CapacityStoppedError as stopped:
-            _show(stopped.report, out_dir, as_json=json)
-            say(f"autotuner: {stopped.message}")
+            _show_stopped(stopped, out_dir, as_json=json)
             raise typer.Exit(int(of_stop(stopped))) from None
         _show(report, out_dir, as_json=json)
         if any(result.certified is None for result in report.results):
@@ -167,6 +166,15 @@ def _show(report: "CapacityReport", folder: Path, *, as_json: bool) -> None:
         out(report)
     else:
         show(capacity_text(report, folder))
+
+
+def _show_stopped(stopped: "CapacityStoppedError", folder: Path, *, as_json: bool) -> None:
+    """Prints what was found before the end, and why it ended; as JSON, in one document."""
+    if as_json:
+        out_stopped(stopped)
+    else:
+        _show(stopped.report, folder, as_json=False)
+    say_stopped(stopped)
 
 
 def register(app: typer.Typer) -> None:

@@ -86,7 +86,11 @@ def _too_few(result: CapacityResult) -> str:
 
 def _why_wide(result: CapacityResult) -> str:
     """Why a search with both ends stopped before they were close enough."""
-    return "replay not decided" if result.undecided else "budget used"
+    from autotuner.capacity.level_result import Missing
+
+    if result.interrupted:
+        return Missing.INTERRUPTED
+    return Missing.UNDECIDED if result.undecided else Missing.BUDGET
 
 
 def _how_sure(result: CapacityResult) -> str:

@@ -79,6 +79,9 @@ class CapacityResult(FrozenModel):
     """Whether no load below the certified one was refuted."""
     cut: bool = False
     """Whether the search ended early, not shown to hold more than another configuration."""
+    interrupted: bool = False
+    """Whether it was ended from outside, by a request to stop or an error, before it had an answer or had used its
+    budget."""
     pilot_requests: int = 0
     """Requests of the closed loop that the first load was taken from."""
     levels: tuple[CapacityLevel, ...] = ()

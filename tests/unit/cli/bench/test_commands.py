@@ -291,14 +291,6 @@ def test_answers_longer_than_the_window(call: Call) -> None:
     assert "--duration" in done.out
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """A shell's background jobs start with SIGINT ignored, and so would what this test starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "as_json"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
 def test_interrupt_prints_finished_levels(tmp_path: Path, server: ScriptedServer, number: int, as_json: bool) -> None:

@@ -1,10 +1,15 @@
 """``autotuner capacity`` and ``autotuner verify``, with the real load generator."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
+from time import sleep
 from typing import Any
 
 import pytest
@@ -206,5 +211,29 @@ def test_a_server_that_ends_in_a_level_ends_the_search(call: Call, tmp_path: Pat
         ending.join()
     (result,) = stopped.value.report.results
     assert [level.verdict for level in result.levels] == levels
-    assert result.refuted is None
+    assert (result.interrupted, result.refuted_missing) == (True, "the search was interrupted")
     assert call("verify", str(folder), "--json").data["holds"]
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_interrupted_search_says_so(tmp_path: Path, as_json: bool) -> None:
+    folder = tmp_path / "capacity"
+    argv = [sys.executable, "-m", "autotuner", "capacity", "", "-s", "D(4,2)", "--warmup", "0.1s", "--start", "60"]
+    argv += ["--slo", "p99 ttft <= 20s", "--out", str(folder), *(["--json"] if as_json else [])]
+    with scripted_server(openai) as server:
+        argv[4] = server.url
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+            while not (folder / "level-0-1.parquet").exists() and started.poll() is None:
+                sleep(0.01)
+            os.kill(started.pid, signal.SIGTERM)
+            out, err = started.communicate(timeout=60)
+    assert (started.returncode, err.splitlines()[-1]) == (ExitCode.INTERRUPTED, "autotuner: interrupted"), err
+    if as_json:
+        found = json.loads(out)
+        assert found["error"] == {"kind": "interrupted", "message": "interrupted", "remedy": "", "problems": []}
+        assert found["results"][0]["interrupted"] is True
+        assert found["results"][0]["refuted_missing"] == "the search was interrupted"
+    else:
+        assert "no load refuted above it: the search was interrupted\n" in out
+        assert "budget used" not in out

@@ -80,3 +80,9 @@ def test_notes_of_several_levels_appear_once() -> None:
         "10 requests/s: 90% sent before (and at 1 other level)",
         "10 requests/s: 3 of 300 requests failed (http_503 x3: busy)",
     ]
+
+
+@pytest.mark.parametrize(("interrupted", "why"), [(False, "budget used"), (True, "the search was interrupted")])
+def test_why_the_ends_are_far_apart(interrupted: bool, why: str) -> None:
+    found = result(missing="").replaced(certified=2.0, refuted=3.0, interrupted=interrupted)
+    assert f"the ends are 50% apart, not 10%: {why}" in capacity_answer(found)
