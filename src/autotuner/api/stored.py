@@ -321,6 +321,29 @@ class StoredStudies(ResultFiles):
 
         return trial_plots.history(self._url, name, trial)
 
+    def verify_trial(self, name: str, trial: int) -> Verification:
+        """Recompute the capacities of one trial from its request records, as :meth:`verify` does for all of a study.
+
+        Args:
+            name: The study's name, or the path of its file.
+            trial: The trial's number.
+
+        Returns:
+            Whether they hold, and the problem of each level whose records do not support its decision.
+
+        Raises:
+            UsageError: If the study or the trial does not exist, or the trial searched for no capacity.
+
+        Example:
+            >>> autotuner.open().verify_trial("chat-8b", 0)
+            Traceback (most recent call last):
+            autotuner.errors.UsageError: STUDY = chat-8b: searched for no capacity; run it with load: capacity
+        """
+        from autotuner.tuning.capacity_session import verify_study
+
+        result = results.load(self._url, name)
+        return verify_study(result.spec, [result.trial(trial)])
+
     def verify(self, source: str | Path) -> Verification:
         """Recompute the certificates of capacities from their request records.
 

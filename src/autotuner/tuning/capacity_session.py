@@ -166,12 +166,18 @@ def verify(folder: Path) -> Verification:
     return Verification(holds=bool(checks) and all(check.problem is None for check in checks), levels=tuple(checks))
 
 
-def verify_study(spec: StudySpec, trials: Sequence[Trial]) -> Verification:
-    """Recomputes the capacity of each trial of a study."""
+def searched_trials(spec: StudySpec, trials: Sequence[Trial]) -> list[Trial]:
+    """The trials of a study that searched for capacities. Raises ``UsageError`` if none did."""
     searched = [trial for trial in trials if trial.capacities]
     if not searched:
         why = "searched for no capacity"
         raise UsageError.at("STUDY", why, value=spec.name, remedy="run it with load: capacity")
+    return searched
+
+
+def verify_study(spec: StudySpec, trials: Sequence[Trial]) -> Verification:
+    """Recomputes the capacity of each trial of a study. Raises ``UsageError`` if none of them searched for one."""
+    searched = searched_trials(spec, trials)
     bounds = bounds_of(limits_of(spec.slos), spec.min_success_rate, where="slo")
     checks: list[LevelCheck] = []
     for trial in searched:

@@ -1,5 +1,6 @@
 """A stored study that searched for the capacity of servers on virtual time: real searches, records and verdicts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -40,19 +41,20 @@ _STARTS = (60.0, 120.0, 60.0)
 """First load of each search, in requests per second."""
 
 
-def store_capacity_study() -> Sample:
-    """Stores it as its run would have."""
+def store_capacity_study(requests: Sequence[int] = _REQUESTS) -> Sample:
+    """Stores it as its run would have, with as many trials as budgets of requests are given."""
     spec = parse_study(STUDY, source="study.yaml", folder=Path("/")).spec
-    sample = Sample(spec=spec, state="done", why="all trials", trials=tuple(_trial(spec, n) for n in range(3)))
+    trials = tuple(_trial(spec, number, most) for number, most in enumerate(requests))
+    sample = Sample(spec=spec, state="done", why="all trials", trials=trials)
     store_trials(sample, sample.trials)
     return sample
 
 
-def _trial(spec: StudySpec, number: int) -> Trial:
+def _trial(spec: StudySpec, number: int, requests: int) -> Trial:
     (scenario,) = spec.workload.scenarios
     (load,) = spec.workload.levels
     assert isinstance(load, CapacityLoad)
-    found = anyio.run(_search, spec, number)
+    found = anyio.run(_search, spec, number, requests)
     measured = (at_capacity(found, load, 0),)
     expected = [(scenario.text, load)]
     return Trial(
@@ -72,14 +74,14 @@ def _trial(spec: StudySpec, number: int) -> Trial:
     )
 
 
-async def _search(spec: StudySpec, number: int) -> CapacityResult:
+async def _search(spec: StudySpec, number: int, requests: int) -> CapacityResult:
     (scenario,) = spec.workload.scenarios
     (load,) = spec.workload.levels
     assert isinstance(load, CapacityLoad)
     folder = trial_folder(spec.name, number)
     folder.mkdir(parents=True)
     bounds = bounds_of(limits_of(spec.slos), spec.min_success_rate)
-    limited = load.model_copy(update={"max_requests": _REQUESTS[number]})
+    limited = load.model_copy(update={"max_requests": requests})
     question = question_about(limited, bounds, spec.slos, _STARTS[number])
     place = Place(Labels(study=spec.name, trial=number, owner="o"), folder, "records-0-0")
     benchmark = VirtualBenchmark(VirtualSettings(slots=_SLOTS[number]))

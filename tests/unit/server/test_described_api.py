@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 
 import autotuner
 from support.stored_samples import store_sample
+from support.web.capacity_study import store_capacity_study
 
 Clients = Callable[[str], httpx.Client]
 Parts = dict[str, Any]
@@ -66,6 +67,9 @@ def existing(stored: str) -> Callable[[APIOperation], Parts]:
     of_operation: dict[str, Parts] = {
         "GET /api/v1/studies/{name}/manifest": {"query": {"form": "compose", "image": "registry.example/llama:1"}},
         "POST /api/v1/session": {"body": {"token": token.secret}},
+        "GET /api/v1/studies/{name}/trials/{number}/verification": {
+            "path_parameters": {"name": store_capacity_study(requests=(40,)).spec.name, "number": 0}
+        },
         "POST /api/v1/studies": {"body": {"study": STUDY}},
         "POST /api/v1/studies/validate": {"body": {"study": STUDY}},
         "POST /api/v1/studies/plan": {"body": {"study": STUDY}},

@@ -847,6 +847,27 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v1/studies/{name}/trials/{number}/verification": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * Check a trial's capacities
+         * @description What `autotuner verify STUDY --json` says of this trial: its certified capacities, recomputed from request records
+         *     on the server's machine. Status 422 if it searched for no capacity.
+         */
+        readonly get: operations["verify_api_v1_studies__name__trials__number__verification_get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v1/study-rows": {
         readonly parameters: {
             readonly query?: never;
@@ -2360,6 +2381,20 @@ export interface components {
             readonly level: string;
             /** Scenario */
             readonly scenario: string;
+        };
+        /**
+         * LevelCheck
+         * @description Whether one level, or one end of the bracket, follows from the records.
+         */
+        readonly LevelCheck: {
+            /** Level */
+            readonly level: string;
+            /** Problem */
+            readonly problem?: string | null;
+            /** Scenario */
+            readonly scenario: string;
+            /** State */
+            readonly state: string;
         };
         /**
          * LevelDecision
@@ -4601,6 +4636,16 @@ export interface components {
             readonly violations: readonly components["schemas"]["Violation"][];
         };
         /**
+         * Verification
+         * @description A certificate, recomputed from its request records.
+         */
+        readonly Verification: {
+            /** Holds */
+            readonly holds: boolean;
+            /** Levels */
+            readonly levels: readonly components["schemas"]["LevelCheck"][];
+        };
+        /**
          * Violation
          * @description A bound that was violated at one scenario and level.
          */
@@ -5023,6 +5068,7 @@ export type LatencySlo = components['schemas']['LatencySlo'];
 export type LearnedFrom = components['schemas']['LearnedFrom'];
 export type LeaseOverview = components['schemas']['LeaseOverview'];
 export type Left = components['schemas']['Left'];
+export type LevelCheck = components['schemas']['LevelCheck'];
 export type LevelDecision = components['schemas']['LevelDecision'];
 export type LevelPlan = components['schemas']['LevelPlan'];
 export type ListedObjective = components['schemas']['ListedObjective'];
@@ -5113,6 +5159,7 @@ export type UnusedStudy = components['schemas']['UnusedStudy'];
 export type Users = components['schemas']['Users'];
 export type ValueType = components['schemas']['ValueType'];
 export type Verdict = components['schemas']['Verdict'];
+export type Verification = components['schemas']['Verification'];
 export type Violation = components['schemas']['Violation'];
 export type Webhook = components['schemas']['Webhook'];
 export type WebhookAttempt = components['schemas']['WebhookAttempt'];
@@ -10798,6 +10845,129 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["LogTail"];
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The study, trial, preset, token or webhook does not exist. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly verify_api_v1_studies__name__trials__number__verification_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                /** @description Number of the trial; the default is trial 0. */
+                readonly number: number;
+                readonly name: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Verification"];
                 };
             };
             /** @description The request could not be carried out. */

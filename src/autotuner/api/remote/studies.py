@@ -16,6 +16,7 @@ from autotuner.api.fleet.listing import WorkerOverview
 from autotuner.api.remote.connection import ServerConnection, ServerUnreachableError
 from autotuner.api.remote.records import StudyRecords
 from autotuner.api.results import ServerLog
+from autotuner.api.study_input import is_valid_name
 from autotuner.errors import AutotunerError, NotFoundError
 from autotuner.events.types import Event, UnknownEvent, parse
 from autotuner.report.overview import StudyOverview
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from autotuner.api.remote.webhooks import RemoteWebhooks
     from autotuner.diagnosis import Diagnosis
     from autotuner.report.result import StudyResult
+    from autotuner.study.capacity.result import Verification
     from autotuner.study.spec import StudySpec
     from autotuner.study_file.loader import LoadedStudy
     from autotuner.tuning.planning.plan import Plan
@@ -120,6 +122,24 @@ class RemoteStudies:
     def _log(self, name: str, trial: int, lines: int) -> list[str]:
         answer = self._server.get(f"/studies/{name}/trials/{trial}/log", lines=min(lines, _MOST_LINES))
         return self._server.parsed(_LogTail, answer).lines
+
+    def verify(self, source: str) -> Verification:
+        """As :meth:`autotuner.Autotuner.verify`. A folder is one of this machine; records of a study are the server's,
+        which checks one trial per request, because that can take minutes for all of them."""
+        from autotuner.study.capacity.result import Verification
+        from autotuner.tuning.capacity_session import searched_trials, verify
+
+        if Path(source).is_dir() or not is_valid_name(source):
+            return verify(Path(source))
+        try:
+            result = self.load(source)
+        except NotFoundError:
+            return verify(Path(source))  # neither is there; the message names both
+        paths = [
+            f"/studies/{source}/trials/{t.number}/verification" for t in searched_trials(result.spec, result.trials)
+        ]
+        found = [self._server.parsed(Verification, self._server.get(path)) for path in paths]
+        return Verification(holds=all(one.holds for one in found), levels=tuple(c for one in found for c in one.levels))
 
     def export(self, name: str, form: ExportForm = "json") -> str:
         """As :meth:`autotuner.Autotuner.export`."""

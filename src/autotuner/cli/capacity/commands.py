@@ -9,6 +9,7 @@ import typer
 from autotuner.cli import load_options as options
 from autotuner.cli.app import Json, LogFile, Verbose, logged, out, out_stopped, reporting_errors, say, say_stopped, show
 from autotuner.cli.bench.commands import sigterm_as_ctrl_c
+from autotuner.cli.server.where import opened
 
 if TYPE_CHECKING:
     from autotuner import CapacityLevel, CapacityReport, CapacityStoppedError, LoadUnit
@@ -140,11 +141,10 @@ def verify(
 ) -> None:
     """Recompute certified capacities from their request records."""
     with reporting_errors(as_json=json):
-        import autotuner
         from autotuner.cli.capacity.page import verification_text
         from autotuner.cli.exit_codes import ExitCode
 
-        found = autotuner.verify_capacity(source)
+        found = opened(None).verify(source)
         if json:
             out(found)
         else:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 VARIABLE = "AUTOTUNER_SERVER"
 COMMANDS = (
     "run", "plan", "doctor", "submit", "queue", "workers", "watch", "stop", "list", "show", "logs", "best", "report",
-    "export", "delete", "preset", "webhook",
+    "export", "verify", "delete", "preset", "webhook",
 )  # fmt: skip
 """Commands that also work on a server."""
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 
-from autotuner import Page, Trial, TrialRole, TrialState
+from autotuner import Page, Trial, TrialRole, TrialState, Verification
 from autotuner.report.trial_data import trial_data
 from autotuner.report.views.latencies import WindowLatencies
 from autotuner.report.views.trial_details import TrialDetails
@@ -104,6 +104,13 @@ def latencies(
 def history(tuner: Tuner, _: Reader, name: Name, number: Number) -> Response:
     """Its phases, and what its server and its GPUs reported meanwhile."""
     return document(tuner.trial_history(name, number))
+
+
+@router.get("/{number}/verification", summary="Check a trial's capacities", response_model=Verification)
+def verify(tuner: Tuner, _: Reader, name: Name, number: Number) -> Response:
+    """What `autotuner verify STUDY --json` says of this trial: its certified capacities, recomputed from the records on
+    the server's machine. Status 422 if it searched for no capacity."""
+    return document(tuner.verify_trial(name, number))
 
 
 class LogTail(BaseModel):

@@ -11,9 +11,11 @@ import pytest
 import autotuner
 from autotuner.cli.exit_codes import ExitCode
 from autotuner.cli.server.where import COMMANDS
+from autotuner.store.paths import trial_folder
 from autotuner.testing.samples import SampleKind
 from support.stored_samples import store_sample
 from support.web.api_server import served
+from support.web.capacity_study import store_capacity_study
 from support.web.receiver import receiving
 
 Call = Callable[..., Any]
@@ -161,6 +163,31 @@ def test_a_report(form: str, server: str, call: Call, tmp_path: Path, monkeypatc
 def test_a_deleted_study_is_gone_on_the_server(server: str, call: Call) -> None:
     assert call("--server", server, "delete", "chat-8b", "--yes").out == "chat-8b: deleted\n"
     assert call("list", "--json").data == {"studies": []}
+
+
+def test_a_verification_is_the_same(server: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store_capacity_study()
+    (changed, *_) = trial_folder("chat-capacity", 1).glob("records-0-0-*.parquet")
+    with changed.open("ab") as file:
+        file.write(b" ")
+    expected = call("verify", "chat-capacity")
+    assert [
+        part for part in ("trial 0 ", "trial 2 ", "was changed after the measurement") if part not in expected.out
+    ] == []
+    assert call("--server", server, "verify", "chat-capacity") == expected
+    for words in (("chat-8b",), ("chat-8b", "--json"), ("missing",), ("../chat-8b", "--json"), (".",)):
+        assert call("--server", server, "verify", *words) == call("verify", *words)
+
+
+def test_a_folder_is_verified_where_the_command_runs(server: str, call: Call, home: Path) -> None:
+    folder = home / "measured"
+    folder.mkdir()
+    report = autotuner.CapacityReport(url="http://x", slos=("p99 ttft <= 1s",))
+    (folder / "capacity.json").write_text(report.model_dump_json())
+    done = call("--server", server, "verify", str(folder), "--json")
+    assert done == call("verify", str(folder), "--json")
+    assert done.data["holds"] is False
 
 
 CHECKED = """\

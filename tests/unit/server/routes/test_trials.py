@@ -60,3 +60,9 @@ def test_latencies_whose_records_are_elsewhere_are_missing(client: Clients, stor
 def test_a_trial_over_time(client: Clients, stored: str) -> None:
     found = client("read").get(f"/api/v1/studies/{stored}/trials/0/history").json()
     assert (found["study"], found["charts"], found["length_s"] > 0) == (stored, [], True)
+
+
+def test_a_trial_without_capacities_is_not_checked(client: Clients, stored: str) -> None:
+    refused = client("read").get(f"/api/v1/studies/{stored}/trials/0/verification")
+    assert (refused.status_code, "searched for no capacity" in refused.text) == (422, True)
+    assert client("read").get(f"/api/v1/studies/{stored}/trials/999/verification").status_code == 404
