@@ -3,11 +3,14 @@
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.segment import Segment, Segments
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -61,15 +64,15 @@ def fit_columns(columns: Sequence[Column], rows: Sequence[Sequence[Text]], width
 
 
 def _content(column: Column, cells: Sequence[Text]) -> int:
-    lines = [Text(line) for line in column.title.split("\n")]
+    lines = column.title.split("\n")
     for cell in cells:
-        lines += cell.split("\n")
-    widest = max((line.cell_len for line in lines), default=0)
+        lines += cell.plain.split("\n")
+    widest = max(map(cell_len, lines), default=0)
     return widest if column.max_width is None else min(widest, column.max_width)
 
 
 def grid(columns: Sequence[Column], rows: Sequence[Sequence[Text]], shown: Sequence[tuple[int, int]]) -> Table:
-    """Builds the table of the columns that :func:`fit_columns` chose."""
+    """Builds the table of the columns that :func:`fit_columns` chose, for the live screen."""
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
     for i, wide in shown:
         column = columns[i]
@@ -95,13 +98,78 @@ def screen_width() -> int:
 def table_text(columns: Sequence[Column], rows: Sequence[Sequence[Text]], *, width: int | None = None) -> str:
     """Renders a table for stdout: styled on a terminal, plain elsewhere."""
     width = screen_width() if width is None else width
-    return render(grid(columns, rows, fit_columns(columns, rows, width)), width)
+    shown = fit_columns(columns, rows, width)
+    if sum(wide for _, wide in shown) + GAP * (len(shown) - 1) > width:
+        return render(grid(columns, rows, shown), width)  # which makes columns narrower than their cells
+    # Of thousands of rows, a table of rich takes seconds: it measures, pads and crops every cell several times.
+    console = _console(width)
+    titles = [Text(column.title, style="bold") for column in columns]
+    segments = list(_row_segments(columns, titles, shown, console, at_bottom=True))
+    for row in rows:
+        segments += _row_segments(columns, row, shown, console)
+    return _printed(console, Segments(segments))
+
+
+def _row_segments(
+    columns: Sequence[Column],
+    cells: Sequence[Text],
+    shown: Sequence[tuple[int, int]],
+    console: Console,
+    *,
+    at_bottom: bool = False,
+) -> Iterator[Segment]:
+    """The lines of one row, as the table of :func:`grid` would have them."""
+    blocks = [_cell_lines(columns[i], cells[i], wide, console) for i, wide in shown]
+    height = max(map(len, blocks))
+    if at_bottom:
+        blocks = [[[Segment(" " * wide)]] * (height - len(b)) + b for b, (_, wide) in zip(blocks, shown, strict=True)]
+    for line in range(height):
+        for number, (block, (_, wide)) in enumerate(zip(blocks, shown, strict=True)):
+            if number:
+                yield Segment(" " * GAP)
+            if line < len(block):
+                yield from block[line]
+            else:
+                yield Segment(" " * wide)
+        yield Segment.line()
+
+
+def _cell_lines(column: Column, cell: Text, wide: int, console: Console) -> list[list[Segment]]:
+    """The lines of a cell, each as wide as its column."""
+    plain = cell.plain.rstrip() if column.align == "right" else cell.plain
+    if not cell.spans and "\n" not in plain and "\t" not in plain and (spare := wide - cell_len(plain)) >= 0:
+        padding = " " * spare
+        padded = padding + plain if column.align == "right" else plain + padding
+        return [[Segment(padded, _style(cell, console))]]
+    wrapped = cell.wrap(
+        console,
+        wide,
+        justify=column.align,
+        overflow="fold" if column.wraps else "ellipsis",
+        no_wrap=not column.wraps,
+    )
+    return [_line_segments(line, console) for line in wrapped]
+
+
+def _line_segments(line: Text, console: Console) -> list[Segment]:
+    # Rendering leaves out the style of text without spans.
+    return list(line.render(console)) if line.spans else [Segment(line.plain, _style(line, console))]
+
+
+def _style(text: Text, console: Console) -> Style | None:
+    return console.get_style(text.style) if text.style else None
 
 
 def render(what: Table | Text, width: int) -> str:
     """Renders a rich object for stdout."""
-    terminal = sys.stdout.isatty()
-    console = Console(width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False)
+    return _printed(_console(width), what)
+
+
+def _console(width: int) -> Console:
+    return Console(width=width, force_terminal=sys.stdout.isatty(), highlight=False, markup=False, emoji=False)
+
+
+def _printed(console: Console, what: Table | Text | Segments) -> str:
     with console.capture() as captured:
-        console.print(what)
+        console.print(what, crop=not isinstance(what, Segments))
     return "\n".join(line.rstrip() for line in captured.get().rstrip().splitlines())
