@@ -14,7 +14,7 @@ from autotuner.search.model.worth import achieved, worth
 from autotuner.search.proposals import spelled_out
 from autotuner.study.configuration import Configuration
 from autotuner.study.metric import Direction
-from autotuner.study.trial import Trial, TrialRole
+from autotuner.study.trial import Trial, TrialRole, TrialState
 
 _DRAWS = 1000
 _FEWEST_DRAWS = 200
@@ -53,7 +53,7 @@ def excess(
     model expects.
     """
     own = [t for t in finished if t.role is not TrialRole.CONFIRM]
-    refuted = {t.repeat_of for t in finished if t.role is TrialRole.CONFIRM and achieved(context, t) is None}
+    refuted = {t.repeat_of for t in finished if t.role is TrialRole.CONFIRM and _refutes(t)}
     feasible = [t for t in own if t.number not in refuted and achieved(context, t) is not None]
     if not feasible:
         return None
@@ -69,3 +69,8 @@ def excess(
     over: Array = np.zeros(count)
     over[some] = np.maximum(top[some] - found.objectives[some, best, 0], 0.0)
     return Excess(feasible[best].number, over)
+
+
+def _refutes(repeat: Trial) -> bool:
+    """Whether a repeat died or missed a bound. One that was only measured too badly to be ranked says nothing."""
+    return repeat.state is not TrialState.DONE or repeat.verdict is None or not repeat.verdict.feasible

@@ -118,6 +118,20 @@ def test_a_trial_that_fails_in_a_repeat_is_not_the_best_one() -> None:
     assert found.trial != known.trial
 
 
+def test_a_repeat_that_cannot_be_ranked_says_nothing_about_which_trial_is_the_best() -> None:
+    history = trials(list(CONTEXT.space.grid())[:6])
+    known = bound(history)
+    assert known is not None
+    repeat = made(
+        6, history[known.trial].configuration, role=TrialRole.CONFIRM, objectives=(value(history[0].configuration),)
+    )
+    assert repeat.verdict is not None
+    limited = repeat.replaced(repeat_of=known.trial, verdict=repeat.verdict.replaced(rankable=False))
+    found = bound([*history, limited])
+    assert found is not None
+    assert found.trial == known.trial
+
+
 def test_a_large_space_is_sampled_and_the_bound_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proposing, "_BOUNDED", 300)
     first = list(LARGE.space.grid())[:4]
