@@ -7,6 +7,7 @@ from autotuner.report.numbers import metric_name, percent, unsure_text, with_uni
 from autotuner.report.racing import racing_text
 from autotuner.report.result import StudyResult
 from autotuner.report.study_cost import cost_text
+from autotuner.report.views.pareto_front import front_text
 from autotuner.scoring import Effect, Gain
 from autotuner.study.metric import METRICS, Direction, Unit
 from autotuner.study.objective import Objective
@@ -35,8 +36,7 @@ def summary_lines(result: StudyResult) -> list[str]:
     others = result.refuted_trials[1 if named else 0 :]
     lines += [f"{_named(trial)} did not hold up: {failed_launches(trial, result)}." for trial in others]
     if result.front and result.winner is not None:
-        numbers = ", ".join(map(str, sorted(result.front)))
-        lines.append(f"Pareto front: trials {numbers}; the winner is the most balanced one.")
+        lines.append(front_text(result))
     if result.best is not None and result.best.verdict is not None:
         lines += [f"{unsure_text(what)}." for what in result.best.verdict.unsure]
     tied = tied_others(result)
@@ -109,6 +109,8 @@ def gains_text(result: StudyResult) -> tuple[str, str]:
         changes[-1] += ", including penalties for missed soft SLOs"
     confirm = result.spec.confirm
     level = f"{confirm.confidence * 100:g}% interval{'s' if len(intervals) > 1 else ''}"
+    if len(set(intervals)) == 1:  # still unbounded in every objective
+        del intervals[1:]
     unit = "blocks" if confirm.adaptive else "repeats"
     return ", ".join(changes), f"{level} {'; '.join(intervals)}, {result.repeats} interleaved {unit}"
 
@@ -205,9 +207,12 @@ def _undecided(result: StudyResult) -> str:
     confirm = result.spec.confirm
     if not confirm.adaptive:
         return "no significant difference"
-    if result.repeats >= confirm.at_most:
-        return f"not decided within {confirm.at_most} blocks"
-    return f"not decided after {result.repeats} blocks, and {confirm.at_most} are unlikely to decide it at this noise"
+    launched = len(records.repeats_of(result.default, result.trials)) if result.default else result.repeats
+    counting = f", {result.repeats} of which measured both well enough" if result.repeats < launched else ""
+    if launched >= confirm.at_most:
+        return f"not decided within {confirm.at_most} blocks{counting}"
+    unlikely = f"{confirm.at_most} are unlikely to decide it at this noise"
+    return f"not decided after {launched} blocks{counting}, and {unlikely}"
 
 
 def _default_only(result: StudyResult) -> str:

@@ -283,6 +283,25 @@ def test_repeats_that_could_not_be_ranked_do_not_end_the_proof_at_once(unranked:
     assert proven_better == (unranked == 1)
 
 
+@pytest.mark.parametrize(("at_most", "launched"), [(4, "within 4"), (6, "after 4")])
+def test_blocks_that_could_not_be_ranked_are_not_called_hopeless(at_most: int, launched: str) -> None:
+    """The second block is measured too badly, for example because the load generator could not keep up."""
+    spec = SPEC.replaced(confirm=ConfirmSpec(at_most=at_most))
+    trials = searched(100.0, 103.0)
+    speeds = {1: 110.0, 3: 96.0, 4: 95.0}
+    while (found := next_repeat(trials, spec.objectives, spec.confirm)) is not None:
+        value = speeds.get(found.block, 103.0) if found.trial.number else 100.0
+        made = trial(len(trials), value, TrialRole.CONFIRM, found.trial.number, found.block)
+        assert made.verdict is not None
+        trials.append(made.replaced(verdict=made.verdict.replaced(rankable=found.block != 2)))
+    result = study_result(spec, "done", trials)
+    assert result.ending is Ending.NO_SIGNIFICANT_DIFFERENCE
+    assert result.repeats == repeats(trials)[0] - 1
+    text = f"not decided {launched} blocks, {result.repeats} of which measured both well enough"
+    assert headline(result).startswith(text)
+    assert ("are unlikely to decide it" in headline(result)) == (at_most == 6)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_proof_ends_within_the_announced_launches(seed: int) -> None:
     source = Random(seed)
