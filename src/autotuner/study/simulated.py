@@ -30,5 +30,8 @@ def simulated_text(kinds: Mapping[int, bool]) -> str:
 
 
 def simulated_trials(trials: Iterable[Trial]) -> str:
-    """:func:`simulated_text` for stored trials."""
-    return simulated_text({t.number: t.simulated for t in trials if t.measurements})
+    """:func:`simulated_text` for stored trials.
+
+    A trial that still runs, or was cut off by the end of a run, does not know yet what its server declares.
+    """
+    return simulated_text({t.number: t.simulated for t in trials if t.measurements and t.state.finished})

@@ -52,6 +52,16 @@ MIXED = result_of(mixed())
 WARNING = "Simulated and measured numbers stand side by side and cannot be compared: trials 1, 2 are simulated"
 
 
+@pytest.mark.parametrize("state", [TrialState.VOID, TrialState.RUNNING])
+def test_a_trial_without_a_result_is_not_taken_for_a_measured_one(state: TrialState) -> None:
+    """The numbers of a launch that an interrupted run left behind came from the same simulated server."""
+    sample = sample_study(SampleKind.SIMULATED)
+    cut_off = sample.trials[-1].replaced(number=99, state=state, verdict=None, resolved={})
+    assert cut_off.measurements
+    result = study_result(sample.spec, "interrupted", [*sample.trials, cut_off])
+    assert result.simulated == ALL
+
+
 def test_sentence_about_simulated_trials() -> None:
     assert simulated_text({}) == simulated_text({0: False}) == ""
     assert simulated_text({0: True, 1: True}) == ALL == "All numbers are simulated: no real GPU was measured"
