@@ -104,10 +104,12 @@ def _slos(result: StudyResult, trial: Trial) -> list[str]:
         if slo.bounds_each_request:
             continue
         value = slo_value(slo, trial.measurements)
+        shown = "not measured" if value is None else with_unit(slo.metric, value)
         if undecided(trial, slo, value):
+            if value is not None:
+                lines.append(f"  unsure  {slo.text}: {shown}, but the load generator could not keep up")
             continue  # unknown, not missed
         state = "missed" if missed(slo, value) else "met"
-        shown = "not measured" if value is None else with_unit(slo.metric, value)
         if state == "met" and trial.cut is not None:
             shown += " so far"
         lines.append(f"  {state:6}  {slo.text}: {shown}")

@@ -210,7 +210,7 @@ class StudyView:
         row.cut = event.cut
         row.by_short_window = event.by_short_window
         if event.verdict is not None:
-            row.feasible = event.verdict.feasible
+            row.feasible = event.verdict.feasible or event.verdict.doubtful
             row.quality_fault = event.verdict.quality_fault
             row.rankable = event.verdict.rankable
             row.unsure = event.verdict.unsure

@@ -82,7 +82,7 @@ def _missed_bounds(trial: Trial, result: StudyResult) -> str:
     worst: dict[str, float] = {}
     for launch in (trial, *records.repeats_of(trial, result.trials)):
         for missed in launch.verdict.violations if launch.verdict else ():
-            if missed.hard:
+            if missed.hard and not missed.doubtful:
                 worst[missed.slo] = max(missed.relative, worst.get(missed.slo, 0.0))
     shown = sorted(worst.items(), key=lambda item: -item[1])[:_NAMED_BOUNDS]
     more = " and more" if len(worst) > _NAMED_BOUNDS else ""
@@ -172,19 +172,17 @@ def _proven(result: StudyResult) -> str:
 
 
 def _default_infeasible(result: StudyResult) -> str:
-    met = f"met the SLOs in all {_count(result.winner, result)} launches"
     default = failed_launches(result.default, result) if result.default else ""
     change, interval = gains_text(result) if result.repeats >= LEAST_REPEATS else ("", "")
     gained = f"; {change} vs {_word(result)} ({interval})" if change else ""
-    return f"best: {_winner(result)}: {met}; {_word(result)}: {default}{gained}"
+    return f"best: {_winner(result)}: {_met(result)}; {_word(result)}: {default}{gained}"
 
 
 def _no_default(result: StudyResult) -> str:
     why = f"the {_word(result)} could not run, so there is nothing to compare with"
     if result.default is None:
         why = f"the {_word(result)} was not measured, so there is nothing to compare with"
-    met = f"met the SLOs in all {_count(result.winner, result)} launches"
-    return f"best: {_winner(result)}: {_value(result, result.winner)}; {met}; {why}"
+    return f"best: {_winner(result)}: {_value(result, result.winner)}; {_met(result)}; {why}"
 
 
 def _as_good(result: StudyResult) -> str:
@@ -218,7 +216,7 @@ def _undecided(result: StudyResult) -> str:
 def _default_only(result: StudyResult) -> str:
     tried = [t for t in result.trials if t.role is TrialRole.SEARCH and t.state.finished]
     failed = sum(t.state is TrialState.FAILED for t in tried)
-    missed = sum(t.verdict is not None and not t.verdict.feasible for t in tried)
+    missed = sum(records.misses(t) for t in tried)
     cut = sum(t.verdict is not None and t.verdict.feasible and t.verdict.cut for t in tried)
     capacity = any(isinstance(level, CapacityLoad) for level in result.spec.workload.levels)
     parts = {
@@ -251,7 +249,9 @@ def _not_decided(result: StudyResult) -> str:
     default = result.default
     if best is None or best is default:
         tried = [t for t in result.trials if t.role is TrialRole.SEARCH and t.state is TrialState.DONE and t.verdict]
-        unranked = [t for t in tried if (v := t.verdict) and v.feasible and not v.rankable and not v.cut]
+        unranked = [
+            t for t in tried if not records.misses(t) and t.verdict and not (t.verdict.rankable or t.verdict.cut)
+        ]
         why = next((f" ({marked_line(r)})" for t in unranked if t.verdict for r in t.verdict.reasons), "")
         others = f"{len(unranked)} other{'s' if len(unranked) != 1 else ''}"
         return f"not decided; keep the {_word(result)}: {others} could not be ranked{why}"
@@ -387,8 +387,12 @@ def _required_repeats(result: StudyResult) -> int:
     return result.spec.confirm.blocks
 
 
-def _count(trial: Trial | None, result: StudyResult) -> int:
-    return records.launches(trial, result.trials).total if trial else 0
+def _met(result: StudyResult) -> str:
+    """In how many launches the winner met the SLOs; of those that cannot be ranked, it may be unknown."""
+    found = records.launches(result.winner, result.trials) if result.winner else None
+    if found is None or not found.unranked:
+        return f"met the SLOs in all {found.total if found else 0} launches"
+    return f"met the SLOs in {found.total - found.unranked} of {found.total} launches, the others could not be ranked"
 
 
 def _launches(count: int) -> str:

@@ -8,6 +8,9 @@ short window would meet any SLO. Its rates remain valid, because they show the s
 A capacity search without a certified load is different: its SLOs hold at some lower load, so they are not violated, but
 the trial cannot be ranked. What is known is an upper bound of the capacity.
 
+A latency or rate that misses an SLO while the load generator could not keep up is a doubtful violation, if its own
+delays may be why: such a trial is infeasible, but does not show that its configuration is.
+
 So are levels that were left out because those before them had decided the trial: they violate nothing, and the trial
 cannot be ranked. A worst latency so far, or a lowest success rate, bounds that over all levels.
 """
@@ -15,7 +18,7 @@ cannot be ranked. A worst latency so far, or a lowest success rate, bounds that 
 import math
 from collections.abc import Collection, Iterator, Sequence
 
-from autotuner.scoring.slo import missed, worst_value
+from autotuner.scoring.slo import clients_fault, missed, worst_value
 from autotuner.scoring.values import metric_value, success_rate
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS, Direction
@@ -130,7 +133,8 @@ def _slo_violations(
             yield _violation(slo.text, place, None, slo.threshold, UNMEASURED, hard=slo.hard)
         elif missed(slo, value):
             relative = abs(value - slo.threshold) / (abs(slo.threshold) or 1.0)
-            yield _violation(slo.text, place, value, slo.threshold, relative, hard=slo.hard)
+            violation = _violation(slo.text, place, value, slo.threshold, relative, hard=slo.hard)
+            yield violation.replaced(doubtful=True) if clients_fault(slo, value, found) else violation
 
 
 def _known_bound(slo: SLO, undecided: Sequence[Measurement]) -> float | None:

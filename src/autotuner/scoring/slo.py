@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from autotuner.scoring.values import metric_value
 from autotuner.study.measurement import Measurement
-from autotuner.study.metric import METRICS
+from autotuner.study.metric import METRICS, Unit
 from autotuner.study.objective import SLO, Comparison
 
 
@@ -35,3 +35,21 @@ def missed(slo: SLO, value: float | None) -> bool:
     if value is None:
         return True
     return value > slo.threshold if slo.comparison is Comparison.LE else value < slo.threshold
+
+
+def clients_fault(slo: SLO, value: float, windows: Sequence[Measurement]) -> bool:
+    """Whether the load generator, and not the server, may have made a value miss the threshold.
+
+    A load generator that cannot keep up sends and reads late, each by as much as its event loop lags, and sends less
+    than it should. It makes no requests fail.
+    """
+    if slo.metric == "success_rate" or not windows:
+        return False
+    for m in windows:
+        own = metric_value(m.of(slo.of), slo.metric, slo.statistic)
+        if own is None or (missed(slo, own) and not m.self_check.client_limited):
+            return False
+    if METRICS[slo.metric].unit is not Unit.SECONDS:
+        return True
+    late = max(2 * m.self_check.loop_lag_p99_s + m.self_check.send_lag_p99_s for m in windows)
+    return not missed(slo, value - late)

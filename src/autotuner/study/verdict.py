@@ -25,6 +25,8 @@ class Violation(FrozenModel):
     """Whether the violation makes the trial infeasible; a soft one only adds to the penalty."""
     text: str = ""
     """The figures of a bound that is not an SLO on a metric."""
+    doubtful: bool = False
+    """Whether the load generator, which could not keep up, may have caused it."""
 
 
 class Verdict(FrozenModel):
@@ -55,6 +57,12 @@ class Verdict(FrozenModel):
     """False if the trial must not be ranked: client-limited, insufficient data, or an unknown objective."""
     reasons: tuple[str, ...] = ()
     """Overloaded scenarios and levels, and why the trial must not be ranked, one line each."""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the load generator, which could not keep up, may have caused all that makes the trial infeasible."""
+        hard = [v for v in self.violations if v.hard]
+        return bool(hard) and all(v.doubtful for v in hard)
 
     @property
     def quality_fault(self) -> str:

@@ -194,7 +194,7 @@ class _Facts:
     def ended(self) -> Conclusion:
         """Conclusion of a study that ran to completion."""
         if not self._any_rankable():
-            feasible = any(t.verdict is not None and t.verdict.feasible for t in self._launched())
+            feasible = any((v := t.verdict) is not None and (v.feasible or v.doubtful) for t in self._launched())
             measured = any(t.state is TrialState.DONE for t in self._launched())
             return self.conclusion(Ending.NOTHING_FEASIBLE if measured and not feasible else Ending.NOTHING_MEASURED)
         if not self.challengers:

@@ -247,3 +247,28 @@ def test_percentile_beyond_its_sample_is_named() -> None:
     assert found.rankable
     assert found.unsure == ("p99 ttft of 30 requests",)
     assert verdict([window(ONE), window(EIGHT)], [TTFT_SLO]).unsure == ()
+
+
+def lagging(level: Concurrency, lag_s: float, **values: float) -> Measurement:
+    check = SelfCheck(client_limited=True, loop_lag_p99_s=lag_s, reasons=("loop lag",))
+    return window(level, ttft=values.get("ttft", 0.1), throughput=values.get("throughput", 100.0)).replaced(
+        self_check=check
+    )
+
+
+@pytest.mark.parametrize(("lag_s", "doubtful"), [(0.2, True), (0.01, False)])
+def test_a_latency_that_the_load_generator_may_have_caused_is_doubtful(lag_s: float, *, doubtful: bool) -> None:
+    """It notices an answer late by as much as its event loop lags, twice at most: when it sends and when it reads."""
+    bound = SLO(metric="ttft", statistic="p99", threshold=0.2)
+    found = verdict([window(ONE), lagging(EIGHT, lag_s, ttft=0.4)], [bound])
+    assert (found.feasible, found.rankable, found.doubtful) == (False, False, doubtful)
+    assert not verdict([window(ONE), lagging(EIGHT, 0.2, ttft=0.2)], [bound]).doubtful, "it is met"
+    assert not verdict([window(ONE, ttft=0.3), lagging(EIGHT, 0.2, ttft=0.3)], [bound]).doubtful, "missed elsewhere"
+
+
+def test_a_rate_that_the_load_generator_may_have_caused_is_doubtful_but_failed_requests_are_not() -> None:
+    bound = SLO(metric="output_throughput", comparison=Comparison.GE, threshold=50)
+    limited = lagging(EIGHT, 0.2, throughput=20)
+    assert verdict([window(ONE), limited], [bound]).doubtful
+    failed = limited.replaced(failed=50, scalars={"output_throughput": 20.0, "success_rate": 0.5})
+    assert not verdict([window(ONE), failed], [bound]).doubtful

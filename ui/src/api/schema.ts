@@ -4651,6 +4651,11 @@ export interface components {
          */
         readonly Violation: {
             /**
+             * Doubtful
+             * @default false
+             */
+            readonly doubtful: boolean;
+            /**
              * Hard
              * @default true
              */

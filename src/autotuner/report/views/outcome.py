@@ -7,6 +7,7 @@ from autotuner.report.headline import answer_word
 from autotuner.report.numbers import UNSURE, unsure_text
 from autotuner.report.result import StudyResult
 from autotuner.report.views.goal_texts import figure_text
+from autotuner.study.failure import FailureCause
 from autotuner.study.objective import SLO
 from autotuner.study.trial import Trial, TrialState
 from autotuner.study.verdict import Violation
@@ -37,7 +38,7 @@ def outcome(result: StudyResult, trial: Trial) -> Outcome:
         return Outcome(trial.state.value, "open")
     verdict = trial.verdict
     found = measured_outcome(
-        feasible=verdict.feasible,
+        feasible=verdict.feasible or verdict.doubtful,
         rankable=verdict.rankable,
         cut=trial.cut is not None,
         quality_fault=verdict.quality_fault,
@@ -72,17 +73,22 @@ def measured_outcome(*, feasible: bool, rankable: bool, cut: bool, quality_fault
 
 
 def undecided(trial: Trial, slo: SLO, value: float | None) -> bool:
-    """Whether an SLO is neither met nor missed: its levels were left out, or a search certified no load."""
-    if value is not None or (trial.cut is None and not any(m.undecided for m in trial.measurements)):
+    """Whether an SLO is neither met nor missed: its levels were left out, a search certified no load, or the load
+    generator, which could not keep up, may have caused the miss."""
+    of_slo = [v for v in trial.verdict.violations if v.slo == slo.text] if trial.verdict else []
+    if value is not None:
+        return bool(of_slo) and all(v.doubtful for v in of_slo)
+    if trial.cut is None and not any(m.undecided for m in trial.measurements):
         return False
     # A bound of the capacity can tell that an SLO is missed.
-    return trial.verdict is None or all(violation.slo != slo.text for violation in trial.verdict.violations)
+    return not of_slo
 
 
 def reasons(trial: Trial) -> list[str]:
     """Returns why a trial failed, does not count, or may not win; one line each."""
     found = []
-    if trial.failure is not None:
+    # Where the load generator could not keep up is one of the verdict's reasons.
+    if trial.failure is not None and (trial.verdict is None or trial.failure.cause is not FailureCause.CLIENT_LIMITED):
         found.append(f"{trial.failure.cause.value.replace('_', ' ')}: {trial.failure.message}")
     if trial.verdict is not None:
         hard = [v for v in trial.verdict.violations if v.hard]

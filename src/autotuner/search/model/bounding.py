@@ -73,4 +73,5 @@ def excess(
 
 def _refutes(repeat: Trial) -> bool:
     """Whether a repeat died or missed a bound. One that was only measured too badly to be ranked says nothing."""
-    return repeat.state is not TrialState.DONE or repeat.verdict is None or not repeat.verdict.feasible
+    verdict = repeat.verdict
+    return repeat.state is not TrialState.DONE or verdict is None or not (verdict.feasible or verdict.doubtful)

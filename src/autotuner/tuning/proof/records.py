@@ -22,7 +22,7 @@ class Launches:
     missed: int
     """It was measured and missed a hard SLO or the success rate."""
     unranked: int
-    """It was feasible, but not measured well enough to be ranked."""
+    """It was feasible, or may have missed a bound because of the load generator, but cannot be ranked."""
 
     @property
     def held(self) -> bool:
@@ -34,8 +34,14 @@ def launches(trial: Trial, trials: Sequence[Trial]) -> Launches:
     """All finished launches of a trial's configuration."""
     found = [trial, *repeats_of(trial, trials)]
     died = sum(t.state is not TrialState.DONE or t.verdict is None for t in found)
-    missed = sum(t.state is TrialState.DONE and t.verdict is not None and not t.verdict.feasible for t in found)
+    missed = sum(misses(t) for t in found)
     return Launches(len(found), died, missed, len(found) - died - missed - sum(usable(t) for t in found))
+
+
+def misses(trial: Trial) -> bool:
+    """Whether the trial was measured and shows that its configuration misses a hard SLO or the success rate."""
+    verdict = trial.verdict
+    return trial.state is TrialState.DONE and verdict is not None and not verdict.feasible and not verdict.doubtful
 
 
 def usable(trial: Trial) -> bool:

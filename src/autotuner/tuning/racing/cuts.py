@@ -23,7 +23,8 @@ NOT_DECIDED = "cut, and no longer decided by the levels that it measured"
 def cut_by_levels(spec: StudySpec, measured: Sequence[Measurement], trials: Sequence[Trial], itself: int) -> Cut | None:
     """Why a trial ends after these full windows; None if it does not."""
     left = levels_left(spec, measured)
-    if not left:
+    # What a load generator measures that cannot keep up says little about the server.
+    if not left or any(m.self_check.client_limited for m in measured):
         return None
     verdict = verdict_so_far(spec, measured, left)
     found = lost(spec, verdict, trials, itself)

@@ -235,6 +235,21 @@ def test_winner_that_misses_an_slo_in_a_late_block_is_not_a_winner() -> None:
     assert "1 of 5 launches missed the SLOs (p99 ttft <= 200ms by 50%)" in headline(result)
 
 
+def test_a_miss_that_the_load_generator_may_have_caused_refutes_nothing() -> None:
+    """Neither a challenger nor the default; a block with such a launch is not compared."""
+    trials = searched(100.0, 150.0)
+    values = noisy((100, 150))
+    limited = Verdict(feasible=False, objectives=(90.0,), violations=(MISSED.replaced(doubtful=True),), rankable=False)
+    while (found := next_repeat(trials, SPEC.objectives, SPEC.confirm)) is not None:
+        made = trial(len(trials), values(found.trial.number, found.block), TrialRole.CONFIRM, found.trial.number)
+        bad = (found.trial.number, found.block) in {(1, 1), (0, 2)}
+        trials.append(made.replaced(block=found.block, verdict=limited if bad else made.verdict))
+    result = study_result(SPEC, "done", trials)
+    assert (result.ending, result.winner) == (Ending.PROVEN_BETTER, trials[1])
+    assert result.repeats == repeats(trials)[1] - 2
+    assert result.refuted == ()
+
+
 def test_challengers_share_the_error_probability() -> None:
     """Three equal pairs decide sooner for a lone challenger than for one of three."""
     gains = [

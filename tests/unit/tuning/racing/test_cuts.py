@@ -6,7 +6,7 @@ from typing import Any
 from autotuner.report.racing import racing_text
 from autotuner.report.result import study_result
 from autotuner.study.configuration import DEFAULT
-from autotuner.study.measurement import Measurement
+from autotuner.study.measurement import Measurement, SelfCheck
 from autotuner.study.spec import StudySpec
 from autotuner.study.text.forms import parse_objective, parse_slo
 from autotuner.study.trial import Trial, TrialRole, TrialState
@@ -72,3 +72,11 @@ def test_one_trial_is_singular(loop: Any) -> None:
     cut = cut_by_levels(spec, measured, [best], 1)
     lost = complete(spec, 1, 0.5).replaced(measurements=measured, cut=cut, verdict=verdict_on(spec, measured, cut))
     assert racing_text(study_result(spec, "done", (best, lost))).startswith("Racing cut 1 of 1 trial: 1 level was")
+
+
+def test_a_load_generator_that_cannot_keep_up_decides_nothing(loop: Any) -> None:
+    spec = study(loop, "p99 ttft <= 200ms")
+    slow = window(LEVELS[0], ttft=0.5)
+    limited = slow.replaced(self_check=SelfCheck(client_limited=True, loop_lag_p99_s=0.3))
+    assert text(spec, slow, [complete(spec, 3, 0.1)]).endswith("trial 3 meets all SLOs")
+    assert cut_by_levels(spec, (limited,), [complete(spec, 3, 0.1)], 99) is None
