@@ -348,7 +348,8 @@ class Workload(FrozenModel):
     @property
     def longest_s(self) -> float:
         """Maximum length of a window in seconds."""
-        return max(self.duration_s, 3 * self.duration_s if self.max_duration_s is None else self.max_duration_s)
+        threefold = round(3 * self.duration_s, 9)  # 2.1 for 0.7, as a reader expects
+        return max(self.duration_s, threefold if self.max_duration_s is None else self.max_duration_s)
 
     @property
     def fewest(self) -> int:

@@ -86,3 +86,10 @@ def test_duration_of_a_window() -> None:
     shorter = numbers(window_checks(spec.model_copy(update={"workload": longest}))[0].detail)
     assert 45 in shorter
     assert 90 not in shorter
+
+
+def test_the_length_of_an_extended_window_is_a_round_number() -> None:
+    spec = sample_spec(slos=())
+    load = spec.workload.replaced(duration_s=0.7, max_duration_s=None, requests=None)
+    found = [c.detail for c in window_checks(spec.replaced(workload=load)) if c.status is CheckStatus.OK]
+    assert any("0.7 s; up to 2.1 s until" in detail for detail in found)
