@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from autotuner.plugins.search import SearchContext
 from autotuner.search.model.encoding import Array, Encoder
 from autotuner.search.model.launching import Launching
 from autotuner.search.model.model import Model
+from autotuner.search.model.noise import launch_noise
 from autotuner.search.model.worth import achieved, worth
 from autotuner.search.proposals import spelled_out
 from autotuner.study.configuration import Configuration
@@ -49,6 +51,9 @@ def excess(
     """The draws; None without a feasible trial. The best trial is the one with the highest mean in the draws, because
     the highest measurement is often a lucky one.
 
+    A default or baseline whose parameters are not all known lies nowhere in the space, so the model says little about
+    it; what its launches measured says how good it is.
+
     Residuals of trials that were predicted without their own measurements widen the draws, if they are larger than the
     model expects.
     """
@@ -63,12 +68,22 @@ def excess(
     found = worth(context, units, model.draw(units, random, count, widened=True))
     starts = Launching(context, encoder, own).draw(units, random, count)
     value = np.where(found.feasible & starts, found.objectives[:, :, 0], -np.inf)[:, len(measured) :]
-    best = int(found.objectives[:, : len(measured), 0].mean(axis=0).argmax())
+    known = found.objectives[:, : len(measured), 0].copy()
+    for index in np.flatnonzero(units.unknown[: len(measured)]):
+        known[:, index] = _by_itself(context, feasible[index], finished, random.standard_normal(count))
+    best = int(known.mean(axis=0).argmax())
     top = value.max(axis=1)
     some = np.isfinite(top)
     over: Array = np.zeros(count)
-    over[some] = np.maximum(top[some] - found.objectives[some, best, 0], 0.0)
+    over[some] = np.maximum(top[some] - known[some, best], 0.0)
     return Excess(feasible[best].number, over)
+
+
+def _by_itself(context: SearchContext, trial: Trial, finished: Sequence[Trial], normal: Array) -> Array:
+    """Draws of the logarithm of a trial's objective from the noise between launches and its own launches alone."""
+    launches = [trial, *(t for t in finished if t.repeat_of == trial.number)]
+    values = [found[0] for t in launches if (found := achieved(context, t)) is not None]
+    return fmean(values) + launch_noise(context, finished) / math.sqrt(len(values)) * normal
 
 
 def _refutes(repeat: Trial) -> bool:

@@ -132,6 +132,22 @@ def test_a_repeat_that_cannot_be_ranked_says_nothing_about_which_trial_is_the_be
     assert found.trial == known.trial
 
 
+def test_a_default_with_unknown_values_may_be_the_best_trial() -> None:
+    """Its parameters say little about it, and its launches do."""
+    default = Configuration(values={"batch": 8})
+    context = context_of(CONTEXT.space, default=default)
+    history = trials(list(CONTEXT.space.grid())[:6])
+    best = max(value(t.configuration) for t in history)
+    first = made(0, Configuration(values={}), role=TrialRole.DEFAULT, objectives=(1.2 * best,))
+    rest = [t.replaced(number=t.number + 1) for t in history]
+    found = bound([first, *rest], context=context)
+    worse = bound([first.replaced(verdict=rest[0].verdict), *rest], context=context)
+    assert found is not None
+    assert worse is not None
+    assert found.trial == 0
+    assert worse.trial != 0
+
+
 def test_a_large_space_is_sampled_and_the_bound_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proposing, "_BOUNDED", 300)
     first = list(LARGE.space.grid())[:4]
