@@ -217,11 +217,13 @@ def _default_only(result: StudyResult) -> str:
     tried = [t for t in result.trials if t.role is TrialRole.SEARCH and t.state.finished]
     failed = sum(t.state is TrialState.FAILED for t in tried)
     missed = sum(records.misses(t) for t in tried)
+    worse = sum(bool(t.verdict and t.verdict.quality_fault) for t in tried)
     cut = sum(t.verdict is not None and t.verdict.feasible and t.verdict.cut for t in tried)
     capacity = any(isinstance(level, CapacityLoad) for level in result.spec.workload.levels)
     parts = {
         "failed": failed,
-        "missed the SLOs": missed,
+        "missed the SLOs": missed - worse,
+        "did not pass the quality check": worse,
         "could not hold its load" if capacity else "cut": cut,
         "could not be ranked": len(tried) - failed - missed - cut,
     }

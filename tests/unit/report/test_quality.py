@@ -24,6 +24,7 @@ from autotuner.study.quality.result import (
     TaskResult,
 )
 from autotuner.study.quality.spec import QualitySpec
+from autotuner.study.trial import TrialRole
 from autotuner.testing.samples import SampleKind, sample_study
 from support.web.reports import report_text
 
@@ -125,3 +126,12 @@ def test_the_default_says_that_others_are_compared_with_it() -> None:
     trial = next(t for t in found.trials if t.quality is not None)
     assert "compared with this trial" in trial_text(found, trial, [], width=160)
     assert "quality" not in trial_text(found, found.trials[0], [], width=160)
+
+
+def test_worse_answers_are_not_called_missed_slos() -> None:
+    sample = sample_study(SampleKind.WINNER)
+    default = sample.trials[0]
+    bad = with_quality(default.verdict, WRONG, QualitySpec()) if default.verdict else None
+    trials = [default, *(t.replaced(verdict=bad, quality=WRONG) for t in sample.trials if t.role is TrialRole.SEARCH)]
+    text = headline(study_result(sample.spec, "done", trials))
+    assert text.endswith(f"(tried {len(trials) - 1}: {len(trials) - 1} did not pass the quality check)")
