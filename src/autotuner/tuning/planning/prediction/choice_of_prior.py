@@ -56,7 +56,7 @@ def by_prior(predictions: Predictions, spec: StudySpec, fixed: Mapping[str, Valu
 def prior_notes(predictions: Predictions, spec: StudySpec, fixed: Mapping[str, Value]) -> Iterator[Problem]:
     """Warnings about a prior that was chosen in vain."""
     prior = spec.search.prior
-    if prior in _BUILT_IN:
+    if prior in {AUTO, NO_PRIOR}:
         return
     uses = loading.load("searches", spec.search.kind).uses_forecasts
     if not uses:

@@ -138,6 +138,9 @@ async def test_an_unknown_prior_is_refused() -> None:
     ("prior", "model", "strategy", "notes"),
     [
         ("auto", "acme/unknown", "random", []),
+        ("none", "acme/unknown", "calibrated", []),
+        ("roofline", KNOWN, "calibrated", []),
+        ("roofline", "acme/unknown", "calibrated", ["roofline has no prediction for the default"]),
         ("acme", KNOWN, "calibrated", []),
         ("acme", KNOWN, "random", ["strategy random does not use predictions"]),
         ("acme", "acme/unknown", "calibrated", ["acme has no prediction for the default"]),
