@@ -21,6 +21,7 @@ from autotuner.report.views.outcome import outcome, reasons, undecided
 from autotuner.report.views.trial_change import change_text
 from autotuner.report.window_notes import error_messages
 from autotuner.scoring.slo import missed, slo_value
+from autotuner.study.base import value_text
 from autotuner.study.measurement import Measurement, Slice
 from autotuner.study.objective import of_text
 from autotuner.study.trial import Trial
@@ -135,6 +136,11 @@ def _rationale(result: StudyResult, trial: Trial) -> list[str]:
         f"recommended by {why.recommended}" if why.recommended else "",
     ]
     lines = [f"  {', '.join(fact for fact in facts if fact)}"]
+    values = trial.configuration.values
+    if tried := [f"{name}={value_text(values[name])}" for name in why.untried if name in values]:
+        lines.append(
+            f"  proposed because no trial had tried {', '.join(tried)}, and nothing was likely to be much better"
+        )
     if known := [f"{what} ({percent(weight, sign=False)})" for what, weight in weights if weight is not None]:
         lines.append(f"  weight of what was known before: {', '.join(known)}")
     several = len(result.spec.workload.scenarios) > 1

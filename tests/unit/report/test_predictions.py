@@ -50,6 +50,15 @@ def test_the_page_of_a_trial_has_a_line_for_each() -> None:
     assert len(data["predictions"]) == 3
 
 
+def test_the_page_says_which_untried_value_was_the_reason() -> None:
+    found = result()
+    trial = next(t for t in found.trials if "parallel" in t.configuration.values)
+    why = Rationale(feasible=0.9, starts=1.0, improves=0.02, beats=3, untried=("parallel",))
+    text = trial_text(found, trial.replaced(rationale=why), [], width=160)
+    value = trial.configuration.values["parallel"]
+    assert f"proposed because no trial had tried parallel={value}, and nothing was likely to be much better" in text
+
+
 def test_a_trial_stored_without_a_reason_has_none() -> None:
     trial = result().trials[1]
     stored = json.loads(trial.model_dump_json())

@@ -3262,6 +3262,11 @@ export interface components {
             readonly source: string;
             /** Starts */
             readonly starts: number;
+            /**
+             * Untried
+             * @default []
+             */
+            readonly untried: readonly string[];
         };
         /**
          * ReplayedTrace

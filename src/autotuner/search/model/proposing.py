@@ -16,7 +16,7 @@ from autotuner.search.model.memory import Memory
 from autotuner.search.model.model import Draws, Model
 from autotuner.search.model.noise import launch_noise
 from autotuner.search.model.observations import Windows
-from autotuner.search.model.probing import with_new_values
+from autotuner.search.model.probing import new_values, with_new_values
 from autotuner.search.model.quantities import named
 from autotuner.search.model.worth import achieved, worth
 from autotuner.search.proposals import Proposals, spelled_out
@@ -198,12 +198,14 @@ class _Rated:
         """The candidate with the highest score. If no score is high: of those with a value that no trial has had, the
         one that is most likely to be better than all trials."""
         at = acquisition.best(self.scores.score)
+        untried: tuple[str, ...] = ()
         if self.scores.score[at] < _PROBED:
             count = len(self.scores.score)
             new = with_new_values(self._context, self._finished, self._units.configurations[:count])
             chances = np.where(new, self.scores.improves, 0.0)
             if chances.max() > _HOPELESS:
                 at = acquisition.best(chances)
+                untried = new_values(self._context, self._finished, self._units.configurations[at])
         rationale = Rationale(
             expected=tuple(_expected(self._context, self._units, self._draws, at)),
             feasible=float(self.scores.feasible[at]),
@@ -212,6 +214,7 @@ class _Rated:
             beats=beats,
             source=self._model.source,
             prior_weight=self._draws.predicted,
+            untried=untried,
             memory_weight=self._draws.remembered,
         )
         return Proposed(self._units.configurations[at], rationale)

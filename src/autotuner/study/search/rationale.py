@@ -39,5 +39,8 @@ class Rationale(FrozenModel):
     """Weight of these predictions, given the measurements so far; None without predictions."""
     recommended: str = ""
     """URL of the documentation that recommends the configuration, if it was chosen for that."""
+    untried: tuple[str, ...] = ()
+    """Parameters with a value that no trial had had, if the configuration was chosen for them, because none was
+    expected to be much better than the trials so far."""
     memory_weight: float | None = Field(default=None, ge=0, le=1)
     """Weight of what earlier studies measured, given the measurements so far; None if there are none."""

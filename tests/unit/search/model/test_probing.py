@@ -9,7 +9,7 @@ from autotuner.search.model.launching import Launching
 from autotuner.search.model.memory import Memory
 from autotuner.search.model.model import Model
 from autotuner.search.model.observations import Windows
-from autotuner.search.model.probing import with_new_values
+from autotuner.search.model.probing import new_values, with_new_values
 from autotuner.search.model.proposing import _Rated
 from autotuner.study.configuration import Configuration
 from autotuner.study.parameters.parameter import FloatRange, IntRange
@@ -26,6 +26,7 @@ def test_a_value_is_new_until_a_trial_has_had_it_even_if_it_failed() -> None:
     assert with_new_values(context, [], every).tolist() == [True, True, True]
     trials = [made(0, every[0]), made(1, every[2], state=TrialState.FAILED)]
     assert with_new_values(context, trials, every).tolist() == [False, True, False]
+    assert [new_values(context, trials, c) for c in every] == [(), ("batch",), ()]
 
 
 @pytest.mark.parametrize(("high", "batch"), [(0.3, 2), (0.09, 4)])
@@ -42,6 +43,8 @@ def test_it_is_tried_once_no_candidate_has_a_high_score(high: float, batch: int)
     rated = _Rated(context, encoder, model, Launching(context, encoder, trials), trials, [])
     rated.rate(candidates, np.random.default_rng(1))
     rated.scores = Scores(np.array([0.01, high, 0.05]), np.array([0.1, 0.3, 0.2]), np.ones(3))
-    assert rated.best(1).configuration.values["batch"] == batch
+    proposed = rated.best(1)
+    assert proposed.configuration.values["batch"] == batch
+    assert proposed.rationale.untried == (("batch",) if batch == 4 else ()), "the reason is stored"
     rated.scores = Scores(np.array([0.01, high, 0.05]), np.array([0.1, 0.3, 0.0]), np.ones(3))
     assert rated.best(1).configuration.values["batch"] == 2, "a value that cannot be better is not worth a launch"

@@ -24,6 +24,9 @@ export function Rationale({ details, name }: { details: TrialDetails; name: stri
             </>
           )}
           .{why.source && ` Before any measurement, by ${why.source}.`}
+          {why.untried &&
+            why.untried.length > 0 &&
+            ` Proposed because no trial had tried this value of ${why.untried.join(", ")}, and nothing was likely to be much better.`}
           {why.recommended && ` Recommended by ${why.recommended}.`}
         </p>
       </div>
