@@ -100,5 +100,5 @@ def _side(metric: str, values: Sequence[float]) -> ComparedSide:
     if not values:
         return ComparedSide(text="-", spread="")
     low, high = (with_unit(metric, edge) for edge in (min(values), max(values)))
-    spread = "" if low == high else f"{low.rpartition(' ')[0] or low} to {high.rpartition(' ')[0] or high}"
+    spread = "" if low == high else f"{low.partition(' ')[0]} to {high.partition(' ')[0]}"  # the unit is said once
     return ComparedSide(text=with_unit(metric, fmean(values)), spread=spread)
