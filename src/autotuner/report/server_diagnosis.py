@@ -4,10 +4,12 @@ Each sentence rests on figures that :class:`~autotuner.study.server_metrics.Serv
 decide between two causes, the sentence says so.
 """
 
+import math
 from collections.abc import Iterator
 
 from autotuner.study.measurement import Measurement
 from autotuner.study.server_metrics import FULL, GaugeStats, ServerMetrics
+from autotuner.study.workload import Concurrency
 
 _RARELY = 0.02
 """Share of the window below which a full KV cache explains nothing."""
@@ -31,7 +33,7 @@ def diagnosis(measured: Measurement) -> tuple[str, ...]:
     server = measured.server
     if server is None or not server.samples:
         return ()
-    return (*_kv_cache(server), *_queue(server, measured.window_s), *_prefixes(server), *_drafts(server))
+    return (*_kv_cache(server), *_queue(server, measured), *_prefixes(server), *_drafts(server))
 
 
 def server_figures(server: ServerMetrics) -> str:
@@ -55,30 +57,34 @@ def _kv_cache(server: ServerMetrics) -> Iterator[str]:
     preempted = server.preemptions or 0
     counted = f"; {_preemptions(preempted)}" if preempted else ""
     if (server.kv_full_share or 0.0) >= _RARELY:
-        since = "" if server.kv_full_running is None else f" from {_count(server.kv_full_running)} requests in flight"
+        since = "" if server.kv_full_running is None else f" from {_requests(server.kv_full_running)} in flight"
         yield f"KV cache full{since}{counted}"
     elif preempted:
         seen = "" if server.kv_usage is None else f" (at most {server.kv_usage.max:.0%} in the samples)"
         yield f"{_preemptions(preempted)}: the KV cache was full at times{seen}"
 
 
-def _queue(server: ServerMetrics, window_s: float) -> Iterator[str]:
+def _queue(server: ServerMetrics, measured: Measurement) -> Iterator[str]:
     waiting = server.waiting
     running = server.running
     if waiting is None or running is None or waiting.mean < _QUEUE:
         return
-    waited = f"{_count(waiting.mean)} requests waited on average{_growth(server, waiting, window_s)}"
+    waited = f"{_requests(waiting.mean)} waited on average{_growth(server, waiting, measured.window_s)}"
     flag = server.running_limit_flag
     limit = None if server.running_limit is None else server.running_limit * server.replicas
     cache = server.kv_usage
     used = "" if cache is None else f", and the KV cache was at most {cache.max:.0%} used"
     full = cache is not None and cache.max >= FULL
-    if limit is not None and running.max >= limit:
+    level = measured.level
+    in_flight = level.in_flight if isinstance(level, Concurrency) else math.inf
+    if limit is not None and running.max >= limit and in_flight > limit:
         yield f"{flag} ({limit}) is the limit: {waited}" + ("" if full else used)
     elif full:
         yield f"{waited} for KV cache"
+    elif running.max >= in_flight:
+        return  # all of them ran at once at times, so each waits only for the server's next step
     elif limit is None and _held_by_a_limit(server):
-        yield f"probably {flag} is the limit: at most {_count(running.max)} requests ran at once, {waited}{used}"
+        yield f"probably {flag} is the limit: at most {_requests(running.max)} ran at once, {waited}{used}"
     else:
         ran = f"at most {_count(running.max)}" + (f" of {limit}" if limit is not None else "") + " requests ran at once"
         if server.reserves_kv_cache and cache is not None:
@@ -120,3 +126,7 @@ def _preemptions(count: int) -> str:
 def _count(value: float) -> str:
     """A number of requests: whole where it is large or whole."""
     return f"{value:,.0f}" if value >= 10 or value == round(value) else f"{value:.1f}"
+
+
+def _requests(value: float) -> str:
+    return f"{_count(value)} request{'' if value == 1 else 's'}"

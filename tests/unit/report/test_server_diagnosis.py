@@ -17,7 +17,7 @@ def gauge(mean: float, most: float | None = None, least: float = 0.0) -> GaugeSt
 def window(**figures: Any) -> Measurement:
     server = ServerMetrics(**{"engine": "sglang", "samples": 20, "running_limit_flag": "max-num-seqs", **figures})
     return Measurement(
-        scenario="D(1,1)", level=Concurrency(in_flight=1), window_s=10.0, requests=1, failed=0, server=server
+        scenario="D(1,1)", level=Concurrency(in_flight=48), window_s=10.0, requests=1, failed=0, server=server
     )
 
 
@@ -90,6 +90,15 @@ FULL: dict[str, Any] = {"kv_usage": gauge(0.97, 1.0), "kv_full_share": 0.6, "kv_
 )
 def test_the_figures_decide_the_sentence(figures: dict[str, Any], sentences: list[str]) -> None:
     assert list(diagnosis(window(**figures))) == sentences
+
+
+def test_a_limit_of_as_many_requests_as_are_in_flight_does_not_hold_them_back() -> None:
+    """They wait for the server's next step."""
+    figures = window(running=gauge(1.5, 2), waiting=gauge(0.5, 1), running_limit=2)
+    assert list(diagnosis(figures)) == ["max-num-seqs (2) is the limit: 0.5 requests waited on average"]
+    assert diagnosis(figures.replaced(level=Concurrency(in_flight=2))) == ()
+    one = window(running=gauge(1), waiting=gauge(1), running_limit=1).replaced(level=Concurrency(in_flight=2))
+    assert list(diagnosis(one)) == ["max-num-seqs (1) is the limit: 1 request waited on average"]
 
 
 def test_a_window_whose_server_was_not_asked_has_no_diagnosis() -> None:
