@@ -65,7 +65,8 @@ def headline(plan: Plan, *, stored: int = 0) -> str:
 def _tries(plan: Plan) -> str:
     defaults = max(1, len(plan.engines))
     words = list(dict.fromkeys(launch.reference for launch in plan.launches if launch.reference)) or ["default"]
-    default = f"the {' and '.join(f'{w}s' for w in words)} of {defaults} engines" if plan.engines else f"the {words[0]}"
+    every = f"the {' and '.join(f'{w}s' for w in words)} of {defaults} engines"
+    default = every if defaults > 1 else f"the {words[0]}"
     others = plan.trials - defaults
     total = None if plan.others is None else plan.others - defaults + 1
     if not others:

@@ -154,6 +154,8 @@ async def test_baselines_and_defaults_of_several_engines_are_named_apart() -> No
     assert "the defaults and baselines of 2 engines" in text
     assert "\n  default: engine=v\n" in text
     assert "\n  baseline: engine=s s.chunked-prefill-size=512\n" in text
+    alone = await prepared(None, engine=None, engines=entries[:1], search={"trials": 9})
+    assert ": the default and all 2 other configurations" in headline(await make_plan(alone, preflight=False))
     entries[1]["baseline"] = {"chunked-prefill-size": "x"}
     [message] = await refused(None, engine=None, engines=entries)
     assert message.startswith("engines.s.baseline.chunked-prefill-size: ")
