@@ -13,8 +13,9 @@ from autotuner.report.documents.page import is_built
 from autotuner.report.exports import plain_data
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.trial_data import trial_data
+from autotuner.store import Store
 from autotuner.study.failure import Failure, FailureCause
-from autotuner.study.spec import Model
+from autotuner.study.spec import Model, PluginSpec
 from autotuner.testing.samples import StudyMaker, configuration, sample_spec
 from support.stored_samples import store_sample
 from support.web.capacity_study import store_capacity_study
@@ -44,6 +45,11 @@ SECTIONS = {
 """Sections that the report of a study must have."""
 
 
+CONTAINERS = PluginSpec.model_validate(
+    {"kind": "docker", "image": "registry.example/llama:1", "model_roots": ["/models"]}
+)
+
+
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the reports of sample studies."""
@@ -53,6 +59,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for kind in ("winner", "several", "failures", "empty"):
             store_sample(kind, recorded=(0, 12) if kind == "winner" else None)
         store_capacity_study()
+        with Store.open() as store:  # of a study in containers, the report has manifests
+            spec = autotuner.open().study("chat-both").spec.model_copy(update={"deploy": CONTAINERS})
+            store.studies.update_spec("chat-both", spec, digest=spec.digest, source="study.yaml")
         folder = tmp_path_factory.mktemp("reports")
         for name in SECTIONS:
             autotuner.write_report(name, folder / f"{name}.html")
@@ -133,6 +142,17 @@ def test_its_pages_can_be_visited_without_a_server(opened: Open, reports: Path) 
     page.go_back()
     page.locator(".sentence").wait_for()
     assert page.locator(".sentence").text_content() == stored("chat-8b")["headline"].replace("best", "Best", 1)
+
+
+def test_the_manifests_of_a_study_in_containers(opened: Open, reports: Path) -> None:
+    page = opened(reports / "chat-both.html")
+    manifests = page.get_by_role("region", name="Manifests")
+    for title, form in (("Kubernetes", "kubernetes"), ("Compose", "compose")):
+        manifests.get_by_role("radio", name=title).check()
+        text = autotuner.render_manifest("chat-both", form).text
+        manifests.get_by_text(text.splitlines()[-1].strip()).first.wait_for()
+        assert manifests.locator("pre").text_content() == text
+    assert opened(reports / "chat-8b.html").get_by_role("region", name="Manifests").count() == 0
 
 
 def test_the_command_can_be_copied(opened: Open, reports: Path) -> None:

@@ -9,10 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from autotuner.api import results, trial_plots
-from autotuner.errors import NotFoundError, Problem, UsageError
+from autotuner.errors import AutotunerError, NotFoundError, Problem, UsageError
 from autotuner.report.documents.markdown import markdown_report
 from autotuner.report.documents.page import page
 from autotuner.report.documents.selection import answer_trials, shown_trials
+from autotuner.report.exported.options import Form
 from autotuner.report.exports import best_json, command_line, plain_data, strict_json
 from autotuner.report.overview import StudyOverview, overview_of_result
 from autotuner.report.trial_data import trial_data
@@ -63,7 +64,17 @@ def render(url: str | None, found: StudyResult, form: str) -> str:
 
 
 def _json(_: str | None, found: StudyResult) -> str:
-    return strict_json(found) + "\n"
+    made = manifests(found)
+    return strict_json({**plain_data(found), "manifests": made} if made else found) + "\n"
+
+
+def manifests(found: StudyResult) -> dict[str, str]:
+    """The winner as files for other systems, by form: those that need nothing but the study. Without a cluster."""
+    made = {}
+    for form in Form if found.winner is not None else ():
+        with suppress(AutotunerError):  # most forms need an image, which a study of local processes does not name
+            made[form.value] = clean_document(results.manifest(found, form.value, {}).text)
+    return made
 
 
 def _markdown(url: str | None, found: StudyResult) -> str:
@@ -77,7 +88,7 @@ def _html(url: str | None, found: StudyResult) -> str:
 
 
 def _text(found: StudyResult, evidence: StudyEvidence) -> str:
-    return clean_document(markdown_report(found, evidence))
+    return clean_document(markdown_report(found, evidence, manifests(found)))
 
 
 @dataclass(frozen=True)
@@ -148,6 +159,7 @@ def _answers_about_study(subject: _Subject, shown: Collection[int]) -> dict[str,
     }
     if found.winner is not None:
         answers["command"] = f"{command_line(found)}\n"
+        answers |= {f"manifest?form={form}": text for form, text in manifests(found).items()}
     return {place: _clean(answer) for place, answer in answers.items()}
 
 

@@ -13,4 +13,4 @@ def evidence_of(result: StudyResult) -> StudyEvidence:
 
 def report_text(result: StudyResult) -> str:
     """The Markdown report of a result that is not stored."""
-    return markdown_report(result, evidence_of(result))
+    return markdown_report(result, evidence_of(result), {})

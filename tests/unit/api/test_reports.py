@@ -15,6 +15,7 @@ from autotuner.report.documents.page import ReportPageMissingError, is_built
 from autotuner.report.exports import strict_json
 from autotuner.report.ranking import ranking
 from autotuner.report.result import StudyResult, study_result
+from autotuner.study.spec import PluginSpec
 from autotuner.testing.samples import sample_study
 from support.stored_samples import store_sample
 from support.web.reports import report_text
@@ -33,6 +34,38 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def unstored(kind: str) -> StudyResult:
     sample = sample_study(kind)
     return study_result(sample.spec, sample.state, sample.trials, why=sample.why)
+
+
+def in_containers() -> StudyResult:
+    """A study whose servers ran in containers of an image that it names."""
+    sample = sample_study("winner")
+    deploy = {"kind": "docker", "image": "registry.example/llama:1", "model_roots": ["/models"]}
+    spec = sample.spec.model_copy(update={"deploy": PluginSpec.model_validate(deploy)})
+    return study_result(spec, sample.state, sample.trials, why=sample.why)
+
+
+def test_every_form_has_the_manifests_of_the_winner() -> None:
+    result = in_containers()
+    tuner = autotuner.open()
+    expected = {form: tuner.manifest(result, form).text for form in ("kubernetes", "compose")}
+    assert "registry.example/llama:1" in expected["compose"]
+    answers = page_data(None, result)["answers"]
+    assert {key: text for key, text in answers.items() if key.startswith("manifest")} == {
+        f"manifest?form={form}": text for form, text in expected.items()
+    }
+    assert json.loads(tuner.report_text(result, "json"))["manifests"] == expected
+    text = tuner.report_text(result, "md")
+    for title, form in (("Kubernetes", "kubernetes"), ("Compose", "compose")):
+        block = f"<summary>{title}</summary>\n\n```yaml\n{expected[form].rstrip()}\n```\n\n</details>"
+        assert block in text
+
+
+def test_a_study_without_an_image_has_no_manifests() -> None:
+    result = unstored("winner")
+    tuner = autotuner.open()
+    assert tuner.report_text(result, "json") == strict_json(result) + "\n"
+    assert "Manifests" not in tuner.report_text(result, "md")
+    assert not [key for key in page_data(None, result)["answers"] if key.startswith("manifest")]
 
 
 def data_in(page: str) -> Any:

@@ -856,8 +856,8 @@ export interface paths {
         };
         /**
          * Check a trial's capacities
-         * @description What `autotuner verify STUDY --json` says of this trial: its certified capacities, recomputed from request records
-         *     on the server's machine. Status 422 if it searched for no capacity.
+         * @description What `autotuner verify STUDY --json` says of this trial: its certified capacities, recomputed from the records on
+         *     the server's machine. Status 422 if it searched for no capacity.
          */
         readonly get: operations["verify_api_v1_studies__name__trials__number__verification_get"];
         readonly put?: never;

@@ -40,8 +40,14 @@ export function answering(data: ReportData): Answer {
 /** The report has one answer per address, whatever number of lines is asked for. */
 function keyOf(address: string): string {
   const [place = "", query] = address.split("?");
-  const window = new URLSearchParams(query).get("window");
-  return window === null ? place : `${place}?window=${window}`;
+  const asked = new URLSearchParams(query);
+  const named = ["window", "form"].find((one) => asked.has(one));
+  return named === undefined ? place : `${place}?${named}=${asked.get(named)}`;
+}
+
+/** Whether the winner is there in this form; most need an image, which not every study names. */
+export function hasManifest(data: ReportData, form: string): boolean {
+  return Object.hasOwn(data.answers, `manifest?form=${form}`);
 }
 
 /** Whether there are latencies of a trial; its request records may not have been where the report was written. */

@@ -148,7 +148,9 @@ class RemoteStudies:
     def report(self, name: str, path: Path | None = None, form: ReportForm = "html") -> Path:
         """As :meth:`autotuner.Autotuner.report`, by default into the current folder, as a browser would save it."""
         if form == "json":
-            text = results.export(self.load(name), "json")
+            from autotuner.api.reports import render
+
+            text = render(None, self.load(name), "json")
         else:
             text = self._server.text(f"/studies/{name}/report", form=form)
         path = path or Path(f"{name}.{form}")

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from autotuner.plain_text import blank_unprintable
 from autotuner.report.exports import command_line
@@ -23,15 +23,22 @@ MOST_TRIALS = 30
 MOST_ROWS = 30
 """Rows of other tables."""
 MOST_LOG_LINES = 15
+MANIFEST_TITLES = {
+    "kubernetes": "Kubernetes",
+    "serving-runtime": "OME runtime",
+    "inference-service": "OME service",
+    "compose": "Compose",
+}
 _SPECIAL = re.compile(r"([\\`*\[\]|])")
 
 
-def markdown_report(result: StudyResult, evidence: StudyEvidence) -> str:
+def markdown_report(result: StudyResult, evidence: StudyEvidence, manifests: Mapping[str, str]) -> str:
     """Renders a study as Markdown, its trials best first.
 
     Args:
         result: The study.
         evidence: What its answer rests on.
+        manifests: The winner as files for other systems, by form.
     """
     blocks = [
         *_answer(result),
@@ -43,6 +50,7 @@ def markdown_report(result: StudyResult, evidence: StudyEvidence) -> str:
         *_table(evidence.server),
         *_table(evidence.gpus),
         *_failures(evidence.failures),
+        *_manifests(manifests),
         *_conditions(evidence),
         *_reproduce(result, evidence),
     ]
@@ -61,6 +69,16 @@ def _answer(result: StudyResult) -> Iterator[str]:
     if result.winner is not None and result.command:
         yield f"Start the {result.reference_word} with:" if result.keeps_default else "Start it with:"
         yield code(command_line(result), "sh")
+
+
+def _manifests(found: Mapping[str, str]) -> Iterator[str]:
+    if found:
+        yield "## Manifests"
+    for form, content in found.items():
+        # Folded where Markdown allows it: a manifest is longer than the answer.
+        yield f"<details>\n<summary>{MANIFEST_TITLES[form]}</summary>"
+        yield code(content.rstrip("\n"), "yaml")
+        yield "</details>"
 
 
 def _listed(title: str, lines: Sequence[str]) -> Iterator[str]:

@@ -2,38 +2,11 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { ApiError } from "~/api/client";
-import { studyQuery, studyUrl, type WinnerForm, winnerQuery } from "~/api/queries";
-import { Copyable } from "~/components/Copyable";
+import { studyQuery, studyUrl, winnerQuery } from "~/api/queries";
 import { Simulated } from "~/components/Simulated";
 import { Empty, Failed, Waiting } from "~/components/states";
+import { FORMS, FormSwitch, FormText } from "./forms";
 
-interface Form {
-  form: WinnerForm;
-  title: string;
-  file: string;
-  options: readonly { name: string; label: string; example: string }[];
-}
-
-const IMAGE = { name: "image", label: "Image", example: "registry.example/server:1" };
-const NAMESPACE = { name: "namespace", label: "Namespace", example: "default" };
-const FORMS: readonly Form[] = [
-  { form: "command", title: "Command", file: "sh", options: [] },
-  {
-    form: "kubernetes",
-    title: "Kubernetes",
-    file: "yaml",
-    options: [IMAGE, NAMESPACE, { name: "pvc", label: "Model's claim", example: "models" }],
-  },
-  { form: "compose", title: "Compose", file: "compose.yaml", options: [IMAGE] },
-  { form: "serving-runtime", title: "OME runtime", file: "runtime.yaml", options: [IMAGE] },
-  {
-    form: "inference-service",
-    title: "OME service",
-    file: "service.yaml",
-    options: [NAMESPACE, { name: "model", label: "OME model", example: "llama-3-8b" }],
-  },
-  { form: "json", title: "JSON", file: "json", options: [] },
-];
 const FILES = [
   { address: "report?form=html", file: "html", title: "Report as one HTML file" },
   { address: "report?form=md", file: "md", title: "Report as Markdown" },
@@ -103,15 +76,7 @@ function Forms({ name }: { name: string }) {
     <section className="panel" aria-label="Use it">
       <header>
         <h2>Use it as</h2>
-        <fieldset className="switch wrap">
-          <legend className="hidden">Form</legend>
-          {FORMS.map((one, i) => (
-            <label key={one.form}>
-              <input type="radio" name="form" checked={i === chosen} onChange={() => setChosen(i)} />
-              <span>{one.title}</span>
-            </label>
-          ))}
-        </fieldset>
+        <FormSwitch forms={FORMS} chosen={chosen} onChoose={setChosen} />
       </header>
       <div className="body winner">
         {form.options.length > 0 && (
@@ -137,29 +102,10 @@ function Forms({ name }: { name: string }) {
           <Waiting what="the winner" />
         ) : (
           <div aria-busy={isPlaceholderData}>
-            <Copyable text={data} label={form.title} />
-            <p>
-              <Download text={data} file={`${name}.${form.file}`} />
-            </p>
+            <FormText name={name} form={form} text={data} />
           </div>
         )}
       </div>
     </section>
-  );
-}
-
-function Download({ text, file }: { text: string; file: string }) {
-  const save = () => {
-    const url = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
-    const link = document.createElement("a");
-    link.href = url;
-    link.download = file;
-    link.click();
-    URL.revokeObjectURL(url);
-  };
-  return (
-    <button type="button" onClick={save}>
-      Download {file}
-    </button>
   );
 }
