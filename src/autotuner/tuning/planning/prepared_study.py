@@ -57,7 +57,7 @@ from autotuner.tuning.planning.study_size import (
 )
 from autotuner.tuning.planning.target_hardware import below, over_base, target_hardware
 from autotuner.tuning.planning.unmeasurable_goals import idle_bounds, unmeasurable, unpriced_in_space
-from autotuner.tuning.planning.value_checks import check_values
+from autotuner.tuning.planning.value_checks import check_values, first_problem
 from autotuner.tuning.planning.window_checks import window_checks
 from autotuner.tuning.quality.coverage import check_quality
 
@@ -119,12 +119,11 @@ class Prepared:
 
     def accepts(self, configuration: Configuration) -> bool:
         """Whether it is valid whatever memory it takes."""
-        try:
-            values = self.values(configuration)
-        except UsageError:
-            return False
-        fits = not self.deployer.launches or self.engine.gpus(values) <= self.hardware.gpus
-        return fits and not self.engine.check(values, self.hardware)
+        return self.refusal(configuration) is None
+
+    def refusal(self, configuration: Configuration) -> Problem | None:
+        """Why it is invalid whatever memory it takes; None if it is valid."""
+        return first_problem(self, configuration)
 
     def misfit(self, configuration: Configuration) -> Misfit | None:
         """Why a configuration that the engine accepts cannot fit in memory; None if it may fit."""

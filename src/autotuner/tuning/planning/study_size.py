@@ -114,10 +114,15 @@ def check_something_valid(prepared: "Prepared") -> None:
         return
     if any(prepared.valid(c) for c in prepared.space.grid()):
         return
-    why = f"none of the {size} configurations satisfies the constraints and the engine's own limits"
+    why = f"none of the {size} configurations satisfies the constraints"
+    remedy = "widen the values or relax a constraint"
     if prepared.size.misfits:
         why = f"none of the {size} configurations can be launched; {prepared.size.misfit}"
-    raise UsageError(Problem(where="parameters", why=why, remedy="widen the values or relax a constraint"))
+        remedy = "add values that fit, or use GPUs with more memory"
+    elif (first := next(prepared.space.grid(), None)) and (refused := prepared.refusal(first)):
+        why = f"none of the {size} configurations can be launched; {first.text}: {refused.why}"
+        remedy = refused.remedy or "add values that the engine accepts"
+    raise UsageError(Problem(where="parameters", why=why, remedy=remedy))
 
 
 def check_something_to_try(prepared: "Prepared") -> None:

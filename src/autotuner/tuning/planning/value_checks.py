@@ -1,12 +1,17 @@
-"""Values that are wrong whatever else is set."""
+"""Values that are wrong whatever else is set, and configurations that are."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from autotuner.errors import Problem, UsageError
 from autotuner.plugins.engine import Engine
+from autotuner.study.configuration import Configuration
 from autotuner.study.parameters.environment import is_variable
 from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.parameters.portable import is_portable
+
+if TYPE_CHECKING:
+    from autotuner.tuning.planning.prepared_study import Prepared
 
 
 def check_values(engine: Engine, parameters: Sequence[Parameter]) -> None:
@@ -36,3 +41,16 @@ def _in_combinations(engine: Engine, parameter: Parameter) -> Iterator[Problem]:
             if not is_variable(flag):
                 where = f"parameters.{parameter.name}.combinations.{name}.{flag}"
                 yield from (p.model_copy(update={"where": where}) for p in engine.check_value(flag, value))
+
+
+def first_problem(prepared: "Prepared", configuration: Configuration) -> Problem | None:
+    """Why engine and hardware refuse a configuration, apart from the memory it takes; None if they do not."""
+    try:
+        values = prepared.values(configuration)
+    except UsageError as error:
+        return error.problems[0]
+    gpus = prepared.engine.gpus(values) if prepared.deployer.launches else 0
+    if gpus > prepared.hardware.gpus:
+        why = f"it needs {gpus} GPUs, and the target has {prepared.hardware.gpus}"
+        return Problem(where="parameters", why=why, remedy="use fewer GPUs per server, or a larger target")
+    return next(iter(prepared.engine.check(values, prepared.hardware)), None)

@@ -51,9 +51,9 @@ class PreparedEngines(Prepared):
         name = self.spec.engine_name(configuration)
         return Configuration(values=own_values(name, configuration.values))
 
-    def accepts(self, configuration: Configuration) -> bool:
-        """See :meth:`Prepared.accepts`."""
-        return self.of(configuration).accepts(self.own(configuration))
+    def refusal(self, configuration: Configuration) -> Problem | None:
+        """See :meth:`Prepared.refusal`."""
+        return self.of(configuration).refusal(self.own(configuration))
 
     def misfit(self, configuration: Configuration) -> Misfit | None:
         """See :meth:`Prepared.misfit`."""
