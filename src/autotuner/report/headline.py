@@ -390,11 +390,14 @@ def _required_repeats(result: StudyResult) -> int:
 
 
 def _met(result: StudyResult) -> str:
-    """In how many launches the winner met the SLOs; of those that cannot be ranked, it may be unknown."""
-    found = records.launches(result.winner, result.trials) if result.winner else None
-    if found is None or not found.unranked:
-        return f"met the SLOs in all {found.total if found else 0} launches"
-    return f"met the SLOs in {found.total - found.unranked} of {found.total} launches, the others could not be ranked"
+    """In how many launches the winner met the SLOs; a doubtful miss says nothing."""
+    launched = [result.winner, *records.repeats_of(result.winner, result.trials)] if result.winner else []
+    doubtful = sum(bool(t.verdict and t.verdict.doubtful) for t in launched)
+    if not doubtful:
+        return f"met the SLOs in all {len(launched)} launches"
+    others = "the other" if doubtful == 1 else "the others"
+    met = f"met the SLOs in {len(launched) - doubtful} of {len(launched)} launches"
+    return f"{met} (the load generator could not keep up in {others})"
 
 
 def _launches(count: int) -> str:

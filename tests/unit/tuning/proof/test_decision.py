@@ -250,6 +250,18 @@ def test_a_miss_that_the_load_generator_may_have_caused_refutes_nothing() -> Non
     assert result.refuted == ()
 
 
+def test_a_launch_whose_miss_is_doubtful_is_not_counted_as_meeting_the_slos() -> None:
+    first = searched(None, 150.0)
+    trials = proven(first, lambda n, _: 150.0 if n else None)
+    last = max(t.number for t in trials if t.repeat_of == 1)
+    violations = (MISSED.replaced(doubtful=True),)
+    limited = Verdict(feasible=False, objectives=(90.0,), violations=violations, rankable=False)
+    assert "met the SLOs in all 4 launches" in headline(study_result(SPEC, "done", trials))
+    changed = [t.replaced(verdict=limited) if t.number == last else t for t in trials]
+    text = headline(study_result(SPEC, "done", changed))
+    assert "met the SLOs in 3 of 4 launches (the load generator could not keep up in the other)" in text
+
+
 def test_challengers_share_the_error_probability() -> None:
     """Three equal pairs decide sooner for a lone challenger than for one of three."""
     gains = [
