@@ -6,7 +6,7 @@ export AUTOTUNER_VENV := $(VENV)
 # Tests start hundreds of processes; without compiled modules each of them takes seconds of CPU time instead of tenths.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help quickstart test coverage setup ui ui-types ui-test lock hooks dist setup-test docs lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-proof bench-capacity bench-capacity-real bench-startup bench-server test-genai test-lm-eval test-aiconfigurator test-lowest test-cluster test-ome cluster-build cluster-up cluster-down clean
+.PHONY: help quickstart test coverage setup ui ui-types ui-test lock hooks dist setup-test docs lint types contracts pytest format bench-loadgen bench-overhead bench-cluster bench-search bench-proof bench-capacity bench-capacity-real bench-startup bench-server bench-server-pages test-genai test-lm-eval test-aiconfigurator test-lowest test-cluster test-ome cluster-build cluster-up cluster-down clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')"
@@ -139,6 +139,9 @@ bench-startup: setup ## CPU time of commands that only read results
 
 bench-server: setup ## Latency of pages and live updates of a server with 50,000 trials (10 minutes; needs a quiet machine)
 	$(BIN)/python benchmarks/server.py
+
+bench-server-pages: setup ## Pages of the web UI in a browser over 50,000 trials (OPTUNA=python with optuna-dashboard: beside it)
+	$(BIN)/python benchmarks/server_pages.py $(if $(OPTUNA),--optuna $(OPTUNA))
 
 clean: ## Remove environments and caches
 	rm -rf $(VENV) $(CACHE) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
