@@ -2,7 +2,8 @@
 
 Fills a store with studies and trials, starts a real server on it, and prints
 
-- the latency of lists and study pages at a fixed rate of requests, from the moment at which each was due;
+- the latency of lists and study pages, and of distributions from request records, at a fixed rate of requests, from the
+  moment at which each was due;
 - the delay from the commit of an event to its arrival at each of many readers of event streams;
 - how long the server's event loop was blocked meanwhile: a request with a foreign Host header is answered by the loop
   itself, without a thread and without the store, so its latency is that of the loop.
@@ -15,6 +16,7 @@ import argparse
 import asyncio
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,21 +27,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import numpy as np
 from sqlalchemy import text
 
 import autotuner
+from autotuner.benchmarks.measuring.records import RunInfo, from_rows, write_records
+from autotuner.benchmarks.measuring.requirements import Requirements
+from autotuner.benchmarks.measuring.summary import summarize
 from autotuner.store import Store
-from autotuner.study.trial import TrialState
+from autotuner.store.paths import trial_folder
+from autotuner.study.trial import Trial, TrialState
 from autotuner.testing.samples import SampleKind, sample_study
 from autotuner.tuning.run_liveness import this_owner
 from autotuner.tuning.study_session import record_end
 
 API = "/api/v1"
+RECORDS = "records-0-0-0.parquet"
 USUAL = 100
 """Trials of most studies."""
 RUNNING = "live-8b"
 OPEN_PAGES = 20
 """Studies that people look at, in turn."""
+RECORDED = 3
+"""The trial of each of these whose requests are stored."""
 EVENTS_PER_S = 5.0
 PROBE_S = 0.01
 """Time between two probes of the event loop."""
@@ -58,8 +68,9 @@ class Server:
         return {"Authorization": f"Bearer {self.secret}"}
 
 
-def fill(store: Store, trials: int, largest: int) -> list[str]:
-    """Stores studies with this number of trials in all; returns their names, the largest one first."""
+def fill(store: Store, trials: int, largest: int, requests: int = 0) -> list[str]:
+    """Stores studies with so many trials and request records in all; returns their names, the largest one first."""
+    each = requests // OPEN_PAGES
     names = [stored("largest-8b", largest, store)]
     first = ""
     for index in range(max(0, trials - largest) // USUAL):
@@ -67,12 +78,41 @@ def fill(store: Store, trials: int, largest: int) -> list[str]:
         if first:
             copy_study(store, first, name)
         else:
-            first = stored(name, USUAL, store)
+            first = stored(name, USUAL, store, each)
         names.append(name)
+    for name in names[2 : 1 + OPEN_PAGES] if each else ():
+        shutil.copytree(trial_folder(first, RECORDED), trial_folder(name, RECORDED))
     return names
 
 
-def stored(name: str, count: int, store: Store) -> str:
+def recorded(trial: Trial, study: str, requests: int) -> Trial:
+    """The trial with records of this number of requests for its first window, in its folder."""
+    source = np.random.default_rng(1)
+    measured, *others = trial.measurements
+    second = 1_000_000_000
+    window = round(measured.window_s * second)
+    waits = source.lognormal(-2.0, 0.5, requests) * second
+    paces = source.lognormal(-4.0, 0.3, requests) * second
+    unused: dict[str, object] = {"scheduled_ns": None, "lag_ns": 0, "connect_ns": 0, "ramp": False, "error": None}
+    tokens = {"asked_input": 128, "asked_output": 48, "input_tokens": 128, "output_tokens": 48}
+    common = {**unused, **tokens, "token_source": "usage", "complete": True, "detail": ""}
+    rows = []
+    for index, (wait, pace) in enumerate(zip(waits.round().astype(int), paces.round().astype(int), strict=True)):
+        sent = index * window // (2 * requests)
+        times = {"sent_ns": sent, "first_ns": sent + int(wait), "end_ns": sent + int(wait + 47 * pace)}
+        rows.append({**common, **times, "index": index, "gaps_ns": [int(47 * pace)]})
+    info = RunInfo(window_ns=window, begin_epoch_s=measured.started_at)
+    where = Requirements(scenario=measured.scenario, level=measured.level).model_dump(mode="json")
+    records = from_rows(rows, info, where)
+    folder = trial_folder(study, trial.number)
+    folder.mkdir(parents=True)
+    write_records(folder / RECORDS, records)
+    known = summarize(records).distributions
+    first = measured.replaced(distributions={m: known[m] for m in measured.distributions}, records=RECORDS)
+    return trial.replaced(measurements=(first, *others))
+
+
+def stored(name: str, count: int, store: Store, requests: int = 0) -> str:
     """Stores a finished study with this number of trials, through the store's own interface as a run does."""
     sample = sample_study(SampleKind.HUGE)
     spec = sample.spec.model_copy(update={"name": name})
@@ -90,8 +130,10 @@ def stored(name: str, count: int, store: Store) -> str:
         )
         data = {"role": trial.role.value, "values": dict(trial.configuration.values), "repeat_of": None}
         store.events.append(name, "trial_proposed", data, trial=added.number, at=time.time())
-        ended = {"state": trial.state if trial.state.finished else TrialState.VOID}
-        store.trials.finish(added.model_copy(update=ended), {"state": ended["state"].value, "windows": []})
+        state = trial.state if trial.state.finished else TrialState.VOID
+        if requests and number == RECORDED:
+            added = recorded(added, name, requests)
+        store.trials.finish(added.model_copy(update={"state": state}), {"state": state.value, "windows": []})
     record_end(store, spec, "done", "budget used up", fault=None)
     store.owners.end(owner.id, time.time())
     return name
@@ -284,8 +326,12 @@ async def measure(server: Server, store: Store, names: Sequence[str], given: arg
         f"pages of {len(usual)} studies": [f"/studies/{name}/details" for name in usual],
         "page of the largest study": [f"/studies/{largest}/details"],
         "trials of the largest study": [f"/studies/{largest}/trials?limit=50&offset={n}" for n in (0, 50, 100)],
-        f"a trial of {len(usual)} studies": [f"/studies/{name}/trials/3?lines=0" for name in usual],
+        f"a trial of {len(usual)} studies": [f"/studies/{name}/trials/{RECORDED}?lines=0" for name in usual],
     }
+    if given.requests and others:
+        each = given.requests // OPEN_PAGES
+        title = f"latencies of {each} requests"
+        kinds[title] = [f"/studies/{name}/trials/{RECORDED}/latencies" for name in usual]
     for title, paths in kinds.items():
         await page(server, title, paths, given.rate, given.seconds)
     for path in (f"/studies/{RUNNING}/events", "/events"):
@@ -297,6 +343,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=50_000, help="trials of all studies together")
     parser.add_argument("--largest", type=int, default=1_000, help="trials of the largest study")
+    parser.add_argument("--requests", type=int, default=1_000_000, help="request records of all studies together")
     parser.add_argument("--rate", type=float, default=20.0, help="requests per second")
     parser.add_argument("--seconds", type=float, default=10.0, help="duration of each measurement")
     parser.add_argument("--readers", type=int, default=200, help="readers of event streams")
@@ -306,7 +353,7 @@ def main() -> None:
         os.environ.pop("AUTOTUNER_STORE", None)
         began = time.monotonic()
         with Store.open() as store:
-            names = fill(store, given.trials, given.largest)
+            names = fill(store, given.trials, given.largest, given.requests)
             start_running(store)
             size = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
             print(
