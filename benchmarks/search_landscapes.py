@@ -3,8 +3,8 @@
     python benchmarks/search_landscapes.py measured.csv [simulated.csv ...] [--seeds 30] [--most 60] [--load inner]
 
 A landscape is one (model, system, isl, osl). The goal is the highest throughput per GPU among the points whose TPOT is
-at most the landscape's 40th percentile. It counts the launches until a feasible point within 5% of that optimum was
-tried, and prints mean, 95th percentile and worst. Nothing is launched: a trial is a look-up.
+at most the landscape's 40th percentile (``--percentile``). It counts the launches until a feasible point within 5% of
+that optimum was tried, and prints mean, 95th percentile and worst. Nothing is launched: a trial is a look-up.
 
 ``--load parameter``: the concurrency is one of the parameters. ``--load inner``: a launch measures all its
 concurrencies, and the best one that meets the bound counts. Two kinds of table are supported: measured rows
@@ -26,7 +26,7 @@ from autotuner.scoring import gain
 from autotuner.study.metric import Direction
 from landscapes.ablation import ABLATIONS
 from landscapes.strategies import PREDICTED, Arm, arms
-from landscapes.tables import Landscape, landscapes
+from landscapes.tables import SLO_PERCENTILE, Landscape, landscapes
 
 
 def coverage(repeats: int, noise: float, runs: int) -> float:
@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--most", type=int, default=60, help="longest search; the count of one that finds nothing")
     parser.add_argument("--fewest", type=int, default=12, help="skip landscapes with fewer points")
+    parser.add_argument("--percentile", type=int, default=SLO_PERCENTILE, help="of TPOT, the largest one allowed")
     parser.add_argument("--load", choices=["parameter", "inner"], default="parameter")
     parser.add_argument("--strategy", choices=[*arms()], action="append")
     parser.add_argument("--without", choices=[*ABLATIONS], action="append", help="ablation: leave out a part; repeats")
@@ -74,7 +75,8 @@ def main() -> None:
     for part in arguments.without or ():
         ABLATIONS[part]()
     for path in arguments.paths:
-        found = landscapes(path, arguments.fewest, inner=arguments.load == "inner")
+        inner = arguments.load == "inner"
+        found = landscapes(path, arguments.fewest, inner=inner, percentile=arguments.percentile)
         levels = sum(max(len(points), 1) for x in found for points in x.points.values())
         predicted = all(p.predicted for x in found for points in x.points.values() for p in points)
         print(f"{path.name}: {len(found)} landscapes, {levels} points, {arguments.seeds} seeds, load: {arguments.load}")

@@ -217,17 +217,17 @@ def _only_mean(mean: float) -> Distribution:
     return Distribution.model_validate({"count": 100, "mean": mean, **unknown})
 
 
-def landscapes(path: Path, fewest: int, *, inner: bool) -> list[Landscape]:
-    """Reads the landscapes of a table that have at least ``fewest`` points."""
+def landscapes(path: Path, fewest: int, *, inner: bool, percentile: int = SLO_PERCENTILE) -> list[Landscape]:
+    """Reads the landscapes of a table that have at least ``fewest`` points; ``percentile`` of TPOT is the bound."""
     groups: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
             groups[tuple(row[c] for c in IDENTITY)].append(row)
-    made = [_landscape(rows, fewest, inner=inner) for _, rows in sorted(groups.items())]
+    made = [_landscape(rows, fewest, percentile, inner=inner) for _, rows in sorted(groups.items())]
     return [m for m in made if m is not None]
 
 
-def _landscape(rows: Sequence[Mapping[str, str]], fewest: int, *, inner: bool) -> Landscape | None:
+def _landscape(rows: Sequence[Mapping[str, str]], fewest: int, percentile: int, *, inner: bool) -> Landscape | None:
     simulated = "tps_gpu" in rows[0]
     named = SIMULATED if simulated else MEASURED if inner else (*MEASURED, LOAD)
     repeats: dict[str, dict[str, list[Mapping[str, str]]]] = defaultdict(lambda: defaultdict(list))
@@ -247,7 +247,7 @@ def _landscape(rows: Sequence[Mapping[str, str]], fewest: int, *, inner: bool) -
     tpots = [p.tpot for found in points.values() for p in found]
     if sum(len(levels) for levels in repeats.values()) < fewest or len(tpots) < 2:
         return None
-    bound = statistics.quantiles(tpots, n=100, method="inclusive")[SLO_PERCENTILE - 1]
+    bound = statistics.quantiles(tpots, n=100, method="inclusive")[percentile - 1]
     parameters = [Parameter(name=c, domain=Choices(values=_in_order(values[c]))) for c in named]
     listed = dict.fromkeys(tuple(_typed(row[c]) for c in named) for row in rows)
     combinations = tuple(dict(zip(named, found, strict=True)) for found in listed)

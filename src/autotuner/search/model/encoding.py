@@ -1,7 +1,7 @@
 """Configurations and load levels as columns of numbers, in which every modeled effect is linear."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,9 +60,20 @@ class Units:
 class Encoder:
     """Turns configurations of one space into columns."""
 
-    def __init__(self, context: SearchContext, typical: Sequence[Configuration]) -> None:
-        """``typical`` are configurations whose loads and GPUs count as medium."""
+    def __init__(
+        self,
+        context: SearchContext,
+        typical: Sequence[Configuration],
+        unpredicted: Set[str] = frozenset(),
+    ) -> None:
+        """
+        Args:
+            context: The problem.
+            typical: Configurations whose loads and GPUs count as medium.
+            unpredicted: Parameters that predictions do not depend on (see :mod:`autotuner.search.unpredicted`).
+        """
         self._context = context
+        self._unpredicted = unpredicted
         self._known: dict[str, _Encoded] = {}
         self._all_axes = [a for a in Points(context.space).axes if a.name not in context.load_parameters]
         self._axes = [a for a in self._all_axes if a.values is None or len(a.values) > 1]
@@ -181,8 +192,16 @@ class Encoder:
         gpus = units.gpus[rows][:, None]
         return np.hstack([ones, load, gpus, numbers, codes, codes * load, scenario, *bends, waves])
 
-    def deviations(self, s: Scales) -> Array:
-        """Prior standard deviation of the weight of each column."""
+    def deviations(self, own: Scales) -> Array:
+        """Prior standard deviation of the weight of each column; of parameters that predictions do not depend on, as
+        without predictions."""
+        found = self._deviations(own)
+        if own == scales.PREDICTED and self._unpredicted:
+            numbers = [n for name, n in self._numbers().items() if name in self._unpredicted]
+            found = np.where(np.isin(self.parts(), numbers), self._deviations(scales.STRUCTURED), found)
+        return found
+
+    def _deviations(self, s: Scales) -> Array:
         bends = sum(len(scale.knots) for scale in self._ordered)
         several = s.scenario if len(self._scenarios) > 1 else 0.0
         parts = [
@@ -199,8 +218,7 @@ class Encoder:
     def parts(self) -> NDArray[np.int_]:
         """Number of the part of the model that each column belongs to (see :mod:`relevance`): the load, the GPUs, the
         effect of each parameter, and the interactions of all."""
-        names = [s.name for s in self._ordered] + [a.name for a in self._unordered] + self._conditional
-        number = {name: 2 + i for i, name in enumerate(dict.fromkeys(names))}
+        number = self._numbers()
         slopes = [number[s.name] for s in self._ordered]
         codes = [number[a.name] for a in self._unordered for _ in a.values or ()]
         codes += [number[name] for name in self._conditional]
@@ -208,6 +226,11 @@ class Encoder:
         bends = [number[s.name] for s in self._ordered for _ in s.knots]
         waves = [2 + len(number)] * scales.FREQUENCIES
         return np.array([FIXED, 0, 1, *slopes, *codes, *codes, *scenarios, *bends, *waves], int)
+
+    def _numbers(self) -> dict[str, int]:
+        """Number of the part of each parameter."""
+        names = [s.name for s in self._ordered] + [a.name for a in self._unordered] + self._conditional
+        return {name: 2 + i for i, name in enumerate(dict.fromkeys(names))}
 
     def _places(self, configuration: Configuration) -> Sequence[Place]:
         return self._context.places(configuration) if self._context.places else self._fixed

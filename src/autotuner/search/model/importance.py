@@ -17,6 +17,7 @@ from autotuner.search.model.observations import Windows
 from autotuner.search.model.worth import worth
 from autotuner.search.points import Axis, Points
 from autotuner.search.proposals import allowed, shuffled
+from autotuner.search.unpredicted import unpredicted
 from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.search.importance import ParameterImportance, Share
@@ -57,8 +58,9 @@ def importance(context: SearchContext, trials: Sequence[Trial]) -> tuple[Paramet
         return ()
     proposals = shuffled(context)
     typical = list(islice(proposals.unused(frozenset()), _POINTS))
-    encoder = Encoder(context, typical)
-    axes = [a for a in Points(context.space).axes if a.values is None or len(a.values) > 1]
+    every_axis = Points(context.space).axes
+    encoder = Encoder(context, typical, unpredicted(every_axis, typical, context.forecast))
+    axes = [a for a in every_axis if a.values is None or len(a.values) > 1]
     levels = encoder.units(typical[:1]).loads.shape[1] if typical else 1
     sample = typical[: max(_ROWS // (levels * (len(axes) + 1)), 50)]
     random = np.random.default_rng([abs(context.seed), 23])

@@ -322,7 +322,8 @@ def average(quantities: Sequence[Sequence[Member]], random: np.random.Generator,
     trusts = (
         {"predicted": scales.TRUST, "structured": 1 - scales.TRUST} if len(kinds) > 1 else dict.fromkeys(kinds, 1.0)
     )
-    log_hubs = np.array([math.log(trusts[kind]) for _, kind, _ in hubs])
+    amplitudes = dict(zip(scales.AMPLITUDES, _amplitude_priors(kinds).tolist(), strict=True))
+    log_hubs = np.array([math.log(trusts[kind]) + amplitudes[a] for _, kind, a in hubs])
     tables = []
     for members in quantities:
         table = _given_hubs(hubs, members) + np.array([m.log_recalled for m in members])
@@ -348,6 +349,14 @@ def average(quantities: Sequence[Sequence[Member]], random: np.random.Generator,
         predicted=float(sum(w for w, (_, kind, _) in zip(weights, hubs, strict=True) if kind == "predicted")),
         remembered=float(sum(w for w, (remembers, _, _) in zip(weights, hubs, strict=True) if remembers)),
     )
+
+
+def _amplitude_priors(kinds: Sequence[str]) -> Array:
+    """Logarithm of the probability of each amplitude."""
+    spread = scales.AMPLITUDE if "predicted" in kinds else math.inf
+    logs = -0.5 * (np.log(scales.AMPLITUDES) / spread) ** 2
+    found: Array = logs - math.log(float(np.exp(logs).sum()))
+    return found
 
 
 def _given_hubs(hubs: Sequence[tuple[bool, str, float]], members: Sequence[Member]) -> Array:

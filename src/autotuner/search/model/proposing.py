@@ -19,7 +19,9 @@ from autotuner.search.model.observations import Windows
 from autotuner.search.model.probing import new_values, with_new_values
 from autotuner.search.model.quantities import named
 from autotuner.search.model.worth import achieved, worth
+from autotuner.search.points import Points
 from autotuner.search.proposals import Proposals, spelled_out
+from autotuner.search.unpredicted import unpredicted
 from autotuner.study.configuration import Configuration
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.search.rationale import Expected, Rationale
@@ -65,7 +67,9 @@ class Proposer:
         self._proposals = proposals
         self._forecasts = forecasts
         # From tried and untried configurations, so that a search that is rebuilt gets the same columns.
-        self._encoder = Encoder(context, Candidates(context, proposals, frozenset()).listed)
+        listed = Candidates(context, proposals, frozenset()).listed
+        ignored = unpredicted(Points(context.space).axes, listed, forecasts)
+        self._encoder = Encoder(context, listed, ignored)
         self._memory = Memory(context, self._encoder)
         self._windows = Windows(context)
 

@@ -16,8 +16,13 @@ one parameter in three changes a metric by more than e times as much, or as litt
 COUPLING = 0.25
 """Spread of a metric's own factor around that of all metrics. What makes one metric vary usually makes the others vary,
 yet one outlying metric should not widen the rest."""
-TRUST = 0.8
-"""Weight of the predictions before the first measurement, against having none."""
+AMPLITUDE = 0.7
+"""Standard deviation of the logarithm of that factor around 1 in studies with predictions: how far these are usually
+off is known within a factor of two. If all factors were equally likely, as they are without predictions, the first
+launches would be chosen by draws that expect anything."""
+TRUST = 0.9
+"""Weight of the predictions before the first measurement, against having none. A source that is no better than none is
+rare, and few launches show it."""
 OTHER_KIND = 0.135
 """Factor of the weight if one metric follows its predictions and another does not (e^-2)."""
 DOUBT = 2.0

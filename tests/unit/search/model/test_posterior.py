@@ -109,6 +109,16 @@ def test_before_any_value_the_predictions_have_their_prior_weight() -> None:
     assert drawn == pytest.approx(other / (1 + scales.OTHER_KIND), abs=0.02)
 
 
+def test_before_any_value_the_scales_of_predictions_are_likely_to_be_right_within_a_factor_of_two() -> None:
+    empty = design(SEEN[:0])
+    none = observations(values=np.empty(0), launches=np.empty(0, int))
+    chosen = average([fit("predicted", empty, none, LAUNCH)], np.random.default_rng(5), 4000).chosen[0]
+    shares = dict(zip(scales.AMPLITUDES, np.bincount(chosen, minlength=len(scales.AMPLITUDES)) / 4000, strict=True))
+    assert shares[1.0] > max(shares[0.5], shares[2.0]) > shares[4.0] > 0
+    assert shares[0.5] == pytest.approx(shares[2.0], abs=0.05)
+    assert shares[4.0] < 0.15
+
+
 def test_wrong_predictions_lose_their_weight_with_every_metric_that_shows_it() -> None:
     right = design(SEEN)
     wrong = design(np.zeros_like(SEEN))  # predicts the same value everywhere
