@@ -130,12 +130,12 @@ class Trial(FrozenModel):
 
     @property
     def meets_slos(self) -> bool | None:
-        """Whether it meets every hard SLO. None if that is open: it is not done, left levels out, or may not be
-        ranked."""
+        """Whether it meets every hard SLO. None if that is open: it is not done, left levels out, may not be ranked, or
+        may have missed SLOs because of the load generator."""
         if self.verdict is None or self.state is not TrialState.DONE:
             return None
         if not self.verdict.feasible:
-            return False
+            return None if self.verdict.doubtful else False
         return None if self.cut is not None or not self.verdict.rankable else True
 
     @property
