@@ -101,9 +101,7 @@ function Presets() {
           </ul>
         ) : (
           <p className="quiet">
-            {data
-              ? "No presets yet. To add one, save a study from its form."
-              : "Reading presets…"}
+            {data ? "No presets yet. To add one, save a study from its form." : "Reading presets…"}
           </p>
         )}
       </div>
