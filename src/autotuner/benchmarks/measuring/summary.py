@@ -206,7 +206,7 @@ def _self_check(records: Records, limits: Limits, distributions: Mapping[str, Di
     reasons = []
     for what, lag in (("event loop lag", info.loop_lag_p99_s), ("send lag", send_lag)):
         if lag > allowed:
-            reasons.append(f"p99 {what} of {lag * 1000:.1f} ms exceeds {allowed * 1000:.1f} ms")
+            reasons.append(f"p99 {what} of {_exceeding(lag * 1000, allowed * 1000)}")
     # One busy process among several is not the limit: what it delays shows in the lags.
     if info.client_cpu_cores > limits.cpu_cores * info.workers:
         of = "one CPU core" if info.workers == 1 else f"{info.workers} CPU cores"
@@ -226,6 +226,12 @@ def _self_check(records: Records, limits: Limits, distributions: Mapping[str, Di
         client_limited=bool(reasons),
         reasons=tuple(reasons),
     )
+
+
+def _exceeding(ms: float, allowed_ms: float) -> str:
+    """With as many decimals as it takes to tell the two apart."""
+    digits = next((n for n in (1, 2, 3) if round(ms, n) != round(allowed_ms, n)), 6)
+    return f"{ms:.{digits}f} ms exceeds {allowed_ms:.{digits}f} ms"
 
 
 def _censored(population: Population) -> list[str]:

@@ -13,6 +13,7 @@ from support.request_records import MS, S, numbers, records, row
     ("info", "figures"),
     [
         ({"loop_lag_p99_s": 0.02}, [99, 20.0, 10.0]),
+        ({"loop_lag_p99_s": 0.01004}, [99, 10.04, 10.0]),
         ({"client_cpu_cores": 0.95}, [0.95]),
         ({"client_cpu_cores": 3.7, "workers": 4}, [3.7, 4]),
         ({"file_limit": 1024}, [1024]),
