@@ -66,7 +66,8 @@ class Encoder:
         typical: Sequence[Configuration],
         unpredicted: Set[str] = frozenset(),
     ) -> None:
-        """
+        """An encoder for the space of a search.
+
         Args:
             context: The problem.
             typical: Configurations whose loads and GPUs count as medium.
