@@ -81,8 +81,10 @@ class OwnedProcess:
                     self.environment = procfs.environ(self.pid)
                 elif word == "unwritable":
                     raise LogNotWrittenError(number, os.strerror(number))
-                else:
+                elif word == "failed":
                     raise OSError(number, os.strerror(number))
+                else:  # its end, right behind its start
+                    self._take(word, number)
             if not self.pid:
                 if self._answers_ended:
                     raise OSError("the supervisor process exited")
@@ -91,16 +93,18 @@ class OwnedProcess:
     def exit_code(self) -> int | None:
         """The exit code once the child has ended, negative for a signal; None while it runs."""
         for word, number in self._replies():
-            if word == "exited":
-                self._code = number
-                logger.info(
-                    "process %d ended: %s", self.pid, f"signal {-number}" if number < 0 else f"exit code {number}"
-                )
-            else:
-                self._log_error = LogNotWrittenError(number, os.strerror(number))
+            self._take(word, number)
         if self._code is None and self._answers_ended:
             self._code = -signal.SIGKILL  # the kernel kills it with its supervisor
         return self._code
+
+    def _take(self, word: str, number: int) -> None:
+        """Keeps a reply that comes after the start."""
+        if word == "exited":
+            self._code = number
+            logger.info("process %d ended: %s", self.pid, f"signal {-number}" if number < 0 else f"exit code {number}")
+        else:
+            self._log_error = LogNotWrittenError(number, os.strerror(number))
 
     async def exited(self) -> int:
         """Waits for the child's end and returns its exit code. Any number of tasks may wait. Raises
