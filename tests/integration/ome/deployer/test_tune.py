@@ -32,12 +32,14 @@ pytestmark = pytest.mark.cluster
 def test_legacy_task(at: Any, task: Path, benchmark: str, request: pytest.FixtureRequest) -> None:
     """A memory fraction of 0.99 leaves no memory for activations. Concurrent trials share no GPU, pod or results."""
     volume = None
+    requests = 50
     spec = autotuner.read_study(task, mode="ome", benchmark=benchmark).spec
     if benchmark == "ome_job":
         at.needs_names()
         volume = request.getfixturevalue("results")
     else:
-        workload = spec.workload.replaced(warmup_s=0.1)
+        requests = 200  # long enough to be steady on a busy machine
+        workload = spec.workload.replaced(warmup_s=0.1, requests=requests)
         spec = spec.replaced(benchmark=PluginSpec.model_validate(CALM_BENCHMARK), workload=workload)
     search = spec.search.model_copy(update={"parallel": 2})
     confirm = spec.confirm.model_copy(update={"repeats": 0})
@@ -52,7 +54,7 @@ def test_legacy_task(at: Any, task: Path, benchmark: str, request: pytest.Fixtur
         assert trial.identity is not None
         assert trial.identity.kind == "pod"
         assert trial.gpus == 1
-        assert [(m.requests, m.failed) for m in trial.measurements] == [(50, 0), (50, 0)]
+        assert [(m.requests, m.failed) for m in trial.measurements] == [(requests, 0), (requests, 0)]
         fractions = [b for a, b in pairwise(trial.argv) if a in {"--mem-fraction-static", "--mem-frac"}]
         assert fractions == [fraction or "0.9"], "the default is the runtime's"
         assert [b for a, b in pairwise(trial.argv) if a == "--model-path"] == [at.ome.settings.model_path]
