@@ -14,6 +14,7 @@ with ``make bench-server``; ``python benchmarks/server.py --trials 2000 --reader
 
 import argparse
 import asyncio
+import json
 import math
 import os
 import shutil
@@ -243,7 +244,7 @@ async def page(server: Server, title: str, paths: Sequence[str], rate: float, se
 
 
 async def read_events(
-    server: Server, path: str, after: int, arrivals: dict[int, list[float]], ready: asyncio.Event
+    server: Server, path: str, after: int, arrivals: dict[float, list[float]], ready: asyncio.Event
 ) -> None:
     """Notes when each event of a stream arrives, until it is cancelled."""
     host, _, port = server.url.removeprefix("http://").partition(":")
@@ -255,26 +256,27 @@ async def read_events(
         while line := await reader.readline():
             if line.startswith(b": stream"):
                 ready.set()
-            if line.startswith(b"id: "):
-                arrivals.setdefault(int(line[4:]), []).append(time.monotonic())
+            if line.startswith(b"data: ") and (event := json.loads(line[6:]))["kind"] == "progress":
+                arrivals.setdefault(event["data"]["elapsed_s"], []).append(time.monotonic())
     finally:
         writer.close()
 
 
-def commit_events(store: Store, count: int) -> dict[int, float]:
-    """Appends progress of a running trial at a steady rate; returns when each event was committed, by ``seq``."""
-    committed = dict[int, float]()
-    data = {"scenario": "D(128,48)", "level": "concurrency=8", "elapsed_s": 1.0, "total_s": 20.0}
+def commit_events(store: Store, count: int) -> dict[float, float]:
+    """Appends progress of a running trial at a steady rate; returns when each event was committed, by its progress."""
+    committed = dict[float, float]()
+    data = {"scenario": "D(128,48)", "level": "concurrency=8", "total_s": 20.0}
     for _ in range(count):
-        stored = store.events.append(RUNNING, "progress", data, trial=0, at=time.time())
-        committed[stored.seq] = time.monotonic()
+        elapsed = time.time()  # differs from those of earlier measurements
+        store.events.append(RUNNING, "progress", {**data, "elapsed_s": elapsed}, trial=0, at=time.time())
+        committed[elapsed] = time.monotonic()
         time.sleep(1 / EVENTS_PER_S)
     return committed
 
 
 async def live(server: Server, store: Store, path: str, readers: int, seconds: float) -> None:
     """Prints the delay from the commit of an event to its arrival at the readers."""
-    arrivals = dict[int, list[float]]()
+    arrivals = dict[float, list[float]]()
     after = store.events.last_seq(RUNNING)
     ready = [asyncio.Event() for _ in range(readers)]
     tasks = [asyncio.create_task(read_events(server, path, after, arrivals, one)) for one in ready]
@@ -288,7 +290,7 @@ async def live(server: Server, store: Store, path: str, readers: int, seconds: f
     for task in (probe, *tasks):
         task.cancel()
     await asyncio.gather(probe, *tasks, return_exceptions=True)
-    delays = [at - committed[seq] for seq, times in arrivals.items() if seq in committed for at in times]
+    delays = [at - committed[number] for number, times in arrivals.items() if number in committed for at in times]
     lost = readers * len(committed) - len(delays)
     print(
         f"{f'{readers} readers of {path}':<34} {figures(delays)}, lost {lost}, all connected after "
@@ -328,12 +330,12 @@ async def measure(server: Server, store: Store, names: Sequence[str], given: arg
         "trials of the largest study": [f"/studies/{largest}/trials?limit=50&offset={n}" for n in (0, 50, 100)],
         f"a trial of {len(usual)} studies": [f"/studies/{name}/trials/{RECORDED}?lines=0" for name in usual],
     }
-    if given.requests and others:
-        each = given.requests // OPEN_PAGES
-        title = f"latencies of {each} requests"
-        kinds[title] = [f"/studies/{name}/trials/{RECORDED}/latencies" for name in usual]
     for title, paths in kinds.items():
         await page(server, title, paths, given.rate, given.seconds)
+    if given.requests and others:
+        each = given.requests // OPEN_PAGES
+        paths = [f"/studies/{name}/trials/{RECORDED}/latencies" for name in usual]
+        await page(server, f"latencies of {each} requests, a tenth of the rate", paths, given.rate / 10, given.seconds)
     for path in (f"/studies/{RUNNING}/events", "/events"):
         await live(server, store, path, given.readers, given.seconds)
 

@@ -80,3 +80,15 @@ def test_an_address_that_cannot_be_listened_on(host: str) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(AutotunerError, match="cannot listen on"):
             serve(autotuner.open(), host=host, port=port)
+
+
+def test_modules_are_left_out_of_garbage_collections() -> None:
+    """In a process of its own, which the setting does not outlive."""
+    code = (
+        "import gc\n"
+        "from autotuner.server import serving\n"
+        "serving._collect_rarely()\n"
+        "print(gc.get_freeze_count() > 10_000, gc.get_threshold()[0])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["True", "50000"]
