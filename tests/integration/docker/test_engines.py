@@ -5,29 +5,20 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import autotuner
-from autotuner.plugins import loading
 from autotuner.report.exports import best_json
 from autotuner.study.trial import TrialState
 from autotuner.testing.fake_engine import FakeEngine
 from autotuner.testing.relaxed_settings import CALM_BENCHMARK, calm_workload
 from support.labs.docker_engine import IMAGE, OwnEngine
+from support.studies.installed_engines import install_engines
 
 pytestmark = pytest.mark.docker
 
 OLD = "autotuner-test-old:1"
-
-
-class LoadedEntryPoint:
-    """An entry point whose class is loaded already."""
-
-    def load(self) -> type:
-        """Returns the fake engine."""
-        return FakeEngine
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +26,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty store, and the fake engine as a plugin."""
     monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
-    installed = loading.kinds
-
-    def kinds(group: loading.Group) -> dict[str, Any]:
-        return {**installed(group), **({FakeEngine.kind: LoadedEntryPoint()} if group == "engines" else {})}
-
-    monkeypatch.setattr(loading, "kinds", kinds)
+    install_engines(monkeypatch, FakeEngine)
 
 
 @pytest.fixture

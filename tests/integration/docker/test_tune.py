@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 import autotuner
-from autotuner.plugins import loading
 from autotuner.report.exports import command_line
 from autotuner.report.result import StudyResult
 from autotuner.store import Store
@@ -22,6 +21,7 @@ from autotuner.study.trial import Phase, TrialState
 from autotuner.testing.fake_engine import FakeEngine
 from autotuner.testing.relaxed_settings import CALM_BENCHMARK, calm_workload
 from support.labs.docker_engine import IMAGE, OwnEngine
+from support.studies.installed_engines import install_engines
 
 pytestmark = pytest.mark.docker
 
@@ -38,28 +38,12 @@ class GpuEngine(FakeEngine):
         return 1
 
 
-class LoadedEntryPoint:
-    """An entry point whose class is loaded already."""
-
-    def __init__(self, plugin: type) -> None:
-        self._plugin = plugin
-
-    def load(self) -> type:
-        return self._plugin
-
-
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty store, and the fake engines as plugins."""
     monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
-    installed = loading.kinds
-
-    def kinds(group: loading.Group) -> dict[str, Any]:
-        fakes = {cls.kind: LoadedEntryPoint(cls) for cls in (FakeEngine, GpuEngine)} if group == "engines" else {}
-        return {**installed(group), **fakes}
-
-    monkeypatch.setattr(loading, "kinds", kinds)
+    install_engines(monkeypatch, FakeEngine, GpuEngine)
     return tmp_path / "home"
 
 

@@ -11,12 +11,12 @@ import pytest
 import autotuner
 from autotuner.events.follow import read
 from autotuner.events.types import PhaseEntered
-from autotuner.plugins import loading
 from autotuner.store import Store
 from autotuner.study.failure import FailureCause
 from autotuner.study.trial import TrialState
 from autotuner.testing.fake_engine import FakeEngine
 from autotuner.testing.relaxed_settings import CALM_BENCHMARK, calm_workload
+from support.studies.installed_engines import install_engines
 
 pytestmark = pytest.mark.cluster
 
@@ -75,22 +75,10 @@ def test_study_of_sglang(kube: Any, models: Path, home: Path) -> None:
     assert any("mem_fraction_static" in file.read_text() for file in logs)
 
 
-class FakeEntryPoint:
-    """An entry point of the fake engine."""
-
-    def load(self) -> type:
-        return FakeEngine
-
-
 @pytest.fixture
 def fake_engine(monkeypatch: pytest.MonkeyPatch) -> str:
     """Registers the scripted server as an engine and returns its kind."""
-    installed = loading.kinds
-
-    def kinds(group: loading.Group) -> dict[str, Any]:
-        return {**installed(group), **({FakeEngine.kind: FakeEntryPoint()} if group == "engines" else {})}
-
-    monkeypatch.setattr(loading, "kinds", kinds)
+    install_engines(monkeypatch, FakeEngine)
     return FakeEngine.kind
 
 

@@ -199,7 +199,7 @@ def test_trials_are_filtered_and_sorted(
 def test_feasible_trials_are_those_that_meet_the_slos(
     url: str, store: Store, add_study: AddStudy, kind: SampleKind
 ) -> None:
-    """In the words of the page of a study: one that is open is neither feasible nor infeasible."""
+    """As on the page of a study: a trial with open SLOs is neither feasible nor infeasible."""
     add_with_trials(store, add_study, "s", kind)
     tuner = autotuner.open(url)
     result = tuner.load("s")

@@ -21,8 +21,8 @@ AMPLITUDE = 0.7
 off is known within a factor of two. If all factors were equally likely, as they are without predictions, the first
 launches would be chosen by draws that expect anything."""
 TRUST = 0.9
-"""Weight of the predictions before the first measurement, against having none. A source that is no better than none is
-rare, and few launches show it."""
+"""Weight of the models with predictions before the first measurement; the others have the rest. Predictions are rarely
+useless, and a few launches show when they are."""
 OTHER_KIND = 0.135
 """Factor of the weight if one metric follows its predictions and another does not (e^-2)."""
 DOUBT = 2.0

@@ -112,7 +112,7 @@ def test_stop_removes_it(written: Written) -> None:
 
 @pytest.mark.parametrize("state", ["running", "interrupted"])
 def test_stop_ends_a_study_that_waits_to_be_resumed(written: Written, state: str) -> None:
-    """Its worker died, or handed it back; nobody would send the end of the study otherwise."""
+    """Its worker died or handed it back, so nothing else would report the end of the study."""
     tuner = autotuner.open()
     tuner.submit(written())
     died = this_owner()

@@ -200,7 +200,7 @@ async def test_a_store_that_fails_for_a_whole_lease_ends_the_run(
 
 
 async def test_a_stop_of_a_resumed_study_before_its_first_launch_is_recorded(loop: Any, store: Store) -> None:
-    """The run before it died, so nobody has recorded an end of the study yet."""
+    """The previous run died, so the end of the study has not been recorded yet."""
     prepared = loop.prepared()
     spec = prepared.spec
     store.studies.create(spec, source="t", digest=spec.digest, now=1.0)

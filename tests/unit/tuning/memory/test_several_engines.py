@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from autotuner.errors import UsageError
-from autotuner.plugins import loading
 from autotuner.plugins.benchmark import Window
 from autotuner.plugins.deployer import Endpoint
 from autotuner.store import Store
@@ -24,6 +23,7 @@ from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.study_session import run_session
 from support.studies import engines as doubles
 from support.studies.earlier import GPU, add, spec_of, study, trial
+from support.studies.installed_engines import install_engines
 
 pytestmark = pytest.mark.anyio
 
@@ -146,22 +146,10 @@ async def test_hardware_of_each_engine_is_kept_if_it_answered() -> None:
     assert found.hardware_of("a") == Hardware(cpus=1, memory_gb=1, gpus=0)
 
 
-class Found:
-    """An entry point of the engine of the doubles."""
-
-    def load(self) -> type:
-        return FakeEngine
-
-
 @pytest.fixture
 def fake_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a stored study's engine is loaded by."""
-    installed = loading.kinds
-
-    def kinds(group: loading.Group) -> dict[str, Any]:
-        return {**installed(group), **({FakeEngine.kind: Found()} if group == "engines" else {})}
-
-    monkeypatch.setattr(loading, "kinds", kinds)
+    install_engines(monkeypatch, FakeEngine)
 
 
 def by_slots(endpoint: Endpoint, window: Window) -> Measurement:
