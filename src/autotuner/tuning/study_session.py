@@ -31,8 +31,12 @@ from autotuner.tuning.webhooks.notifications import notifications
 
 logger = logging.getLogger(__name__)
 
-_TO_BE_RESUMED = {"running": "had died", "interrupted": "was interrupted"}
-"""States of a study that no run holds and that the next run resumes, and how they came about."""
+_NOT_ENDED = {
+    "new": "before its first run began",
+    "running": "after its run had died",
+    "interrupted": "after its run was interrupted",
+}
+"""States of a study whose end nobody has recorded, and when a request to stop it came then."""
 
 
 @dataclass(frozen=True)
@@ -201,18 +205,19 @@ def leave(store: Store, name: str, attendance: Attendance, *, requeue: bool = Fa
 
 
 def record_stop(store: Store, name: str) -> None:
-    """Stores that a study was stopped whose last run died or was interrupted, and would have been resumed.
+    """Stores that a study was stopped that had never run, or whose last run died or was interrupted: whoever waits for
+    its end must hear of it, though no run is there to record it.
 
     Args:
         store: The store, for the owner of the study.
         name: The study.
     """
     record = store.studies.get(name)
-    if record is None or record.state not in _TO_BE_RESUMED:
+    if record is None or record.state not in _NOT_ENDED:
         return
     for trial in store.trials.void_owned_by(OwnerWatch(store).dead(), name, time.time()):
         append(store, Notice(study=name, text=cut_off_notice(trial.number)))
-    record_end(store, record.spec, "stopped", f"stopped by request after its run {_TO_BE_RESUMED[record.state]}", None)
+    record_end(store, record.spec, "stopped", f"stopped by request {_NOT_ENDED[record.state]}", None)
 
 
 def hand_back(store: Store, name: str, owner: Owner, *, requeue: bool = False) -> None:

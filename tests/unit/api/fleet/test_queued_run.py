@@ -61,6 +61,7 @@ def test_a_study_with_results_that_cannot_be_run_keeps_them_and_tells_webhooks()
     [
         ("running", "stopped by request after its run had died"),
         ("interrupted", "stopped by request after its run was interrupted"),
+        ("new", "stopped by request before its first run began"),
         ("stopped", ""),
     ],
 )

@@ -107,7 +107,10 @@ def test_stop_removes_it(written: Written) -> None:
     assert tuner.stop("s")
     assert tuner.queue() == []
     assert not tuner.stop("s")
-    assert tuner.overview("s").standing == "new"
+    assert tuner.overview("s").standing == "stopped"
+    (ended,) = tuner.events("s")
+    assert isinstance(ended, StudyFinished)
+    assert (ended.state, ended.why) == ("stopped", "stopped by request before its first run began")
 
 
 @pytest.mark.parametrize("state", ["running", "interrupted"])

@@ -233,6 +233,10 @@ async def test_a_stop_is_seen_before_the_first_launch(loop: Any, store: Store) -
     assert (outcome.state, outcome.trials, outcome.why) == ("stopped", (), "stopped by request")
     assert deployer.deployed == []
     assert store.studies.holder("s") == (True, None)
+    record = store.studies.get("s")
+    assert record is not None
+    assert record.state == "stopped"
+    assert [event.data["why"] for event in store.events.read("s")] == ["stopped by request before its first run began"]
 
 
 def send(number: int) -> None:
