@@ -147,6 +147,14 @@ class TrialQueries:
         )
         return {int(row["number"]): row["trial"] for row in self._source.rows(query, study=study, seq=seq)}
 
+    def hosts(self, study: str) -> frozenset[str]:
+        """Hosts of the runs that finished a study's trials."""
+        query = (
+            "SELECT DISTINCT host FROM owners WHERE id IN "  # noqa: S608 - constants
+            f"(SELECT owner_id FROM trials WHERE study = :study AND state IN ({FINISHED_SQL}))"
+        )
+        return frozenset(row["host"] for row in self._source.rows(query, study=study))
+
     def finished_counts(self) -> dict[str, int]:
         """Trials with a result, by study; studies without any are left out."""
         query = f"SELECT study, count(*) AS n FROM trials WHERE state IN ({FINISHED_SQL}) GROUP BY study"  # noqa: S608
@@ -238,8 +246,8 @@ class QueueQueries:
     def all(self) -> list[QueueEntry]:
         """All studies in the queue: the waiting ones in the order in which they will be taken, then those that run."""
         query = (
-            "SELECT study, state, priority, labels, submitted_at, submitted_by, worker_id, taken_at, attempts "
-            "FROM queue ORDER BY state, priority DESC, submitted_at, study"
+            "SELECT study, state, priority, labels, submitted_at, submitted_by, worker_id, taken_at, attempts, "
+            "refusals FROM queue ORDER BY state, priority DESC, submitted_at, study"
         )
         return read_queue(self._source.rows(query))
 

@@ -6,6 +6,7 @@ and in which order. Its entry stays while a worker runs the study: if the owner 
 over.
 """
 
+import json
 from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection, RowMapping, delete, func, or_, select, update
@@ -15,7 +16,7 @@ from autotuner.store.database import Database, clock, lock_study
 from autotuner.store.owners import OwnerTable
 from autotuner.store.queries import QueueQueries
 from autotuner.store.records import Job, QueueState
-from autotuner.store.rows import FINISHED, StoreError, labels_of, labels_text
+from autotuner.store.rows import FINISHED, StoreError, labels_of, labels_text, refusals_of
 from autotuner.store.tables import owners, queue, studies, trials
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
@@ -68,6 +69,7 @@ class QueueTable(QueueQueries):
             "submitted_by": by,
             "attempts": 0,
             "progress": 0,
+            "refusals": None,
         }
         with self._database.writing() as db:
             holder = lock_study(db, spec.name)["owner_id"]
@@ -96,7 +98,9 @@ class QueueTable(QueueQueries):
         Returns:
             The study's name; None if there is none for this worker.
         """
-        for study, needed, worker_id in self._candidates(dead):
+        for study, needed, worker_id, refusals in self._candidates(dead):
+            if worker in refusals_of(refusals):
+                continue
             if labels_of(needed).items() <= labels.items() and self._take(
                 study, worker_id, worker=worker, owner=owner, lease_s=lease_s, dead=dead
             ):
@@ -128,6 +132,14 @@ class QueueTable(QueueQueries):
         spec = StudySpec.model_validate_json(rows[0]["spec"])
         return Job.model_validate({**rows[0], "spec": spec})
 
+    def refuse(self, study: str, why: str) -> None:
+        """Stores that the worker that has a study cannot run it. It does not take the study again."""
+        with self._database.writing() as db:
+            lock_study(db, study)
+            row = db.execute(select(queue.c.worker_id, queue.c.refusals).where(queue.c.study == study)).one()
+            refusals = {**refusals_of(row.refusals), row.worker_id: why}
+            db.execute(update(queue).where(queue.c.study == study).values(refusals=json.dumps(refusals)))
+
     def remove(self, study: str, *, dead: Collection[str]) -> bool:
         """Removes a study from the queue unless a worker runs it. Returns whether it was removed."""
         with self._database.writing() as db:
@@ -136,18 +148,18 @@ class QueueTable(QueueQueries):
                 return False
             return db.execute(delete(queue).where(queue.c.study == study)).rowcount == 1
 
-    def _candidates(self, dead: Collection[str]) -> list[tuple[str, str, str | None]]:
-        """Studies that may be free, with the labels that they need and the worker that had them, in the order in which
-        they are taken. Only reads: workers ask every second."""
+    def _candidates(self, dead: Collection[str]) -> list[tuple[str, str, str | None, str | None]]:
+        """Studies that may be free, with the labels that they need, the worker that had them and the refusals, in the
+        order in which they are taken. Only reads: workers ask every second."""
         query = (
-            select(queue.c.study, queue.c.labels, queue.c.worker_id)
+            select(queue.c.study, queue.c.labels, queue.c.worker_id, queue.c.refusals)
             .join(studies, studies.c.name == queue.c.study)
             .outerjoin(owners, owners.c.id == studies.c.owner_id)
             .where(or_(studies.c.owner_id.is_(None), owners.c.ended_at.is_not(None), owners.c.id.in_(list(dead))))
             .order_by(queue.c.priority.desc(), queue.c.submitted_at, queue.c.study)
         )
         with self._database.reading() as db:
-            return [(row.study, row.labels, row.worker_id) for row in db.execute(query)]
+            return [(row.study, row.labels, row.worker_id, row.refusals) for row in db.execute(query)]
 
     def _locked(self, db: Connection, study: str, worker_id: str | None, dead: Collection[str]) -> RowMapping | None:
         """The study's row, locked, if it is still as :meth:`_candidates` saw it; None if another worker was faster."""

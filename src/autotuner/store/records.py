@@ -78,6 +78,8 @@ class QueueEntry(FrozenModel):
     """When that worker took it."""
     attempts: int = 0
     """How often it was taken without finishing a trial since."""
+    refusals: Mapping[str, str] = Field(default_factory=dict)
+    """Why it cannot run where it was taken since it was submitted, by id of the worker. They leave it to others."""
 
 
 class Job(FrozenModel):

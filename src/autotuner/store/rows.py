@@ -17,7 +17,7 @@ from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialState
 
-HEAD = "0012"
+HEAD = "0013"
 """Newest revision; a test compares it with the migrations."""
 BUSY_TIMEOUT_S = 30
 FINISHED = tuple(state.value for state in TrialState if state.finished)
@@ -91,6 +91,7 @@ def read_queue(rows: Iterable[Mapping[str, Any]]) -> list[QueueEntry]:
             {
                 **row,
                 "labels": labels_of(row["labels"]),
+                "refusals": refusals_of(row["refusals"]),
                 "position": index if row["state"] == QueueState.QUEUED else None,
             }
         )
@@ -101,6 +102,12 @@ def read_queue(rows: Iterable[Mapping[str, Any]]) -> list[QueueEntry]:
 def read_worker(row: Mapping[str, Any]) -> WorkerRecord:
     """One row of ``workers``."""
     return WorkerRecord.model_validate({**row, "labels": labels_of(row["labels"])})
+
+
+def refusals_of(text: str | None) -> dict[str, str]:
+    """Why workers cannot run a queued study, by their ids."""
+    found: dict[str, str] = json.loads(text or "{}")
+    return found
 
 
 def labels_text(labels: Mapping[str, str]) -> str:

@@ -130,6 +130,7 @@ queue = Table(
     Column("taken_at", Float),
     Column("attempts", Integer, nullable=False),
     Column("progress", Integer, nullable=False),
+    Column("refusals", Text),
     ForeignKeyConstraint(["study"], ["studies.name"], ondelete="CASCADE"),
 )
 

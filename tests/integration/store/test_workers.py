@@ -25,7 +25,9 @@ from autotuner.study.trial import Trial, TrialRole
 from support.fleet.scripted_studies import HOST, install, journal_of, scripted_study
 
 LEASE_S = 2.0
-NAMESPACE = ["unshare", *([] if os.getuid() == 0 else ["-U", "-r"]), "-p", "-f", "--kill-child", "--mount-proc"]
+NAMESPACE = ["unshare", *([] if os.getuid() == 0 else ["-U", "-r"]), "-u", "-p", "-f", "--kill-child", "--mount-proc"]
+NAMED = ["sh", "-c", 'echo "$0" > /proc/sys/kernel/hostname && exec "$@"']
+"""Runs a command on a machine of the name that follows."""
 
 pytestmark = [
     pytest.mark.postgresql,
@@ -51,7 +53,9 @@ class Fleet:
         variables = {**self._variables, "AUTOTUNER_HOME": str(home), HOST: machine}
         before = len(self.tuner.workers()) if ready else 0
         with log:
-            self._machines[machine] = subprocess.Popen([*NAMESPACE, *command], env=variables, stderr=log)
+            self._machines[machine] = subprocess.Popen(
+                [*NAMESPACE, *NAMED, machine, *command], env=variables, stderr=log
+            )
         if ready:
             until(lambda: len(self.tuner.workers()) > before, f"worker on {machine}")
 
@@ -61,7 +65,9 @@ class Fleet:
         command = [sys.executable, "-m", "autotuner", "serve", "--port", "0"]
         variables = {**self._variables, "AUTOTUNER_HOME": str(self.folder / machine), HOST: machine}
         with log.open("ab") as out:
-            self._machines[machine] = subprocess.Popen([*NAMESPACE, *command], env=variables, stderr=out)
+            self._machines[machine] = subprocess.Popen(
+                [*NAMESPACE, *NAMED, machine, *command], env=variables, stderr=out
+            )
         until(lambda: "API: http" in log.read_text(), f"server on {machine}")
         url = re.search(r"API: (http://[^/]+)", log.read_text())
         assert url is not None
@@ -245,6 +251,34 @@ def test_a_stop_that_a_failed_machine_did_not_see_ends_the_study(fleet: Fleet) -
     assert [(event.state, event.why) for event in ended] == [("stopped", why)]
     assert state(fleet, "s") == "stopped"
     assert {entry["host"] for entry in fleet.journal("s")} == {"a"}, "nothing was launched again"
+
+
+def test_a_study_waits_for_its_own_kind_of_machine(fleet: Fleet) -> None:
+    """Another one leaves it in the queue, and runs other studies meanwhile."""
+    for machine, described in {"a": "8 CPUs", "b": "4 CPUs", "a2": "8 CPUs"}.items():
+        (fleet.folder / f"{machine}.machine").write_text(described)
+    (fleet.folder / "s.freeze").write_text("stored 1")
+    fleet.tuner.submit(scripted_study("s"), priority=9)
+    fleet.start("a")
+    until(lambda: fleet.journal("s") and not (fleet.folder / "s.freeze").exists(), "frozen")
+    fleet.fail("a")
+    kept = stored(fleet, "s")
+    fleet.start("b")
+    until(lambda: fleet.tuner.queue()[0].refusals, "refused")
+    fleet.tuner.submit(scripted_study("other"))
+    until(lambda: state(fleet, "other") == "done", "the other one is done")
+    until(lambda: len(fleet.tuner.queue()) == 1, "it left the queue")
+    (entry,) = fleet.tuner.queue()
+    assert (entry.study, entry.position) == ("s", 1)
+    (why,) = entry.refusals.values()
+    assert why.endswith("its stored trials measured something else: machine has changed: it was 8 CPUs, and is 4 CPUs")
+    assert fleet.tuner.overview("s").standing == "queued"
+    fleet.start("a2")
+    until(lambda: state(fleet, "s") == "done", "resumed and done")
+    assert {number: stored(fleet, "s")[number] for number in kept} == kept
+    assert_complete(fleet, "s", trials=4, repeats=2)
+    assert {entry["host"] for entry in fleet.journal("s")} == {"a", "a2"}
+    until(lambda: fleet.tuner.queue() == [], "an empty queue")
 
 
 def test_two_servers_share_studies_and_workers(fleet: Fleet) -> None:

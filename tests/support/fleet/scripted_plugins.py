@@ -68,6 +68,11 @@ class ScriptedDeployer(FakeDeployer):
 
     kind: ClassVar[str] = "scripted"
 
+    async def facts(self, plan: LaunchPlan) -> dict[str, str]:
+        """The machine as a file describes it; nothing without one."""
+        described = Path(os.environ[FOLDER]) / f"{os.environ.get(HOST)}.machine"
+        return {"machine": described.read_text()} if described.exists() else {}
+
     @asynccontextmanager
     async def deploy(self, plan: LaunchPlan, context: DeployContext) -> AsyncIterator[Endpoint]:
         """See :class:`FakeDeployer`."""

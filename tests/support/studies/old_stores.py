@@ -16,4 +16,5 @@ def without_lists(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE studies DROP COLUMN {column}"))
     for column in ("role", "feasible", "value", "cause", "started_at", "finished_at"):
         connection.execute(text(f"ALTER TABLE trials DROP COLUMN {column}"))
+    connection.execute(text("ALTER TABLE queue DROP COLUMN refusals"))
     connection.execute(text("UPDATE alembic_version SET version_num = '0008'"))

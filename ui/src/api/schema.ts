@@ -3212,6 +3212,10 @@ export interface components {
              * @default 0
              */
             readonly priority: number;
+            /** Refusals */
+            readonly refusals?: {
+                readonly [key: string]: string;
+            };
             readonly state: components["schemas"]["QueueState"];
             /** Study */
             readonly study: string;

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from anyio.to_thread import run_sync
 from autotuner.api.study_input import on_this_site
 from autotuner.errors import AutotunerError, EnvironmentFaultError, StudyBusyError
 from autotuner.events.journal import append
+from autotuner.events.types import Notice
 from autotuner.logs import logging_to
 from autotuner.secrets import remember_environment
 from autotuner.store import Store, StoreError
@@ -121,12 +123,35 @@ async def _run(store: Store, study: str, attendance: Attendance) -> None:
 
 
 async def _run_job(store: Store, job: Job, attendance: Attendance) -> str:
-    loaded = await run_sync(on_this_site, LoadedStudy(job.spec))
-    record = await run_sync(store.studies.get, job.spec.name)
-    prepared = await prepare(with_strategy(loaded.spec, record))
-    outcome = await run_held(prepared, store, attendance, source=job.source, named=job.named)
+    try:
+        loaded = await run_sync(on_this_site, LoadedStudy(job.spec))
+        record = await run_sync(store.studies.get, job.spec.name)
+        prepared = await prepare(with_strategy(loaded.spec, record))
+        outcome = await run_held(prepared, store, attendance, source=job.source, named=job.named)
+    except (StoreError, StudyBusyError):
+        raise
+    except AutotunerError as error:
+        held = store.held(job.spec.name, attendance.owner.id)
+        if attendance.recorded or not await run_sync(_left_to_others, held, job.spec.name, error):
+            raise
+        return "interrupted"
     logger.info("study %s: %s (%s)", job.spec.name, outcome.state, outcome.why)
     return outcome.state
+
+
+def _left_to_others(store: Store, study: str, error: AutotunerError) -> bool:
+    """Leaves a study that this machine cannot resume to other workers, if all its results come from other machines:
+    its own may come back. Returns whether it did. A study with results from here is one that has changed here."""
+    host = socket.gethostname()
+    hosts = store.trials.hosts(study)
+    if not hosts or host in hosts:
+        return False
+    # Without the remedy, which is for whoever wants to resume it here.
+    why = "; ".join(error.message.splitlines())
+    logger.warning("study %s cannot be resumed on this machine, and waits for another worker: %s", study, why)
+    append(store, Notice(study=study, text=f"waits for another worker: cannot be resumed on {host}: {why}"))
+    store.queue.refuse(study, why)
+    return True
 
 
 def _record_failure(store: Store, study: str, error: Exception) -> None:

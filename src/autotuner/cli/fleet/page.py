@@ -34,7 +34,13 @@ def queue_text(entries: Sequence[QueueEntry], hosts: Mapping[str, str], *, now: 
         ]
         for entry in entries
     ]
-    return table_text(columns, rows, width=width)
+    notes = [
+        f"{entry.study} cannot run on {hosts.get(worker, worker)}: {why}"
+        for entry in entries
+        if entry.worker_id is None
+        for worker, why in entry.refusals.items()
+    ]
+    return "\n".join([table_text(columns, rows, width=width), *notes])
 
 
 def workers_text(workers: Sequence[WorkerOverview], *, now: float, width: int | None = None) -> str:

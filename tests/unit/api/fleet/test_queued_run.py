@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from functools import partial
 
 import pytest
 
@@ -54,6 +55,29 @@ def test_a_study_with_results_that_cannot_be_run_keeps_them_and_tells_webhooks()
     assert message.data["study"] == spec.name
     assert notice.text == f"not run: {message.data['why']}"
     assert autotuner.load_result(spec.name) == before
+
+
+def test_a_study_of_another_machine_is_left_to_other_workers() -> None:
+    """It has results, all of a machine that has ended, and cannot run here: its model is missing."""
+    ended = this_owner().replaced(host="node-1")
+    spec = store_sample("winner", owner=ended).spec
+    owner = this_owner()
+    with Store.open() as store:
+        store.studies.release(spec.name, ended.id)
+        store.owners.end(ended.id, 1.0)
+        store.webhooks.add(_WEBHOOK)
+        store.queue.add(spec, source="study.yaml", named=True, priority=0, by="me", dead=())
+        run(store, spec.name, owner)
+        entry = store.queue.get(spec.name)
+        assert store.webhooks.claim("server", ["ops"], most=9, for_s=60) == []
+        take = partial(store.queue.take, owner=this_owner(), lease_s=20.0, labels={}, dead=())
+        assert take(worker="w") is None, "it would refuse again"
+        assert take(worker="other") == spec.name
+    assert entry is not None
+    assert (entry.position, entry.worker_id, list(entry.refusals)) == (1, None, ["w"])
+    (notice,) = [event for event in autotuner.open().events(spec.name) if isinstance(event, Notice)]
+    where = f"waits for another worker: cannot be resumed on {owner.host}: "
+    assert notice.text == where + entry.refusals["w"]
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,21 @@ def test_submitted_studies_are_shown_with_their_place(call: Call, file: Callable
     assert states == {"second": 1, "first": 2}
 
 
+def test_the_queue_says_why_a_worker_left_a_study_to_others(call: Call, file: Callable[..., str]) -> None:
+    call("submit", file("chat"))
+    register("w")
+    owner = this_owner()
+    with Store.open() as store:
+        assert store.queue.take(worker="w", owner=owner, lease_s=20.0, labels={}, dead=()) == "chat"
+        store.queue.refuse("chat", "machine has changed")
+        assert "cannot run" not in call("queue").out
+        store.studies.release("chat", owner.id, requeue=True)
+    assert call("queue").out.splitlines()[-1] == "chat cannot run on node-1: machine has changed"
+    assert call("queue", "--json").data["queue"][0]["refusals"] == {"w": "machine has changed"}
+    call("submit", file("chat"))
+    assert call("queue", "--json").data["queue"][0]["refusals"] == {}
+
+
 def test_stop_removes_a_queued_study(call: Call, file: Callable[..., str]) -> None:
     call("submit", file("s"))
     stopped = call("stop", "s")

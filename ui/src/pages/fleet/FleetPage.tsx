@@ -13,7 +13,7 @@ import { Problem } from "~/components/Problem";
 import { Failed, Waiting } from "~/components/states";
 import type { Tone } from "~/components/tones";
 import { age, duration, moment } from "~/format/time";
-import { labelsText, waitingFor, workerState } from "./waiting";
+import { labelsText, refusalTexts, waitingFor, workerState } from "./waiting";
 
 /** The queue, the workers, and what running trials hold. */
 export function FleetPage() {
@@ -60,9 +60,18 @@ function Queue({ fleet, now }: { fleet: Fleet; now: number }) {
       id: "where",
       title: "Worker",
       cell: (entry) =>
-        entry.worker_id === null
-          ? `waits for ${waitingFor(entry, fleet.workers)}`
-          : `on ${hosts.get(entry.worker_id) ?? entry.worker_id}`,
+        entry.worker_id === null ? (
+          <>
+            waits for {waitingFor(entry, fleet.workers)}
+            {refusalTexts(entry, hosts).map((text) => (
+              <div key={text} className="quiet refusal">
+                {text}
+              </div>
+            ))}
+          </>
+        ) : (
+          `on ${hosts.get(entry.worker_id) ?? entry.worker_id}`
+        ),
     },
     {
       id: "priority",

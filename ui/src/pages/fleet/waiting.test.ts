@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { WorkerOverview } from "~/api/types";
-import { waitingFor, workerState } from "./waiting";
+import { refusalTexts, waitingFor, workerState } from "./waiting";
 
 function worker(labels: Record<string, string>, studies: string[] = [], more = {}): WorkerOverview {
   const record = {
@@ -21,8 +21,8 @@ function worker(labels: Record<string, string>, studies: string[] = [], more = {
   };
 }
 
-const ANY = { labels: {} };
-const H100 = { labels: { gpu: "h100" } };
+const ANY = { labels: {}, refusals: {} };
+const H100 = { labels: { gpu: "h100" }, refusals: {} };
 
 it("says which worker is missing", () => {
   expect(waitingFor(ANY, [])).toBe("a worker; none is running");
@@ -35,6 +35,16 @@ it("says that those that fit are busy", () => {
   expect(waitingFor(H100, [worker({ gpu: "h100" }, ["a"]), worker({})])).toContain("the only one is busy");
   expect(waitingFor(ANY, [worker({ gpu: "h100" }, ["a"]), worker({}, ["b"])])).toContain("all 2 are busy");
   expect(waitingFor(ANY, [worker({}, ["a"]), worker({})])).toBe("a worker to take it");
+});
+
+it("waits for another worker than those that cannot run it", () => {
+  const refused = { labels: {}, refusals: { w: "machine has changed", gone: "no model" } };
+  expect(waitingFor(refused, [worker({})])).toBe("another worker; none is running");
+  expect(waitingFor(refused, [worker({}), worker({}, [], { id: "v" })])).toBe("another worker to take it");
+  expect(refusalTexts(refused, new Map([["w", "node-2"]]))).toEqual([
+    "cannot run on node-2: machine has changed",
+    "cannot run on gone: no model",
+  ]);
 });
 
 it("tells a worker that ended from one that was lost", () => {
