@@ -1,7 +1,6 @@
 """Runs the application until it is interrupted."""
 
 import errno
-import gc
 import ipaddress
 import re
 import signal
@@ -18,12 +17,10 @@ from fastapi import FastAPI
 import autotuner
 from autotuner.errors import AutotunerError, UsageError
 from autotuner.server.app import create_app
+from autotuner.server.garbage import Garbage
 
 _GRACE_S = 5
 """Time for requests to end after an interrupt."""
-_ALLOCATIONS = 50_000
-"""Objects to allocate before young garbage is collected, instead of Python's 700. What the server keeps has hardly any
-cycles, so little waits for it."""
 _NAME = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 _PORT = (errno.EADDRINUSE, errno.EACCES)
 """Errors of the port, not of the address."""
@@ -69,9 +66,11 @@ def serve(
         )
         server = _Server(config, app)
         with _ending_cleanly(server):
+            prepare(app)
             on_ready(f"http://{shown}:{listening.getsockname()[1]}", app.state.codes.create())
-            _collect_rarely()
-            server.run(sockets=[listening])
+            garbage = Garbage(lambda: (app.state.feed.readers, app.state.metrics.requests.answered))
+            with garbage.collected_rarely():
+                server.run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
@@ -102,11 +101,11 @@ def _ending_cleanly(server: uvicorn.Server) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _collect_rarely() -> None:
-    """Makes pauses for garbage collection rare and shorter: a collection stops all requests and streams, and takes
-    longer the more studies are kept in memory."""
-    gc.freeze()  # modules and the application stay until the end
-    gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
+def prepare(app: FastAPI) -> None:
+    """Does now what FastAPI leaves to the first request, for which the event loop would stop: the routes of each router
+    are built when a path is compared with them."""
+    for route in app.routes:
+        route.matches({"type": "http", "method": "GET", "path": "/", "headers": []})
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ _MIGRATION_LOCK = 7_381_020_551
 """Key of the PostgreSQL advisory lock for migrations; any constant would do."""
 _KEPT_POOL = {"pool_size": 10, "max_overflow": 30}
 """Connections of a database that stays open: as many as a server has threads for requests."""
+_MOST_URLS = 16
+"""Parsed URLs that are remembered: stores are opened for every request, and parsing leaves cyclic garbage."""
 _WRITE = "autotuner_write"
 """Execution option of connections that write."""
 
@@ -88,6 +91,7 @@ def missing_file(url: str | Path) -> str:
     return url_text(parsed) if is_file and not Path(str(parsed.database)).exists() else ""
 
 
+@lru_cache(_MOST_URLS)
 def _parsed(url: str | Path) -> URL:
     if isinstance(url, Path):
         return URL.create("sqlite", database=str(url))
@@ -112,6 +116,7 @@ def _parsed(url: str | Path) -> URL:
     return parsed
 
 
+@lru_cache(_MOST_URLS)
 def url_text(url: URL) -> str:
     """The URL for display, without any password."""
     hidden = {key: HIDDEN if looks_secret(key) else value for key, value in url.query.items()}

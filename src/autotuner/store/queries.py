@@ -180,9 +180,16 @@ class EventQueries:
         return self._source.rows(query, study=study, after=after, count=limit)
 
     def rows_after(self, after: int, others: Collection[int], *, limit: int) -> list[Row]:
-        """Rows of all studies above ``after``, and those with these numbers, in order."""
-        also = "".join(f", {int(number)}" for number in others)
-        query = f"SELECT * FROM events WHERE seq > :after OR seq IN (-1{also}) ORDER BY seq LIMIT :count"  # noqa: S608
+        """Rows of all studies above ``after``, and those with these numbers, which are not above it, in order."""
+        newer = "SELECT * FROM events WHERE seq > :after ORDER BY seq LIMIT :count"
+        if not others:
+            return self._source.rows(newer, after=after, count=limit)
+        # One condition with OR would make SQLite read the whole table.
+        numbers = ", ".join(str(int(number)) for number in others)
+        query = (
+            f"SELECT * FROM events WHERE seq IN ({numbers}) UNION ALL SELECT * FROM ({newer}) AS newer "  # noqa: S608
+            "ORDER BY seq LIMIT :count"
+        )
         return self._source.rows(query, after=after, count=limit)
 
     def newest_numbers(self, count: int) -> list[int]:

@@ -202,3 +202,22 @@ def test_reading_makes_the_data_directory_private(tmp_path: Path, monkeypatch: p
         opened.chmod(0o755)
         open_to_read().__exit__(None, None, None)
         assert opened.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("others", [(), (3, 5)])
+def test_new_events_are_found_without_a_look_at_all_events(path: Path, others: tuple[int, ...]) -> None:
+    """Servers ask ten times per second, and a large store has a hundred thousand events."""
+    statements = list[tuple[str, dict[str, object]]]()
+    with closing(SqliteFile(path)) as file, closing(sqlite3.connect(path)) as database:
+        rows_of = file.rows
+
+        def noted(query: str, **values: object) -> list[rows.Row]:
+            statements.append((query, values))
+            return rows_of(query, **values)
+
+        file.rows = noted  # type: ignore[method-assign]
+        ReadStore(file).events.rows_after(2, others, limit=10)
+        ((query, values),) = statements
+        plan = [str(row[3]) for row in database.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+    assert any("SEARCH events" in step for step in plan)
+    assert not any("SCAN events" in step for step in plan)

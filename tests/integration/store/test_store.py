@@ -149,6 +149,15 @@ def test_cursor_continues_where_it_was(store: Store, add_study: AddStudy) -> Non
     assert store.events.last("s", "none") is None
     assert store.events.of_trial("s", 3, "notice") == [mine[3]]
     assert store.events.of_trial("s", 3, "none") == []
+    numbers = [event.seq for event in mine]
+    every = store.events.rows_after(0, (), limit=1_000)
+    assert store.events.rows_after(every[5]["seq"], (), limit=2) == every[6:8]
+    assert store.events.rows_after(every[5]["seq"], [every[0]["seq"], every[3]["seq"]], limit=4) == [
+        every[0],
+        every[3],
+        *every[6:8],
+    ]
+    assert store.events.rows_after(numbers[-1] + 1_000, numbers[:1], limit=1_000) == every[:1]
 
 
 def test_seq_is_never_reused(store: Store, add_study: AddStudy) -> None:

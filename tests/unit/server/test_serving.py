@@ -10,10 +10,13 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
+from pydantic import TypeAdapter
 
 import autotuner
 from autotuner.errors import AutotunerError, UsageError
-from autotuner.server.serving import serve
+from autotuner.server.app import create_app
+from autotuner.server.serving import prepare, serve
 
 _SERVE = [sys.executable, "-m", "autotuner", "serve", "--port", "0"]
 
@@ -82,13 +85,18 @@ def test_an_address_that_cannot_be_listened_on(host: str) -> None:
             serve(autotuner.open(), host=host, port=port)
 
 
-def test_modules_are_left_out_of_garbage_collections() -> None:
-    """In a process of its own, which the setting does not outlive."""
-    code = (
-        "import gc\n"
-        "from autotuner.server import serving\n"
-        "serving._collect_rarely()\n"
-        "print(gc.get_freeze_count() > 10_000, gc.get_threshold()[0])"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == ["True", "50000"]
+def test_the_first_request_waits_for_no_route_to_be_built(home: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = create_app(autotuner.open())
+    prepare(app)
+    built = 0
+    create = TypeAdapter.__init__
+
+    def counted(*given: object, **more: object) -> None:
+        nonlocal built
+        built += 1
+        create(*given, **more)  # type: ignore[arg-type, misc]
+
+    monkeypatch.setattr(TypeAdapter, "__init__", counted)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        assert client.get("/api/v1/studies").status_code == 401
+    assert built == 0

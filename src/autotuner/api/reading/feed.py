@@ -63,16 +63,19 @@ class _Reader:
             self.ended = len(self.waiting) > MOST_WAITING
         self.changed.set()
 
+    def remind(self) -> None:
+        """Ends :meth:`take`, with or without events."""
+        self.changed.set()
+
     def end(self, error: AutotunerError | None = None) -> None:
         self.error = error
         self.ended = True
         self.changed.set()
 
     async def take(self) -> list[FedEvent]:
-        """What arrived since the last call; empty after a while without anything."""
+        """What arrived since the last call; empty after :meth:`remind`."""
         if not self.waiting and not self.ended:
-            with anyio.move_on_after(IDLE_S):
-                await self.changed.wait()
+            await self.changed.wait()
         self.changed = anyio.Event()
         found = list(self.waiting)
         self.waiting.clear()
@@ -88,6 +91,7 @@ class EventFeed:
         self._url = store
         self._readers = set[_Reader]()
         self._position: StreamPosition | None = None
+        self._beginning = anyio.Lock()
         self._wanted = anyio.Event()
         self._closed = False
         self._failures = FailureLog(logger, "the streams of events ended")
@@ -137,23 +141,9 @@ class EventFeed:
             ...         await autotuner.open().feed().run()
             >>> anyio.run(main)
         """
-        while True:
-            if not self._readers:
-                self._position = None  # readers that come later read what happens until then themselves
-                self._wanted = anyio.Event()
-                await self._wanted.wait()
-            try:
-                full = await self._poll()
-                self._failures.succeeded()
-            except Exception as error:  # even a defect must end neither this task nor the server that it is part of
-                # Readers end, and connect again: what was missed meanwhile is read for each of them.
-                self._failures.failed(error)
-                for reader in self._readers:
-                    reader.end(error if isinstance(error, AutotunerError) else _defect())
-                self._position = None
-                full = False
-            if not full:
-                await anyio.sleep(POLL_S)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._remind)
+            await self._deliver()
 
     async def read(self, study: str | None = None, *, after: int | None = None) -> AsyncGenerator[list[FedEvent]]:
         """The events of a study, or of all studies, as they happen.
@@ -180,17 +170,20 @@ class EventFeed:
             'study_started'
         """
         with self._reading(study) as reader:
+            newest = (await self._begin()).highest
             start = await self.position() if after is None else after
             last = start
             recent = deque[int](maxlen=MOST_WAITING + 2 * StreamPosition.WINDOW)
-            while True:  # what is stored already; the feed delivers what comes after the reader was registered
+            # What is stored already; the feed delivers what comes after the reader was registered. Most readers that
+            # connect again have seen everything, and there may be many of them at once.
+            unread = start < newest
+            while unread:
                 stored = await run_sync(self._stored, study, last)
                 last = stored.last
+                unread = stored.full
                 if stored.events:
                     recent.extend(fed.event.seq for fed in stored.events)
                     yield stored.events
-                if not stored.full:
-                    break
             seen = frozenset(recent)
             yield []
             while not self._closed:
@@ -202,6 +195,32 @@ class EventFeed:
                 if ended:
                     return
 
+    async def _remind(self) -> None:
+        """Wakes all readers regularly. A timeout for each of them would take a third of the time for an event."""
+        while True:
+            await anyio.sleep(IDLE_S)
+            for reader in self._readers:
+                reader.remind()
+
+    async def _deliver(self) -> None:
+        while True:
+            if not self._readers:
+                self._position = None  # readers that come later read what happens until then themselves
+                self._wanted = anyio.Event()
+                await self._wanted.wait()
+            try:
+                full = await self._poll()
+                self._failures.succeeded()
+            except Exception as error:  # even a defect must end neither this task nor the server that it is part of
+                # Readers end, and connect again: what was missed meanwhile is read for each of them.
+                self._failures.failed(error)
+                for reader in self._readers:
+                    reader.end(error if isinstance(error, AutotunerError) else _defect())
+                self._position = None
+                full = False
+            if not full:
+                await anyio.sleep(POLL_S)
+
     @contextmanager
     def _reading(self, study: str | None) -> Iterator[_Reader]:
         reader = _Reader(study)
@@ -212,11 +231,17 @@ class EventFeed:
         finally:
             self._readers.discard(reader)
 
+    async def _begin(self) -> StreamPosition:
+        """Has new events delivered to all readers from now on."""
+        async with self._beginning:
+            if self._position is None:
+                self._position = await run_sync(self._newest)
+            return self._position
+
     async def _poll(self) -> bool:
         """Delivers what is new. Returns whether there may be more at once."""
         names = {reader.study for reader in self._readers if reader.study is not None}
-        new = await run_sync(self._new, self._position, names)
-        self._position = new.position
+        new = await run_sync(self._new, await self._begin(), names)
         if new.events:
             for reader in self._readers:
                 mine = new.events if reader.study is None else new.of(reader.study)
@@ -231,19 +256,17 @@ class EventFeed:
             if reader.study == study:
                 reader.end(error)
 
-    def _new(self, position: StreamPosition | None, names: set[str]) -> _New:
-        """What is new, in a thread."""
-        now = time.monotonic()
+    def _newest(self) -> StreamPosition:
+        """The position behind what is stored now, in a thread."""
         with open_to_read(self._url) as store:
-            if position is None:
-                # Readers that registered before have read what was stored then, so the newest events are delivered too.
-                position = StreamPosition(store.events.newest_numbers(StreamPosition.WINDOW), now)
-                rows = store.events.rows_after(position.oldest, (), limit=2 * StreamPosition.WINDOW)
-                position.advance([int(row["seq"]) for row in rows if int(row["seq"]) > position.highest], now)
-            else:
-                rows = store.events.rows_after(position.highest, position.missing, limit=PAGE)
-                new = position.advance([int(row["seq"]) for row in rows], now)
-                rows = [row for row in rows if int(row["seq"]) in new]
+            return StreamPosition(store.events.newest_numbers(StreamPosition.WINDOW), time.monotonic())
+
+    def _new(self, position: StreamPosition, names: set[str]) -> _New:
+        """What is new, in a thread. Moves the position behind it."""
+        with open_to_read(self._url) as store:
+            rows = store.events.rows_after(position.highest, position.missing, limit=PAGE)
+            new = position.advance([int(row["seq"]) for row in rows], time.monotonic())
+            rows = [row for row in rows if int(row["seq"]) in new]
             gone = names - store.studies.stored(names)
         ended: dict[str, AutotunerError | None] = dict.fromkeys(gone)
         events = list[FedEvent]()
@@ -252,7 +275,7 @@ class EventFeed:
                 events.append(_fed(row, position))
             except UnreadableError as error:
                 ended[str(row["study"])] = error
-        return _New(position, events, ended, full=len(rows) >= PAGE)
+        return _New(events, ended, full=len(rows) >= PAGE)
 
     def _stored(self, study: str | None, after: int) -> _Stored:
         """What is stored already, in a thread."""
@@ -288,7 +311,6 @@ class _Stored:
 class _New:
     """The result of one poll of the store."""
 
-    position: StreamPosition
     events: list[FedEvent]
     ended: dict[str, AutotunerError | None]
     """Studies that were deleted, or whose events cannot be read."""

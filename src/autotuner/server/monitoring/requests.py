@@ -15,6 +15,7 @@ class RequestCounts:
     """The metrics of requests."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.answered = 0
         self._requests = Counter(
             "autotuner_http_requests_total",
             "Requests that this server has answered.",
@@ -30,6 +31,7 @@ class RequestCounts:
 
     def add(self, scope: Scope, status: int, seconds: float | None) -> None:
         """Counts a request; one without a duration is a stream."""
+        self.answered += 1
         method = scope["method"] if scope["method"] in _METHODS else _OTHER
         route = getattr(scope.get("route"), "path", _OTHER)
         self._requests.labels(method, route, str(status)).inc()

@@ -3,7 +3,7 @@
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing, closing
+from contextlib import AsyncExitStack, aclosing, closing
 
 import anyio
 import pytest
@@ -11,9 +11,11 @@ from anyio.to_thread import run_sync
 
 import autotuner
 from autotuner import EventFeed, FedEvent
+from autotuner.events.types import Event, UnknownEvent, parse
 from autotuner.store import Store
 from autotuner.store.paths import data_home
 from autotuner.store.queries import EventQueries
+from autotuner.store.records import EventRecord
 from support.stored_samples import store_sample
 
 
@@ -109,6 +111,47 @@ def test_many_readers_need_one_look_at_the_store(monkeypatch: pytest.MonkeyPatch
     run(work)
 
 
+def test_readers_who_have_seen_everything_cause_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a server has started, all pages connect at once."""
+    name = store_sample("winner").spec.name
+    last = autotuner.open().events(name)[-1].seq
+    parsed = list[int]()
+    asked = 0
+    rows = EventQueries.rows
+
+    def counted(*given: object, **more: object) -> object:
+        nonlocal asked
+        asked += 1
+        return rows(*given, **more)  # type: ignore[arg-type]
+
+    def noted(record: EventRecord) -> Event | UnknownEvent:
+        parsed.append(record.seq)
+        return parse(record)
+
+    monkeypatch.setattr(EventQueries, "rows", counted)
+    monkeypatch.setattr("autotuner.api.reading.feed.parse", noted)
+
+    async def work(feed: EventFeed) -> None:
+        async with AsyncExitStack() as opened:
+            readers = [
+                await opened.enter_async_context(aclosing(feed.read(study, after=last)))
+                for study in (name, None)
+                for _ in range(20)
+            ]
+            for reader in readers:
+                await caught_up(reader)
+            assert (asked, parsed) == (0, [])
+            new = await run_sync(notice, name, "hello")
+            for reader in readers:
+                assert await take(reader, 1) == [new]
+            assert parsed == [new]
+            behind = await opened.enter_async_context(aclosing(feed.read(name, after=last)))
+            assert await take(behind, 1) == [new]
+            assert asked == 1
+
+    run(work)
+
+
 @pytest.mark.parametrize("end", ["deleted", "closed"])
 def test_a_stream_ends(end: str) -> None:
     name = store_sample("winner").spec.name
@@ -129,7 +172,6 @@ def test_a_slow_reader_gets_what_it_waited_for_and_its_stream_ends(monkeypatch: 
         async with aclosing(feed.read(name)) as slow, aclosing(feed.read(name)) as quick:
             for reader in (slow, quick):
                 await caught_up(reader)
-                assert await anext(reader) == []  # what the feed began with
             monkeypatch.setattr("autotuner.api.reading.feed.MOST_WAITING", 2)
             new = [await run_sync(notice, name, "hello")]
             assert await take(quick, 1) == new
