@@ -1,7 +1,9 @@
 """Removal of secrets from text, documents, data and models."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from functools import cache
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -51,6 +53,18 @@ def clean_models(models: Iterable[T], secrets: Iterable[str] = ()) -> list[T]:
     """As :func:`clean_model`, for models with many texts in common, such as the trials of a study."""
     cleaner = _Cleaner(secrets)
     return [cleaner.model(model) for model in models]
+
+
+@cache
+def _fields(kind: type[BaseModel]) -> tuple[str, ...]:
+    """The fields of a model that may hold more than a number: most of what a long study holds is numbers."""
+    return tuple(name for name, field in kind.model_fields.items() if not _is_number(field.annotation))
+
+
+def _is_number(annotation: Any) -> bool:
+    if get_origin(annotation) in {Union, UnionType}:
+        return all(map(_is_number, get_args(annotation)))
+    return annotation in _WITHOUT_TEXT
 
 
 def _as(given: Any, items: list[Any]) -> Any:
@@ -109,7 +123,8 @@ class _Cleaner:
     def model(self, model: Any, *, refers: bool = False) -> Any:
         """The model without secrets; only fields that change are copied, so that a long study costs little."""
         changes: dict[str, Any] = {}
-        for name in (*type(model).model_fields, *(model.__pydantic_extra__ or ())):
+        kind: type[BaseModel] = type(model)
+        for name in (*_fields(kind), *(model.__pydantic_extra__ or ())):
             value = getattr(model, name)
             cleaned = self._field(name, value, refers=refers)
             if cleaned is not value:
@@ -117,7 +132,7 @@ class _Cleaner:
         return model.model_copy(update=changes) if changes else model
 
     def _field(self, name: str, value: Any, *, refers: bool) -> Any:
-        if type(value) in _WITHOUT_TEXT:
+        if not value or type(value) in _WITHOUT_TEXT:
             return value
         if isinstance(value, str):
             cleaned = self._under(name, value, refers=refers)
@@ -125,7 +140,7 @@ class _Cleaner:
         below = refers or name in REFERRING
         if isinstance(value, BaseModel):
             return self.model(value, refers=below)
-        if isinstance(value, tuple) and value and all(isinstance(item, BaseModel) for item in value):
+        if isinstance(value, tuple) and all(isinstance(item, BaseModel) for item in value):
             models = tuple(self.model(item, refers=below) for item in value)
             return models if any(a is not b for a, b in zip(models, value, strict=True)) else value
         if isinstance(value, Mapping | list | tuple):

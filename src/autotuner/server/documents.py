@@ -10,15 +10,17 @@ from typing import Any
 
 from fastapi import Request, Response
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from autotuner import Page
 from autotuner.report.exports import plain_data, strict_json
-from autotuner.secrets import clean
+from autotuner.secrets import clean, clean_models
 
 _MOST_ENTRIES = 4_000
 """Entries of lists whose JSON is kept."""
 _MOST_BODIES = 64 << 20
 """Bytes of compressed bodies that are kept."""
+_CONSTANTS = ("NaN", "Infinity")
 _GZIP_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 
@@ -137,11 +139,21 @@ def _pieces(fields: dict[str, Any]) -> Sequence[str]:
     for number, (name, value) in enumerate(fields.items()):
         found.append(f"{', ' if number else '{'}{json.dumps(name)}: ")
         if isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
-            found += [f"{',' if index else '['}{compact_json(item)}" for index, item in enumerate(value)]
+            found += [f"{',' if index else '['}{_model_json(item)}" for index, item in enumerate(clean_models(value))]
             found.append("]")
         else:
             found.append(compact_json({name: value})[len(json.dumps(name)) + 2 : -1])
     return found
+
+
+def _model_json(model: BaseModel) -> str:
+    """As :func:`compact_json`, for a model without secrets, and faster."""
+    try:
+        text = to_json(model, by_alias=False).decode()
+    except ValueError:  # text that is not Unicode
+        return compact_json(model)
+    # The models themselves say that such numbers are written as constants. Text that looks like them does no harm.
+    return compact_json(model) if any(constant in text for constant in _CONSTANTS) else text
 
 
 def _gzip(body: _Body, end: bytes) -> bytes:

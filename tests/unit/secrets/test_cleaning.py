@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict
 
 from autotuner import secrets
 from autotuner.errors import HIDDEN_VALUE, Problem
@@ -12,11 +13,13 @@ from autotuner.secrets import (
     HIDDEN,
     clean,
     clean_document,
+    clean_model,
     clean_text,
     has_secret_form,
     known,
     secrets_in,
 )
+from autotuner.secrets.cleaning import _Cleaner
 from autotuner.study.configuration import Configuration
 
 FORMS = [
@@ -131,3 +134,38 @@ def test_a_value_of_several_arguments_stays_hashable() -> None:
     cleaned = secrets.clean_model(point, ["hunter2-secret"])
     assert cleaned.values == {"cuda-graph-bs": (1, 2), "lora-paths": ("a=/x", "***")}
     assert hash(cleaned.values["lora-paths"])
+
+
+class _Part(BaseModel):
+    count: int
+    share: float | None
+    text: str | int | None
+    names: tuple[str, ...] = ()
+
+
+class _Whole(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    on: bool | None
+    parts: tuple[_Part, ...]
+    by_name: dict[str, _Part]
+
+
+def test_numbers_of_models_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly everything that a long study holds are numbers."""
+    part = _Part(count=1, share=0.5, text="HF_TOKEN=hf_abcdefABCDEF12", names=("--api-key", "abc"))
+    plain = _Part(count=1, share=None, text=3)
+    whole = _Whole(on=True, parts=(plain, part), by_name={"a": part, "b": plain}, more="--password=hunter2")  # type: ignore[call-arg]
+    looked = list[str]()
+    field = _Cleaner._field
+
+    def noted(self: _Cleaner, name: str, value: object, *, refers: bool) -> object:
+        looked.append(name)
+        return field(self, name, value, refers=refers)
+
+    monkeypatch.setattr(_Cleaner, "_field", noted)
+    found = clean_model(whole)
+    assert found.model_dump() == clean(whole.model_dump())
+    assert found.parts[0] is plain
+    assert found.parts[1].text == f"HF_TOKEN={HIDDEN}"
+    assert found.model_dump()["more"] == f"--password={HIDDEN}"
+    assert set(looked) == {"text", "names", "parts", "by_name", "more"}

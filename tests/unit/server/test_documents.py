@@ -3,13 +3,16 @@
 import gzip
 import json
 import math
+from collections.abc import Mapping
 
 import pytest
 from starlette.requests import Request
 
 from autotuner import Notice, Page
 from autotuner.report.exports import plain_data
+from autotuner.secrets import clean, clean_model
 from autotuner.server.documents import Bodies, Entries
+from autotuner.study.base import FrozenModel
 
 
 def request(encoding: str = "gzip, deflate") -> Request:
@@ -41,6 +44,36 @@ def test_a_body_is_the_json_of_its_fields(fields: dict[str, object]) -> None:
     if "words" in expected:
         expected["words"] = ["--api-key", "***"]
     assert content(Bodies(), 1, fields, {"read_at": 1.5}) == expected
+
+
+class Row(FrozenModel):
+    """Like a row of a page."""
+
+    number: int
+    text: str
+    values: Mapping[str, float | str]
+    inner: "Row | None" = None
+
+
+def test_rows_are_written_without_a_copy_of_their_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study has thousands; only those with numbers that JSON does not have are converted first."""
+    converted = list[object]()
+
+    def noted(data: object) -> object:
+        converted.append(data)
+        return plain_data(data)
+
+    rows = [
+        Row(number=1, text="größe HF_TOKEN=hf_abcdefABCDEF12", values={"api_key": "abc", "x": 1.0}),
+        Row(number=2, text="NaN", values={"x": 0.1}),
+        Row(number=3, text="", values={}, inner=Row(number=4, text="--password=hunter2", values={"y": math.inf})),
+        *(Row(number=n, text="a", values={"x": n / 3}) for n in range(10, 1000)),
+    ]
+    expected = [clean(plain_data(row)) for row in rows]
+    monkeypatch.setattr("autotuner.server.documents.plain_data", noted)
+    assert content(Bodies(), 1, {"rows": tuple(rows)}, {"at": 1}) == {"rows": expected, "at": 1}
+    assert "hunter2" not in json.dumps(expected)
+    assert [one for one in converted if isinstance(one, Row)] == [rows[1], clean_model(rows[2])]
 
 
 def test_a_body_is_made_again_if_what_it_was_made_from_changes() -> None:

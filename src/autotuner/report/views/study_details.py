@@ -13,11 +13,11 @@ from autotuner.report.views.goal_texts import figure_title, level_title, study_g
 from autotuner.report.views.outcome import Tone, outcome, reasons, undecided
 from autotuner.report.views.trial_change import TrialChange, trial_changes
 from autotuner.report.views.window_figures import (
-    STATISTICS,
     FigureKind,
     WindowFigures,
     figure_kind,
     figure_name,
+    figure_names,
     window_figures,
 )
 from autotuner.scoring.slo import missed, slo_value
@@ -293,9 +293,8 @@ def _goal_figures(spec: StudySpec, trial: Trial) -> tuple[GoalFigure, ...]:
 
 
 def _figures(result: StudyResult) -> dict[str, FigureKind]:
-    names = dict[tuple[str, str | None], None]()
+    names = dict[tuple[tuple[str, str | None, str], ...], None]()  # nearly all windows have the same
     for trial in result.trials:
         for m in (*trial.measurements, *(level.measurement for c in trial.capacities for level in c.levels)):
-            names |= dict.fromkeys((name, s) for name in m.distributions for s in STATISTICS)
-            names |= dict.fromkeys((name, None) for name in m.scalars if name in METRICS)
-    return {figure_name(name, s): figure_kind(name, s) for name, s in names}
+            names[figure_names(m)] = None
+    return {name: figure_kind(metric, statistic) for found in names for metric, statistic, name in found}

@@ -1,6 +1,7 @@
 """Figures of windows as pages show them, by names such as ``p99 ttft`` and ``output_throughput``."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from autotuner.report.numbers import metric_name
 from autotuner.scoring.values import metric_value
@@ -43,9 +44,20 @@ def window_figures(m: Measurement) -> WindowFigures:
 
 def figure_values(m: Measurement) -> dict[str, float]:
     """Returns all figures of a window that were measured."""
-    names = [(name, s) for name in m.distributions for s in STATISTICS] + [(name, None) for name in m.scalars]
-    values = {figure_name(name, s): metric_value(m, name, s) for name, s in names if name in METRICS}
+    values = {name: metric_value(m, metric, statistic) for metric, statistic, name in figure_names(m)}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def figure_names(m: Measurement) -> tuple[tuple[str, str | None, str], ...]:
+    """Returns the metrics of a window, each with a statistic and the name of the figure."""
+    return _named(tuple(m.distributions), tuple(m.scalars))
+
+
+@lru_cache(256)  # windows of a study have the same metrics
+def _named(distributions: tuple[str, ...], scalars: tuple[str, ...]) -> tuple[tuple[str, str | None, str], ...]:
+    found: list[tuple[str, str | None]] = [(name, s) for name in distributions for s in STATISTICS]
+    found += [(name, None) for name in scalars]
+    return tuple((name, s, figure_name(name, s)) for name, s in found if name in METRICS)
 
 
 def figure_kind(name: str, statistic: str | None) -> FigureKind:
