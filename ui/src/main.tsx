@@ -8,9 +8,10 @@ import { RouterProvider } from "@tanstack/react-router";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { client } from "./api/queries";
-import { router } from "./router";
+import { loadEarly, router } from "./router";
 import { applyTheme, storedTheme } from "./theme";
 
+loadEarly();
 applyTheme(storedTheme());
 
 const root = document.getElementById("root");

@@ -7,13 +7,14 @@ import {
   redirect,
 } from "@tanstack/react-router";
 import { ApiError } from "./api/client";
-import { client, sessionQuery } from "./api/queries";
+import { client, sessionQuery, studyQuery, studyRowsQuery } from "./api/queries";
 import { Shell } from "./components/Shell";
 import { Failed, NotFound } from "./components/states";
 import { compareSearch } from "./pages/compare/search";
 import { doctorSearch } from "./pages/doctor/search";
 import { draftSearch } from "./pages/draft/search";
 import { SignInPage } from "./pages/sign-in/SignInPage";
+import { wantedRows } from "./pages/studies/rows";
 import { studiesSearch } from "./pages/studies/search";
 import { studySearch } from "./pages/study/search";
 import { trialSearch } from "./pages/trial/search";
@@ -140,6 +141,18 @@ export const router = createRouter({
   defaultPreload: "intent",
   scrollRestoration: true,
 });
+
+/** Begins to load the session and the script and data of the first page at once, instead of one after another. */
+export function loadEarly(): void {
+  client.prefetchQuery(sessionQuery);
+  for (const { routeId, params, search } of router.matchRoutes(router.latestLocation)) {
+    const route = router.routesById[routeId as keyof typeof router.routesById];
+    const page: { preload?: () => unknown } | undefined = route.options.component;
+    page?.preload?.();
+    if (route === studies) client.prefetchQuery(studyRowsQuery(wantedRows(studiesSearch({ ...search }))));
+    if (route === study) client.prefetchQuery(studyQuery(params.name));
+  }
+}
 
 declare module "@tanstack/react-router" {
   interface Register {

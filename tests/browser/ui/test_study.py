@@ -242,3 +242,36 @@ def test_a_large_study_draws_only_rows_in_view(opened: Open, name: str) -> None:
     page.wait_for_function(
         "box => box.querySelector('tbody').textContent.includes('SLOs missed')", arg=region.element_handle()
     )
+
+
+_ORDER = """
+() => {
+  window.order = [];
+  const wanted = {rows: "main tbody tr", marks: "main svg.plot path.mark"};
+  const look = () => {
+    for (const [name, selector] of Object.entries(wanted))
+      if (!window.order.includes(name) && document.querySelector(selector)) window.order.push(name);
+    requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [("/studies/chat-huge", "/api/v1/studies/chat-huge/details"), ("/studies", "/api/v1/study-rows?limit=50&offset=0")],
+)
+def test_a_page_asks_once_for_its_data_and_at_once(opened: Open, server: Server, path: str, data: str) -> None:
+    page = opened("/doctor")
+    page.get_by_role("heading", name="Doctor").wait_for()
+    page.add_init_script(f"({_ORDER})()")
+    asked = list[str]()
+    page.on("request", lambda request: asked.append(request.url.removeprefix(server.url)))
+    page.goto(f"{server.url}{path}")
+    page.locator("main tbody tr").first.wait_for()
+    assert asked.count(data) == 1
+    assert asked.index(data) < asked.index("/api/v1/session")
+    if path != "/studies":
+        page.locator("main svg.plot path.mark").first.wait_for()
+        assert page.evaluate("() => window.order") == ["rows", "marks"]

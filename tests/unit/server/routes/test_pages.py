@@ -33,10 +33,43 @@ def test_every_address_of_a_page_shows_it_without_a_token(client: Clients) -> No
 
 
 @pytest.mark.usefixtures("built")
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("/studies/chat-8b", "/api/v1/studies/chat-8b/details"),
+        ("/studies/chat-8b?sort=gain", "/api/v1/studies/chat-8b/details"),
+        ("/studies", "/api/v1/study-rows?limit=50&offset=0"),
+        ("/studies?page=2", None),
+        ("/studies/a%0d%0ab", None),
+        ("/studies/chat-8b%3e", None),
+        ("/studies/chat-8b/trials/3", None),
+        ("/sign-in", None),
+    ],
+)
+def test_browsers_request_the_data_of_a_page_before_its_scripts_are_loaded(
+    client: Clients, path: str, data: str | None
+) -> None:
+    found = client("").get(path).headers.get("Link")
+    assert found == (f"<{data}>; rel=preload; as=fetch; crossorigin" if data else None)
+
+
+@pytest.mark.usefixtures("built")
 def test_scripts_are_cached_forever(client: Clients) -> None:
     answer = client("").get("/assets/index-abc.js")
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/javascript; charset=utf-8")
     assert "immutable" in answer.headers["Cache-Control"]
+
+
+def test_scripts_are_sent_compressed_to_those_who_accept_it(built: Path, client: Clients) -> None:
+    text = "export const name = 'autotuner';\n" * 100
+    (built / "assets" / "large-abc.js").write_text(text)
+    sizes = list[int]()
+    for encoding in ("gzip, br", "identity"):
+        answer = client("").get("/assets/large-abc.js", headers={"Accept-Encoding": encoding})
+        assert (answer.text, answer.headers["Vary"]) == (text, "Accept-Encoding")
+        assert answer.headers.get("Content-Encoding") == ("gzip" if "gzip" in encoding else None)
+        sizes.append(int(answer.headers["Content-Length"]))
+    assert sizes[0] < sizes[1] / 5
 
 
 @pytest.mark.usefixtures("built")
