@@ -24,6 +24,7 @@ from autotuner.testing.samples import THROUGHPUT
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.trials.gpu_and_port_leases import Leases
 from autotuner.tuning.trials.trial_runner import RunContext, TrialRunner
+from autotuner.tuning.trials.window_repeats import WindowRepeats
 
 
 class Loop:
@@ -75,15 +76,21 @@ class Loop:
         )
 
     async def trial(
-        self, prepared: Prepared, configuration: Configuration = DEFAULT, *, number: int = 0, owner: str = "me"
+        self,
+        prepared: Prepared,
+        configuration: Configuration = DEFAULT,
+        *,
+        number: int = 0,
+        owner: str = "me",
+        repeats: WindowRepeats | None = None,
     ) -> Trial:
         """Runs one trial to its end."""
         spec = prepared.spec
         trial = Trial(study=spec.name, number=number, role=TrialRole.SEARCH, configuration=configuration)
         leases = Leases(self.store, owner_id=owner, study=spec.name, trial=number, dead=lambda: ())
         folder = self.folder / str(number)
-
-        return await TrialRunner(RunContext(prepared, owner), trial, leases, folder, self.noted.append).run()
+        context = RunContext(prepared, owner, repeats=repeats or WindowRepeats())
+        return await TrialRunner(context, trial, leases, folder, self.noted.append).run()
 
     def phases(self) -> list[str]:
         """Returns the phases entered, in order."""

@@ -1,6 +1,7 @@
 """Measurement of a URL without a trial, for ``autotuner bench URL``."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -11,6 +12,7 @@ from autotuner.net.target import Target
 from autotuner.plugins.benchmark import Progress, Window
 from autotuner.plugins.deployer import CommandRunner, Endpoint
 from autotuner.plugins.server_metrics import MetricsSource
+from autotuner.scoring.repeats import LagRepeats, lag_text, set_aside
 from autotuner.scoring.slo import missed, worst_value
 from autotuner.study.base import FrozenModel
 from autotuner.study.failure import Failure
@@ -22,6 +24,7 @@ from autotuner.study.workload import LoadLevel, Scenario, Workload
 
 OnProgress = Callable[[Scenario, LoadLevel, Progress], None]
 OnMeasured = Callable[[Measurement], None]
+OnRepeat = Callable[[Scenario, LoadLevel, str], None]
 
 
 class SloResult(FrozenModel):
@@ -99,19 +102,22 @@ async def bench(
     server_metrics: Sequence[MetricsSource] = (),
     on_progress: OnProgress = lambda _scenario, _level, _progress: None,
     on_measured: OnMeasured = lambda _: None,
+    on_repeat: OnRepeat = lambda _scenario, _level, _why: None,
 ) -> list[Measurement]:
-    """Measures every scenario at every level, in order.
+    """Measures every scenario at every level, in order; again where lags of the load generator spoiled the window.
 
     Args:
         target: URL, credentials and access of the server.
         model: Name of the model in requests.
         workload: Scenarios and levels.
         client: Runs the load generator.
-        folder: Receives the records as ``records-SCENARIO-LEVEL.parquet``, numbered from 0.
+        folder: Receives the records as ``records-SCENARIO-LEVEL.parquet``, numbered from 0; those of the first and the
+            second repetition of a window as ``records-SCENARIO-LEVEL-1.parquet`` and ``-2``.
         slos: For ``goodput`` and for the length of windows.
         settings: Settings of the load generator.
         on_progress: Called during a window.
         on_measured: Called with each measurement as soon as its window has ended.
+        on_repeat: Called with the reason when a window is measured again.
 
     Raises:
         UsageError: A file of the workload is not usable.
@@ -119,6 +125,7 @@ async def bench(
     """
     endpoint = AddressEndpoint(target, model, client)
     benchmark = NativeBenchmark(settings or NativeSettings())
+    repeats = LagRepeats()
     found = []
     for number, scenario in enumerate(workload.scenarios):
         for index, level in enumerate(workload.levels):
@@ -138,9 +145,21 @@ async def bench(
                 on_progress=report,
                 server_metrics=server_metrics,
             )
-            found.append(await benchmark.measure(endpoint, window))
+            found.append(await _kept_up(benchmark, endpoint, window, repeats, on_repeat))
             on_measured(found[-1])
     return found
+
+
+async def _kept_up(
+    benchmark: NativeBenchmark, endpoint: Endpoint, window: Window, repeats: LagRepeats, on_repeat: OnRepeat
+) -> Measurement:
+    """Measures a window, again while lags of the load generator spoil it and that may help."""
+    taken = [await benchmark.measure(endpoint, window)]
+    while repeats.seen(taken):
+        on_repeat(window.scenario, window.level, lag_text(taken[-1]))
+        name = f"{Path(window.records_name).stem}-{len(taken)}.parquet"
+        taken.append(await benchmark.measure(endpoint, replace(window, records_name=name)))
+    return taken[-1].replaced(set_aside=tuple(set_aside(m, lag_text(m)) for m in taken[:-1]))
 
 
 def slo_results(measurements: Sequence[Measurement], slos: Sequence[SLO]) -> tuple[SloResult, ...]:

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from anyio.to_thread import run_sync
 from pydantic import BeforeValidator, Field
 
+from autotuner.benchmarks.loadgen.processes.lags import ClientLimits
 from autotuner.benchmarks.loadgen.spec import AUTO, Calibration, LevelSpec, MetricsAsk, WorkerSpec, calibration_from
 from autotuner.benchmarks.measuring.datasets.row_supply import RowSupply, Supply, settle
 from autotuner.benchmarks.measuring.inputs import input_checks, tokenizer_text
@@ -119,6 +120,7 @@ class NativeBenchmark(Benchmark):
             workers=result["workers"],
             file_limit=result["file_limit"],
             left_out_s=result["left_out_s"],
+            left_out_lagged=result["left_out_lagged"],
             answers=_answers(window.workload),
             exact_prompts=_exact(window, result),
             notes=(
@@ -227,6 +229,7 @@ class NativeBenchmark(Benchmark):
             tokenizer_json=tokenizer_text(workload.tokenizer) if workload.tokenizer else None,
             server_metrics=self._metrics_ask(window),
             level=_level_spec(window.test) if window.test else None,
+            client_limits=_client_limits(self._settings.limits),
             workers=AUTO if self._settings.workers == "auto" else self._settings.workers,
         )
 
@@ -238,6 +241,10 @@ class NativeBenchmark(Benchmark):
     def _calibration_key(self, model: str, window: Window, scenario: Scenario) -> tuple[str, ...]:
         workload = window.workload
         return (model, workload.api.value, str(workload.prefix_tokens), scenario.text, str(workload.tokenizer))
+
+
+def _client_limits(limits: Limits) -> ClientLimits:
+    return ClientLimits(lag_s=limits.lag_s, lag_share=limits.lag_share, cpu_cores=limits.cpu_cores)
 
 
 def _answers(workload: Workload) -> str:

@@ -179,6 +179,7 @@ def _window(measured: Measurement, width: int, kind: str = "") -> list[str]:
     notes += [f"  ! insufficient data: {marked_line(reason)}" for reason in measured.thin]
     if measured.self_check.client_limited:
         notes.append(f"  ! client-limited: {marked_line('; '.join(measured.self_check.reasons))}")
+    notes += [f"  measured again: {marked_line(one.why)}" for one in measured.set_aside]
     table = table_text(columns, rows, width=width).splitlines() if rows else []
     heading = f"{measured.scenario} {measured.level.text}: {', '.join(facts)}"
     return [heading, *table, *map(_slice, measured.slices), *_server(measured), *notes]

@@ -18,6 +18,7 @@ def bench_notes(m: Measurement) -> Iterator[str]:
     where = f"! {m.scenario} {m.level.text}:"
     if m.self_check.client_limited:
         yield f"{where} client-limited: {'; '.join(m.self_check.reasons)}"
+    yield from (f"{where} measured again: {one.why}" for one in m.set_aside)
     if not m.requests:
         yield f"{where} {no_answer_text(m)}; raise --duration"
     elif not m.steady and not m.overloaded:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from autotuner.scoring.values import metric_value
-from autotuner.study.measurement import Measurement
+from autotuner.study.measurement import Measurement, SelfCheck
 from autotuner.study.metric import METRICS, Unit
 from autotuner.study.objective import SLO, Comparison
 
@@ -41,7 +41,8 @@ def clients_fault(slo: SLO, value: float, windows: Sequence[Measurement]) -> boo
     """Whether the load generator, and not the server, may have made a value miss the threshold.
 
     A load generator that cannot keep up sends and reads late, each by as much as its event loop lags, and sends less
-    than it should. It makes no requests fail.
+    than it should. It makes no requests fail. A TPOT is the time between two moments of reading, divided by the number
+    of gaps between tokens, and so is what a lag adds to it.
     """
     if slo.metric == "success_rate" or not windows:
         return False
@@ -51,5 +52,11 @@ def clients_fault(slo: SLO, value: float, windows: Sequence[Measurement]) -> boo
             return False
     if METRICS[slo.metric].unit is not Unit.SECONDS:
         return True
-    late = max(2 * m.self_check.loop_lag_p99_s + m.self_check.send_lag_p99_s for m in windows)
-    return not missed(slo, value - late)
+    return not missed(slo, value - max(_late_s(slo.metric, m.self_check) for m in windows))
+
+
+def _late_s(metric: str, check: SelfCheck) -> float:
+    """What the load generator may have added to a latency."""
+    if metric == "tpot" and check.tpot_lag_s is not None:
+        return 2 * check.tpot_lag_s
+    return 2 * check.loop_lag_p99_s + check.send_lag_p99_s

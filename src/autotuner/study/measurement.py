@@ -59,6 +59,26 @@ class SelfCheck(FrozenModel):
     """CPU used during the window by processes other than the server and the client; None if unknown."""
     client_limited: bool = False
     reasons: tuple[str, ...] = ()
+    lagged: bool | None = None
+    """Whether lags are all that limited the load generator. They may be those of one moment, so that another window
+    shows none. None in measurements of earlier versions."""
+    tpot_lag_s: float | None = None
+    """The most by which its lag moves a TPOT: ``loop_lag_p99_s`` over the gaps of the shortest answer; None if that is
+    unknown."""
+
+
+class SetAside(FrozenModel):
+    """A window that does not count, because its level was measured again. No figure of it is used anywhere."""
+
+    why: str
+    """What was wrong with it, other than what it showed of the server."""
+    window_s: float
+    requests: int
+    self_check: SelfCheck
+    records: str | None = None
+    """Name of the Parquet file with its request records in the trial's folder."""
+    started_at: float = 0.0
+    """Seconds since the epoch."""
 
 
 class GpuUse(FrozenModel):
@@ -134,6 +154,8 @@ class Measurement(FrozenModel):
     token_source: str = "usage"  # noqa: S105 - not a secret: where the token counts come from
     """``usage`` (reported by the server), ``tokenizer`` (counted here) or ``chunks`` (neither is available)."""
     self_check: SelfCheck = SelfCheck()
+    set_aside: tuple[SetAside, ...] = ()
+    """Windows of this level that were measured too and do not count, in order."""
     gpu_use: GpuUse | None = None
     server: ServerMetrics | None = None
     """Metrics that the server reported; None if they were not sampled."""

@@ -219,8 +219,8 @@ class WorkloadForm(FileForm):
     max_duration: Duration | None = Field(
         default=None,
         gt=0,
-        description="Maximum length of a window that is not yet steady or has too few requests, three times duration "
-        "by default; of a capacity search, 30m by default.",
+        description="Maximum length of a window that is not yet steady, has too few requests or in which the load "
+        "generator lagged, three times duration by default; of a capacity search, 30m by default.",
     )
     min_requests: int = Field(
         default=8, ge=0, le=10**9, description="Minimum number of finished requests for a window to be ranked."

@@ -52,6 +52,7 @@ def bench(
             settings=settings,
             server_metrics=metrics_sources() if server_metrics else (),
             on_progress=_once_a_window(on_window),
+            on_repeat=_repeated(on_window),
             on_measured=lambda m: measured.append(m if folder else _without_files(m)),
         )
 
@@ -79,7 +80,16 @@ def bench(
 def _without_files(measured: Measurement) -> Measurement:
     """Returns a measurement without the names of files that are not kept."""
     server = None if measured.server is None else measured.server.replaced(file=None)
-    return measured.replaced(records=None, server=server)
+    others = tuple(one.replaced(records=None) for one in measured.set_aside)
+    return measured.replaced(records=None, server=server, set_aside=others)
+
+
+def _repeated(on_window: Callable[[str], None] | None) -> Callable[[Scenario, LoadLevel, str], None]:
+    def report(scenario: Scenario, level: LoadLevel, why: str) -> None:
+        if on_window is not None:
+            on_window(f"measuring {scenario.text} {level.text} again: {why} ...")
+
+    return report
 
 
 def _once_a_window(on_window: Callable[[str], None] | None) -> Callable[[Scenario, LoadLevel, Progress], None]:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import orjson
@@ -9,12 +11,14 @@ import pytest
 
 from autotuner.benchmarks.measure_url import bench
 from autotuner.benchmarks.measuring.records import read_records
+from autotuner.benchmarks.measuring.requirements import Limits
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.errors import UsageError
 from autotuner.net.target import Target
 from autotuner.secrets import HIDDEN
 from autotuner.study.check import CheckStatus
 from autotuner.study.failure import FailureCause, TrialFailedError
+from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
 from autotuner.study.workload import RequestRate
 from autotuner.testing.benchmark_kit import (
@@ -112,6 +116,46 @@ async def test_bench_measures_every_scenario_at_every_level(tmp_path: Path) -> N
     ]
     assert len(set(reported)) == 4
     assert len({m.records for m in found}) == 4
+
+
+class HiccupRunner(ChildRunner):
+    """Its first load generators cannot keep up."""
+
+    def __init__(self, limited: int) -> None:
+        super().__init__()
+        self._limited = limited
+
+    @asynccontextmanager
+    async def run(self, module: str, spec: bytes, *, labels: Labels) -> AsyncIterator[AsyncIterator[bytes]]:
+        self._argv = (sys.executable, "-c", BLOCKED) if len(self.specs) < self._limited else None
+        async with super().run(module, spec, labels=labels) as lines:
+            yield lines
+
+
+@pytest.mark.parametrize("limited", [1, 5])
+async def test_bench_measures_a_lagging_window_again_and_says_so(tmp_path: Path, limited: int) -> None:
+    fields = {"duration_s": 0.5, "max_duration_s": 0.5}
+    workload = make_window(tmp_path, FOUR, **fields).workload.replaced(levels=(FOUR,), scenarios=(fixed_scenario(),))
+    told: list[str] = []
+    patient = NativeSettings(limits=Limits(lag_s=0.05, lag_share=0.0, cpu_cores=64.0))
+    async with mock_openai() as server:
+        (found,) = await bench(
+            Target(server.url),
+            "mock",
+            workload,
+            client=HiccupRunner(limited),
+            folder=tmp_path,
+            settings=patient,
+            on_repeat=lambda _scenario, _level, why: told.append(why),
+        )
+    repeats = min(limited, 2)
+    assert len(told) == len(found.set_aside) >= repeats
+    assert found.self_check.client_limited is (limited > repeats)
+    assert found.records == f"records-0-0-{len(told)}.parquet"
+    assert [one.records for one in found.set_aside] == ["records-0-0.parquet", "records-0-0-1.parquet"][: len(told)]
+    assert all((tmp_path / str(one.records)).exists() for one in found.set_aside)
+    assert all(one.self_check.lagged and numbers(one.why)[0] == 99 for one in found.set_aside)
+    assert told == [one.why for one in found.set_aside]
 
 
 async def measure_with(code: str, folder: Path) -> Measurement:

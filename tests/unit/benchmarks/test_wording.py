@@ -51,6 +51,7 @@ EVALUATED: dict[str, Callable[[], Records]] = {
     "wrong lengths": lambda: records([row(input_tokens=20, output_tokens=4)] * 3),
     "reused prompts": lambda: records([row(reused=n == 0) for n in range(4)]),
     "left out": lambda: records([row()] * 3, left_out_s=2.25),
+    "left out for a lag": lambda: records([row()] * 3, left_out_s=2.25, left_out_lagged=True),
     "untimed": lambda: records([row()] * 3, untimed=True, ends_only=True, notes=("a note",)),
     "slow load generator": lambda: records(
         [row(lag_ns=80 * MS)] * 20, loop_lag_p99_s=0.02, client_cpu_cores=0.95, scheduled_in_window=30, **OPEN

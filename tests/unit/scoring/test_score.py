@@ -266,6 +266,17 @@ def test_a_latency_that_the_load_generator_may_have_caused_is_doubtful(lag_s: fl
     assert not verdict([window(ONE, ttft=0.3), lagging(EIGHT, 0.2, ttft=0.3)], [bound]).doubtful, "missed elsewhere"
 
 
+@pytest.mark.parametrize(("value", "doubtful"), [(0.012, True), (0.02, False)])
+def test_a_lag_may_have_caused_little_of_a_tpot(value: float, *, doubtful: bool) -> None:
+    """29 ms are 0.9 ms of the time per token of an answer with 33 of them; twice as much is in doubt."""
+    bound = SLO(metric="tpot", statistic="p99", threshold=0.0105)
+    check = SelfCheck(client_limited=True, loop_lag_p99_s=0.029, tpot_lag_s=0.029 / 32, send_lag_p99_s=0.05)
+    one = window(ONE).replaced(distributions={"tpot": spread(0.01)})
+    limited = lagging(EIGHT, 0.029).replaced(distributions={"tpot": spread(value)})
+    assert verdict([one, limited.replaced(self_check=check)], [bound]).doubtful is doubtful
+    assert verdict([one, limited], [bound]).doubtful, "measured by an earlier version, which did not know the gaps"
+
+
 def test_a_rate_that_the_load_generator_may_have_caused_is_doubtful_but_failed_requests_are_not() -> None:
     bound = SLO(metric="output_throughput", comparison=Comparison.GE, threshold=50)
     limited = lagging(EIGHT, 0.2, throughput=20)

@@ -2558,6 +2558,11 @@ export interface components {
             readonly self_check: components["schemas"]["SelfCheck"];
             readonly server?: components["schemas"]["ServerMetrics"] | null;
             /**
+             * Set Aside
+             * @default []
+             */
+            readonly set_aside: readonly components["schemas"]["SetAside"][];
+            /**
              * Slices
              * @default []
              */
@@ -3465,6 +3470,8 @@ export interface components {
             readonly client_limited: boolean;
             /** Foreign Cpu Cores */
             readonly foreign_cpu_cores?: number | null;
+            /** Lagged */
+            readonly lagged?: boolean | null;
             /**
              * Loop Lag P99 S
              * @default 0
@@ -3480,6 +3487,8 @@ export interface components {
              * @default 0
              */
             readonly send_lag_p99_s: number;
+            /** Tpot Lag S */
+            readonly tpot_lag_s?: number | null;
         };
         /**
          * ServerMetrics
@@ -3578,6 +3587,26 @@ export interface components {
              * @description Version of the server.
              */
             readonly version: string;
+        };
+        /**
+         * SetAside
+         * @description A window that does not count, because its level was measured again. No figure of it is used anywhere.
+         */
+        readonly SetAside: {
+            /** Records */
+            readonly records?: string | null;
+            /** Requests */
+            readonly requests: number;
+            readonly self_check: components["schemas"]["SelfCheck"];
+            /**
+             * Started At
+             * @default 0
+             */
+            readonly started_at: number;
+            /** Why */
+            readonly why: string;
+            /** Window S */
+            readonly window_s: number;
         };
         /**
          * Share
@@ -5131,6 +5160,7 @@ export type SearchSpec = components['schemas']['SearchSpec'];
 export type SelfCheck = components['schemas']['SelfCheck'];
 export type ServerMetrics = components['schemas']['ServerMetrics'];
 export type Session = components['schemas']['Session'];
+export type SetAside = components['schemas']['SetAside'];
 export type Share = components['schemas']['Share'];
 export type SharedPrefixes = components['schemas']['SharedPrefixes'];
 export type SignIn = components['schemas']['SignIn'];

@@ -25,6 +25,8 @@ _TOLERANCE = 1e-9
 """Relative difference between two computers' floating-point results."""
 _NOT_FROM_RECORDS = {"server", "gpu_use", "error_messages"}
 """Fields of a measurement that do not come from the request records, or not word for word."""
+_LATER = ("lagged", "tpot_lag_s")
+"""Fields of a self-check that earlier versions did not have."""
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, IndexError)
 """What reading and repeating records raises that someone has edited."""
 _BRACKET = ("certified", "refuted", "certified_missing", "refuted_missing", "never_met", "cut", "precise", "monotone")
@@ -112,6 +114,9 @@ def level_problem(level: CapacityLevel, folder: Path, replay: ReplayCheck | None
         return f"the requests in {name} show {decision.state}, and not by the same evidence"
     stored = level.measurement.model_dump(exclude=_NOT_FROM_RECORDS)
     found = measured.model_dump(exclude=_NOT_FROM_RECORDS)
+    for field in _LATER:
+        if stored["self_check"][field] is None:
+            found["self_check"][field] = None
     different = [field for field in stored if not _same(stored[field], found[field])]
     if different:
         return f"{', '.join(different)} of the level differ from {name}"

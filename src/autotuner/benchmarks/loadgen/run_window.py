@@ -16,6 +16,7 @@ from autotuner.benchmarks.loadgen.level_watch import LevelWatch
 from autotuner.benchmarks.loadgen.lookahead import Lookahead
 from autotuner.benchmarks.loadgen.metrics.server_metrics import Sampler, line_of
 from autotuner.benchmarks.loadgen.output_lines import Emit
+from autotuner.benchmarks.loadgen.processes.load_events import merged_quantile
 from autotuner.benchmarks.loadgen.prompts import RequestFactory
 from autotuner.benchmarks.loadgen.replay_prompts import ReplayFactory
 from autotuner.benchmarks.loadgen.request_factories import calibrations_of, prime_prefixes, request_factory
@@ -269,14 +270,14 @@ def calibration_lines(calibrations: Sequence[Calibration]) -> list[dict[str, Any
 def _result(
     spec: WorkerSpec, window: Window, calibrations: Sequence[Calibration], load: Load, factory: RequestFactory
 ) -> dict[str, Any]:
-    lags = sorted(window.lags)
     return {
         "kind": "result",
         "begin_epoch_s": window.begin_epoch,
         "window_ns": window.end_ns - window.begin_ns,
-        "loop_lag_p99_s": lags[int(len(lags) * 0.99)] if lags else 0.0,
+        "loop_lag_p99_s": merged_quantile([window.lags.loop.since(window.begin_ns)], 0.99),
         "client_cpu_cores": window.cpu_cores,
         "left_out_s": window.left_out_s,
+        "left_out_lagged": window.left_out_lagged,
         "asked_rate": spec.rate,
         "workers": 1,
         "file_limit": load.connections.file_limit,

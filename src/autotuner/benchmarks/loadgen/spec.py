@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from autotuner.benchmarks.loadgen.processes.lags import ClientLimits
 from autotuner.capacity.twin.control import Control
 from autotuner.capacity.twin.model import TwinModel
 from autotuner.net.proxies import Proxy
@@ -241,6 +242,8 @@ class WorkerSpec:
     level: LevelSpec | None = None
     """The window ends when these bounds are decided; ``duration_s`` and ``requests`` do not apply then, and
     ``max_duration_s`` is the longest that it may take."""
+    client_limits: ClientLimits = field(default_factory=ClientLimits)
+    """When the load generator itself counts as the bottleneck; a window that only lags spoil is extended."""
     workers: int = 1
     """Processes that send the load; :data:`AUTO` for as many as it needs and the machine has cores for."""
     share: Share = Share()
@@ -282,6 +285,8 @@ class WorkerSpec:
                 level[name] = tuple(level[name])
             level["controls"] = tuple(map(_control, level["controls"]))
             raw["level"] = LevelSpec(**level)
+        if raw.get("client_limits"):
+            raw["client_limits"] = ClientLimits(**raw["client_limits"])
         if raw.get("share"):
             raw["share"] = Share(**raw["share"])
         if raw.get("conversations"):

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.level_watch import LevelWatch
 from autotuner.benchmarks.loadgen.output_lines import Emit
+from autotuner.benchmarks.loadgen.processes.lags import ClientLags, send_lag
 from autotuner.benchmarks.loadgen.spec import WorkerSpec
 from autotuner.benchmarks.loadgen.window_end import Observations, WindowGoal
 
@@ -38,10 +39,25 @@ class WatchedLoad(Protocol):
 
 
 class Window:
-    """A window that opens when the load is up, is extended until it is steady and has enough requests, and may leave
-    its start out."""
+    """A window that opens when the load is up, is extended until it is steady and has enough requests in spite of lags
+    of the load generator, and may leave its start out.
 
-    def __init__(self, spec: WorkerSpec, load: WatchedLoad, emit: Emit, watch: LevelWatch | None = None) -> None:
+    Args:
+        spec: The window.
+        load: The load.
+        emit: Writes an output line.
+        watch: Decides about the end of a level that is tested.
+        lags: Those of the processes that send the load; None: this process sends it.
+    """
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        load: WatchedLoad,
+        emit: Emit,
+        watch: LevelWatch | None = None,
+        lags: ClientLags | None = None,
+    ) -> None:
         self._spec = spec
         self._watch = watch
         self._load = load
@@ -55,13 +71,16 @@ class Window:
         self.begin_ns = self.end_ns = 0
         self.begin_epoch = 0.0
         self.left_out_s = 0.0
-        """Unsettled load between the opening and the start of the window, in seconds."""
+        """Load between the opening and the start of the window, in seconds, which had not settled."""
+        self.left_out_lagged = False
+        """Whether the load generator lagged in it."""
         self.backlog_limit = 0
         """Requests in flight that would mean a clear growth of the backlog since the opening."""
-        self.lags: list[float] = []
-        """How late the event loop woke up, per tick, in seconds."""
+        self.lags = ClientLags(spec.client_limits) if lags is None else lags
+        self._sends = lags is None
         self.cpu_cores = 0.0
         """CPU time of this process per second of the window."""
+        self._cpu_s = 0.0
         self._opened_ns = self._failed = self._done = self._ended_chunks = 0
         self._base = 0
         self._observed = Observations()
@@ -81,6 +100,7 @@ class Window:
         if not self._opened_ns or self.end_ns:
             return
         self._done += 1
+        self.lags.sends.add(*send_lag(request))
         self._failed += request.error is not None
         if request.error is None and request.chunks and not request.ramp:
             self._observed.ended(self._at(request.end_ns), (request.chunks[0] - request.sent_ns) / 1e9)
@@ -97,7 +117,7 @@ class Window:
                 arrivals in it then does not depend on how late that is.
         """
         opened_epoch = time()
-        cpu = process_time()
+        self._cpu_s = process_time()
         chunks = self._chunks()
         self._base = chunks
         self._opened_ns = self.begin_ns = begin_ns or monotonic_ns()
@@ -112,7 +132,7 @@ class Window:
             due_ns = self._opened_ns + round(self._due_s * 1e9)
             refuted = self._watch is not None and self._watch.failed  # which ends a replay before it is due
             self.end_ns = self.end_ns or (due_ns if on_schedule and not refuted else monotonic_ns())
-            self.cpu_cores = (process_time() - cpu) / (max(1, self.end_ns - self._opened_ns) / 1e9)
+            self.cpu_cores = (process_time() - self._cpu_s) / (max(1, self.end_ns - self._opened_ns) / 1e9)
             for watcher in watchers:
                 watcher.cancel()
         self.left_out_s = begin
@@ -141,11 +161,21 @@ class Window:
                 return 0.0
             now = self._now()
             self._observed.tick(now, self._chunks() - self._base)
-            begin = self.goal.begin(self._observed, now)
+            begin = self.goal.begin(self._observed, now, self._spoiled)
             if begin is not None:
+                self.left_out_lagged = begin > 0 and self._spoiled(0.0)
                 return begin
             self._total_s = self.goal.longest
             self._due_s = min(self.goal.longest, self._due_s + self.goal.step)
+
+    def _spoiled(self, start_s: float) -> bool:
+        """Whether lags spoil a window that begins then and ends now. A process that lacks a faster processor all the
+        time gains nothing from more of it."""
+        lacks_cpu = process_time() - self._cpu_s > self.lags.limits.cpu_cores * self._now()
+        if self._sends and lacks_cpu:
+            return False
+        begin_ns = self._opened_ns + round(start_s * 1e9)
+        return self.lags.exceed(begin_ns, self._observed.latency(start_s), tuple(self._load.in_flight))
 
     def _at(self, moment_ns: int) -> float:
         return (moment_ns - self._opened_ns) / 1e9
@@ -166,10 +196,10 @@ class Window:
             self._full.set()
 
     async def _sample_lag(self) -> None:
-        while True:
+        while self._sends:
             due = monotonic() + _LAG_TICK_S
             await asyncio.sleep(_LAG_TICK_S)
-            self.lags.append(monotonic() - due)
+            self.lags.loop.add(monotonic_ns(), monotonic() - due)
 
     async def _sample_chunks(self, chunks: int) -> None:
         while True:

@@ -2,11 +2,12 @@
 
 Often only the start of a window is not steady, for example while an engine compiles kernels for its first batches.
 Therefore windows without their start are considered too: later load replaces an unsettled start instead of diluting
-it. Pure Python, because the load generator must start quickly.
+it. The same holds for a moment at which the load generator itself lagged: more load dilutes it, or replaces the start
+that contains it. Latencies never decide what is left out. Pure Python, because the load generator must start quickly.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 from statistics import median
@@ -56,6 +57,11 @@ class Observations:
         """Successes since ``begin``."""
         return len(self.ends) - bisect_left(self.ends, begin)
 
+    def latency(self, begin: float) -> float | None:
+        """Median TTFT of the successes since ``begin``; None if there are none."""
+        found = _sampled(self.ttfts[bisect_left(self.ends, begin) :])
+        return median(found) if found else None
+
     def steady(self, begin: float, end: float) -> bool:
         """Whether the halves of a span agree; False if too few requests have ended to judge."""
         requests = self.finished(begin)
@@ -99,30 +105,39 @@ class WindowGoal:
         reachable = len(observed.ends) / now * self.longest if now > 0 else 0.0
         return max(self.fewest, self.wanted if reachable >= self.wanted else 0)
 
-    def begin(self, observed: Observations, now: float) -> float | None:
+    def begin(
+        self, observed: Observations, now: float, spoiled: Callable[[float], bool] = lambda _: False
+    ) -> float | None:
         """Chooses where a window that ends now begins.
 
-        Of all sufficiently long spans that end now, it is the longest steady one with enough requests. When the time is
-        up, it is the longest steady one with the minimum of requests, or else the whole span.
+        Of all sufficiently long spans that end now, it is the longest steady one with enough requests in which the load
+        generator kept up. When the time is up, it is the longest such span with the minimum of requests, or else one
+        in which the load generator lagged, or else the whole span.
+
+        Args:
+            observed: Progress of the load until now.
+            now: Seconds after the opening.
+            spoiled: Whether lags of the load generator spoil a span that begins then and ends now.
 
         Returns:
             Seconds after the opening, or None if the window must continue.
         """
-        if now >= self.longest - self.step / 2:
-            enough = [self.needed(observed, now), self.fewest]
-        elif now < self.duration - 1e-9:
+        over = now >= self.longest - self.step / 2
+        if not over and now < self.duration - 1e-9:
             return None
-        else:
-            enough = [self.needed(observed, now)]
+        needed = self.needed(observed, now)
         starts = self._starts(now)
-        for fewest in enough:
-            for start in starts:
-                if observed.finished(start) >= fewest and observed.steady(start, now):
+        sound = [start for start in starts if not spoiled(start)]
+        choices = [(sound, needed)]
+        if over:
+            choices += [(sound, self.fewest), (starts, needed), (starts, self.fewest)]
+        for candidates, fewest in choices:
+            for start in candidates:
+                # A study may ask for fewer requests than a judgment of steadiness needs.
+                judged = len(observed.ends) >= FEWEST
+                if observed.finished(start) >= fewest and (not judged or observed.steady(start, now)):
                     return start
-        # A study may ask for fewer requests than a judgment of steadiness needs.
-        if observed.finished(0.0) >= enough[0] and len(observed.ends) < FEWEST:
-            return 0.0
-        return 0.0 if len(enough) > 1 else None
+        return 0.0 if over else None
 
     def _starts(self, now: float) -> list[float]:
         count = max(0, int((now - self.duration) / self.step + 1e-6))

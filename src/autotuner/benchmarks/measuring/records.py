@@ -98,7 +98,9 @@ class RunInfo:
     run_id: str = ""
     """Random, drawn when a server starts; seeds the prompts together with the workload's seed."""
     left_out_s: float = 0.0
-    """Unsettled load between the warm-up and the window, in seconds."""
+    """Load between the warm-up and the window, in seconds, which had not settled."""
+    left_out_lagged: bool = False
+    """Whether the load generator lagged in it."""
     ends_only: bool = False
     """Whether only the first and the last token of an answer have a time: ``gaps_ns`` holds the gap between them."""
     untimed: bool = False

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from autotuner.benchmarks.loadgen.processes.lags import allowed_lag_s
 from autotuner.benchmarks.measuring import uncertainty
 from autotuner.benchmarks.measuring.backlog import Arrival, overload_reason
 from autotuner.benchmarks.measuring.distribution import distribution
@@ -202,13 +203,14 @@ def _self_check(records: Records, limits: Limits, distributions: Mapping[str, Di
     lags = [max(0, columns["lag_ns"][i] - columns["connect_ns"][i]) * NS for i in sent]
     send_lag = float(np.percentile(lags, 99)) if lags else 0.0
     latency = distributions.get("ttft") or distributions.get("e2e_latency")
-    allowed = max(limits.lag_s, limits.lag_share * ((latency.p50 if latency else None) or 0.0))
+    allowed = allowed_lag_s(limits.lag_s, limits.lag_share, latency.p50 if latency else None)
     reasons = []
     for what, lag in (("event loop lag", info.loop_lag_p99_s), ("send lag", send_lag)):
         if lag > allowed:
             reasons.append(f"p99 {what} of {_exceeding(lag * 1000, allowed * 1000)}")
     # One busy process among several is not the limit: what it delays shows in the lags.
-    if info.client_cpu_cores > limits.cpu_cores * info.workers:
+    too_busy = info.client_cpu_cores > limits.cpu_cores * info.workers
+    if too_busy:
         of = "one CPU core" if info.workers == 1 else f"{info.workers} CPU cores"
         reasons.append(f"the load generator used {info.client_cpu_cores:.2f} of {of}")
     if info.file_limit is not None:
@@ -225,7 +227,19 @@ def _self_check(records: Records, limits: Limits, distributions: Mapping[str, Di
         foreign_cpu_cores=info.foreign_cpu_cores,
         client_limited=bool(reasons),
         reasons=tuple(reasons),
+        lagged=bool(reasons) and not too_busy and info.file_limit is None,
+        tpot_lag_s=_tpot_lag_s(records),
     )
+
+
+def _tpot_lag_s(records: Records) -> float | None:
+    """How far lags of the event loop may move a TPOT: it is a mean over the gaps of an answer, of which only the first
+    and the last moment matter."""
+    columns = records.columns
+    # The first requests of a closed loop are shortened, and no part of a latency.
+    answers = zip(columns["complete"], columns["ramp"], columns["output_tokens"], strict=True)
+    fewest = min((tokens for complete, ramp, tokens in answers if complete and not ramp and tokens > 1), default=None)
+    return None if fewest is None else records.info.loop_lag_p99_s / (fewest - 1)
 
 
 def _exceeding(ms: float, allowed_ms: float) -> str:
@@ -294,7 +308,13 @@ def _warnings(records: Records, population: Population) -> list[str]:
     successes = population.successes
     warnings = _censored(population)
     if records.info.left_out_s:
-        warnings.append(f"{records.info.left_out_s:.1f} s of load after the warm-up had not settled and are left out")
+        start = f"{records.info.left_out_s:.1f} s of load after the warm-up"
+        lagged = records.info.left_out_lagged
+        warnings.append(
+            f"{start}, in which the load generator lagged, are left out"
+            if lagged
+            else f"{start} had not settled and are left out"
+        )
     # Nothing is known in advance about the prompts of a dataset, which may be part of a mix.
     reported = [r.row for r in successes if r.row["input_tokens"] is not None and r.row["asked_input"]]
     asked = sum(row["asked_input"] for row in reported)

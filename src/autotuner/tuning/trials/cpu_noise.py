@@ -1,6 +1,9 @@
-"""Policy for windows disturbed by other processes: repeat the window, or only report a lasting disturbance."""
+"""CPU use by other processes during windows: when it disturbs them, and whether to repeat them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from autotuner.study.measurement import Measurement
 
 FOREIGN_CPU_CORES = 0.25
 """CPU cores used by other processes above which a window is disturbed; a busy machine can slow a CPU engine by 40%."""
@@ -17,15 +20,26 @@ class Neighbors:
     in_vain: int = 0
     """Disturbed repetitions in a row."""
 
-    def again(self) -> bool:
-        """Whether a disturbed window is measured a second time."""
-        return self.in_vain < GIVE_UP_AFTER
+    def seen(self, taken: Sequence[Measurement]) -> bool:
+        """Records a window, and returns whether it is measured a second time.
 
-    def seen(self, foreign_cpu_cores: float | None, *, again: bool) -> bool:
-        """Records a window; returns whether it was disturbed. ``again``: whether it was a repetition."""
-        disturbed = foreign_cpu_cores is not None and foreign_cpu_cores > FOREIGN_CPU_CORES
-        if not disturbed:
+        Args:
+            taken: All windows of the level on this server, the last one of which is new.
+        """
+        again = len(taken) > 1
+        if not disturbed(taken[-1]):
             self.in_vain = 0
-        elif again:
-            self.in_vain += 1
-        return disturbed
+            return False
+        self.in_vain += again
+        return not again and self.in_vain < GIVE_UP_AFTER
+
+
+def disturbed(measured: Measurement) -> bool:
+    """Whether other processes used the CPU during a window."""
+    cores = measured.self_check.foreign_cpu_cores
+    return cores is not None and cores > FOREIGN_CPU_CORES
+
+
+def used_text(measured: Measurement) -> str:
+    """What was wrong with a disturbed window."""
+    return f"{DISTURBED} {measured.self_check.foreign_cpu_cores or 0.0:.2f} CPU cores"

@@ -45,6 +45,11 @@ class TrialProgress:
         self._limit: anyio.CancelScope | None = None
         self._left_s: float | None = None
 
+    @property
+    def left_s(self) -> float:
+        """Seconds until the trial's time limit; infinite without one."""
+        return math.inf if self._limit is None else self._limit.deadline - anyio.current_time()
+
     def limit(self, scope: anyio.CancelScope) -> None:
         """Sets the scope whose deadline is the trial's time limit."""
         self._limit = scope

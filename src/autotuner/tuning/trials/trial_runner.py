@@ -29,7 +29,6 @@ from autotuner.tuning.environment_watch import environment_changed
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.quality.gate import QualityGate, References
 from autotuner.tuning.trials.capacity_window import CapacityStart
-from autotuner.tuning.trials.cpu_noise import Neighbors
 from autotuner.tuning.trials.gpu_and_port_leases import Leases
 from autotuner.tuning.trials.progress import Note, TrialProgress
 from autotuner.tuning.trials.racing import Race
@@ -37,6 +36,7 @@ from autotuner.tuning.trials.running_trial import TrialDraft, TrialOutcome
 from autotuner.tuning.trials.server_checks import prove_applied, same_server
 from autotuner.tuning.trials.server_end_cause import explain
 from autotuner.tuning.trials.telemetry import Telemetry
+from autotuner.tuning.trials.window_repeats import WindowRepeats
 from autotuner.tuning.trials.windows import Keep, Windows, forget
 from autotuner.tuning.verdicts import verdict_on
 
@@ -50,7 +50,7 @@ class RunContext:
 
     prepared: Prepared
     owner_id: str
-    neighbors: Neighbors = field(default_factory=Neighbors)
+    repeats: WindowRepeats = field(default_factory=WindowRepeats)
     compare: Callable[[Mapping[str, str]], Sequence[str]] = lambda _: ()
     """Compares facts that a running server reports with those of the other trials; one line for each difference."""
     default: Callable[[], Trial | None] = lambda: None
@@ -202,7 +202,7 @@ class TrialRunner:
             labels=self._labels,
             folder=self._folder,
             telemetry=telemetry,
-            neighbors=self._context.neighbors,
+            repeats=self._context.repeats,
             progress=self._progress,
             gpus=draft.gpus,
             engine=self._engine.engine,

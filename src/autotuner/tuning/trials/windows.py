@@ -1,5 +1,6 @@
 """Measurement windows of one trial on its running server."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +22,13 @@ from autotuner.study.verdict import Verdict
 from autotuner.study.workload import CapacityLoad, LoadLevel, Scenario, Workload
 from autotuner.tuning.looks import look_workload
 from autotuner.tuning.trials.capacity_window import CapacityStart, WatchedWindows, at_capacity, measure_capacity
-from autotuner.tuning.trials.cpu_noise import DISTURBED, Neighbors
 from autotuner.tuning.trials.no_answer_failure import unanswered
 from autotuner.tuning.trials.progress import TrialProgress
 from autotuner.tuning.trials.racing import Race
 from autotuner.tuning.trials.running_limit import running_limit
 from autotuner.tuning.trials.server_checks import DEATH_REPORT_S, or_died, same_server
 from autotuner.tuning.trials.telemetry import Telemetry
+from autotuner.tuning.trials.window_repeats import WindowRepeats, chosen
 
 Keep = Callable[[Sequence[Measurement], Sequence[Measurement], Sequence[CapacityResult]], Awaitable[None]]
 
@@ -49,7 +50,7 @@ class Windows:
         labels: Study, trial and owner, for what the benchmark creates outside of this process.
         folder: Folder for request records.
         telemetry: GPU sensors of the trial.
-        neighbors: CPU use of other processes, over all trials of the run.
+        repeats: Decides which windows are measured again, over all trials of the run.
         progress: Takes the phases and the progress of the windows.
         gpus: GPUs that the trial holds.
         engine: Source of the server's own metrics.
@@ -71,7 +72,7 @@ class Windows:
         labels: Labels,
         folder: Path,
         telemetry: Telemetry,
-        neighbors: Neighbors,
+        repeats: WindowRepeats,
         progress: TrialProgress,
         gpus: int,
         engine: Engine,
@@ -89,7 +90,7 @@ class Windows:
         self._labels = labels
         self._folder = folder
         self._telemetry = telemetry
-        self._neighbors = neighbors
+        self._repeats = repeats
         self._progress = progress
         self._gpus = gpus
         self._start = start
@@ -122,13 +123,19 @@ class Windows:
                 if isinstance(level, CapacityLoad):
                     seen.append(self._priced(await self._capacity(scenario, level, name, [*windows, *seen])))
                 else:
-                    seen.append(self._priced(await self._window(scenario, level, name)))
+                    levels_left = self._left(number, len(order) - len(seen) - 1)
+                    seen.append(self._priced(await self._window(scenario, level, name, levels_left)))
                 await self._keep(self.looks, [*windows, *seen], self._capacities)
                 await same_server(self._endpoint, self._identity)
                 self.cut = self._race.after_level([*windows, *seen]) if self._race else None
             places = [levels.index(level) for level in order[: len(seen)]]
             windows += [m for _, m in sorted(zip(places, seen, strict=True), key=lambda pair: pair[0])]
         return tuple(windows)
+
+    def _left(self, number: int, levels: int) -> int:
+        """Windows that are still to be measured, with so many levels left of a scenario."""
+        workload = self._spec.workload
+        return levels + (len(workload.scenarios) - number - 1) * len(workload.levels)
 
     async def _look(self) -> None:
         """Takes the short windows, and decides by them. One without an answer decides nothing."""
@@ -173,25 +180,21 @@ class Windows:
             return await self._answered(result.levels[0].measurement)
         return at_capacity(result, load, self._gpus)
 
-    async def _window(self, scenario: Scenario, level: LoadLevel, name: str) -> Measurement:
-        """Measures one window, and again if other processes used CPU meanwhile; the less disturbed one is kept."""
-        neighbors = self._neighbors
-        first = await self._attempt(scenario, level, f"records-{name}-0.parquet")
-        if not neighbors.seen(first.self_check.foreign_cpu_cores, again=False):
-            return await self._answered(first)
-        taken = [first]
-        used = f"{DISTURBED} {first.self_check.foreign_cpu_cores:.2f} CPU cores"
-        if neighbors.again():
-            self._progress.notice(f"{used} during the window: measuring it again", scenario, level)
-            taken.append(await self._attempt(scenario, level, f"records-{name}-1.parquet"))
-            if not neighbors.seen(taken[1].self_check.foreign_cpu_cores, again=True):
-                return await self._answered(taken[1])
-            if not neighbors.again():
-                self._progress.notice("the machine stays busy: disturbed windows are no longer measured twice")
-        quietest = min(taken, key=lambda m: m.self_check.foreign_cpu_cores or 0.0)
-        tries = "2 times tried" if len(taken) > 1 else "tried once"
-        busy = f"{DISTURBED} {quietest.self_check.foreign_cpu_cores:.2f} CPU cores, {tries}"
-        return await self._answered(quietest.replaced(warnings=(*quietest.warnings, busy)))
+    async def _window(self, scenario: Scenario, level: LoadLevel, name: str, levels_left: int) -> Measurement:
+        """Measures one window, and again if the load generator lagged or other processes used CPU meanwhile."""
+        taken: list[Measurement] = []
+        while True:
+            begun = time.monotonic()
+            taken.append(await self._attempt(scenario, level, f"records-{name}-{len(taken)}.parquet"))
+            why = self._repeats.why_again(taken)
+            # A trial that runs out of time has failed, and would not have without the repetition.
+            in_time = self._progress.left_s > (levels_left + 1) * (time.monotonic() - begun)
+            if why is None or not in_time:
+                break
+            self._progress.notice(f"{why}: measuring it again", scenario, level)
+        if notice := self._repeats.gave_up():
+            self._progress.notice(notice)
+        return await self._answered(chosen(taken))
 
     async def _attempt(
         self, scenario: Scenario, level: LoadLevel, records: str, workload: Workload | None = None

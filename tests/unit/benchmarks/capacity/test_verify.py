@@ -203,6 +203,15 @@ def test_a_changed_certificate_does_not_hold(folder: Path, change: Callable[[Jso
     assert not verify(folder).holds
 
 
+def test_a_certificate_of_an_earlier_version_holds(folder: Path) -> None:
+    report = json.loads((folder / CERTIFICATE).read_text())
+    for level in result_in(report)["levels"]:
+        for name in ("lagged", "tpot_lag_s"):
+            del level["measurement"]["self_check"][name]
+    write_certificate(folder, report)
+    assert problems(verify(folder)) == []
+
+
 def test_a_level_that_was_removed_without_a_trace_leaves_its_records(folder: Path) -> None:
     report = json.loads((folder / CERTIFICATE).read_text())
     last = result_in(report)["levels"].pop()

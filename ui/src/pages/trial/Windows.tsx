@@ -52,6 +52,7 @@ function Window({ measured, path, details, short = false }: Props) {
     ...measured.thin,
     ...measured.warnings,
     ...measured.self_check.reasons,
+    ...measured.set_aside.map((one) => `measured again: ${one.why}`),
   ];
   return (
     <section

@@ -1,1 +1,1 @@
-"""Several processes that send the load of one window."""
+"""Several processes that send the load of one window, and how late they are."""

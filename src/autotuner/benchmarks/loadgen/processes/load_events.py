@@ -10,6 +10,7 @@ from typing import Any
 
 from autotuner.benchmarks.loadgen.http.request import Request
 from autotuner.benchmarks.loadgen.http.request_loop import Load, backlog_limit
+from autotuner.benchmarks.loadgen.processes.lags import ClientLags, ClientLimits
 
 ARRIVED = 0
 SENT = 1
@@ -35,6 +36,11 @@ class EventLog:
         self._unsent: list[Request] = []
         self._first_tokens = first_tokens
         self._ended_chunks = 0
+        self._lags: list[tuple[int, float]] = []
+
+    def lagged(self, at_ns: int, lag_s: float) -> None:
+        """Records how late the event loop woke up."""
+        self._lags.append((at_ns, lag_s))
 
     def arrived(self, request: Request, _in_flight: int) -> None:
         """Records an arrival."""
@@ -50,7 +56,7 @@ class EventLog:
         self._ended_chunks += len(chunks)
         self._waiting.pop(request.index, None)
         times = (chunks[0], chunks[-1]) if chunks else (0, 0)
-        values = (request.sent_ns, *times, len(chunks), request.output_tokens, request.error)
+        values = (request.sent_ns, *times, len(chunks), request.output_tokens, request.error, request.connect_ns)
         self._events.append((request.end_ns, request.index, ENDED, values))
 
     def report(self) -> dict[str, Any]:
@@ -66,12 +72,15 @@ class EventLog:
         due = self._load.next_ns
         events = self._events
         self._events = []
+        lags = self._lags
+        self._lags = []
         return {
             "kind": "events",
             # An arrival that is due but not sent yet will be reported with the time at which it was due.
             "until_ns": now if due is None else min(now, due - 1),
             "chunks": self._ended_chunks + self._load.chunks,
             "events": events,
+            "lags": lags,
         }
 
 
@@ -80,9 +89,11 @@ class MergedLoad:
 
     Args:
         workers: Number of processes.
+        limits: When their lags count.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, limits: ClientLimits | None = None) -> None:
+        self.lags = ClientLags(limits or ClientLimits())
         self.ended: list[Request] = []
         self.in_flight_at: dict[int, int | None] = {}
         """Requests in flight when a request arrived, where a level is tested."""
@@ -118,6 +129,8 @@ class MergedLoad:
         self._until[worker] = report["until_ns"]
         self._chunks[worker] = report["chunks"]
         self._pending += (tuple(event) for event in report["events"])
+        for at, lag in report["lags"]:
+            self.lags.loop.add(at, lag)
         self.apply()
 
     def finish(self, worker: int) -> None:
@@ -154,7 +167,7 @@ class MergedLoad:
         if kind != ENDED:
             request.chunks = [at] if kind == FIRST else request.chunks
             return
-        _, first, last, count, request.output_tokens, request.error = values
+        _, first, last, count, request.output_tokens, request.error, request.connect_ns = values
         request.end_ns = at
         # Only the first, the last and the number are known here, and nothing else matters here.
         request.chunks = [first, *[last] * (count - 1)] if count else []

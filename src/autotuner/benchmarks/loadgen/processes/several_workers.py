@@ -199,7 +199,7 @@ async def run_divided(spec: WorkerSpec, workers: int, cores: int, emit: Emit) ->
     if spec.tokenizer_json is not None:
         counter(spec.tokenizer_json)  # raises before anything is started
     sampler = Sampler(spec, spec.server_metrics) if spec.server_metrics is not None else None
-    load = MergedLoad(workers)
+    load = MergedLoad(workers, spec.client_limits)
     children: list[Child] = []
     try:
         # What must happen once per window happens here: probes, and the shared prefixes that warm the server's cache.
@@ -235,7 +235,7 @@ class DividedWindow:
         self._watch = None
         if spec.level is not None:
             self._watch = LevelWatch(spec.level, open_loop=spec.rate is not None, known_until=lambda: load.applied_ns)
-        self._window = Window(spec, load, emit, self._watch)
+        self._window = Window(spec, load, emit, self._watch, load.lags)
         if self._watch is not None:
             load.on_arrived = self._watch.arrived
         load.on_ended = self._window.ended
@@ -268,6 +268,7 @@ class DividedWindow:
                 "loop_lag_p99_s": merged_quantile((share["lags"] for share in shares), 0.99),
                 "client_cpu_cores": window.cpu_cores + sum(share["cpu_s"] for share in shares) / max(opened_s, 1e-9),
                 "left_out_s": window.left_out_s,
+                "left_out_lagged": window.left_out_lagged,
                 "asked_rate": self._spec.rate,
                 "workers": min(len(shares), cores),
                 "file_limit": min(limits, default=None),

@@ -103,7 +103,7 @@ class ShareRun:
         self._load.on_arrived = self._log.arrived
         self._load.on_ended = self._log.ended
         self._factory = request_factory(spec, given_calibrations(spec), self._load.connections.host)
-        self._lags: list[float] = []
+        self._lags: list[tuple[int, float]] = []
         self._cpu_s = 0.0
         self._handed_over = False
         orders.on_stop = self._load.stop
@@ -134,7 +134,9 @@ class ShareRun:
         while not end.done():
             due = monotonic() + _LAG_TICK_S
             await asyncio.sleep(_LAG_TICK_S)
-            self._lags.append(monotonic() - due)
+            lag = monotonic_ns(), monotonic() - due
+            self._lags.append(lag)
+            self._log.lagged(*lag)
         self._cpu_s = process_time() - cpu
 
     def _make(self) -> Request:
@@ -206,13 +208,13 @@ class ShareRun:
             count_tokens(requests, counter(spec.tokenizer_json))
         for batch in batches(requests):
             emit({"kind": "records", "records": [record_of(spec, r, end["begin_ns"]) for r in batch]})
-        emit(self._result())
+        emit(self._result(end["begin_ns"]))
 
-    def _result(self) -> Mapping[str, Any]:
+    def _result(self, begin_ns: int) -> Mapping[str, Any]:
         spec = self._spec
         return {
             "kind": "share",
-            "lags": self._lags,
+            "lags": [lag for at, lag in self._lags if at >= begin_ns],
             "cpu_s": self._cpu_s,
             "rows_used": rows_used(spec, self._load.ended),
             "prompts": self._factory.units.kind,

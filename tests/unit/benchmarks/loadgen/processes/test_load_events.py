@@ -12,7 +12,7 @@ from autotuner.benchmarks.loadgen.spec import LevelSpec
 
 
 def report(until: int, *events: tuple[Any, ...], chunks: int = 0) -> dict[str, Any]:
-    return {"until_ns": until, "chunks": chunks, "events": [list(event) for event in events]}
+    return {"until_ns": until, "chunks": chunks, "events": [list(event) for event in events], "lags": []}
 
 
 def arrived(at: int, index: int) -> tuple[Any, ...]:
@@ -20,7 +20,7 @@ def arrived(at: int, index: int) -> tuple[Any, ...]:
 
 
 def ended(at: int, index: int, *, chunks: int = 3, error: str | None = None) -> tuple[Any, ...]:
-    return at, index, ENDED, (at - 5, at - 4, at - 1, chunks, None, error)
+    return at, index, ENDED, (at - 5, at - 4, at - 1, chunks, None, error, 0)
 
 
 class Watched(MergedLoad):
@@ -112,12 +112,12 @@ def test_answer_whose_report_is_on_its_way_is_no_miss() -> None:
     watch.open()
     second = 1_000_000_000
     started = [(second, 0, ARRIVED, (False, 1, 1)), (second, 0, SENT, (second,))]
-    load.take(0, {"until_ns": second + 1, "chunks": 0, "events": started})
-    load.take(1, {"until_ns": 60 * second, "chunks": 0, "events": []})
+    load.take(0, report(second + 1, *started))
+    load.take(1, report(60 * second))
     assert not watch.over()
     assert watch.summary() == {"requests": [0]}, "the first process has not said what happened since"
     answer = [(second + 400_000_000, 0, FIRST, (second,))]
-    load.take(0, {"until_ns": 60 * second, "chunks": 1, "events": answer})
+    load.take(0, report(60 * second, *answer, chunks=1))
     assert not watch.over()
     assert (watch.summary(), watch.failed) == ({"requests": [1]}, False)
 
