@@ -64,7 +64,12 @@ def engine_parameters(engine: str) -> list[CatalogEntry]:
 
 
 def write_starter(
-    path: str | Path, *, engine: str = "llama_cpp", model: str | None = None, server: str | None = None
+    path: str | Path,
+    *,
+    engine: str = "llama_cpp",
+    model: str | None = None,
+    server: str | None = None,
+    goal: str = "throughput",
 ) -> Path:
     """Write a commented study file for this machine. An existing file is never replaced.
 
@@ -73,18 +78,20 @@ def write_starter(
         engine: Kind of engine.
         model: The model's path or Hub ID; None: an example.
         server: The engine's program; None: its default, for llama.cpp a ``llama-server`` on PATH.
+        goal: ``throughput``, ``latency``, ``long-prompts``, ``capacity`` or ``cost``.
 
     Returns:
         ``path``.
 
     Raises:
-        UsageError: If the file exists, or the engine is unknown or takes no program.
+        UsageError: If the file exists, the engine or the goal is unknown, or the engine takes no program.
 
     Example:
         >>> autotuner.write_starter("new.yaml", engine="vllm", model="Qwen/Qwen3-8B").name
         'new.yaml'
     """
     path = Path(path)
+    aim = _goal(goal)
     if files.exists(path) or path.is_symlink():
         raise UsageError.at(str(path), "already exists", remedy="name another file")
     name = default_name(str(path), path.resolve().parent)
@@ -93,7 +100,7 @@ def write_starter(
         raise UsageError.at("--server", f"{engine} takes no program", value=server, remedy="leave the option out")
     if server is None and engine == "llama_cpp":
         server = shutil.which("llama-server")
-    start = _start(name, model, cls)
+    start = replace(_start(name, model, cls), file=str(path), goal=aim)
     write_text(path, text_of(replace(start, server=server or "", schema=str(_schema_file())), cls))
     return path
 
@@ -105,7 +112,7 @@ def starter_text(engine: str, *, name: str, model: str | None = None, goal: str 
         engine: Kind of engine.
         name: The study's name.
         model: The model's path or Hub ID; None: an example.
-        goal: ``throughput``, ``latency``, ``long-prompts`` or ``capacity``.
+        goal: ``throughput``, ``latency``, ``long-prompts``, ``capacity`` or ``cost``.
 
     Returns:
         YAML with comments.
@@ -117,11 +124,16 @@ def starter_text(engine: str, *, name: str, model: str | None = None, goal: str 
         >>> autotuner.starter_text("vllm", name="chat", goal="latency").splitlines()[0]
         'name: "chat"'
     """
-    if goal not in set(StarterGoal):
-        raise UsageError.at("goal", "unknown goal", value=goal, remedy=did_you_mean(goal, list(StarterGoal)))
+    aim = _goal(goal)
     cls = loading.load("engines", engine)
     start = _start(valid_name(name, where="name"), model, cls)
-    return text_of(replace(start, goal=StarterGoal(goal), guided=False), cls)
+    return text_of(replace(start, goal=aim, guided=False), cls)
+
+
+def _goal(goal: str) -> StarterGoal:
+    if goal not in set(StarterGoal):
+        raise UsageError.at("goal", "unknown goal", value=goal, remedy=did_you_mean(goal, list(StarterGoal)))
+    return StarterGoal(goal)
 
 
 def _start(name: str, model: str | None, engine: type[Engine]) -> Start:

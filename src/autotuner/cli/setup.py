@@ -1,5 +1,6 @@
 """Commands that need no study: schema, params, init, demo, version."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,16 @@ import typer
 from autotuner.cli import run as run_commands
 from autotuner.cli.app import Json, StoreUrl, out, program, reporting_errors, say, show
 from autotuner.cli.server import commands as server_commands
+
+
+class Goal(StrEnum):
+    """What a starter study is for."""
+
+    THROUGHPUT = "throughput"
+    LATENCY = "latency"
+    LONG_PROMPTS = "long-prompts"
+    CAPACITY = "capacity"
+    COST = "cost"
 
 
 def schema(json: Json = False) -> None:
@@ -42,13 +53,14 @@ def init(
         str | None,
         typer.Option("--server", help="Server executable, e.g. your own llama-server; default: the one on PATH."),
     ] = None,
+    goal: Annotated[Goal, typer.Option("--goal", help="What the study is for.")] = Goal.THROUGHPUT,
     json: Json = False,
 ) -> None:
     """Write a commented starter study file for this machine."""
     with reporting_errors(as_json=json):
         import autotuner
 
-        path = autotuner.write_starter(file, engine=engine, model=model, server=server)
+        path = autotuner.write_starter(file, engine=engine, model=model, server=server, goal=goal.value)
         if json:
             out({"file": str(path)})
         else:

@@ -2083,7 +2083,7 @@ export interface components {
          * @description What a study to start from is for.
          * @enum {string}
          */
-        readonly Goal: "throughput" | "latency" | "long-prompts" | "capacity";
+        readonly Goal: "throughput" | "latency" | "long-prompts" | "capacity" | "cost";
         /**
          * GoalColumn
          * @description One figure of the trials: of an objective, an SLO, or both.

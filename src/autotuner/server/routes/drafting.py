@@ -26,6 +26,7 @@ class Goal(StrEnum):
     LATENCY = "latency"
     LONG_PROMPTS = "long-prompts"
     CAPACITY = "capacity"
+    COST = "cost"
 
 
 @router.get("/schema", summary="The JSON Schema of study files", response_model=dict[str, Any])

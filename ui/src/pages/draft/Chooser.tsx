@@ -18,6 +18,7 @@ const GOALS = [
   { goal: "latency", title: "Latency", meaning: "fastest answers for few users" },
   { goal: "long-prompts", title: "Long prompts", meaning: "throughput with prompts of thousands of tokens" },
   { goal: "capacity", title: "Capacity", meaning: "highest request rate within the SLOs" },
+  { goal: "cost", title: "Cost", meaning: "lowest price of a token within a bound on the TTFT" },
 ];
 
 /** What a new study begins with: a template, a file, or nothing. */

@@ -22,6 +22,8 @@ class StarterGoal(StrEnum):
     """Most tokens per second with prompts of thousands of tokens."""
     CAPACITY = "capacity"
     """Highest request rate within the SLOs."""
+    COST = "cost"
+    """Lowest price of a token within a bound on the TTFT."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class GoalLines:
     """With a comment."""
     slos: tuple[str, ...]
     trials: int = 12
+    priced: bool = False
+    """Whether the objective needs the prices of servers."""
 
 
 def goal_lines(goal: StarterGoal, scenario: str, concurrency: Sequence[int]) -> GoalLines:
@@ -60,6 +64,9 @@ def goal_lines(goal: StarterGoal, scenario: str, concurrency: Sequence[int]) -> 
         case StarterGoal.CAPACITY:
             window = ("load: capacity   # finds the highest request rate at which the SLOs hold",)
             return GoalLines(scenario, (), window, "max capacity", ("p90 ttft <= 1s",), trials=8)
+        case StarterGoal.COST:
+            objective = "min cost_per_million_output_tokens"
+            return GoalLines(scenario, levels, window, objective, ("p99 ttft <= 2s",), priced=True)
         case _:
             objective = f"{MOST}   # or: min p99 ttft at concurrency=8"
             return GoalLines(scenario, levels, window, objective, ("p99 ttft <= 2s",))

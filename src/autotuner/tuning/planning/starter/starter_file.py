@@ -1,6 +1,7 @@
 """Starter study file with comments, from the engine's catalog, for this machine and a small load."""
 
 import json
+import shlex
 from dataclasses import dataclass, field
 
 from autotuner.plugins.engine import Engine, LoadLimit
@@ -15,6 +16,7 @@ from autotuner.tuning.planning.starter.goals import GoalLines, StarterGoal, goal
 LISTED = 4
 """Number of parameters that are tuned if an engine does not name them; the others are comments."""
 
+_PRICES = 'prices: {"*": 2.00, host: 1.00}   # USD per hour of a GPU, and of a host without GPUs: enter your own'
 _FORMS = "lists, {low: 1, high: 8}, {low: 32, high: 2048, log: true} or {choices: [...]}"
 
 
@@ -32,6 +34,8 @@ class Start:
     """Kind of deployer; empty: the engine's usual one."""
     schema: str = ""
     """Path of the JSON Schema of study files, for editors; empty: none."""
+    file: str = "study.yaml"
+    """Path of the study file, for the command that checks it."""
     goal: StarterGoal = StarterGoal.THROUGHPUT
     guided: bool = True
     """Whether it is a file for an editor, which lists further parameters as comments and says how to check it."""
@@ -51,7 +55,7 @@ def starter_text(start: Start, engine: type[Engine]) -> str:
     on_gpu = engine.starter_gpu_args if start.server and start.hardware.gpus else {}
     args = ", ".join(f"{name}: {_yaml(value)}" for name, value in on_gpu.items())
     bound = [f"# constraints: ['{engine.starter_constraint}']"] if engine.starter_constraint else []
-    guide = f"# What to tune, under which load, and the goal. Check it with: autotuner plan {start.name}.yaml"
+    guide = f"# What to tune, under which load, and the goal. Check it with: autotuner plan {shlex.quote(start.file)}"
     return "\n".join(
         [
             *schema,
@@ -67,6 +71,7 @@ def starter_text(start: Start, engine: type[Engine]) -> str:
             *(f"  {_line(worth[name], values)}" for name, values in tuned.items()),
             *([*more, *bound] if start.guided else []),
             *_measured(goal),
+            *([_PRICES] if goal.priced else []),
             f"search: {{trials: {goal.trials}, seed: 0}}",
             "",
         ]

@@ -1,5 +1,6 @@
 """Starter files: valid studies whose values make a difference under their load on their machine."""
 
+import shlex
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -74,11 +75,13 @@ def test_given_server_is_used_on_the_gpu() -> None:
     assert made("llama_cpp", server="/opt/llama").engine.args == {}
 
 
+@pytest.mark.parametrize("goal", StarterGoal)
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "fake"])
-def test_written_file_can_be_planned(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_written_file_can_be_planned(kind: str, goal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "_docker_is_here", lambda: False)
-    path = autotuner.write_starter(tmp_path / f"{kind}.yaml", engine=kind)
-    schema, *_ = path.read_text().splitlines()
+    path = autotuner.write_starter(tmp_path / f"my {kind}.yaml", engine=kind, goal=goal)
+    schema, guide, *_ = path.read_text().splitlines()
+    assert shlex.split(guide.partition("Check it with: ")[2]) == ["autotuner", "plan", str(path)]
     assert Path(schema.removeprefix("# yaml-language-server: $schema=")).is_file()
     plan = autotuner.plan_study(path)
     assert plan.launchable
@@ -88,6 +91,19 @@ def test_written_file_can_be_planned(kind: str, tmp_path: Path, monkeypatch: pyt
 def test_program_for_an_engine_without_one(tmp_path: Path) -> None:
     with pytest.raises(autotuner.UsageError, match="simulated"):
         autotuner.write_starter(tmp_path / "s.yaml", engine="simulated", server="x")
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_study_for_cost_has_prices(gpus: int) -> None:
+    study = made("llama_cpp", goal=StarterGoal.COST, hardware=Hardware(cpus=2, gpus=gpus))
+    assert study.objectives[0].text == "min cost_per_million_output_tokens"
+    assert set(study.prices) == {"*", "host"}
+
+
+def test_a_file_for_an_unknown_goal_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(autotuner.UsageError, match="goal"):
+        autotuner.write_starter(tmp_path / "s.yaml", goal="speed")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
