@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 import autotuner
 from autotuner.errors import AutotunerError, UsageError
 from autotuner.server.app import create_app
-from autotuner.server.serving import prepare, serve
+from autotuner.server.serving import prepare, serve, taking_turns
 
 _SERVE = [sys.executable, "-m", "autotuner", "serve", "--port", "0"]
 
@@ -100,3 +100,10 @@ def test_the_first_request_waits_for_no_route_to_be_built(home: object, monkeypa
     with TestClient(app, base_url="http://127.0.0.1") as client:
         assert client.get("/api/v1/studies").status_code == 401
     assert built == 0
+
+
+def test_threads_leave_the_interpreter_to_the_loop_more_often_while_serving() -> None:
+    before = sys.getswitchinterval()
+    with taking_turns():
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+    assert sys.getswitchinterval() == before
