@@ -11,7 +11,9 @@ from anyio.to_thread import run_sync
 
 import autotuner
 from autotuner import EventFeed, FedEvent
+from autotuner.api.reading.feed import _written
 from autotuner.events.types import Event, UnknownEvent, parse
+from autotuner.secrets import clean_text, known_secrets, remember
 from autotuner.store import Store
 from autotuner.store.paths import data_home
 from autotuner.store.queries import EventQueries
@@ -149,6 +151,40 @@ def test_readers_who_have_seen_everything_cause_no_work(monkeypatch: pytest.Monk
             assert await take(behind, 1) == [new]
             assert asked == 1
 
+    run(work)
+
+
+def test_stored_events_are_written_once_for_all_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every page of a study reads all of its events."""
+    name = store_sample("winner").spec.name
+    stored = [event.seq for event in autotuner.open().events(name)]
+    cleaned = list[str]()
+
+    def noted(text: str, secrets: frozenset[str]) -> str:
+        cleaned.append(text)
+        return clean_text(text, secrets)
+
+    monkeypatch.setattr("autotuner.api.reading.feed.clean_text", noted)
+
+    async def work(feed: EventFeed) -> None:
+        for study in (name, None, name):
+            async with aclosing(feed.read(study, after=0)) as reader:
+                assert await take(reader, len(stored)) == stored
+        assert len(cleaned) == len(stored)
+        secret = "hello-word"
+        new = await run_sync(notice, name, secret)
+        for known in (False, True):
+            if known:
+                remember({"password": secret})
+            async with aclosing(feed.read(name, after=new - 1)) as reader:
+                found = list[FedEvent]()
+                while not found:
+                    found = await anext(reader)
+                (fed,) = found
+                assert (secret in fed.line) is not known
+
+    _written.cache_clear()
+    monkeypatch.setattr("autotuner.secrets.known._remembered", known_secrets())
     run(work)
 
 
