@@ -102,15 +102,19 @@ def show_(
 ) -> None:
     """Show the answer of a study and its ranked trials, or one trial."""
     with reporting_errors(as_json=json):
-        result = opened(store).load(name)
+        studies = opened(store)
+        result = studies.load(name)
         if trial is not None:
             _show_trial(result, trial, lines, store, as_json=json)
         elif json:
             out(result)
         else:
             from autotuner.cli.study_page import study_text
+            from autotuner.report.overview import RUNNING
 
-            show(study_text(result))
+            # A run that was killed could not store that it has ended.
+            standing = studies.overview(result.spec.name).standing if result.state == RUNNING else result.state
+            show(study_text(result, standing=standing))
 
 
 def _show_trial(result: "StudyResult", number: int, lines: int, store: str | None, *, as_json: bool) -> None:

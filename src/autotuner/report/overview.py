@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from autotuner.report.result import StudyResult
 
 
+RUNNING = "running"
+"""The state of a study that has an owner, perhaps a dead one."""
+CUT_OFF = "cut off"
+"""What is said of a study, or of its trials, if its run was killed."""
+
+
 class StudyOverview(StudyRecord):
     """A stored study with its progress and its answer so far."""
 
@@ -40,7 +46,7 @@ class StudyOverview(StudyRecord):
         store its end."""
         if self.position is not None and not self.running:
             return "queued"
-        return "cut off" if self.state == "running" and not self.running else self.state
+        return CUT_OFF if self.state == RUNNING and not self.running else self.state
 
 
 def overview(

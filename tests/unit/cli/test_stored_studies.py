@@ -39,9 +39,22 @@ def test_show_prints_every_trial(call: Call, store_study: StoreStudy, kind: Samp
     sample = store_study(kind.value)
     done = call("show", sample.spec.name)
     assert (done.code, done.err) == (0, "")
-    assert done.out.startswith(f"{sample.spec.name}: {sample.state}")
+    standing = "cut off" if sample.state == "running" else sample.state  # nobody runs it
+    assert done.out.startswith(f"{sample.spec.name}: {standing}")
     read = call("show", sample.spec.name, "--json").data
     assert [t["number"] for t in read["trials"]] == [t.number for t in sample.trials]
+
+
+def test_show_tells_a_killed_run_from_a_living_one(call: Call, store_study: StoreStudy) -> None:
+    name = store_study("empty").spec.name
+    with Store.open(None) as store:
+        for owner, standing in ((this_owner(), "running"), (dead_owner(), "cut off")):
+            store.owners.register(owner)
+            holders = store.owners.all()
+            assert store.studies.take(name, owner.id, time.time(), dead=[o.owner.id for o in holders]) is None
+            head, *rows = call("show", name).out.splitlines()
+            assert head.startswith(f"{name}: {standing}")
+            assert [standing in row for row in rows].count(True) == 1, "its running trial"
 
 
 def test_best_prints_only_the_command_to_stdout(call: Call, store_study: StoreStudy) -> None:
