@@ -44,7 +44,7 @@ class ParameterReader:
         found: dict[str, Parameter] = {}
         for name, form in forms.items():
             path = ("parameters", name)
-            if not _NAME.fullmatch(name):
+            if not is_variable(name) and not _NAME.fullmatch(name):
                 remedy = "write it as the engine does: tp-size"
                 self._document.fault(path, "not a flag's name", value=name, remedy=remedy)
                 continue
@@ -82,7 +82,7 @@ class ParameterReader:
         before = len(self._document.problems)
         misplaced([name], path[:-1], self._document)
         proper = self._canonical(name)
-        if not _NAME.fullmatch(name):
+        if not is_variable(name) and not _NAME.fullmatch(name):
             remedy = "write it as the engine does: tp-size"
             self._document.fault(path, "not a flag's name", value=name, remedy=remedy)
         elif is_variable(proper):

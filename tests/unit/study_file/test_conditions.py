@@ -184,6 +184,7 @@ MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
         "parameters.p.combinations.x.parallelism.tp",
     ),
     "not a flag": ({"p": {"combinations": {"x": {"1 2": 2}}}}, {}, "parameters.p.combinations.x.1 2"),
+    "not a variable": ({"p": {"combinations": {"x": {"env.1 2": 2}}}}, {}, "parameters.p.combinations.x.env.1 2"),
     "variable": ({"env.P": {"combinations": {"x": {"tp": 2}}}}, {}, "parameters.env.P"),
     "in a portable section": ({}, {"parallelism": {"tp": {"combinations": {"x": {}}}}}, "parallelism.tp"),
 }

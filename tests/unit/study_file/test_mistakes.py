@@ -45,6 +45,7 @@ SECTIONS: list[tuple[dict[str, Any], str, str, Facts]] = [
     ({"parameters": {"a": {"low": 1, "high": 2, "choices": [1]}}}, "parameters.a", "{low, high, choices}", ()),
     ({"parameters": {"tp-size": [1], "tp_size": [2]}}, "parameters.tp_size", "", ("tp-size",)),
     ({"parameters": {"a b": [1]}}, "parameters.a b", "a b", ("tp-size",)),
+    ({"parameters": {"env.A B": [1]}}, "parameters.env.A B", "", ("OMP_NUM_THREADS",)),
     ({"engine": {"kind": "x", "args": {"threads": 1}}}, "parameters.threads", "", ("engine.args.threads",)),
     ({"constraints": "threads = 1"}, "constraints", "threads = 1", ("=", "9", "==")),
     ({"constraints": ["1 < 2"]}, "constraints[0]", "1 < 2", ()),
