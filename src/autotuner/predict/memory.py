@@ -5,7 +5,7 @@ The simulator starts by the same rules, so it cannot disagree with a refusal bef
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import ClassVar
 
@@ -21,6 +21,10 @@ MARGIN = 0.05
 Parameter counts agree with the published ones within 1%, and the memory that drivers report varies by 1 to 2% between
 boards; the margin is about twice their sum. A refused configuration that would have started is a lost result, while a
 launch that fails costs minutes."""
+
+
+_FRACTIONS = (0.8, 0.85, 0.9, 0.95)
+"""Shares of the memory that engines are given: drivers, libraries and graphs need the rest."""
 
 
 class Shortage(StrEnum):
@@ -58,6 +62,8 @@ class MemoryUse:
     shortage: Shortage | None = None
     why: str = ""
     """The reason for the shortage, in one line; empty if it fits."""
+    raise_flag: str = ""
+    """The flag whose value a server that does not fit need only raise; empty if that is not enough."""
 
     @property
     def fits(self) -> bool:
@@ -69,6 +75,8 @@ class MemoryRules(ABC):
     """How one engine divides the memory of a GPU."""
 
     engine: ClassVar[str]
+    fraction_flag: ClassVar[str] = ""
+    """The flag that limits the share of a GPU's memory which the engine uses; empty if there is none."""
 
     @abstractmethod
     def settled(self, serving: Serving, shape: ModelShape | None, gpu: GpuModel) -> Serving:
@@ -121,6 +129,16 @@ def surely_too_large(shape: ModelShape, gpu: GpuModel, serving: Serving, rules: 
     For a real engine only weights and KV cache count, which follow from the model's shape, on a GPU that is credited
     with :data:`MARGIN` more memory. The simulator starts by these very rules, so that they are exact for it.
     """
+    found = _too_large(shape, gpu, serving, rules)
+    if found is None or not rules.fraction_flag:
+        return found
+    higher = (fraction for fraction in _FRACTIONS if fraction > (serving.memory_fraction or 0.0))
+    raised = (serving.model_copy(update={"memory_fraction": fraction}) for fraction in higher)
+    enough = any((use := fits(shape, gpu, more, rules)) is not None and use.fits for more in raised)
+    return replace(found, raise_flag=rules.fraction_flag) if enough else found
+
+
+def _too_large(shape: ModelShape, gpu: GpuModel, serving: Serving, rules: MemoryRules) -> MemoryUse | None:
     if serving.simulated:
         found = fits(shape, gpu, serving, rules)
         return None if found is None or found.fits else found

@@ -27,6 +27,7 @@ class SglangMemory(MemoryRules):
     """The rules of SGLang: weights and KV cache share a fraction of what is free before loading."""
 
     engine: ClassVar[str] = "sglang"
+    fraction_flag: ClassVar[str] = "mem-fraction-static"
 
     def settled(self, serving: Serving, shape: ModelShape | None, gpu: GpuModel) -> Serving:
         """See :meth:`MemoryRules.settled`."""

@@ -24,6 +24,7 @@ class VllmMemory(MemoryRules):
     """The rules of vLLM: weights, peak activations, CUDA graphs and KV cache share a fraction of all memory."""
 
     engine: ClassVar[str] = "vllm"
+    fraction_flag: ClassVar[str] = "gpu-memory-utilization"
 
     def settled(self, serving: Serving, shape: ModelShape | None, gpu: GpuModel) -> Serving:
         """See :meth:`MemoryRules.settled`."""

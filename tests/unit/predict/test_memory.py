@@ -176,3 +176,19 @@ def test_a_board_with_more_memory_counts_with_it() -> None:
         79.1,
         90.0,
     ]
+
+
+@pytest.mark.parametrize("engine", ["sglang", "vllm"])
+@pytest.mark.parametrize("simulated", [False, True])
+@pytest.mark.parametrize(("model", "fraction", "raised"), [("Llama-3.1-8B", 0.15, True), ("Llama-3.1-70B", 0.5, False)])
+def test_a_fraction_that_is_too_low_need_only_be_raised(
+    engine: str, model: str, fraction: float, *, simulated: bool, raised: bool
+) -> None:
+    rules = MEMORY_RULES[engine]
+    serving = Serving(engine=engine, memory_fraction=fraction, context=4096, graph_max=8, simulated=simulated)
+    refused = surely_too_large(MODELS[model], gpu_named("H100"), serving, rules)
+    assert refused is not None
+    flag = {"sglang": "mem-fraction-static", "vllm": "gpu-memory-utilization"}[engine]
+    assert refused.raise_flag == (flag if raised else "")
+    more = serving.model_copy(update={"memory_fraction": 0.9})
+    assert (surely_too_large(MODELS[model], gpu_named("H100"), more, rules) is None) is raised

@@ -118,7 +118,9 @@ def check_something_valid(prepared: "Prepared") -> None:
     remedy = "widen the values or relax a constraint"
     if prepared.size.misfits:
         why = f"none of the {size} configurations can be launched; {prepared.size.misfit}"
-        remedy = "add values that fit, or use GPUs with more memory"
+        flags = (found.raise_flag for c in prepared.space.grid() if (found := prepared.misfit(c)) is not None)
+        flag = next((flag for flag in flags if flag), "")
+        remedy = f"raise {flag}" if flag else "add values that fit, or use GPUs with more memory"
     elif (first := next(prepared.space.grid(), None)) and (refused := prepared.refusal(first)):
         why = f"none of the {size} configurations can be launched; {first.text}: {refused.why}"
         remedy = refused.remedy or "add values that the engine accepts"

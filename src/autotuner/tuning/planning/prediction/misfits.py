@@ -22,11 +22,15 @@ class Misfit(NamedTuple):
 
     why: str
     cause: FailureCause
+    raise_flag: str = ""
+    """The flag whose value need only be raised; empty if that is not enough."""
 
     @property
     def failure(self) -> Failure:
         """The failure of a trial that is not launched because of it."""
         remedy = "spread the model over more GPUs, shorten the context, or choose a smaller format"
+        if self.raise_flag:
+            remedy = f"raise {self.raise_flag}"
         return Failure(cause=self.cause, message=f"not launched, because it cannot fit: {self.why}", remedy=remedy)
 
 
@@ -34,7 +38,7 @@ def misfit(use: MemoryUse | None) -> Misfit | None:
     """The misfit of a server that cannot start for lack of memory."""
     if use is None or use.shortage is None:
         return None
-    return Misfit(use.why, _CAUSES.get(use.shortage, FailureCause.GPU_OUT_OF_MEMORY_RUNNING))
+    return Misfit(use.why, _CAUSES.get(use.shortage, FailureCause.GPU_OUT_OF_MEMORY_RUNNING), use.raise_flag)
 
 
 def misfit_notes(size: StudySize, reference: Misfit | None, word: ReferenceWord) -> Iterator[Problem]:
@@ -48,6 +52,8 @@ def misfit_notes(size: StudySize, reference: Misfit | None, word: ReferenceWord)
     if reference is not None:
         why = f"the {word} cannot fit and is not launched: {reference.why}"
         where, remedy = _REMEDIES[word]
+        if reference.raise_flag:
+            remedy = f"raise {reference.raise_flag} there"
         yield Problem(where=where, why=why, remedy=remedy)
     if size.misfits:
         points = (size.launchable or 0) + size.misfits

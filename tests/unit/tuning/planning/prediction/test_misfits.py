@@ -72,6 +72,23 @@ async def test_the_plan_counts_and_explains_them() -> None:
     assert any("default cannot fit" in c.detail for c in notes)
 
 
+async def test_a_fraction_that_is_too_low_is_to_be_raised_rather_than_gpus_added() -> None:
+    args = {"mem-fraction-static": 0.1}
+    engine = {"kind": "simulated", "flavor": "sglang", "gpu": "H100", "gpu_count": 1}
+    low = {"model": "Qwen3-8B", "engine": {**engine, "args": args}, "search": {}}
+    with pytest.raises(UsageError, match=r"weights take .*; raise mem-fraction-static$"):
+        await prepared(**low, parameters={"max-running-requests": [8, 16]})
+    found = await prepared(**{**low, "engine": engine}, parameters={"mem-fraction-static": [0.1, 0.8]})
+    refused = found.misfit(Configuration(values={"mem-fraction-static": 0.1}))
+    assert refused is not None
+    assert refused.failure.remedy == "raise mem-fraction-static"
+    baseline = {"mem-fraction-static": 0.1}
+    notes = await (
+        await prepared(**{**low, "engine": engine}, parameters={"mem-fraction-static": [0.1, 0.8]}, baseline=baseline)
+    ).preflight()
+    assert any("baseline cannot fit" in c.detail and "raise mem-fraction-static" in c.remedy for c in notes)
+
+
 async def test_a_space_without_anything_that_fits_is_refused() -> None:
     with pytest.raises(UsageError, match=r"none of the 2 configurations can be launched; .*the weights take"):
         await prepared(model="DeepSeek-V3", parameters={"tp-size": [1, 2]})
