@@ -247,3 +247,14 @@ def test_shares_by_a_model_take_precedence_and_say_what_drives_feasibility(sampl
     assert table is not None
     assert table.rows[0][1:4] == ("45%", "90%", "10%")
     assert table.heads[2] == "with interactions"
+
+
+@pytest.mark.parametrize(("statistic", "head"), [("p99", "mean p99 TTFT"), ("mean", "mean TTFT")])
+def test_the_mean_of_a_mean_is_called_a_mean(made: Made, statistic: str, head: str) -> None:
+    goal = LATENCY.replaced(statistic=statistic)
+    maker = StudyMaker(spec=sample_spec().replaced(objectives=(goal,)))
+    maker.measured()
+    maker.measured(configuration(parallel=8))
+    table = parameter_table(made(maker.sample()))
+    assert table is not None
+    assert head in table.heads

@@ -27,7 +27,7 @@ def parameter_table(result: StudyResult) -> TextTable | None:
     what = metric_name(objective.metric, objective.statistic)
     modeled = any(one.modeled is not None for one in found)
     shares = ("explains", "with interactions", "feasibility") if modeled else ("explains",)
-    heads = ("parameter", *shares, "best value (by mean)", f"mean {what}", "value in the best trial")
+    heads = ("parameter", *shares, "best value (by mean)", _mean(what, objective.statistic), "value in the best trial")
     return text_table(
         "Parameter importance",
         heads,
@@ -35,6 +35,11 @@ def parameter_table(result: StudyResult) -> TextTable | None:
         numbers=(*range(1, 1 + len(shares)), len(heads) - 2),
         note=(_MODELED if modeled else _OBSERVED).format(what=what),
     )
+
+
+def _mean(what: str, statistic: str | None) -> str:
+    """The mean of an objective over trials, which may itself be the mean of a window."""
+    return what if statistic == "mean" else f"mean {what}"
 
 
 def _shares(found: Importance, *, modeled: bool) -> tuple[str, ...]:
