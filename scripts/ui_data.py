@@ -11,7 +11,7 @@ from typing import Any
 
 import autotuner
 from autotuner.cli.texts import age_text, duration_text
-from autotuner.report.numbers import metric_name, percent, plain, usd, with_unit
+from autotuner.report.numbers import chance, metric_name, percent, plain, usd, with_unit
 from autotuner.server.app import create_app
 from autotuner.study.metric import METRICS
 
@@ -43,6 +43,7 @@ def texts() -> dict[str, Any]:
         "plain": [[v, plain(v)] for v in values],
         "usd": [[v, usd(v)] for v in values],
         "percent": [[r, percent(r), percent(r, sign=False)] for r in ratios],
+        "chance": [[p, chance(p)] for p in (0.0, 0.0099, 0.01, 0.125, 0.5, 0.854, 0.99, 0.991, 1.0)],
         "withUnit": [[unit, v, with_unit(name, v)] for unit, name in units.items() for v in values[::7]],
         "duration": [[s, duration_text(s)] for s in seconds],
         "age": [[s, age_text(s)] for s in seconds],

@@ -10,7 +10,7 @@ from autotuner.cli.capacity.page import curve_lines
 from autotuner.cli.columns import Column, screen_width, table_text
 from autotuner.cli.texts import duration_text
 from autotuner.plain_text import marked_line
-from autotuner.report.numbers import UNSURE, metric_name, percent, with_unit
+from autotuner.report.numbers import UNSURE, chance, metric_name, percent, with_unit
 from autotuner.report.predictions import predictions
 from autotuner.report.quality import quality_lines
 from autotuner.report.result import StudyResult, trial_label
@@ -127,11 +127,11 @@ def _rationale(result: StudyResult, trial: Trial) -> list[str]:
     why = trial.rationale
     if why is None:
         return []
-    goal = f"{percent(why.improves, sign=False)} likely to beat trial {why.beats}" if why.beats is not None else ""
+    goal = f"{chance(why.improves)} likely to beat trial {why.beats}" if why.beats is not None else ""
     weights = ((f"prediction by {why.source}", why.prior_weight), ("earlier studies", why.memory_weight))
     facts = [
-        f"{percent(why.feasible, sign=False)} likely to be feasible",
-        f"{percent(why.starts, sign=False)} likely to start",
+        f"{chance(why.feasible)} likely to be feasible",
+        f"{chance(why.starts)} likely to start",
         goal,
         f"recommended by {why.recommended}" if why.recommended else "",
     ]

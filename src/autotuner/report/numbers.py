@@ -84,6 +84,13 @@ def metric_name(metric: str, statistic: str | None = None) -> str:
     return f"{statistic} {name}" if statistic else name
 
 
+def chance(probability: float) -> str:
+    """``85%``; an estimate is never certain: ``over 99%``, ``under 1%``."""
+    if probability > 0.99:
+        return "over 99%"
+    return "under 1%" if probability < 0.01 else f"{probability * 100:.0f}%"
+
+
 def percent(ratio: float, *, sign: bool = True) -> str:
     """``+12%``; one decimal below ten."""
     if ratio == 0:

@@ -28,7 +28,7 @@ def result() -> StudyResult:
         )
         for factor, scenario in ((2.0, window.scenario), (1.0, window.scenario), (1.0, "D(1,1)"))
     ]
-    why = Rationale(expected=tuple(expected), feasible=0.71, starts=0.97, improves=0.34, beats=3)
+    why = Rationale(expected=tuple(expected), feasible=0.71, starts=0.9999, improves=0.34, beats=3)
     return study_result(sample.spec, sample.state, [first.replaced(rationale=why), *rest], why=sample.why)
 
 
@@ -44,6 +44,7 @@ def test_the_page_of_a_trial_has_a_line_for_each() -> None:
     at = lines.index("expected before the launch (95% intervals)")
     assert "71% likely to be feasible" in lines[at + 1]
     assert "34% likely to beat trial 3" in lines[at + 1]
+    assert "over 99% likely to start" in lines[at + 1], "nothing is certain before a launch"
     assert lines[at + 2].endswith("outside of the interval")
     assert all("measured" in line for line in lines[at + 2 : at + 5])
     data = trial_data(found, found.trials[0], [])

@@ -1,5 +1,5 @@
 import type { Unit } from "~/api/types";
-import { bare, percent, plain, withUnit } from "~/format/numbers";
+import { bare, chance, percent, plain, withUnit } from "~/format/numbers";
 
 interface Props {
   /** Where `autotuner show --json` has the value: `trials.3.verdict.objectives.0`. */
@@ -17,6 +17,15 @@ export function Figure({ path, value, unit, short = false }: Props) {
   return (
     <data value={value} data-json={path}>
       {text}
+    </data>
+  );
+}
+
+/** An estimated probability. */
+export function Chance({ path, value }: { path: string; value: number }) {
+  return (
+    <data value={value} data-json={path}>
+      {chance(value)}
     </data>
   );
 }

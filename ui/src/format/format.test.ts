@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Unit } from "~/api/types";
-import { bare, percent, plain, shownUnit, usd, withUnit } from "./numbers";
+import { bare, chance, percent, plain, shownUnit, usd, withUnit } from "./numbers";
 import texts from "./texts.json";
 import { age, duration } from "./time";
 import { valueText } from "./values";
@@ -14,6 +14,9 @@ describe("texts are those of the command line", () => {
   });
   it.each(texts.percent as [number, string, string][])("percent %f", (value, signed, unsigned) => {
     expect([percent(value), percent(value, false)]).toEqual([signed, unsigned]);
+  });
+  it.each(texts.chance as [number, string][])("chance %f", (value, text) => {
+    expect(chance(value)).toBe(text);
   });
   it.each(texts.withUnit as [Unit, number, string][])("%s %f", (unit, value, text) => {
     expect(withUnit(unit, value)).toBe(text);

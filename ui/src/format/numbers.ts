@@ -84,6 +84,12 @@ export function bare(unit: Unit, value: number): string {
   return plain(unit === "s" ? value * 1000 : value);
 }
 
+/** `85%`; an estimate is never certain: `over 99%`, `under 1%`. */
+export function chance(probability: number): string {
+  if (probability > 0.99) return "over 99%";
+  return probability < 0.01 ? "under 1%" : `${fixed(probability * 100, 0)}%`;
+}
+
 /** `+12%`; one decimal below ten. */
 export function percent(ratio: number, sign = true): string {
   if (ratio === 0) return "0%";

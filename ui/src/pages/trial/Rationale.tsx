@@ -1,5 +1,5 @@
 import type { TrialDetails } from "~/api/types";
-import { Figure, Percent } from "~/components/Figure";
+import { Chance, Figure } from "~/components/Figure";
 import { metricOf } from "~/format/metrics";
 import { TrialLink } from "./Facts";
 
@@ -15,11 +15,11 @@ export function Rationale({ details, name }: { details: TrialDetails; name: stri
       </header>
       <div className="body">
         <p>
-          <Percent path="trial.rationale.feasible" value={why.feasible} sign={false} /> likely to meet the
-          SLOs, <Percent path="trial.rationale.starts" value={why.starts} sign={false} /> likely to start
+          <Chance path="trial.rationale.feasible" value={why.feasible} /> likely to meet the SLOs,{" "}
+          <Chance path="trial.rationale.starts" value={why.starts} /> likely to start
           {typeof why.beats === "number" && (
             <>
-              , <Percent path="trial.rationale.improves" value={why.improves} sign={false} /> likely to beat{" "}
+              , <Chance path="trial.rationale.improves" value={why.improves} /> likely to beat{" "}
               <TrialLink name={name} number={why.beats} />
             </>
           )}
