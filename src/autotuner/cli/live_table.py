@@ -21,7 +21,7 @@ from autotuner.report.views.outcome import Outcome, measured_outcome
 from autotuner.study.metric import Direction
 from autotuner.study.simulated import MARK
 from autotuner.study.spec import StudySpec
-from autotuner.study.trial import TrialRole
+from autotuner.study.trial import Phase, TrialRole
 
 _NOTICES = 2
 _ROOM_FOR_NOTICES = 16
@@ -103,7 +103,7 @@ def row_cells(view: StudyView, row: Row, spec: StudySpec, best: Row | None) -> l
         cell.style = cell.style or style
     return [
         Text(str(row.number), style=style),
-        _state(row, best),
+        _state(row, best, spec),
         Text(configuration_text(row), style=style),
         *goals,
         Text(change_text(view, row, spec), style=style),
@@ -226,7 +226,9 @@ def _running(view: StudyView) -> list[Text]:
             if row.phase in {"warming", "measuring"} and row.total_s:
                 clock = f", {min(row.elapsed_s, row.total_s):.0f} of {row.total_s:.0f} s"
             short = " a short window," if row.short_window else ""
-            found.append(f"trial {row.number} {row.phase}{short}{f' {row.where}' if row.where else ''}{clock}")
+            found.append(
+                f"trial {row.number} {phase_text(row.phase)}{short}{f' {row.where}' if row.where else ''}{clock}"
+            )
     return [Text("now: " + "; ".join(found), style="cyan")] if found else []
 
 
@@ -249,7 +251,7 @@ def cause_text(row: Row) -> str:
     return row.note.partition(":")[0].replace("_", " ")
 
 
-def _state(row: Row, best: Row | None) -> Text:
+def _state(row: Row, best: Row | None, spec: StudySpec) -> Text:
     """The phase of a running trial, or the result."""
     if row.state == "failed":
         return Text("failed", style="red")
@@ -257,10 +259,10 @@ def _state(row: Row, best: Row | None) -> Text:
         return Text("not counted", style="yellow")
     if row.feasible is None:
         short = row.short_window and row.phase == "measuring"
-        return Text("done" if row.state == "done" else _SHORT_WINDOW if short else row.phase)
+        return Text("done" if row.state == "done" else _SHORT_WINDOW if short else phase_text(row.phase))
     if row.by_short_window:
         return Text("cut early", style="yellow" if row.feasible else "red")
-    found = row_outcome(row)
+    found = row_outcome(row, spec)
     if found.tone == "doubtful":
         return Text(found.text, style="yellow")
     mark = UNSURE if row.unsure else ""
@@ -269,11 +271,20 @@ def _state(row: Row, best: Row | None) -> Text:
     return Text(f"{mark}{found.text}", style="green" if found.tone == "good" else "red")
 
 
-def row_outcome(row: Row) -> Outcome:
+def row_outcome(row: Row, spec: StudySpec) -> Outcome:
     """The outcome of a measured trial, in the same words as ``show``."""
     return measured_outcome(
-        feasible=bool(row.feasible), rankable=row.rankable, cut=bool(row.cut), quality_fault=row.quality_fault
+        feasible=bool(row.feasible),
+        rankable=row.rankable,
+        cut=bool(row.cut),
+        quality_fault=row.quality_fault,
+        slos=bool(spec.slos),
     )
+
+
+def phase_text(phase: str) -> str:
+    """A phase as users read it."""
+    return "checking quality" if phase == Phase.CHECKING.value else phase
 
 
 def slos_left_open(row: Row) -> bool:

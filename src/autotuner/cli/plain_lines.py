@@ -3,14 +3,21 @@
 from collections.abc import Callable
 
 from autotuner.cli.goal_columns import goal_cell
-from autotuner.cli.live_table import cause_text, change_text, configuration_text, row_outcome, slos_left_open
+from autotuner.cli.live_table import (
+    cause_text,
+    change_text,
+    configuration_text,
+    phase_text,
+    row_outcome,
+    slos_left_open,
+)
 from autotuner.events.view import Row, StudyView
 from autotuner.plain_text import marked_line
 from autotuner.report.views.goal_texts import goal_title, study_goals
 from autotuner.study.spec import StudySpec
 
 _SHORT_WINDOW = "measuring a short window"
-_BEFORE_ITS_END = {"launching", _SHORT_WINDOW, "measuring"}
+_BEFORE_ITS_END = {"launching", _SHORT_WINDOW, "measuring", "checking"}
 _REPORTED_STATES = {*_BEFORE_ITS_END, "done", "failed", "void"}
 
 
@@ -42,7 +49,7 @@ class PlainLines:
                 self._print(self._line(view, row, now))
 
     def _line(self, view: StudyView, row: Row, now: str) -> str:
-        start = f"trial {row.number}  {now:9}  {configuration_text(row)}"
+        start = f"trial {row.number}  {phase_text(now):9}  {configuration_text(row)}"
         if now in _BEFORE_ITS_END:
             return start
         message = marked_line(row.note.partition(": ")[2])
@@ -55,7 +62,7 @@ class PlainLines:
                 start,
                 *self._figures(row),
                 f"{change} vs {self._spec.reference_word}" if change else "",
-                _slos(row),
+                _slos(row, self._spec),
                 message,
             )
             if part
@@ -71,10 +78,10 @@ class PlainLines:
         return found
 
 
-def _slos(row: Row) -> str:
+def _slos(row: Row, spec: StudySpec) -> str:
     if cause_text(row) or row.feasible is None:
         return ""
     if row.by_short_window:
         return "cut early"
-    text = row_outcome(row).text
+    text = row_outcome(row, spec).text
     return f"{text} (too few: {', '.join(row.unsure)})" if row.unsure else text

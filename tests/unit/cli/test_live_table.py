@@ -373,3 +373,28 @@ def test_plain_lines_tell_short_windows_from_full_ones() -> None:
         "trial 4  measuring a short window  engine=sglang sglang.chunked-prefill-size=512",
         "trial 4  measuring  engine=sglang sglang.chunked-prefill-size=512",
     ]
+
+
+def test_a_study_without_slos_meets_none() -> None:
+    done: list[str] = []
+    spec = SPEC.replaced(slos=())
+    run = Run()
+    run.propose(0, threads=2)
+    run.finish(0)
+    PlainLines(done.append, spec).update(run.view)
+    assert done[-1].endswith("measured")
+    (row,) = run.view.rows.values()
+    assert row_cells(run.view, row, spec, None)[1].plain == "measured"
+
+
+def test_a_running_quality_check_is_shown() -> None:
+    done: list[str] = []
+    lines = PlainLines(done.append, SPEC)
+    run = Run()
+    run.propose(0, threads=2)
+    for phase in ("launching", "measuring", "checking", "scoring"):
+        run("phase", 0, phase=phase)
+        lines.update(run.view)
+        if phase == "checking":
+            assert any("now: trial 0 checking quality" in line for line in drawn(run.view))
+    assert [line.split("  ")[1] for line in done] == ["launching", "measuring", "checking quality"]

@@ -24,7 +24,9 @@ from autotuner.study.trial import Trial, TrialRole
 from autotuner.testing.samples import SampleKind, StudyMaker, configuration, sample_spec, sample_study
 
 WIDTHS = (60, 80, 100, 140, 200)
-_TRIAL_ROW = re.compile(r" *(?:\d+ +)?(\d+)  (?:winner|keep|challenger|did|best|SLOs|failed|not|void|running|queued)")
+_TRIAL_ROW = re.compile(
+    r" *(?:\d+ +)?(\d+)  (?:winner|keep|challenger|did|best|SLOs|measured|failed|not|void|running|queued)"
+)
 
 
 def result_of(kind: SampleKind) -> StudyResult:
@@ -149,6 +151,14 @@ def test_flags_are_compared_by_name_with_all_their_values() -> None:
         ArgvChange("--new", None, "'a b'"),
         ArgvChange("--on", "", None),
     )
+
+
+def test_a_study_without_slos_meets_none() -> None:
+    sample = sample_study(SampleKind.WINNER)
+    result = study_result(sample.spec.replaced(slos=()), sample.state, sample.trials, why=sample.why)
+    text = study_text(result, width=160)
+    assert "SLOs met" not in text
+    assert " measured " in text
 
 
 def test_percentile_of_too_few_requests_is_marked_everywhere() -> None:

@@ -42,6 +42,7 @@ def outcome(result: StudyResult, trial: Trial) -> Outcome:
         rankable=verdict.rankable,
         cut=trial.cut is not None,
         quality_fault=verdict.quality_fault,
+        slos=bool(result.spec.slos),
     )
     if found.tone != "good":
         return found
@@ -54,7 +55,7 @@ def outcome(result: StudyResult, trial: Trial) -> Outcome:
     return Outcome(f"{UNSURE if verdict.unsure else ''}{found.text}", found.tone)
 
 
-def measured_outcome(*, feasible: bool, rankable: bool, cut: bool, quality_fault: str) -> Outcome:
+def measured_outcome(*, feasible: bool, rankable: bool, cut: bool, quality_fault: str, slos: bool) -> Outcome:
     """The outcome of a measured trial by itself, without the other trials of its study.
 
     Args:
@@ -62,6 +63,7 @@ def measured_outcome(*, feasible: bool, rankable: bool, cut: bool, quality_fault
         rankable: Whether its values may be compared with others; a capacity search without a certified load has none.
         cut: Whether levels were left out.
         quality_fault: Whether only its answers make it infeasible.
+        slos: Whether the study has SLOs.
     """
     if not feasible:
         return Outcome(quality_fault or "SLOs missed", "bad")
@@ -69,7 +71,7 @@ def measured_outcome(*, feasible: bool, rankable: bool, cut: bool, quality_fault
         return Outcome("cut", "doubtful")
     if not rankable:
         return Outcome("not ranked", "doubtful")
-    return Outcome("SLOs met", "good")
+    return Outcome("SLOs met" if slos else "measured", "good")
 
 
 def undecided(trial: Trial, slo: SLO, value: float | None) -> bool:

@@ -39,7 +39,7 @@ export function HistoryPanel({ details, measures }: Props) {
           onPick={pick}
           onOpen={open}
         />
-        <KindLegend kinds={points.map((point) => point.kind)} reference={details.reference}>
+        <KindLegend kinds={points.map((point) => point.kind)} details={details}>
           <li>
             <span className="line so-far" /> best so far
           </li>

@@ -85,7 +85,7 @@ export function ParallelPanel({ details, measures }: Props) {
             }}
           />
         </section>
-        <KindLegend kinds={lines.map((line) => line.kind)} reference={details.reference} />
+        <KindLegend kinds={lines.map((line) => line.kind)} details={details} />
       </div>
     </section>
   );

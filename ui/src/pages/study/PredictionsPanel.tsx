@@ -76,7 +76,7 @@ function Loaded({ details, data }: { details: StudyDetails; data: StudyPredictio
           onPick={pick}
           onOpen={open}
         />
-        <KindLegend kinds={points.map((point) => point.kind)} reference={details.reference}>
+        <KindLegend kinds={points.map((point) => point.kind)} details={details}>
           <li>
             <span className="line" /> 95% interval
           </li>

@@ -61,7 +61,7 @@ export function ScatterPanel({ details, measures }: Props) {
           onPick={pick}
           onOpen={open}
         />
-        <KindLegend kinds={points.map((point) => point.kind)} reference={details.reference}>
+        <KindLegend kinds={points.map((point) => point.kind)} details={details}>
           <li>
             <span className="line best" /> front of ranked trials
           </li>
