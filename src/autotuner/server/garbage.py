@@ -9,7 +9,7 @@ from typing import Any
 _YOUNG = 5_000
 """Objects to allocate before the newest ones are looked at, instead of Python's 700. What the server keeps has hardly
 any cycles, so little waits for it."""
-_ROUNDS = 5
+_ROUNDS = 2
 """Collections of the newest objects before their survivors are looked at once more, and then no longer."""
 _LOOK_S = 30.0
 """Time between two looks at whether all objects can be looked at."""
