@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 import autotuner
 from autotuner import Token, TokenScope
+from autotuner.server.problems import RefusedError
 from autotuner.server.sign_in import from_own_page, session_secret
 
 _bearer = HTTPBearer(auto_error=False, description="A token of `autotuner token create`; browsers send a cookie.")
@@ -70,7 +71,8 @@ def _caller(
     if token is None:
         sent = "no token was sent" if session is None else "the session has ended"
         why = sent if given is None else "the token is not valid"
-        raise HTTPException(401, f"{why}; create one with: autotuner token create NAME", {"WWW-Authenticate": "Bearer"})
+        hint = "create one with: autotuner token create NAME"
+        raise RefusedError(401, why, hint, {"WWW-Authenticate": "Bearer"})
     request.state.caller = token
     if session is not None and not from_own_page(request):
         raise HTTPException(403, "a session may only be used by pages of this server")

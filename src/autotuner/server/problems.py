@@ -75,6 +75,14 @@ def response(status: int, detail: ErrorDetail, headers: dict[str, str] | None = 
     return JSONResponse(ErrorBody(error=detail).model_dump(), status, headers)
 
 
+class RefusedError(HTTPException):
+    """A refusal with advice for the client."""
+
+    def __init__(self, status: int, why: str, hint: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status, why, headers)
+        self.hint = hint
+
+
 def of_status(status: int, message: str, hint: str = "", headers: dict[str, str] | None = None) -> JSONResponse:
     """The response for an HTTP status that no error of the API explains."""
     return response(status, ErrorDetail(kind=OF_STATUSES.get(status, "failed"), message=message, hint=hint), headers)
@@ -102,7 +110,8 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
     if error.status_code == 400:  # FastAPI's answer to a body that cannot be decoded; wrong input is 422 here
         return response(422, ErrorDetail(kind="usage", message="body: is not valid JSON", path="body"))
-    return of_status(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+    hint = error.hint if isinstance(error, RefusedError) else ""
+    return of_status(error.status_code, str(error.detail), hint, dict(error.headers or {}))
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:

@@ -5,12 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from autotuner.store.database import Database, lock_study
+from autotuner.store.database import Database, clock, lock_study
 from autotuner.store.events import EventLog
 from autotuner.store.lists.columns import trial_columns
 from autotuner.store.queries import TrialQueries
 from autotuner.store.rows import StoreError, storable
-from autotuner.store.tables import trials
+from autotuner.store.tables import studies, trials
 from autotuner.study.trial import Trial, TrialState
 
 _ATTEMPTS = 5
@@ -69,6 +69,7 @@ class TrialTable(TrialQueries):
             lock_study(db, trial.study)
             self._change(db, trial)
             self._finished(db, trial, event_data, trial.finished_at or 0.0)
+            db.execute(update(studies).where(studies.c.name == trial.study).values(updated_at=clock(db)))
 
     def amend(self, study: str, changes: Sequence[tuple[Trial, Mapping[str, object]]], now: float) -> None:
         """Replaces ended trials whose meaning has changed (a verdict under other SLOs, a result that no longer counts),

@@ -50,6 +50,18 @@ def test_filters_and_order_are_in_the_address(opened: Open) -> None:
     assert "page" not in page.url
 
 
+def test_a_narrow_list_shows_the_most_important_columns(opened: Open) -> None:
+    """What does not fit is reached by scrolling, below the column of actions."""
+    page = opened("/studies?q=chat-broken")
+    for width, cell in ((1024, "tbody time"), (360, "tbody .progress")):
+        page.set_viewport_size({"width": width, "height": 800})
+        shown = page.locator(cell).bounding_box()
+        actions = page.locator("tbody td.pinned").bounding_box()
+        assert shown is not None
+        assert actions is not None
+        assert shown["x"] + shown["width"] <= actions["x"], f"{cell} at {width} px"
+
+
 def test_a_study_opens_by_keyboard(opened: Open) -> None:
     page = opened("/studies?q=chat-8b")
     page.get_by_role("link", name="chat-8b").focus()

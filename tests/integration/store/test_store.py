@@ -96,6 +96,17 @@ def test_trial_ends_together_with_its_event(
     assert (event.kind, event.trial, event.at, event.data) == ("trial_finished", 0, 9.0, {"state": "done"})
 
 
+def test_the_end_of_a_trial_updates_its_study(store: Store, add_study: AddStudy, new_trial: NewTrial) -> None:
+    """Lists say when a running study last had a result."""
+    add_study()
+    trial = store.trials.add(new_trial(), owner_id="o")
+    before = store.clock()
+    store.trials.finish(trial.model_copy(update=DONE), {"state": "done"})
+    record = store.studies.get("s")
+    assert record is not None
+    assert before <= record.updated_at <= store.clock()
+
+
 @pytest.mark.parametrize("end", [TrialState.DONE, TrialState.FAILED, TrialState.VOID])
 def test_ended_trials_cannot_be_changed(
     store: Store, add_study: AddStudy, new_trial: NewTrial, end: TrialState

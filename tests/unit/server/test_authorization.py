@@ -55,6 +55,7 @@ def test_every_route_but_the_probes_needs_a_token(client: Clients) -> None:
             answer = client("").request(method, filled(path), headers=headers)
             assert kind_of(answer) == (401, "unauthorized"), (method, path)
             assert answer.headers["WWW-Authenticate"] == "Bearer"
+            assert answer.json()["error"]["hint"] == "create one with: autotuner token create NAME"
 
 
 def test_a_token_for_reading_changes_nothing(client: Clients) -> None:

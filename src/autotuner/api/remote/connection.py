@@ -34,7 +34,7 @@ _ANSWER_S = 180.0
 _SILENT_S = 45.0
 """A stream of events has a comment every 15 s if there are no events."""
 _REMEDIES = {
-    "unauthorized": f"and set {TOKEN_VARIABLE} to it",
+    "unauthorized": f"set {TOKEN_VARIABLE} to one of its tokens; create one there with: autotuner token create NAME",
     "forbidden": f"set {TOKEN_VARIABLE} to a token with that scope",
 }
 
@@ -141,7 +141,8 @@ class ServerConnection:
 
     def _unreachable(self, error: httpx.HTTPError) -> EnvironmentFaultError:
         why = str(error) or type(error).__name__
-        return ServerUnreachableError(f"cannot reach {without_userinfo(self.url)}: {why}")
+        remedy = "check --server, and that autotuner serve is running there"
+        return ServerUnreachableError(f"cannot reach {without_userinfo(self.url)}: {why}", remedy=remedy)
 
     def _foreign(self) -> EnvironmentFaultError:
         return EnvironmentFaultError(

@@ -55,7 +55,7 @@ export function StudiesPage() {
     <>
       <h1 className="hidden">Studies</h1>
       {error && <Stale />}
-      <div className="panel">
+      <div className="panel studies">
         <header>
           <search className="bar">
             <input

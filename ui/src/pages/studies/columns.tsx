@@ -78,18 +78,6 @@ function dataColumns(now: number): Column<ListedStudy>[] {
         />
       ),
     },
-    { id: "objective", title: "Objective", cell: objectiveText },
-    {
-      id: "configuration",
-      title: "Configuration",
-      className: "text mono",
-      cell: (row) => <Recommended row={row} />,
-    },
-    {
-      id: "engine",
-      title: "Engine",
-      cell: (row) => row.study.engines.join(", "),
-    },
     {
       id: "age",
       title: "Updated",
@@ -103,6 +91,18 @@ function dataColumns(now: number): Column<ListedStudy>[] {
           {age(now - row.study.updated_at)}
         </time>
       ),
+    },
+    { id: "objective", title: "Objective", cell: objectiveText },
+    {
+      id: "configuration",
+      title: "Configuration",
+      className: "text mono",
+      cell: (row) => <Recommended row={row} />,
+    },
+    {
+      id: "engine",
+      title: "Engine",
+      cell: (row) => row.study.engines.join(", "),
     },
   ];
 }
