@@ -13,7 +13,7 @@ from anyio.to_thread import run_sync
 
 from autotuner.api.blocking import blocking
 from autotuner.api.results import record_of
-from autotuner.api.study_input import Study, loaded_study, site_settings
+from autotuner.api.study_input import Study, loaded_study, placed_problems, site_settings
 from autotuner.diagnosis import Diagnosis, of_study, of_target
 from autotuner.errors import StudyBusyError, UsageError
 from autotuner.events.follow import follow, read
@@ -50,7 +50,8 @@ async def tune(
     """See :meth:`autotuner.api.client.Autotuner.tune_async`."""
     loaded = loaded_study(study)
     spec = await run_sync(_with_strategy, loaded.spec, url)
-    prepared = await prepare(spec)
+    with placed_problems(loaded):
+        prepared = await prepare(spec)
     source = loaded.source or source or "python"
     with Store.open(url) as store:
         if on_plan is not None:
@@ -133,7 +134,8 @@ def plan(url: str | None, study: Study, *, preflight: bool, source: str, stored:
     async def work() -> Plan:
         loaded = loaded_study(study)
         spec = await run_sync(lambda: _with_strategy(loaded.spec, url, stored=stored))
-        prepared = await prepare(spec, planning=True)
+        with placed_problems(loaded):
+            prepared = await prepare(spec, planning=True)
         found: Standing | None = None
         if stored and not Store.exists(url):
             found = Standing(state="new")

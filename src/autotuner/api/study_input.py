@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,8 @@ def read_study(
     if name is not None:
         spec = spec.model_copy(update={"name": valid_name(name)})
         named = True
-    return on_this_site(LoadedStudy(spec=spec, notes=notes, named=named, source=str(path.absolute())))
+    changed = replace(loaded, spec=spec, notes=notes, named=named, source=str(path.absolute()))
+    return on_this_site(changed)
 
 
 def loaded_study(study: Study) -> LoadedStudy:
@@ -102,6 +104,18 @@ def loaded_study(study: Study) -> LoadedStudy:
         f"is of type {type(study).__name__}",
         remedy="give a study file's path, its content as a mapping, or a StudySpec",
     )
+
+
+@contextmanager
+def placed_problems(loaded: LoadedStudy) -> Iterator[None]:
+    """Adds file and line to problems of a study that show only after its file was read."""
+    try:
+        yield
+    except UsageError as error:
+        if type(error) is not UsageError or not loaded.source:
+            raise
+        problems = [problem.model_copy(update={"where": loaded.place(problem.where)}) for problem in error.problems]
+        raise UsageError(problems) from error
 
 
 def site_settings() -> Site:

@@ -5,7 +5,7 @@ an objective names, a parameter that is both fixed and tuned) is checked on thos
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os.path import normpath
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ class LoadedStudy:
     """Absolute path of the file; empty if the study did not come from one."""
     written: StudySpec | None = None
     """The study without the defaults of a machine's site file; None: ``spec``."""
+    place: Callable[[str], str] = field(default=str, compare=False, repr=False)
+    """Adds file and line to the path of a setting: ``study.yaml:12 parameters.threads``."""
 
 
 def parse_study(
@@ -91,7 +93,7 @@ def parse_study(
         document, notes = native_of(document, mode, benchmark)
     reader = _StudyReader(document, folder, exists, canonical_of, older=older)
     spec = reader.study(name_folder=folder if isinstance(text, str) else None)
-    return LoadedStudy(spec, tuple(notes), named="name" in document.data)
+    return LoadedStudy(spec, tuple(notes), named="name" in document.data, place=document.placed)
 
 
 def parse_workload(

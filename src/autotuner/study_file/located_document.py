@@ -66,6 +66,15 @@ class Document:
         place = self.source if line is None else f"{self.source}:{line}"
         return f"{place} {path_text(path)}" if path else place
 
+    def placed(self, text: str) -> str:
+        """As :meth:`where`, of a part whose path is given as a text; the text itself if the file has no such part."""
+        known = {path_text(path): path for path in (*self.lines, *self.origins) if path}
+        ends = [len(text), *(found.start() for found in reversed(list(re.finditer(r"[.\[]", text))))]
+        nearest = next((text[:end] for end in ends if text[:end] in known), None)
+        if nearest is None:
+            return text
+        return self.where(known[nearest]).removesuffix(nearest) + text
+
     def fault(self, path: Path, why: str, *, value: Any = None, remedy: str = "") -> None:
         """Adds a problem; reading continues."""
         if len(self.problems) >= MAX_DETAILED:

@@ -1,6 +1,7 @@
 """The client: its store, callbacks of a run, and calls from an event loop."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,16 @@ def test_a_study_that_began_with_another_strategy_keeps_it(study: Study) -> None
     assert autotuner.open().study("my-study").spec.search.kind == "bayesian"
     autotuner.tune({**study, "search": "random"})
     assert autotuner.open().study("my-study").spec.search.kind == "random"
+
+
+def test_problems_found_after_reading_name_their_line_too(study: Study, tmp_path: Path) -> None:
+    """None of these values satisfies the constraint, which shows once the engine's parameters are known."""
+    file = tmp_path / "study.json"
+    text = json.dumps({**study, "parameters": {"batch": [1, 2]}, "constraints": ["batch > 5"]}, indent=1)
+    file.write_text(text)
+    line = 1 + text[: text.index('"parameters"')].count("\n")
+    for find in (autotuner.plan_study, autotuner.tune):
+        with pytest.raises(autotuner.UsageError) as error:
+            find(file)
+        (problem,) = error.value.problems
+        assert problem.where == f"{file}:{line} parameters"

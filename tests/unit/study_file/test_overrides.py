@@ -7,7 +7,7 @@ import pytest
 
 from autotuner.errors import UsageError
 from autotuner.study_file.loader import parse_study
-from autotuner.study_file.located_document import Document
+from autotuner.study_file.located_document import Document, read_text
 from autotuner.study_file.overrides import apply_overrides
 from support.studies.files import STUDY_FILE
 
@@ -59,3 +59,15 @@ def test_problems_elsewhere_keep_their_lines() -> None:
             overrides=["search.trials=5"],
         )
     assert [p.where for p in error.value.problems] == ["s.yaml:9 objective"]
+
+
+def test_a_path_in_words_gets_the_line_of_its_nearest_part() -> None:
+    text = "model: m.gguf\nparameters:\n  threads: [1, 2]\nsearch: {trials: 3}\n"
+    document = read_text(text, "s.yaml")
+    apply_overrides(document, ["search.trials=5"])
+    assert document.placed("parameters") == "s.yaml:2 parameters"
+    assert document.placed("parameters.threads[1]") == "s.yaml:3 parameters.threads[1]"
+    assert document.placed("parameters.threads.when") == "s.yaml:3 parameters.threads.when"
+    assert document.placed("search.trials") == "--set search.trials"
+    for unknown in ("objective", "parametersx", "--name", "s.yaml:2 parameters"):
+        assert document.placed(unknown) == unknown
