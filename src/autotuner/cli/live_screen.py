@@ -97,7 +97,7 @@ def run_live(tuner: Autotuner, loaded: LoadedStudy, *, quiet: bool) -> StudyResu
             say(f"note: {note}")
         if quiet:
             return
-        if found and (found.set_aside or found.reopened):
+        if found and (found.set_aside or found.former or found.reopened):
             say(f"note: {spec.name} {found.text}")
         if found and found.beginning and found.beginning.text:
             say(found.beginning.text)

@@ -3740,6 +3740,11 @@ export interface components {
             readonly beginning?: components["schemas"]["Beginning"] | null;
             readonly check?: components["schemas"]["CheckTime"] | null;
             /**
+             * Former
+             * @default 0
+             */
+            readonly former: number;
+            /**
              * Notes
              * @default []
              */

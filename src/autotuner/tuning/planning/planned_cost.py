@@ -1,6 +1,9 @@
-"""Cost of a planned study at the prices that it states."""
+"""Costs at the prices that a study states: of the planned study, and of its stored trials."""
 
+from autotuner.errors import UsageError
+from autotuner.scoring.cost import usd_per_hour, with_costs
 from autotuner.study.spec import StudySpec
+from autotuner.study.trial import Trial
 from autotuner.tuning.planning.prepared_study import Prepared
 
 _HOUR_S = 3600
@@ -30,3 +33,16 @@ def planned_usd(prepared: Prepared, *, search_s: float, proof_s: float) -> float
 def _servers_paid(spec: StudySpec, *, gpus: bool) -> int:
     """Trials that run side by side have GPUs of their own, but without GPUs they share a host, which is paid once."""
     return spec.search.parallel if gpus else 1
+
+
+def priced_again(prepared: Prepared, trial: Trial) -> Trial:
+    """A stored trial with its costs at the present prices."""
+    if prepared.spec.engine_name(trial.configuration) not in prepared.by_engine:
+        return trial  # where its engine ran is not known any more
+    own = prepared.of(trial.configuration)
+    try:
+        hourly = own.usd_per_hour(trial.launched)  # what a combination's name stands for may have been edited
+    except UsageError:  # set aside: it sets a flag that the study no longer knows
+        hourly = usd_per_hour(prepared.spec.prices, own.gpu_name, trial.gpus)
+    looks, measurements = (tuple(with_costs(m, hourly) for m in found) for found in (trial.looks, trial.measurements))
+    return trial.replaced(looks=looks, measurements=measurements, usd_per_hour=hourly)

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from autotuner.errors import Problem, UsageError
 from autotuner.events.types import TrialFinished
-from autotuner.scoring.cost import usd_per_hour, with_costs
 from autotuner.secrets import HIDDEN, clean, secrets_in
 from autotuner.store import Store, StudyRecord
 from autotuner.study.base import FrozenModel
@@ -22,6 +21,7 @@ from autotuner.study.search.beginning import Beginning
 from autotuner.study.spec import AUTO, AUTO_STRATEGY, StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.environment_watch import START_OVER
+from autotuner.tuning.planning.planned_cost import priced_again
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.proof.records import default_of
 from autotuner.tuning.quality.check_time import CheckTime, measured
@@ -29,6 +29,7 @@ from autotuner.tuning.racing.cuts import NOT_DECIDED, beaten_by, cut_again
 from autotuner.tuning.verdicts import refuted, verdict_on
 
 OUTSIDE = "no longer among the study's configurations"
+FORMER = "from comparisons with a baseline or default that the study no longer has"
 
 
 class Standing(FrozenModel):
@@ -39,6 +40,8 @@ class Standing(FrozenModel):
     """Stored results that count."""
     set_aside: int = 0
     """Stored results whose configurations are no longer in the study; kept, but not compared."""
+    former: int = 0
+    """Stored results that belong to comparisons with a former baseline or default; kept, but not compared."""
     reopened: int = 0
     """Stored results that were cut, and may win by the present goals: set aside too, so that they may be measured."""
     notes: tuple[str, ...] = ()
@@ -54,8 +57,9 @@ class Standing(FrozenModel):
         if self.state == "new":
             return "new"
         aside = f", {self.set_aside} set aside ({OUTSIDE})" if self.set_aside else ""
+        former = f", {self.former} set aside ({FORMER})" if self.former else ""
         again = f", {self.reopened} set aside ({NOT_DECIDED})" if self.reopened else ""
-        return f"resumes with {self.stored} stored result{'' if self.stored == 1 else 's'}{aside}{again}"
+        return f"resumes with {self.stored} stored result{'' if self.stored == 1 else 's'}{aside}{former}{again}"
 
 
 def with_strategy(spec: StudySpec, record: StudyRecord | None) -> StudySpec:
@@ -103,6 +107,7 @@ def standing(prepared: Prepared, store: Store, now: Facts, *, source: str = "", 
         state="resumes",
         stored=len(results),
         set_aside=aside[OUTSIDE],
+        former=aside[FORMER],
         reopened=aside[NOT_DECIDED],
         notes=tuple(notes),
         check=measured(default.quality) if default is not None else None,
@@ -177,6 +182,8 @@ def check_pinned(record: StudyRecord, spec: StudySpec) -> None:
     secrets = frozenset(secrets_in(spec))  # the stored spec has none: it would always differ
     old = clean(record.spec.measured, frozenset())
     new = clean(spec.measured, secrets)
+    for settings in (old, new) if spec.engines else ():
+        settings["engines[0]"] = settings.pop("baseline", None)  # whose default others are compared with
     changed = list(_differing("", old, new))
     first_form = not record.digest.startswith("m-")
     if not changed and first_form and HIDDEN not in str(new):
@@ -237,6 +244,7 @@ def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial
     judged = [t for t in trials if t.state.finished or t.state is TrialState.VOID]
     anew = _measured_anew(prepared, judged, inside)
     other_proofs = _of_other_proofs(judged, inside)
+    by_number = {t.number: t for t in judged}
     found = []
     for trial in judged:
         result = trial.state.finished or trial.set_aside
@@ -247,9 +255,11 @@ def judged_again(prepared: Prepared, record: StudyRecord, trials: Sequence[Trial
         if trial.number in anew:
             changed = trial.replaced(state=TrialState.VOID, set_aside=NOT_DECIDED)
         elif result:
-            changed = _kept(trial, configuration)
+            launched = by_number.get(trial.number if trial.repeat_of is None else trial.repeat_of, trial)
+            why = _why_out(prepared, launched, proof=trial.number in other_proofs)
+            changed = _kept(trial, configuration, why)
         if other_prices:  # void trials and those set aside were paid for, too
-            changed = _priced(prepared, changed)
+            changed = priced_again(prepared, changed)
         if other_goals and changed.verdict is not None:
             changed = changed.replaced(verdict=verdict_on(spec, changed.measurements, changed.cut, changed.quality))
         found.append(changed)
@@ -373,9 +383,16 @@ def _set(flags: Configuration) -> Configuration:
     return Configuration(values={name: value for name, value in flags.values.items() if value is not None})
 
 
-def _kept(trial: Trial, configuration: Configuration | None) -> Trial:
+def _why_out(prepared: Prepared, trial: Trial, *, proof: bool) -> str:
+    """Why a trial does not count; ``proof``: why a repeat of it in the blocks of a former reference does not."""
+    if prepared.spec.engine_name(trial.configuration) not in prepared.by_engine:
+        return OUTSIDE
+    return FORMER if proof or _is_reference(trial) or _known(prepared, trial) is not None else OUTSIDE
+
+
+def _kept(trial: Trial, configuration: Configuration | None, why_out: str) -> Trial:
     if configuration is None:
-        return trial.replaced(state=TrialState.VOID, set_aside=OUTSIDE)
+        return trial.replaced(state=TrialState.VOID, set_aside=why_out)
     state = trial.state
     if trial.set_aside:
         state = TrialState.DONE if trial.verdict is not None else TrialState.FAILED
@@ -384,18 +401,6 @@ def _kept(trial: Trial, configuration: Configuration | None) -> Trial:
     flags = trial.launched.values  # what was launched, however it is written now
     unnamed = trial.flags is None and configuration.values.keys() >= flags.keys()
     return trial.replaced(state=state, set_aside="", configuration=configuration, flags=None if unnamed else flags)
-
-
-def _priced(prepared: Prepared, trial: Trial) -> Trial:
-    if prepared.spec.engine_name(trial.configuration) not in prepared.by_engine:
-        return trial  # where its engine ran is not known any more
-    own = prepared.of(trial.configuration)
-    try:
-        hourly = own.usd_per_hour(trial.launched)  # what a combination's name stands for may have been edited
-    except UsageError:  # set aside: it sets a flag that the study no longer knows
-        hourly = usd_per_hour(prepared.spec.prices, own.gpu_name, trial.gpus)
-    looks, measurements = (tuple(with_costs(m, hourly) for m in found) for found in (trial.looks, trial.measurements))
-    return trial.replaced(looks=looks, measurements=measurements, usd_per_hour=hourly)
 
 
 def adopt(prepared: Prepared, store: Store, *, source: str) -> None:

@@ -138,7 +138,7 @@ function timeText(plan: Plan): string {
 function standingText(plan: Plan): string {
   const standing = plan.standing;
   if (!standing) return "";
-  const aside = standing.set_aside + standing.reopened;
+  const aside = standing.set_aside + standing.former + standing.reopened;
   return `${count(standing.stored)} count${aside > 0 ? `, ${count(aside)} set aside` : ""}`;
 }
 

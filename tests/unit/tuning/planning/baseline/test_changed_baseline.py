@@ -16,7 +16,7 @@ from autotuner.study.quality.spec import QualitySpec
 from autotuner.study.spec import ConfirmSpec, StudySpec
 from autotuner.study.trial import TrialRole, TrialState
 from autotuner.testing.fake_deployer import FakeDeployer
-from autotuner.tuning.planning.resume_decision import judged_again
+from autotuner.tuning.planning.resume_decision import FORMER, judged_again, standing
 from autotuner.tuning.study_session import run_session
 from support.studies.changed import by_slots, run, slots
 
@@ -33,7 +33,11 @@ async def test_another_baseline_is_measured_and_compared_with_anew(loop: Any, st
     assert launched == ["--parallel=2", *["--parallel=2", "--parallel=8"], *["--parallel=8", "--parallel=2"]]
     aside = [t.number for t in trials if t.set_aside]
     assert aside == [0, 2, 4, 5, 6, 7], "the default, the trial that the baseline repeats, and all former repeats"
+    assert {t.set_aside for t in trials} == {"", FORMER}, "their configurations are still those of the study"
     spec: StudySpec = loop.spec(trials=20).model_copy(update=stated)
+    found = standing(loop.prepared(spec), store, {}, named=True)
+    assert (found.former, found.set_aside) == (6, 0)
+    assert f"6 set aside ({FORMER})" in found.text
     result = study_result(spec, "done", trials)
     assert result.default is not None
     assert (result.default.number, result.default.configuration.values) == (8, {"parallel": 2})

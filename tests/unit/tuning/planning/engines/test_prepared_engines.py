@@ -168,11 +168,13 @@ async def test_a_rotated_secret_is_no_other_setting(loop: Any, store: Store) -> 
     assert launched == []
 
 
-async def test_the_baseline_cannot_change(loop: Any, store: Store) -> None:
+@pytest.mark.parametrize("left", [[entry("b", 2, 16), entry("a", 2, 8)], [entry("b", 2, 16)]])
+async def test_the_first_engine_cannot_change(loop: Any, store: Store, left: list[dict[str, Any]]) -> None:
+    """The others are compared with its default. The file states no baseline, so no message speaks of one."""
     await run(loop, store, study(confirm={"repeats": 0}))
     with pytest.raises(UsageError) as refused:
-        await run(loop, store, study(entry("b", 2, 16), entry("a", 2, 8), confirm={"repeats": 0}))
-    assert "baseline was a, is now b" in refused.value.problems[0].why
+        await run(loop, store, study(*left, confirm={"repeats": 0}))
+    assert refused.value.problems[0].why.endswith("measured differently: engines[0] was a, is now b")
 
 
 class Rebuilt(FakeDeployer):
