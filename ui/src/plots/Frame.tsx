@@ -1,4 +1,5 @@
 import type { ReactNode } from "react";
+import { axisTitle } from "./axisTitle";
 import type { Scale } from "./scale";
 
 export interface Box {
@@ -59,7 +60,7 @@ export function Frame({ box, x, y, xTitle, yTitle, xText, yText, label, children
         transform={`translate(11 ${(box.top + box.bottom) / 2}) rotate(-90)`}
         textAnchor="middle"
       >
-        {yTitle}
+        {axisTitle(yTitle, box.bottom - box.top)}
       </text>
       {children}
     </svg>
