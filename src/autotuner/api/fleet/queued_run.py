@@ -19,7 +19,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from autotuner.api.study_input import on_this_site
-from autotuner.errors import AutotunerError, EnvironmentFaultError, StudyBusyError
+from autotuner.errors import AutotunerError, EnvironmentFaultError, StudyBusyError, UsageError
 from autotuner.events.journal import append
 from autotuner.events.types import Notice
 from autotuner.logs import logging_to
@@ -146,12 +146,18 @@ def _left_to_others(store: Store, study: str, error: AutotunerError) -> bool:
     hosts = store.trials.hosts(study)
     if not hosts or host in hosts:
         return False
-    # Without the remedy, which is for whoever wants to resume it here.
-    why = "; ".join(error.message.splitlines())
+    why = _cause(error)
     logger.warning("study %s cannot be resumed on this machine, and waits for another worker: %s", study, why)
     append(store, Notice(study=study, text=f"waits for another worker: cannot be resumed on {host}: {why}"))
     store.queue.refuse(study, why)
     return True
+
+
+def _cause(error: AutotunerError) -> str:
+    """What prevents a study from running here, without the study's name and the remedy, which is for this machine."""
+    if not isinstance(error, UsageError):
+        return "; ".join(error.message.splitlines())
+    return "; ".join(problem.why if problem.where == "name" else problem.message for problem in error.problems)
 
 
 def _record_failure(store: Store, study: str, error: Exception) -> None:
