@@ -41,9 +41,11 @@ ABLATIONS: Mapping[str, Callable[[], None]] = {
     "new-values": _constant(proposing, _PROBED=0.0),
     "unpredicted": _constant(proposing, unpredicted=lambda *_: frozenset()),
     "amplitude": _constant(scales, AMPLITUDE=1e6),
+    "releases": _constant(scales, PER_RELEASE=0.0),
 }
 """By name, how to leave out each part: effects of unordered values, slopes of ordered ones, the sign of slopes, bends,
 interactions, effects of single servers and of their single levels, scales that are learned for each part, averaging
 over amplitudes, sharing amplitudes between metrics, one kind of model for all metrics, the probability of being near
 the best one (expected improvement alone), trying values that no trial has had, scales of their own for parameters that
-predictions do not depend on, and expecting that the scales of predictions are right within a factor of two."""
+predictions do not depend on, expecting that the scales of predictions are right within a factor of two, and expecting
+that newer releases are faster."""

@@ -17,8 +17,9 @@ from autotuner.search.random import RandomSearch
 from autotuner.study.configuration import Configuration
 from autotuner.study.metric import Direction
 from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
+from autotuner.study.search.release import Release
 from autotuner.study.trial import Trial
-from landscapes.tables import LOAD, NEAR, Landscape
+from landscapes.tables import LOAD, NEAR, RELEASE, Landscape
 
 Arm = Callable[[Landscape, int, int], int]
 """Launches until a feasible configuration within 5% of the best one was tried: by landscape, seed and limit."""
@@ -42,6 +43,7 @@ def context_of(landscape: Landscape, seed: int, most: int, known: Known) -> Sear
         places=landscape.places,
         load_parameters=frozenset(() if landscape.inner else (LOAD,)),
         gpus=lambda c: landscape.gpus[c.key],
+        release=lambda c: Release.named(*(str(c.values.get(name, "")) for name in reversed(RELEASE))),
         forecast=landscape.forecast if known.predicted else lambda _: None,
         evidence=known.evidence,
     )

@@ -17,6 +17,7 @@ from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.search.goals import Goals, Place
 from autotuner.study.search.rationale import Rationale
+from autotuner.study.search.release import Release
 from autotuner.study.search.starting_point import Start
 from autotuner.study.search.stopping import GainBound
 from autotuner.study.trial import Trial
@@ -56,6 +57,8 @@ class SearchContext:
     """Parameters that determine the load and not the server."""
     gpus: Callable[[Configuration], int] = field(default=lambda _: 0)
     """GPUs that a configuration needs; 0 if it is unknown."""
+    release: Callable[[Configuration], Release | None] = field(default=lambda _: None)
+    """The engine's release that a configuration launches; None if it is unknown."""
     forecast: Callable[[Configuration], Forecast | None] = field(default=lambda _: None)
     """Predicts the results of a configuration before it is launched; None if it cannot be predicted."""
     starts: tuple[Start, ...] = ()

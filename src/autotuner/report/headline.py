@@ -262,7 +262,8 @@ def _not_decided(result: StudyResult) -> str:
         if trial is not None:
             usable = len(records.values(trial, result.trials, result.spec.objectives[0]))
             name = f"the {_word(result)}" if trial.role is TrialRole.DEFAULT else f"trial {trial.number}"
-            counts.append(f"{usable} of {_required_repeats(result)} for {name}")
+            why = f", which failed: {marked_line(trial.failure.message)}" if trial.failure else ""
+            counts.append(f"{usable} of {_required_repeats(result)} for {name}{why}")
     how = ", ".join(counts)
     return f"best: {_winner(result)}: {_value(result, result.winner)}; not decided: usable repeats: {how}"
 

@@ -5,8 +5,10 @@ from statistics import fmean
 
 import pytest
 
+from autotuner.report.headline import headline
 from autotuner.report.result import DEFAULT_NOISE, StudyResult, objective_value, study_result
 from autotuner.scoring import Effect
+from autotuner.study.configuration import DEFAULT
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.measurement import SelfCheck
 from autotuner.study.metric import Direction
@@ -75,6 +77,18 @@ def test_one_repeat_proves_nothing(made: Made) -> None:
     assert result.ending is Ending.NOT_DECIDED
     assert result.gain is not None
     assert result.gain.effect is Effect.UNDECIDED, "one repeat on each side has no interval"
+
+
+def test_a_default_that_failed_is_why_it_has_no_repeats(made: Made) -> None:
+    maker = StudyMaker(sample_spec())
+    maker.failed(DEFAULT, Failure(cause=FailureCause.OUT_OF_MEMORY, message="allocation failed under load"))
+    winner = maker.measured(configuration(parallel=8))
+    maker.measured(winner.configuration, repeat_of=winner.number)
+    result = made(maker.sample())
+    assert result.ending is Ending.NOT_DECIDED
+    assert headline(result).endswith(
+        "1 of 3 for trial 1, 0 of 3 for the default, which failed: allocation failed under load"
+    )
 
 
 def test_client_limited_repeat_proves_nothing(made: Made) -> None:

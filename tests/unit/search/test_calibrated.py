@@ -19,6 +19,7 @@ from autotuner.study.objective import SLO, Comparison, Objective
 from autotuner.study.parameters.space import Space
 from autotuner.study.search.forecast import TPOT, TTFT, Forecast, LevelForecast
 from autotuner.study.search.goals import Goals, Place
+from autotuner.study.search.release import Release
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.verdict import Verdict
 from autotuner.study.workload import CapacityLoad, Concurrency, RequestRate
@@ -181,6 +182,24 @@ def test_the_error_of_one_release_is_not_taken_for_that_of_all_predictions() -> 
         return sum(math.log(e.median) - levels[e.scenario, e.level] for e in tpots) / len(tpots)
 
     assert 0.0 < error(read=False) < error(read=True) - 0.05
+
+
+@pytest.mark.parametrize("predicted", [True, False])
+def test_of_two_releases_the_newer_one_is_launched_first(*, predicted: bool) -> None:
+    """Predictions do not know releases. The second image is the newer one, although its name sorts first."""
+    images = ("sglang:v0.5.9", "sglang:v0.5.10")
+    space = space_of(tp=[1, 2, 4, 8], batch=[8, 32], kernel=["a"], chunk=[2048], image=list(images))
+    for seed in range(3):
+        context = context_of(
+            space,
+            seed=seed,
+            goals=goals(),
+            release=lambda c: Release.named(str(c.values["image"])),
+            **({"forecast": forecast_of(times)} if predicted else {}),
+        )
+        asked = calibrated(context).ask([])
+        assert isinstance(asked, Configuration)
+        assert asked.values["image"] == images[1]
 
 
 def test_a_wrong_prediction_loses_its_weight() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autotuner.plugins.search import SearchContext
+from autotuner.search.ages import Ages
 from autotuner.search.model import scales
 from autotuner.search.model.scales import Scales
 from autotuner.search.points import Axis, Points
@@ -17,6 +18,7 @@ from autotuner.study.search.evidence import EarlierTrial
 from autotuner.study.search.goals import Place
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int_]
 FIXED = -1
 """Number of the part of columns whose scale is not learned."""
 
@@ -46,6 +48,8 @@ class Units:
     places: tuple[tuple[Place, ...], ...]
     loads: Array
     """Base-2 logarithm of the load relative to a medium one, by row and place."""
+    ages: Array
+    """Number of newer releases of the engine, per row (see :mod:`autotuner.search.ages`)."""
     scenarios: NDArray[np.int_]
     """Index of the scenario, by row and place; one more than the last for a scenario that the study does not have."""
     servers: tuple[str, ...]
@@ -88,6 +92,7 @@ class Encoder:
         self._medium_load = float(np.mean([math.log2(p.load) for p in places]))
         counts = [context.gpus(c) for c in typical] or [1]
         self._medium_gpus = float(np.mean([math.log2(max(n, 1)) for n in counts]))
+        self._ages = Ages(context.release(c) for c in typical)
         self._scenarios = {name: i for i, name in enumerate(dict.fromkeys(p.scenario for p in places))}
         self._conditional = [p.name for p in context.space.tree.conditional if p.name not in context.load_parameters]
         self._codes = sum(len(a.values or ()) for a in self._unordered) + len(self._conditional)
@@ -146,6 +151,7 @@ class Encoder:
             gpus=np.array([math.log2(max(n, 1)) - self._medium_gpus for n in counts], float),
             places=places,
             loads=loads,
+            ages=np.array([self._ages.of(self._context.release(c)) for c in configurations], float),
             scenarios=scenarios.astype(int),
             servers=tuple(servers),
         )

@@ -12,9 +12,9 @@ import numpy as np
 
 from autotuner.plugins.search import SearchContext
 from autotuner.search.model import scales
-from autotuner.search.model.encoding import Array, Encoder
+from autotuner.search.model.encoding import Array, Encoder, Index
 from autotuner.search.model.quantities import Key, Quantity, anchor, logarithm
-from autotuner.search.model.recall import Index, Recalled, Rows, recall, relations
+from autotuner.search.model.recall import Recalled, Rows, recall, relations
 from autotuner.search.model.scales import Scales
 from autotuner.study.objective import metric_text
 from autotuner.study.search.evidence import EarlierStudy, EarlierTrial, EarlierWindow, Facet
@@ -83,13 +83,13 @@ class Memory:
         places: Index = np.array([p for _, p, _ in found], int)
         studies: Index = np.array([self._study[u] for u in units], int)
         servers = [self._units.servers[u] for u in units]
-        mean = np.array(self._centers(quantity), float)[studies] + self._slopes(quantity, units, places)
+        mean = np.array(self._centers(quantity), float)[studies] + quantity.expected(self._units, units, places)
         columns = [self._encoder.columns(self._units, units, places), self._of_servers(servers)]
         deviations = [self._encoder.deviations(own), np.full(len(self.servers), own.server)]
         if kind == "predicted":
             predicted, slopes = self._predicted(quantity, units, places, parameters)
             missing = np.isnan(predicted)
-            mean = np.where(missing, mean, predicted)
+            mean = np.where(missing, mean, predicted + quantity.per_release * self._units.ages[units])
             columns.append(np.hstack([slopes, missing[:, None]]) / max(quantity.factor, 1e-9))
             deviations.append(np.array(scales.calibration(parameters)))
         width = np.concatenate(deviations) * quantity.factor
@@ -124,17 +124,11 @@ class Memory:
 
     def _median(self, quantity: Quantity, studies: list[int]) -> float | None:
         rest = [
-            v - float(self._slopes(quantity, np.array([u]), np.array([p]))[0])
+            v - float(quantity.expected(self._units, np.array([u]), np.array([p]))[0])
             for u, p in self._rows
             if self._study[u] in studies and (v := self._value(quantity, u, p)) is not None
         ]
         return float(np.median(rest)) if rest else None
-
-    def _slopes(self, quantity: Quantity, units: Index, places: Index) -> Array:
-        found: Array = (
-            quantity.per_load * self._units.loads[units, places] + quantity.per_gpus * self._units.gpus[units]
-        )
-        return found
 
     def _predicted(
         self, quantity: Quantity, units: Index, places: Index, parameters: tuple[str, ...]

@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autotuner.plugins.search import SearchContext
 from autotuner.search.model import scales
-from autotuner.search.model.encoding import FIXED, Array, Encoder, Units, by_place, first_positions
+from autotuner.search.model.encoding import FIXED, Array, Encoder, Index, Units, by_place, first_positions
 from autotuner.search.model.memory import Memory
 from autotuner.search.model.observations import Rows, Windows, observe, seen, verdict_quantities
 from autotuner.search.model.posterior import Design, Member, average, fit
@@ -19,7 +18,6 @@ from autotuner.study.trial import Trial
 
 Forecasts = Callable[[Configuration], Forecast | None]
 """Predictions by configuration; the caller caches them."""
-Index = NDArray[np.int_]
 _LARGEST = 300.0
 """Largest logarithm of a time."""
 
@@ -117,7 +115,7 @@ class Model:
             quantity = replace(quantity, center=self._memory.center(quantity))
         known = quantity
         if quantity.center is None:
-            rest = rows.observations.values - _expected(quantity, units, at, places)
+            rest = rows.observations.values - quantity.expected(units, at, places)
             quantity = replace(quantity, center=float(np.median(rest)) if len(rest) else 0.0)
         members: list[Member] = []
         shared = self._points(units, at, places, every=True)
@@ -168,7 +166,7 @@ class Model:
         """Columns and mean of some levels of some units, according to one kind of model."""
         own = scales.PREDICTED if kind == "predicted" else scales.STRUCTURED
         columns = shared.columns
-        mean = _expected(quantity, units, at, places) + (quantity.center or 0.0)
+        mean = quantity.expected(units, at, places) + (quantity.center or 0.0)
         deviations = np.concatenate([self._encoder.deviations(own), np.full(len(self._observed), own.server)])
         known = len(deviations)
         if kind == "predicted":
@@ -221,7 +219,7 @@ class Model:
             level = forecast.at(where.scenario, where.level) if forecast else None
             if level is None or channel not in level.log_mean:
                 continue
-            mean[i] = level.log_mean[channel]
+            mean[i] = level.log_mean[channel] + quantity.per_release * units.ages[row]
             slopes = level.slopes.get(channel, {})
             columns[i] = [*(slopes.get(p, 0.0) for p in self._parameters), 0.0]
         return mean, columns / max(quantity.factor, 1e-9)  # calibration parameters have scales of their own
@@ -284,12 +282,6 @@ def _drawn(
     for number in np.unique(chosen).tolist():
         own = np.flatnonzero(chosen == number)
         found[own] = members[number].draw(random, len(own), designs[members[number].kind])
-    return found
-
-
-def _expected(quantity: Quantity, units: Units, at: Index, places: Index) -> Array:
-    """What is expected to differ between levels and numbers of GPUs, without predictions."""
-    found: Array = quantity.per_load * units.loads[at, places] + quantity.per_gpus * units.gpus[at]
     return found
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from autotuner.scoring.values import metric_value
 from autotuner.search.model import scales
+from autotuner.search.model.encoding import Array, Index, Units
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS, OF_CAPACITY, Direction
 from autotuner.study.objective import SLO, Comparison
@@ -49,6 +50,14 @@ class Quantity:
     per_load: float = 0.0
     """Expected change per doubling of the load."""
     per_gpus: float = 0.0
+    """Expected change per doubling of the GPUs."""
+    per_release: float = 0.0
+    """Expected change per newer release of the engine."""
+
+    def expected(self, units: Units, at: Index, places: Index) -> Array:
+        """What is expected to differ between some levels of some units, without predictions."""
+        found: Array = self.per_load * units.loads[at, places] + self.per_gpus * units.gpus[at]
+        return found + self.per_release * units.ages[at]
 
     @property
     def relative(self) -> bool:
@@ -101,7 +110,14 @@ def _direct(key: Key, goals: Goals) -> Quantity:
         factor=scales.FACTORS.get(key.metric, 1.0),
         per_load=scales.LATENCY_PER_LOAD if metric.distribution else scales.RATE_PER_LOAD if rising else 0.0,
         per_gpus=scales.TPOT_PER_GPUS if key.metric in {"tpot", "itl", "itl_token"} else 0.0,
+        per_release=_per_release(key.metric),
     )
+
+
+def _per_release(metric: str) -> float:
+    if metric == "success_rate":
+        return 0.0
+    return scales.PER_RELEASE if METRICS[metric].better is Direction.MIN else -scales.PER_RELEASE
 
 
 def anchor(key: Key, slos: Sequence[SLO]) -> float | None:

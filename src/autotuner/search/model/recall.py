@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autotuner.search.model import scales
-from autotuner.search.model.encoding import Array
+from autotuner.search.model.encoding import Array, Index
 from autotuner.study.search.evidence import EarlierStudy, Facet
 
 _JITTER = 1e-8
 _MOST_DOUBTED = 120
 """Rows of one study from which its additional noise is chosen, out of a dozen levels."""
-Index = NDArray[np.int_]
 
 
 @dataclass(frozen=True)

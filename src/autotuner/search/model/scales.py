@@ -131,6 +131,9 @@ LATENCY_PER_LOAD = 0.3
 """Expected change of a latency per doubling of the load, without predictions."""
 TPOT_PER_GPUS = -0.3
 """Expected change of TPOT per doubling of the GPUs, without predictions."""
+PER_RELEASE = 0.2
+"""Expected change of a latency or a cost per newer release of the engine, with and without predictions (see
+:mod:`autotuner.search.ages`); of a rate, with the opposite sign."""
 RATE_PER_LOAD = 0.5
 """Expected change of a rate per doubling of the load, without predictions."""
 TTFT_OVER_TPOT = 3.0

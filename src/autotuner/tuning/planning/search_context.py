@@ -1,14 +1,19 @@
 """What a search learns of a study before its first trial."""
 
+import re
 from typing import TYPE_CHECKING
 
 from autotuner.errors import Problem, UsageError
+from autotuner.manifests.image_name import image_name
 from autotuner.plugins import loading
 from autotuner.plugins.search import Search, SearchContext
 from autotuner.study.configuration import Configuration
+from autotuner.study.parameters.engines import ENGINE
 from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.search.goals import Goals
+from autotuner.study.search.release import Release
+from autotuner.study.spec import EngineEntry
 
 if TYPE_CHECKING:
     from autotuner.tuning.planning.prepared_study import Prepared
@@ -28,9 +33,22 @@ def new_search(prepared: "Prepared", evidence: Evidence = NO_EVIDENCE) -> Search
     return made
 
 
+_BETWEEN = re.compile(r"(?<=\d)[-_](?=\d)")
+"""Stands for a period, which names of engines cannot have."""
+
+
+def _release(entry: EngineEntry) -> Release | None:
+    """The release of one of several engines, by its image, or else by its name in the study, such as ``vllm-0-11``."""
+    image, tag = (entry.deploy.settings.get(key) for key in ("image", "image_tag"))
+    names = (image_name(image, tag, entry.engine.kind) or "", _BETWEEN.sub(".", entry.name))
+    every = (Release.named(name, entry.engine.kind) for name in names)
+    return next((r for r in every if r is not None), None)
+
+
 def search_context(prepared: "Prepared", evidence: Evidence = NO_EVIDENCE) -> SearchContext:
     """The problem of the study's search, with what earlier studies measured."""
     spec = prepared.spec
+    releases = {entry.name: _release(entry) for entry in spec.engines}
 
     def gpus(configuration: Configuration) -> int:
         try:
@@ -54,6 +72,7 @@ def search_context(prepared: "Prepared", evidence: Evidence = NO_EVIDENCE) -> Se
         default=prepared.default,
         goals=Goals.of(spec.objectives, spec.slos, spec.workload),
         gpus=gpus,
+        release=lambda c: releases.get(str(c.values.get(ENGINE))),
         forecast=forecast,
         starts=prepared.starts,
         evidence=evidence,

@@ -17,6 +17,7 @@ from autotuner.study.configuration import Configuration
 from autotuner.study.failure import FailureCause
 from autotuner.study.launch import Labels, LaunchPlan
 from autotuner.study.quality.spec import QualitySpec
+from autotuner.study.search.release import Release
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.testing.fake_deployer import FakeDeployer
@@ -24,6 +25,7 @@ from autotuner.tuning.ending import Ending
 from autotuner.tuning.planning.engines.prepared_engines import prepare
 from autotuner.tuning.planning.plan import make_plan
 from autotuner.tuning.planning.resume_decision import OUTSIDE
+from autotuner.tuning.planning.search_context import search_context
 from autotuner.tuning.proof.records import default_of_engine
 from autotuner.tuning.quality.gate import QualityGate, References
 from autotuner.tuning.study_session import run_session
@@ -312,3 +314,22 @@ async def test_shared_settings_and_top_constraints(loop: Any) -> None:
     assert found.known_as(Configuration(values={"engine": "b", "a.parallel": 2})) is None
     assert json.loads(json.dumps(found.spec.model_dump(mode="json")))
     assert Path(found.spec.model.path).name == "m"
+
+
+async def test_the_search_knows_the_releases_of_engines(loop: Any) -> None:
+    """From the image, or else from the name in the study."""
+    spec = study(
+        entry("old", deploy={"kind": "docker", "image": "lmsysorg/sglang", "image_tag": "v0.5.8"}),
+        entry("new", deploy={"kind": "docker", "image": "lmsysorg/sglang:v0.5.9"}),
+        entry("sglang-0-5-10"),
+        entry("main"),
+    )
+    context = search_context(prepared(loop, spec, {}))
+    found = {n: context.release(Configuration(values={"engine": n})) for n in ("old", "new", "sglang-0-5-10", "main")}
+    assert found == {
+        "old": Release("fake lmsysorg/sglang:v", "0.5.8"),
+        "new": Release("fake lmsysorg/sglang:v", "0.5.9"),
+        "sglang-0-5-10": Release("fake sglang-", "0.5.10"),
+        "main": None,
+    }
+    assert context.release(Configuration()) is None

@@ -1,0 +1,35 @@
+"""Ages of releases: a newer release of an engine is expected to be faster.
+
+vLLM 0.6.0, for example, had 1.8 to 2.7 times the throughput of 0.5.3, one month later (vLLM's blog, September 2024).
+Predictions do not say so, because their sources know one release of an engine at best.
+"""
+
+from collections.abc import Iterable
+from statistics import fmean
+
+from packaging.version import Version
+
+from autotuner.study.search.release import Release
+
+
+class Ages:
+    """How many of the listed releases are newer, for each release."""
+
+    def __init__(self, listed: Iterable[Release | None]) -> None:
+        """
+        Args:
+            listed: The releases that can be launched; None where it is unknown.
+        """
+        lines: dict[str, set[Version]] = {}
+        for release in dict.fromkeys(listed):
+            if release is not None:
+                lines.setdefault(release.line, set()).add(Version(release.number))
+        self._lines = lines
+        self._usual = fmean(sum(b > a for b in own) for own in lines.values() for a in own) if lines else 0.0
+
+    def of(self, release: Release | None) -> float:
+        """The number of newer releases of the same engine; what is usual if the release or its engine is unknown."""
+        if release is None or release.line not in self._lines:
+            return self._usual
+        number = Version(release.number)
+        return float(sum(newer > number for newer in self._lines[release.line]))
