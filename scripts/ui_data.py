@@ -38,6 +38,7 @@ def texts() -> dict[str, Any]:
     values = [*_VALUES, *(round(10 ** random.uniform(-6, 6), random.randint(2, 6)) for _ in range(60))]
     units = {metric.unit.value: name for name, metric in METRICS.items()}
     ratios = [0.0, 0.0994, 0.0995, 0.1, 0.125, -0.125, -0.0345, 1.005, *(random.uniform(-1, 1) for _ in range(20))]
+    ratios += [-0.0004, 0.0004]
     seconds = [0.0, 0.5, 1.5, 59.6, 89.5, 90.0, 5399.0, 5400.0, 172799.0, 172800.0, 1e6]
     return {
         "plain": [[v, plain(v)] for v in values],

@@ -58,6 +58,8 @@ def _options(
     """Find the fastest launch parameters for an LLM inference server, and prove the gain over the default."""
     source = context.get_parameter_source("server")
     where.choose(server, context.invoked_subcommand, given=source is not None and source.name == "COMMANDLINE")
+    if server and context.invoked_subcommand in where.OF_THIS_MACHINE:
+        say(f"note: {context.invoked_subcommand} works on this machine, not on ${where.VARIABLE}")
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout; send messages to stderr.")]

@@ -92,8 +92,9 @@ def chance(probability: float) -> str:
 
 
 def percent(ratio: float, *, sign: bool = True) -> str:
-    """``+12%``; one decimal below ten."""
+    """``+12%``; one decimal below ten. What rounds to zero has no sign."""
     if ratio == 0:
         return "0%"
     digits = 0 if abs(ratio) >= 0.0995 else 1
-    return f"{ratio * 100:{'+' if sign else ''}.{digits}f}%"
+    text = f"{ratio * 100:{'+' if sign else ''}.{digits}f}%"
+    return "0.0%" if text.lstrip("+-") == "0.0%" else text

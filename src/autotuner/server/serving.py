@@ -62,7 +62,6 @@ def serve(
         raise UsageError.at("--host", "other machines could reach the server, and no valid token exists", remedy=remedy)
     listening = _listening(host, port)
     with listening:
-        shown = f"[{host}]" if ":" in host else host
         app = create_app(tuner, hosts=[host, *names], roots=roots)
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_S
@@ -70,10 +69,17 @@ def serve(
         server = _Server(config, app)
         with _ending_cleanly(server):
             prepare(app)
-            on_ready(f"http://{shown}:{listening.getsockname()[1]}", app.state.codes.create())
+            on_ready(f"http://{_shown(host, names)}:{listening.getsockname()[1]}", app.state.codes.create())
             garbage = Garbage(lambda: (app.state.feed.readers, app.state.metrics.requests.answered))
             with garbage.collected_rarely(), taking_turns():
                 server.run(sockets=[listening])
+
+
+def _shown(host: str, names: Sequence[str]) -> str:
+    """The name for browsers: every interface has no address of its own."""
+    if is_every_interface(host):
+        host = names[0] if names else "::1" if ":" in host else "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
 
 
 class _Server(uvicorn.Server):
@@ -128,6 +134,14 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_every_interface(host: str) -> bool:
+    """Whether an address stands for all of the machine's, so that no browser can use it."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -62,6 +62,23 @@ def test_warnings_are_on_stderr_without_control_characters(home: object) -> None
     assert "\x1b" not in text
 
 
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (["--host", "0.0.0.0"], "http://127.0.0.1:"),
+        (["--host", "0.0.0.0", "--host-name", "tuner.example"], "http://tuner.example:"),
+    ],
+)
+def test_the_url_of_every_interface_is_one_for_browsers(options: list[str], shown: str, home: object) -> None:
+    autotuner.open().access().create("laptop")
+    with process(*options) as (server, url):
+        assert url.startswith(shown)
+        httpx.get(f"http://127.0.0.1:{httpx.URL(url).port}/")  # by then, it has said everything
+        server.send_signal(signal.SIGTERM)
+        _, text = server.communicate(timeout=60)
+    assert ("--host-name" in text) == ("--host-name" not in options)
+
+
 @pytest.mark.parametrize("name", ["http://x", "x:80", "", "*"])
 def test_a_name_that_no_host_header_has_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="is not a host name"):

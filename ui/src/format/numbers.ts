@@ -90,9 +90,10 @@ export function chance(probability: number): string {
   return probability < 0.01 ? "under 1%" : `${fixed(probability * 100, 0)}%`;
 }
 
-/** `+12%`; one decimal below ten. */
+/** `+12%`; one decimal below ten. What rounds to zero has no sign. */
 export function percent(ratio: number, sign = true): string {
   if (ratio === 0) return "0%";
   const text = fixed(ratio * 100, Math.abs(ratio) >= 0.0995 ? 0 : 1);
+  if (Number(text) === 0) return "0.0%";
   return `${sign && ratio > 0 ? "+" : ""}${text}%`;
 }

@@ -53,7 +53,7 @@ def serve(
 
         require_server()
         from autotuner.server.routes.pages import is_built
-        from autotuner.server.serving import serve
+        from autotuner.server.serving import is_every_interface, serve
 
         tuner = autotuner.open(store)
 
@@ -68,6 +68,8 @@ def serve(
                 say("the web UI is not part of this installation; in a checkout, make ui builds it")
             if not tuner.access().tokens():
                 say("no token exists yet; create one with: autotuner token create NAME")
+            if is_every_interface(host) and not host_name:
+                say("other machines can use it only under a name that --host-name gives")
 
         with tuner.working_beside(at_most=at_most, labels=label or ()) if worker else nullcontext():
             serve(tuner, host=host, port=port, names=host_name or (), roots=_folders(allow_path), on_ready=ready)

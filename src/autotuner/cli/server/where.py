@@ -23,6 +23,8 @@ COMMANDS = (
     "export", "verify", "delete", "preset", "webhook",
 )  # fmt: skip
 """Commands that also work on a server."""
+OF_THIS_MACHINE = ("backup", "restore", "reap", "token")
+"""Commands on what this machine has, which someone whose variable names a server may not mean."""
 
 
 @dataclass

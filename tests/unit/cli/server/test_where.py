@@ -263,3 +263,13 @@ def test_a_wrong_server_is_one_line(server: str, words: str, says: str, call: Ca
 
 def test_the_next_command_names_the_server(server: str, call: Call) -> None:
     assert f"autotuner --server {server} show chat-8b" in call("--server", server, "watch", "chat-8b").err
+
+
+def test_a_backup_is_of_this_machine(call: Call, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Someone whose variable names a server may mean that one."""
+    autotuner.open()
+    monkeypatch.setenv("AUTOTUNER_SERVER", "http://127.0.0.1:9")
+    done = call("backup", str(tmp_path / "state.tar.gz"))
+    assert done.code == 0
+    assert done.err.startswith("note: backup works on this machine, not on $AUTOTUNER_SERVER\n")
+    assert "note:" not in call("list", "--json").err
