@@ -144,6 +144,7 @@ export const router = createRouter({
 
 /** Begins to load the session and the script and data of the first page at once, instead of one after another. */
 export function loadEarly(): void {
+  if (router.latestLocation.pathname === signIn.fullPath) return; // there is no session yet
   client.prefetchQuery(sessionQuery);
   for (const { routeId, params, search } of router.matchRoutes(router.latestLocation)) {
     const route = router.routesById[routeId as keyof typeof router.routesById];

@@ -9,6 +9,7 @@ import pytest
 import autotuner
 from autotuner.server.app import create_app
 from autotuner.server.sign_in import CODE_S, MOST_FAILURES, WITHIN_S, Attempts, Codes
+from support.web.audit import audited
 
 SESSION = "/api/v1/session"
 
@@ -173,10 +174,7 @@ def test_failures_are_forgotten() -> None:
 def test_signing_in_and_out_are_in_the_audit(browser: httpx.Client, codes: Codes) -> None:
     browser.post(SESSION, json={"code": codes.create()})
     browser.delete(SESSION)
-    audit = autotuner.open().access().audit()
-    while len(audit) < 2:  # entries are written after the response is sent
-        audit = autotuner.open().access().audit()
-    assert [(entry.action, entry.status) for entry in audit] == [("sign_out", 204), ("sign_in", 201)]
+    assert audited(2) == [("sign_out", 204), ("sign_in", 201)]
 
 
 def test_old_sessions_are_forgotten_and_tokens_are_not(monkeypatch: pytest.MonkeyPatch) -> None:

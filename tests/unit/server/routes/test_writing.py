@@ -12,6 +12,7 @@ import autotuner
 from autotuner.store import Store
 from autotuner.study.trial import TrialState
 from autotuner.tuning.run_liveness import this_owner
+from support.web.audit import audited
 
 Clients = Callable[[str], httpx.Client]
 PATH = "/api/v1/studies"
@@ -28,10 +29,6 @@ STUDY: dict[str, Any] = {
 
 def create(client: httpx.Client, **more: Any) -> httpx.Response:
     return client.post(PATH, json={"study": STUDY, **more})
-
-
-def audit() -> list[tuple[str, int]]:
-    return [(entry.action, entry.status) for entry in autotuner.open().access().audit()]
 
 
 def taken(name: str) -> str:
@@ -51,7 +48,7 @@ def test_a_study_is_created_from_yaml_json_or_a_mapping(client: Clients, form: s
     assert (answer.json()["name"], answer.json()["state"], answer.json()["position"]) == ("chat-sim", "new", None)
     assert answer.json()["spec"]["worker"] == {"gpu": "h100"}
     assert client("read").get(f"{PATH}/chat-sim/overview").json() == answer.json()
-    assert audit() == [("create_study", 201)]
+    assert audited(1) == [("create_study", 201)]
 
 
 def _yaml() -> str:
@@ -81,7 +78,7 @@ def test_checks_and_plans_are_no_changes_to_audit(client: Clients) -> None:
     for path in ("validate", "plan"):
         assert writer.post(f"{PATH}/{path}", json={"study": STUDY}).status_code == 200
         assert writer.post(f"{PATH}/{path}", json={"study": "name: x"}).status_code == 422
-    assert audit() == []
+    assert autotuner.open().access().audit() == []
 
 
 def test_an_older_task_comes_back_as_a_study(client: Clients) -> None:

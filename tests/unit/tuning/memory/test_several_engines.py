@@ -81,7 +81,8 @@ async def test_each_engine_learns_from_studies_of_its_kind(store: Store) -> None
     }
     assert known(by_engine["other", "sglang"]) == [(0, {"engine": "sglang"})]
     beginning = found.beginning(await prepared(**several(VLLM, NEWER, SGLANG)))
-    assert beginning.text.startswith("warm start from 2 earlier studies: old for vllm (same model, gpu, engine, ")
+    assert beginning.text.startswith("warm start from 2 earlier studies: other for sglang (same model, "), "the newest"
+    assert "; old for vllm (same model, gpu, engine, " in beginning.text
     assert beginning.engine_hardware.keys() == {"vllm", "newer", "sglang"}
 
 
