@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from autotuner.deployers.local import gpu_selection, oom, procfs
 from autotuner.deployers.local.local_runner import LocalRunner
-from autotuner.deployers.local.machine import hardware, preflight, reap
+from autotuner.deployers.local.machine import hardware, launched_processes, preflight, reap
 from autotuner.deployers.local.nvml import Nvml
 from autotuner.deployers.local.owned_process import LogNotWrittenError, OwnedProcess, spawn
 from autotuner.deployers.local.ports import TRIES, Ports
@@ -27,7 +27,7 @@ from autotuner.errors import UsageError
 from autotuner.plugins.deployer import BoundDeployer, CommandRunner, DeployContext, Endpoint
 from autotuner.study.check import Check
 from autotuner.study.failure import SEARCHED_LOG_LINES, Failure, FailureCause, TrialFailedError
-from autotuner.study.launch import SERVER_LOG, Gpu, GpuSample, Hardware, Identity, LaunchPlan
+from autotuner.study.launch import SERVER_LOG, Gpu, GpuSample, Hardware, Identity, LaunchedObject, LaunchPlan
 from autotuner.study.text.forms import Duration
 from autotuner.study.trial import Phase
 
@@ -214,6 +214,10 @@ class ProcessDeployer(BoundDeployer):
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
         """Ends all processes with the label of a dead owner, and their descendants."""
         return await reap(is_dead, study=study, grace_s=self.settings.stop_grace)
+
+    async def launched_objects(self) -> Sequence[LaunchedObject]:
+        """Servers and load generators of all runs on this machine."""
+        return await run_sync(launched_processes)
 
 
 class _Start:

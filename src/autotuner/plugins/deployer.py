@@ -14,7 +14,7 @@ from autotuner.plugins.engine import Engine
 from autotuner.study.base import Value
 from autotuner.study.check import Check
 from autotuner.study.failure import Failure
-from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, Labels, LaunchPlan
+from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, Labels, LaunchedObject, LaunchPlan
 from autotuner.study.spec import Model
 from autotuner.study.trial import Phase
 
@@ -233,6 +233,15 @@ class Deployer(ABC):
     def image(self, plan: LaunchPlan) -> str | None:
         """The container image that a plan runs in; None if it needs none."""
         return None
+
+    async def launched_objects(self) -> Sequence[LaunchedObject]:
+        """The servers that runs have launched on this target and that still exist, whoever owns them, found by their
+        labels. Changes nothing. None by default, for deployers that launch no server.
+
+        Raises:
+            TrialFailedError: If the target cannot be reached.
+        """
+        return ()
 
     @abstractmethod
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:

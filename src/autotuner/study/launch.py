@@ -168,6 +168,28 @@ class Labels(FrozenModel):
         }
 
 
+class LaunchedObject(FrozenModel):
+    """Something that a run created outside of its process, found by its labels."""
+
+    kind: str
+    """The platform's term for it, e.g. ``container``."""
+    name: str
+    """Its name on the platform; the process id of a process."""
+    study: str
+    """``?`` if its labels do not say it."""
+    trial: int | None
+    owner: str
+    """ID of the run that created it."""
+    runner_ended: bool = False
+    """The process that created it is known to have ended, whatever a store says about its owner."""
+
+    @property
+    def text(self) -> str:
+        """One line for the user."""
+        trial = "?" if self.trial is None else self.trial
+        return f"{self.kind} {self.name} of study {self.study} trial {trial} (owner {self.owner})"
+
+
 class Identity(FrozenModel):
     """Identity of a running server. A measurement is void if it changes meanwhile."""
 

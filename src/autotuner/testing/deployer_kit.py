@@ -4,7 +4,7 @@ Requires pytest and anyio's pytest plugin, which the package does not depend on.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +16,7 @@ import pytest
 from autotuner.plugins.deployer import BoundDeployer, DeployContext, Endpoint
 from autotuner.study.check import CheckStatus
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
-from autotuner.study.launch import Labels, LaunchPlan
+from autotuner.study.launch import Labels, LaunchedObject, LaunchPlan
 from autotuner.study.spec import Model
 from autotuner.study.trial import Phase
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
@@ -278,6 +278,15 @@ class DeployerConformance:
         hardware = await case.deployer.hardware()
         assert hardware.cpus >= 1
         assert hardware.memory_gb > 0
+
+    async def test_a_running_server_is_listed(self, case: DeployerCase, recorder: Recorder) -> None:
+        def of_this_test(found: Sequence[LaunchedObject]) -> set[tuple[str, int | None, str]]:
+            return {(one.study, one.trial, one.owner) for one in found if one.study == LABELS.study}
+
+        async with case.deployer.deploy(case.good(), recorder.context):
+            found = of_this_test(await case.deployer.launched_objects())
+        assert found == {(LABELS.study, LABELS.trial, LABELS.owner)}
+        assert of_this_test(await case.deployer.launched_objects()) == set()
 
     async def test_reap_spares_living_owners(self, case: DeployerCase, recorder: Recorder) -> None:
         async with case.deployer.deploy(case.good(), recorder.context) as endpoint:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from autotuner.plugins.deployer import BoundDeployer, CommandRunner, DeployContext, Endpoint
 from autotuner.study.check import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
-from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, Labels, LaunchPlan
+from autotuner.study.launch import Gpu, GpuSample, Hardware, Identity, Labels, LaunchedObject, LaunchPlan
 from autotuner.study.trial import Phase
 
 
@@ -92,6 +92,12 @@ class FakeEndpoint(Endpoint):
     async def environment(self) -> Mapping[str, str]:
         """The plan's, or the behavior's."""
         return self._environment
+
+    @property
+    def launched(self) -> LaunchedObject:
+        """The server as its deployer lists it."""
+        labels = self._context.labels
+        return LaunchedObject(kind="server", name=str(self._number), **labels.model_dump())
 
     def kill(self) -> None:
         """Ends the server as if from outside."""
@@ -238,3 +244,7 @@ class FakeDeployer(BoundDeployer):
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
         """Nothing is ever left behind."""
         return []
+
+    async def launched_objects(self) -> Sequence[LaunchedObject]:
+        """The servers that are ready now."""
+        return [endpoint.launched for endpoint in self.live]

@@ -132,6 +132,10 @@ class TestDeadOwners:
             dead.wait()
             assert len(engine.containers()) == 2
             assert await make().reap(lambda _: False, study="second") == []
+            assert {(o.study, o.trial, o.owner, o.runner_ended) for o in await make().launched_objects()} == {
+                ("first", 3, "dead", True),
+                ("second", 3, "living", False),
+            }
             (line,) = await make().reap(lambda _: False)  # a store that does not know either owner
             assert "study first trial 3 (owner dead)" in line
             assert [c["Labels"]["autotuner.owner"] for c in engine.containers()] == ["living"]

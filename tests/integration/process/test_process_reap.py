@@ -13,7 +13,7 @@ import pytest
 from autotuner.deployers.local import procfs
 from autotuner.deployers.process import ProcessDeployer
 from autotuner.store.process_identity import ProcessIdentity
-from autotuner.study.launch import Labels
+from autotuner.study.launch import Labels, LaunchedObject
 from support.processes import alive, deployer
 
 __all__ = ["deployer"]
@@ -75,6 +75,23 @@ class TestReap:
         lines = await deployer.reap(lambda _: False)
         assert {line.partition("(owner ")[2].partition(")")[0] for line in lines} == {"unknown-2"}
         assert alive([living, dead, elsewhere]) == [living, elsewhere]
+
+    async def test_what_runs_launched_is_listed_once(self, deployer: ProcessDeployer) -> None:
+        here = ProcessIdentity.of_this_process()
+        living = self.spawn("living", AUTOTUNER_RUNNER=here.text)
+        dead = self.spawn("dead", AUTOTUNER_RUNNER=here._replace(ticks=here.ticks - 1).text)
+        found: dict[str, LaunchedObject] = {}
+        with anyio.fail_after(60):
+            while len(found) < 4:  # each has a daemon, which starts a little later
+                found = {one.name: one for one in await deployer.launched_objects() if one.study == "reaped"}
+        leaders = [found.pop(str(living)), found.pop(str(dead))]
+        assert [(one.kind, one.trial, one.owner, one.runner_ended) for one in leaders] == [
+            ("process", 1, "living", False),
+            ("process", 1, "dead", True),
+        ]
+        sessions = {(stat := procfs.stat(int(pid))) and stat.session for pid in found}
+        assert sessions == {int(pid) for pid in found}, "the daemons, which have sessions of their own, but no children"
+        assert alive([living, dead]) == [living, dead]
 
     async def test_a_study_limits_what_is_ended(self, deployer: ProcessDeployer) -> None:
         mine = self.spawn("dead")

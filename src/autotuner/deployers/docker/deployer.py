@@ -37,7 +37,7 @@ from autotuner.deployers.shared.readiness import answer, http_client, until_read
 from autotuner.plugins.deployer import BoundDeployer, DeployContext, Endpoint
 from autotuner.study.check import Check
 from autotuner.study.failure import Failure, FailureCause, TrialFailedError
-from autotuner.study.launch import Gpu, GpuSample, Hardware, Labels, LaunchPlan
+from autotuner.study.launch import Gpu, GpuSample, Hardware, Labels, LaunchedObject, LaunchPlan
 from autotuner.study.spec import Model
 from autotuner.study.trial import Phase
 
@@ -268,16 +268,24 @@ class DockerDeployer(BoundDeployer):
                 return await leftovers.reap(found, is_dead, study)
         return []
 
+    async def launched_objects(self) -> Sequence[LaunchedObject]:
+        """Returns the containers of all runs, also stopped ones."""
+        async with connected(self.settings) as engine:
+            return [_launched(one) for one in await engine.list_labeled(OWNER)]
+
 
 def _leftover(engine: Engine, left: LabeledContainer, *, grace_s: float) -> Leftover:
-    return Leftover(
+    return Leftover(_launched(left), partial(engine.remove, left.name, grace_s))
+
+
+def _launched(found: LabeledContainer) -> LaunchedObject:
+    return LaunchedObject(
         kind="container",
-        name=left.name,
-        study=left.labels.get(STUDY, "?"),
-        trial=left.labels.get(TRIAL, "?"),
-        owner=left.labels.get(OWNER, "?"),
-        remove=partial(engine.remove, left.name, grace_s),
-        runner_ended=left.runner_ended,
+        name=found.name,
+        study=found.labels.get(STUDY, "?"),
+        trial=leftovers.trial_number(found.labels.get(TRIAL)),
+        owner=found.labels.get(OWNER, "?"),
+        runner_ended=found.runner_ended,
     )
 
 

@@ -12,7 +12,7 @@ from autotuner.deployers.kubernetes.settings import ServerSettings
 from autotuner.plugins.deployer import Deployer
 from autotuner.study.check import Check
 from autotuner.study.failure import TrialFailedError
-from autotuner.study.launch import Gpu, Hardware, LaunchPlan
+from autotuner.study.launch import Gpu, Hardware, LaunchedObject, LaunchPlan
 
 
 class ClusterTarget(Deployer):
@@ -52,3 +52,7 @@ class ClusterTarget(Deployer):
     async def reap(self, is_dead: Callable[[str], bool], *, study: str | None = None) -> list[str]:
         """Removes the objects of dead owners, with everything that they own."""
         return await self._leftovers.reap(is_dead, study)
+
+    async def launched_objects(self) -> Sequence[LaunchedObject]:
+        """Returns the objects of all runs; pods belong to them. Raises ``TrialFailedError``."""
+        return await self._leftovers.listed()

@@ -13,9 +13,10 @@ import psutil
 
 from autotuner.deployers.local import procfs
 from autotuner.deployers.local.owned_process import RUNNER
+from autotuner.deployers.shared.leftovers import trial_number
 from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.check import Check
-from autotuner.study.launch import Hardware, LaunchPlan
+from autotuner.study.launch import Hardware, LaunchedObject, LaunchPlan
 
 _CGROUP = Path("/sys/fs/cgroup")
 _GIB = 2**30
@@ -125,7 +126,7 @@ async def reap(is_dead: Callable[[str], bool], *, study: str | None, grace_s: fl
         return verdicts[owner]
 
     targets = _left_behind(belongs, study)
-    lines = [_line(target) for target in targets if target.pid == target.session or _labels(target.pid)]
+    lines = [_line(target) for target in targets if target.pid == target.session or _labeled(target.pid)]
     for target in targets:
         procfs.send(target, signal.SIGTERM)
     with anyio.CancelScope(shield=True):
@@ -140,15 +141,32 @@ async def reap(is_dead: Callable[[str], bool], *, study: str | None, grace_s: fl
     return lines
 
 
-def _labels(pid: int) -> tuple[str, str, str] | None:
+def launched_processes() -> list[LaunchedObject]:
+    """Servers and load generators of all runs, with one process for everything in the same session. As for
+    :func:`reap`, this process and its ancestors do not count."""
+    spared = _lineage()
+    first: dict[int, LaunchedObject] = {}
+    for process in sorted(procfs.processes(), key=lambda found: (found.pid != found.session, found.pid)):
+        found = None if process.pid in spared else _labeled(process.pid)
+        if found:
+            first.setdefault(process.session, found)
+    return list(first.values())
+
+
+def _labeled(pid: int) -> LaunchedObject | None:
+    """The process, if it has the labels of a run."""
     env = procfs.environ(pid)
-    owner = env.get("AUTOTUNER_OWNER")
-    return (owner, env.get("AUTOTUNER_STUDY", ""), env.get("AUTOTUNER_TRIAL", "")) if owner else None
-
-
-def _runner_ended(pid: int) -> bool:
-    runner = ProcessIdentity.parse(procfs.environ(pid).get(RUNNER, ""))
-    return runner is not None and runner.is_running() is False
+    if not env.get("AUTOTUNER_OWNER"):
+        return None
+    runner = ProcessIdentity.parse(env.get(RUNNER, ""))
+    return LaunchedObject(
+        kind="process",
+        name=str(pid),
+        study=env.get("AUTOTUNER_STUDY", "?"),
+        trial=trial_number(env.get("AUTOTUNER_TRIAL")),
+        owner=env["AUTOTUNER_OWNER"],
+        runner_ended=runner is not None and runner.is_running() is False,
+    )
 
 
 def _left_behind(is_dead: Callable[[str], bool], study: str | None) -> list[procfs.Stat]:
@@ -159,11 +177,10 @@ def _left_behind(is_dead: Callable[[str], bool], study: str | None) -> list[proc
     labeled = set[int]()
     living = set[int]()
     for process in everyone:
-        found = _labels(process.pid)
+        found = _labeled(process.pid)
         if not found or process.pid in spared:
             continue
-        owner, of_study, _ = found
-        if study in {None, of_study} and (is_dead(owner) or _runner_ended(process.pid)):
+        if study in {None, found.study} and (is_dead(found.owner) or found.runner_ended):
             labeled.add(process.pid)
             sessions.add(process.session)
         else:
@@ -184,6 +201,6 @@ def _lineage() -> set[int]:
 
 
 def _line(target: procfs.Stat) -> str:
-    owner, study, trial = _labels(target.pid) or ("?", "?", "?")
+    unlabeled = LaunchedObject(kind="process", name=str(target.pid), study="?", trial=None, owner="?")
     command = " ".join(procfs.cmdline(target.pid))[:120]
-    return f"ended process {target.pid} of study {study} trial {trial} (owner {owner}): {command}"
+    return f"ended {(_labeled(target.pid) or unlabeled).text}: {command}"

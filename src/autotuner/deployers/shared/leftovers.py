@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import anyio
 
 from autotuner.study.failure import TrialFailedError
+from autotuner.study.launch import LaunchedObject
 
 IsDead = Callable[[str], bool]
 """Whether the owner with this id is known to be dead."""
@@ -22,23 +23,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Leftover:
-    """One object on the platform that carries our labels."""
+    """An object that a run created, and how to remove it."""
 
-    kind: str
-    """The platform's term for it, e.g. ``container``."""
-    name: str
-    study: str
-    trial: str
-    owner: str
+    found: LaunchedObject
     remove: Callable[[], Awaitable[None]]
     """Removes it and everything that belongs to it. Raises ``TrialFailedError``."""
-    runner_ended: bool = False
-    """The process that created it is known to have ended, whatever a store says about its owner."""
 
-    @property
-    def text(self) -> str:
-        """One line for the user."""
-        return f"{self.kind} {self.name} of study {self.study} trial {self.trial} (owner {self.owner})"
+
+def trial_number(label: str | None) -> int | None:
+    """The trial that a label names; None if it names none."""
+    return int(label) if label and label.isdecimal() else None
 
 
 class Held:
@@ -63,18 +57,19 @@ class Held:
 async def sweep(leftovers: Iterable[Leftover], held: Held) -> None:
     """Removes an owner's own leftovers before its next launch. Raises ``TrialFailedError`` for the first that stays."""
     for leftover in leftovers:
-        if leftover.name not in held:
-            logger.info("removing %s before the next launch", leftover.text)
+        if leftover.found.name not in held:
+            logger.info("removing %s before the next launch", leftover.found.text)
             await leftover.remove()
 
 
 async def reap(leftovers: Iterable[Leftover], is_dead: IsDead, study: str | None) -> list[str]:
     """Removes what dead owners left behind, of one ``study`` or of all. Returns one line per object, also for an object
     that could not be removed."""
-    of_study = [one for one in leftovers if study in {None, one.study}]
+    of_study = [one for one in leftovers if study in {None, one.found.study}]
+    dead = [one for one in of_study if one.found.runner_ended or is_dead(one.found.owner)]
     for one in of_study:
-        logger.debug("found %s; its owner has ended: %s", one.text, one.runner_ended or is_dead(one.owner))
-    return [await _reaped(one) for one in of_study if one.runner_ended or is_dead(one.owner)]
+        logger.debug("found %s; its owner has ended: %s", one.found.text, one in dead)
+    return [await _reaped(one) for one in dead]
 
 
 async def _reaped(leftover: Leftover) -> str:
@@ -83,5 +78,5 @@ async def _reaped(leftover: Leftover) -> str:
         with anyio.CancelScope(shield=True):
             await leftover.remove()
     except TrialFailedError as error:
-        return f"{leftover.text} could not be removed: {error.failure.message}"
-    return f"removed {leftover.text}"
+        return f"{leftover.found.text} could not be removed: {error.failure.message}"
+    return f"removed {leftover.found.text}"

@@ -4,6 +4,7 @@ import pytest
 
 from autotuner.deployers.shared.leftovers import Held, Leftover, reap, sweep
 from autotuner.study.failure import FailureCause, TrialFailedError
+from autotuner.study.launch import LaunchedObject
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +22,8 @@ class Platform:
                 raise TrialFailedError.because(FailureCause.ENVIRONMENT, "it is stuck")
             self.removed.append(name)
 
-        return Leftover("box", name, study, "3", owner, remove, runner_ended=runner_ended)
+        found = LaunchedObject(kind="box", name=name, study=study, trial=3, owner=owner, runner_ended=runner_ended)
+        return Leftover(found, remove)
 
 
 async def test_dead_owners_and_ended_runners_lose_theirs() -> None:

@@ -16,6 +16,7 @@ from autotuner.manifests.kubernetes import BATCH
 from autotuner.manifests.labels import MANAGED_BY, OWNER, ROLE, STUDY, TRIAL, label_value
 from autotuner.manifests.pod import SERVER
 from autotuner.study.failure import TrialFailedError
+from autotuner.study.launch import LaunchedObject
 
 
 class PodLeftovers:
@@ -40,13 +41,22 @@ class PodLeftovers:
         """Removes the objects of dead owners, with everything that they own; nothing if the cluster is down."""
         with suppress(TrialFailedError, RefusedError):
             async with connected(self._settings.impatient()) as cluster:
-                leases = await self._leases(cluster)
-                found = await self._labeled(cluster, OWNER, self._remove)
-                served = {one.name for one in found}
-                return await leftovers.reap(
-                    [*found, *(one for one in leases if one.name not in served)], is_dead, study
-                )
+                return await leftovers.reap(await self._all(cluster), is_dead, study)
         return []
+
+    async def listed(self) -> list[LaunchedObject]:
+        """The objects of all owners. Raises ``TrialFailedError`` if the API server does not list them."""
+        try:
+            async with connected(self._settings.impatient()) as cluster:
+                return [one.found for one in await self._all(cluster)]
+        except RefusedError as error:
+            raise TrialFailedError(refusal(error, f"listing {self._kind.plural}")) from error
+
+    async def _all(self, cluster: Cluster) -> list[Leftover]:
+        leases = await self._leases(cluster)
+        found = await self._labeled(cluster, OWNER, self._remove)
+        served = {one.found.name for one in found}
+        return [*found, *(one for one in leases if one.found.name not in served)]
 
     async def _labeled(
         self, cluster: Cluster, selector: str, remove: Callable[[Cluster, Json], Awaitable[None]]
@@ -80,11 +90,11 @@ def _leftover(kind: str, made: Json, remove: Callable[[], Awaitable[None]]) -> L
     metadata = made["metadata"]
     # Labels may be shortened; the exact texts are in the annotations.
     exact = metadata.get("annotations") or {}
-    return Leftover(
+    found = LaunchedObject(
         kind=kind,
         name=metadata["name"],
         study=exact.get(STUDY, "?"),
-        trial=metadata["labels"].get(TRIAL, "?"),
+        trial=leftovers.trial_number(metadata["labels"].get(TRIAL)),
         owner=exact.get(OWNER, metadata["labels"][OWNER]),
-        remove=remove,
     )
+    return Leftover(found, remove)
