@@ -18,6 +18,7 @@ _NAMES = {
     "autotuner.api.client": ("Autotuner", "open"),
     "autotuner.api.clients.studies": ("CheckedStudy", "ClientStudies"),
     "autotuner.api.demo": ("write_demo",),
+    "autotuner.api.fleet.launched": ("LaunchedObjects", "LaunchedOverview", "LaunchedState", "UnreachableTarget"),
     "autotuner.api.fleet.listing": ("LeaseOverview", "WorkerOverview"),
     "autotuner.api.options": ("ConnectionOptions", "ExportForm", "ManifestForm", "ManifestOptions"),
     "autotuner.api.presets": ("Presets",),

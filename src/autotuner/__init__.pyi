@@ -5,6 +5,10 @@ from autotuner.api.client import open as open  # noqa: A004 - it is called autot
 from autotuner.api.clients.studies import CheckedStudy as CheckedStudy
 from autotuner.api.clients.studies import ClientStudies as ClientStudies
 from autotuner.api.demo import write_demo as write_demo
+from autotuner.api.fleet.launched import LaunchedObjects as LaunchedObjects
+from autotuner.api.fleet.launched import LaunchedOverview as LaunchedOverview
+from autotuner.api.fleet.launched import LaunchedState as LaunchedState
+from autotuner.api.fleet.launched import UnreachableTarget as UnreachableTarget
 from autotuner.api.fleet.listing import LeaseOverview as LeaseOverview
 from autotuner.api.fleet.listing import WorkerOverview as WorkerOverview
 from autotuner.api.options import ConnectionOptions as ConnectionOptions
@@ -154,6 +158,9 @@ __all__ = [
     "FedEvent",
     "Gain",
     "LastAttempt",
+    "LaunchedObjects",
+    "LaunchedOverview",
+    "LaunchedState",
     "LeaseOverview",
     "LevelCheck",
     "LoadUnit",
@@ -206,6 +213,7 @@ __all__ = [
     "TrialState",
     "TrialTotal",
     "UnknownEvent",
+    "UnreachableTarget",
     "UnreadableError",
     "UsageError",
     "Verdict",

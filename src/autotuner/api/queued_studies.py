@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from autotuner.api.fleet.launched import LaunchedObjects
     from autotuner.api.fleet.listing import LeaseOverview, WorkerOverview
     from autotuner.api.study_input import Study
     from autotuner.store.records import QueueEntry
@@ -94,6 +95,25 @@ class QueuedStudies:
         from autotuner.api.fleet import listing
 
         return listing.leases(self._url)
+
+    def launched_objects(self) -> LaunchedObjects:
+        """What runs have launched and what still exists of it: processes, containers, pods. Changes nothing.
+
+        Looks at this machine and at the targets of all stored studies, for at most a few seconds.
+
+        Returns:
+            The objects, each with whether it is in use, and the targets that cannot be reached, each with the reason.
+
+        Raises:
+            StoreError: If the store cannot be read.
+
+        Example:
+            >>> autotuner.open().launched_objects().objects
+            ()
+        """
+        from autotuner.api.fleet import launched
+
+        return launched.launched_objects(self._url)
 
     def work(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -12,10 +12,11 @@ import anyio
 from anyio.to_thread import run_sync
 
 from autotuner.api.blocking import blocking
+from autotuner.api.fleet.launched import targets
 from autotuner.api.results import record_of
 from autotuner.api.study_input import Study, loaded_study, placed_problems, site_settings
 from autotuner.diagnosis import Diagnosis, of_study, of_target
-from autotuner.errors import StudyBusyError, UsageError
+from autotuner.errors import MissingExtraError, StudyBusyError, UsageError
 from autotuner.events.follow import follow, read
 from autotuner.events.types import Event, UnknownEvent
 from autotuner.plugins import loading
@@ -270,12 +271,10 @@ def reap(url: str | None, *, study: str | None) -> list[str]:
     async def work() -> list[str]:
         dead = await OwnerWatch(store).settled()
         lines = list[str]()
-        launching = {kind for kind, cls in loading.available("deployers").items() if cls.launches}
-        used = [deployer for record in store.studies.all() for deployer in record.spec.deployers]
-        for spec in _different([*(PluginSpec(kind=kind) for kind in sorted(launching)), *used]):
-            if spec.kind in launching:
-                with suppress(UsageError):  # a stored study may have settings that no longer exist
-                    lines += await loading.deployer(spec).reap(dead.__contains__, study=study)
+        for spec in targets(deployer for record in store.studies.all() for deployer in record.spec.deployers):
+            # A stored study may have settings that no longer exist, or a deployer that is not installed here.
+            with suppress(UsageError, MissingExtraError):
+                lines += await loading.deployer(spec).reap(dead.__contains__, study=study)
         for record in store.studies.all():
             if study is None or record.name == study:
                 for trial in store.trials.void_owned_by(dead, record.name, time.time()):
@@ -288,8 +287,3 @@ def reap(url: str | None, *, study: str | None) -> list[str]:
 
     with Store.open(url) as store:
         return blocking(work)
-
-
-def _different(specs: Iterable[PluginSpec]) -> list[PluginSpec]:
-    # By their JSON, because they contain lists and cannot be hashed.
-    return list({spec.model_dump_json(): spec for spec in specs}.values())

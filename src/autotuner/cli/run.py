@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autotuner.cli.app import Json, LogFile, Name, StoreUrl, Verbose, logged, out, program, reporting_errors, say, show
-from autotuner.cli.server.where import opened, refuse, server_of, server_url
+from autotuner.cli.server.where import is_given, opened, refuse, server_of, server_url
 
 if TYPE_CHECKING:
-    from autotuner import Autotuner, StudyResult
+    from autotuner import Autotuner, LaunchedObjects, StudyResult
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Study file (YAML or JSON), or an older task JSON.")]
 Mode = Annotated[
@@ -234,20 +234,42 @@ def stop(name: Name, store: StoreUrl = None, json: Json = False) -> None:
 
 def reap(
     study: Annotated[str | None, typer.Option("--study", help="Only resources of this study.")] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Remove nothing; list what runs launched, in use or left behind."),
+    ] = False,
     store: StoreUrl = None,
     json: Json = False,
     verbose: Verbose = 0,
     log_file: LogFile = None,
 ) -> None:
-    """Clean up after killed runs: servers, load generators, leases."""
+    """Clean up after killed runs: servers, load generators, leases. With --server, only --dry-run."""
     with reporting_errors(as_json=json), logged(verbose, log_file):
         import autotuner
 
+        if dry_run:
+            # What would be removed is on this machine, whatever server a variable names.
+            tuner = opened(store) if is_given() else autotuner.open(store)
+            _show_launched(tuner.launched_objects(), study, as_json=json)
+            return
+        if is_given():
+            remedy = "add --dry-run, or run it on the server's machine"
+            raise autotuner.UsageError.at("--server", "reap removes on this machine only", remedy=remedy)
         removed = autotuner.open(store).reap(study=study)
         if json:
             out({"removed": removed})
         else:
             show("\n".join(removed) if removed else "nothing to clean up")
+
+
+def _show_launched(found: "LaunchedObjects", study: str | None, *, as_json: bool) -> None:
+    objects = tuple(one for one in found.objects if study in {None, one.study})
+    if as_json:
+        out({"objects": objects, "unreachable": found.unreachable})
+        return
+    from autotuner.cli.fleet.page import launched_text
+
+    show(launched_text(objects, found.unreachable))
 
 
 def register(app: typer.Typer) -> None:

@@ -7,7 +7,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from autotuner.report.documents import page
 from autotuner.store import Store
 from autotuner.store.paths import study_folder, trial_folder
 from autotuner.store.process_identity import ProcessIdentity
+from autotuner.study.launch import Labels
 from autotuner.study.owner import Owner
 from autotuner.study.trial import TrialState
 from autotuner.testing.samples import Sample, SampleKind
@@ -170,6 +173,33 @@ def test_reap_cleans_up_after_dead_runs(call: Call, store_study: StoreStudy) -> 
         assert store.leases.all() == []
         assert [t.state for t in store.trials.all("chat-new")] == [TrialState.VOID]
     assert call("reap", "--json").data == {"removed": []}
+
+
+def test_reap_shows_what_it_would_remove(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path))  # no test may reach a cluster of the machine's user
+    mine = this_owner()
+    gone = dead_owner()
+    with Store.open() as store:
+        store.owners.register(mine)
+        store.owners.register(gone)
+    study = f"dry-{mine.id}"
+    with ExitStack() as running:
+        for trial, owner in enumerate((mine, gone)):
+            env = {**os.environ, **Labels(study=study, trial=trial, owner=owner.id).env()}
+            process = running.enter_context(Popen(["sleep", "60"], env=env, start_new_session=True))
+            running.callback(process.kill)
+        done = call("reap", "--study", study, "--dry-run")
+        rows = [line.split() for line in done.out.splitlines() if study in line]
+        assert [(row[0], row[3], " ".join(row[5:])) for row in rows] == [
+            ("process", "0", "in use"),
+            ("process", "1", "left behind"),
+        ]
+        assert "to remove what is left behind: autotuner reap" in done.out
+        assert call("reap", "--study", study, "--dry-run", "--json").data["objects"][1]["state"] == "left_behind"
+        assert process.poll() is None
+        assert len(call("reap", "--study", study, "--json").data["removed"]) == 1
+        assert process.wait(10) != 0
+        assert "left behind" not in call("reap", "--study", study, "--dry-run").out
 
 
 def test_reap_spares_running_studies(call: Call, store_study: StoreStudy) -> None:

@@ -149,6 +149,28 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/api/v1/launched-objects": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * List what runs launched
+         * @description Processes, containers and pods of all runs on the server's machine and on the targets of stored studies, each
+         *     with whether its run is alive: `in_use`, `left_behind` (`autotuner reap` removes it) or `unknown`. A target that
+         *     does not answer within a few seconds is `unreachable`, with the reason.
+         */
+        readonly get: operations["list_launched_objects_api_v1_launched_objects_get"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/api/v1/leases": {
         readonly parameters: {
             readonly query?: never;
@@ -2329,6 +2351,46 @@ export interface components {
             /** Threshold */
             readonly threshold: number;
         };
+        /**
+         * LaunchedObjects
+         * @description What runs have launched and what still exists of it.
+         */
+        readonly LaunchedObjects: {
+            /** Objects */
+            readonly objects: readonly components["schemas"]["LaunchedOverview"][];
+            /** Unreachable */
+            readonly unreachable: readonly components["schemas"]["UnreachableTarget"][];
+        };
+        /**
+         * LaunchedOverview
+         * @description A process, container, pod or other object that a run launched.
+         */
+        readonly LaunchedOverview: {
+            /** Deploy */
+            readonly deploy: string;
+            /** Kind */
+            readonly kind: string;
+            /** Name */
+            readonly name: string;
+            /** Owner */
+            readonly owner: string;
+            /**
+             * Runner Ended
+             * @default false
+             */
+            readonly runner_ended: boolean;
+            readonly state: components["schemas"]["LaunchedState"];
+            /** Study */
+            readonly study: string;
+            /** Trial */
+            readonly trial: number | null;
+        };
+        /**
+         * LaunchedState
+         * @description Whether something that a run launched is still needed.
+         * @enum {string}
+         */
+        readonly LaunchedState: "in_use" | "left_behind" | "unknown";
         /**
          * LearnedFrom
          * @description An earlier study that the search learns from.
@@ -4573,6 +4635,16 @@ export interface components {
          */
         readonly Unit: "s" | "tokens/s" | "requests/s" | "documents/s" | "ratio" | "in flight" | "x speed" | "J/token" | "USD/1M tokens" | "USD/request";
         /**
+         * UnreachableTarget
+         * @description A target of stored studies whose objects are not known.
+         */
+        readonly UnreachableTarget: {
+            /** Deploy */
+            readonly deploy: string;
+            /** Reason */
+            readonly reason: string;
+        };
+        /**
          * UnusedStudy
          * @description A stored study that the search does not learn from.
          */
@@ -5113,6 +5185,9 @@ export type IntRange = components['schemas']['IntRange'];
 export type LastAttempt = components['schemas']['LastAttempt'];
 export type LatencyDistribution = components['schemas']['LatencyDistribution'];
 export type LatencySlo = components['schemas']['LatencySlo'];
+export type LaunchedObjects = components['schemas']['LaunchedObjects'];
+export type LaunchedOverview = components['schemas']['LaunchedOverview'];
+export type LaunchedState = components['schemas']['LaunchedState'];
 export type LearnedFrom = components['schemas']['LearnedFrom'];
 export type LeaseOverview = components['schemas']['LeaseOverview'];
 export type Left = components['schemas']['Left'];
@@ -5204,6 +5279,7 @@ export type TrialRow = components['schemas']['TrialRow'];
 export type TrialSort = components['schemas']['TrialSort'];
 export type TrialState = components['schemas']['TrialState'];
 export type Unit = components['schemas']['Unit'];
+export type UnreachableTarget = components['schemas']['UnreachableTarget'];
 export type UnusedStudy = components['schemas']['UnusedStudy'];
 export type Users = components['schemas']['Users'];
 export type ValueType = components['schemas']['ValueType'];
@@ -5973,6 +6049,125 @@ export interface operations {
                 };
                 content: {
                     readonly "text/event-stream": string;
+                };
+            };
+            /** @description The request could not be carried out. */
+            readonly 400: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No valid token was sent. */
+            readonly 401: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The token does not allow this. */
+            readonly 403: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The study, trial, preset, token or webhook does not exist. */
+            readonly 404: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A process runs the study. */
+            readonly 409: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large. */
+            readonly 413: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The Host header does not name this server. */
+            readonly 421: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The request is wrong; `problems` says where. */
+            readonly 422: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many attempts to sign in failed. */
+            readonly 429: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description A bug; the server's log has the details. */
+            readonly 500: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The store cannot be used. */
+            readonly 503: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    readonly list_launched_objects_api_v1_launched_objects_get: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Successful Response */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["LaunchedObjects"];
                 };
             };
             /** @description The request could not be carried out. */

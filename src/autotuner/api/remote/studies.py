@@ -27,6 +27,7 @@ from autotuner.study.trial import Trial
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+    from autotuner.api.fleet.launched import LaunchedObjects
     from autotuner.api.options import ExportForm, ReportForm
     from autotuner.api.remote.presets import RemotePresets
     from autotuner.api.remote.webhooks import RemoteWebhooks
@@ -164,6 +165,12 @@ class RemoteStudies:
     def workers(self) -> list[WorkerOverview]:
         """As :meth:`autotuner.Autotuner.workers`."""
         return self._server.parsed_all(WorkerOverview, self._server.get("/workers"))
+
+    def launched_objects(self) -> LaunchedObjects:
+        """As :meth:`autotuner.Autotuner.launched_objects`, for the server's machine and its targets."""
+        from autotuner.api.fleet.launched import LaunchedObjects
+
+        return self._server.parsed(LaunchedObjects, self._server.get("/launched-objects"))
 
     def webhooks(self) -> RemoteWebhooks:
         """As :meth:`autotuner.Autotuner.webhooks`."""

@@ -1,10 +1,10 @@
-"""Output of ``queue`` and ``workers``."""
+"""Output of ``queue``, ``workers`` and ``reap --dry-run``."""
 
 from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from autotuner import QueueEntry, WorkerOverview
+from autotuner import LaunchedOverview, QueueEntry, UnreachableTarget, WorkerOverview
 from autotuner.cli.columns import Column, table_text
 from autotuner.cli.texts import age_text
 
@@ -69,6 +69,36 @@ def workers_text(workers: Sequence[WorkerOverview], *, now: float, width: int | 
         for found in workers
     ]
     return table_text(columns, rows, width=width)
+
+
+def launched_text(
+    objects: Sequence[LaunchedOverview], unreachable: Sequence[UnreachableTarget], *, width: int | None = None
+) -> str:
+    """Renders one row per object that a run launched, and a line per target whose objects are not known."""
+    columns = [
+        Column("kind"),
+        Column("name", wraps=True),
+        Column("study"),
+        Column("trial", align="right"),
+        Column("owner", drop=2),
+        Column("state"),
+    ]
+    rows = [
+        [
+            Text(one.kind),
+            Text(one.name),
+            Text(one.study),
+            Text("?" if one.trial is None else str(one.trial)),
+            Text(one.owner),
+            Text(one.state.value.replace("_", " "), style="red" if one.state == "left_behind" else ""),
+        ]
+        for one in objects
+    ]
+    notes = [f"{one.deploy} cannot be listed: {one.reason}" for one in unreachable]
+    if any(one.state == "left_behind" for one in objects):
+        notes.append("to remove what is left behind: autotuner reap")
+    found = table_text(columns, rows, width=width) if rows else "no servers or load generators of any run"
+    return "\n".join([found, *notes])
 
 
 def _state(found: WorkerOverview) -> Text:

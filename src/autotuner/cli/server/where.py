@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "AUTOTUNER_SERVER"
 COMMANDS = (
-    "run", "plan", "doctor", "submit", "queue", "workers", "watch", "stop", "list", "show", "logs", "best", "report",
-    "export", "verify", "delete", "preset", "webhook",
+    "run", "plan", "doctor", "submit", "queue", "workers", "watch", "stop", "reap", "list", "show", "logs", "best",
+    "report", "export", "verify", "delete", "preset", "webhook",
 )  # fmt: skip
 """Commands that also work on a server."""
 OF_THIS_MACHINE = ("backup", "restore", "reap", "token")
@@ -63,7 +63,7 @@ def choose(server: str | None, command: str | None, *, given: bool) -> None:
 
 def option() -> list[str]:
     """The words that name the server again, for the next command."""
-    return ["--server", shlex.quote(_choice.url)] if _choice.url and _choice.given else []
+    return ["--server", shlex.quote(_choice.url)] if is_given() else []
 
 
 def server_of(store: str | None) -> "RemoteStudies | None":
@@ -81,6 +81,11 @@ def server_of(store: str | None) -> "RemoteStudies | None":
 def server_url() -> str:
     """The URL of the chosen server; empty if a store is to be used."""
     return _choice.url
+
+
+def is_given() -> bool:
+    """Whether an option of this command line, rather than a variable, chose a server."""
+    return bool(_choice.url) and _choice.given
 
 
 def opened(store: str | None) -> "Autotuner | RemoteStudies":

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from autotuner import LeaseOverview, QueueEntry, WorkerOverview
+from autotuner import LaunchedObjects, LeaseOverview, QueueEntry, WorkerOverview
 from autotuner.server.callers import Reader, Tuner
 from autotuner.server.documents import document
 
@@ -25,3 +25,11 @@ def list_workers(tuner: Tuner, _: Reader) -> Response:
 def list_leases(tuner: Tuner, _: Reader) -> Response:
     """GPUs and ports of machines that running trials hold, each with the trial and the process."""
     return document(tuner.leases())
+
+
+@router.get("/launched-objects", summary="List what runs launched", response_model=LaunchedObjects)
+def list_launched_objects(tuner: Tuner, _: Reader) -> Response:
+    """Processes, containers and pods of all runs on the server's machine and on the targets of stored studies, each
+    with whether its run is alive: `in_use`, `left_behind` (`autotuner reap` removes it) or `unknown`. A target that
+    does not answer within a few seconds is `unreachable`, with the reason."""
+    return document(tuner.launched_objects())

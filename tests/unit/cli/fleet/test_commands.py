@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from autotuner import UnreachableTarget
+from autotuner.cli.fleet.page import launched_text
 from autotuner.store import Store
 from autotuner.store.records import WorkerRecord
 from autotuner.tuning.run_liveness import this_owner
@@ -92,6 +94,14 @@ def test_a_running_study_is_shown_with_the_host_of_its_worker(call: Call, file: 
     assert (found["alive"], found["studies"]) == (True, ["s"])
     assert call("stop", "s").out == "s: stop requested\n"
     assert call("submit", file("s")).code == 1
+
+
+def test_a_target_that_cannot_be_listed_is_named() -> None:
+    down = UnreachableTarget(deploy="docker", reason="cannot connect")
+    assert launched_text([], [down]).splitlines() == [
+        "no servers or load generators of any run",
+        "docker cannot be listed: cannot connect",
+    ]
 
 
 def test_workers_that_are_silent_are_lost(call: Call) -> None:

@@ -225,7 +225,19 @@ def test_doctor_says_whose_machine_it_checked(server: str, call: Call, tmp_path:
     assert (refused.code, refused.out, "outside of the folders" in refused.err) == (ExitCode.USAGE, "", True)
 
 
-@pytest.mark.parametrize("words", ["reap", "token list", "backup x.tar.gz", "worker"])
+def test_what_runs_launched_on_the_servers_machine(
+    server: str, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path))  # no test may reach a cluster of the machine's user
+    assert call("--server", server, "reap", "--dry-run", "--study", "none-such", "--json").data == {
+        "objects": [],
+        "unreachable": [],
+    }
+    refused = call("--server", server, "reap")
+    assert (refused.code, "add --dry-run" in refused.err) == (ExitCode.USAGE, True)
+
+
+@pytest.mark.parametrize("words", ["token list", "backup x.tar.gz", "worker"])
 def test_other_commands_work_on_this_machine_only(words: str, server: str, call: Call) -> None:
     done = call("--server", server, *words.split())
     assert done.code == ExitCode.USAGE
