@@ -28,7 +28,7 @@ READY = {
     "/new?engine=vllm&goal=throughput": ".plan-facts, .problems",
     "/new?edit=chat-8b": ".plan-facts, .problems",
     "/presets": "tbody tr",
-    "/fleet": "tbody tr",
+    "/fleet": "[aria-label='Processes, containers and pods of runs']",
     "/doctor?study=chat-8b": ".checkup li",
     "/settings": "tbody tr",
     "/sign-in": "form",

@@ -1,6 +1,6 @@
 import { queryOptions } from "@tanstack/react-query";
 import { request } from "./client";
-import type { LeaseOverview, QueueEntry, WorkerOverview } from "./types";
+import type { LaunchedObjects, LeaseOverview, QueueEntry, WorkerOverview } from "./types";
 
 export interface Fleet {
   queue: QueueEntry[];
@@ -9,6 +9,8 @@ export interface Fleet {
 }
 
 const FLEET_MS = 3_000;
+/** It costs a look at Docker and at clusters. */
+const LAUNCHED_MS = 15_000;
 
 /** The queue alone, for pages of single studies. */
 export const queueQuery = queryOptions({
@@ -29,4 +31,11 @@ export const fleetQuery = queryOptions({
     return { queue, workers, leases };
   },
   refetchInterval: FLEET_MS,
+});
+
+/** What runs have launched; not below the key of the rest, which is read again after every change. */
+export const launchedQuery = queryOptions({
+  queryKey: ["launched"],
+  queryFn: ({ signal }) => request<LaunchedObjects>("/api/v1/launched-objects", { signal }),
+  refetchInterval: LAUNCHED_MS,
 });

@@ -1,5 +1,4 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
 import { useEffect, useMemo, useState } from "react";
 import { stopStudy } from "~/api/actions";
 import { type Fleet, fleetQuery } from "~/api/fleet";
@@ -13,6 +12,8 @@ import { Problem } from "~/components/Problem";
 import { Failed, Waiting } from "~/components/states";
 import type { Tone } from "~/components/tones";
 import { age, duration, moment } from "~/format/time";
+import { Quiet, StudyLink } from "./cells";
+import { LaunchedObjects } from "./LaunchedObjects";
 import { labelsText, refusalTexts, waitingFor, workerState } from "./waiting";
 
 /** The queue, the workers, and what running trials hold. */
@@ -36,6 +37,7 @@ export function FleetPage() {
         <Queue fleet={data} now={now} />
         <Workers workers={data.workers} now={now} />
         <Leases leases={data.leases} />
+        <LaunchedObjects />
       </div>
     </>
   );
@@ -289,22 +291,10 @@ function Leases({ leases }: { leases: readonly LeaseOverview[] }) {
   );
 }
 
-function StudyLink({ name }: { name: string }) {
-  return (
-    <Link className="name" to="/studies/$name" params={{ name }}>
-      {name}
-    </Link>
-  );
-}
-
 function Moment({ at, now }: { at: number; now: number }) {
   return (
     <time dateTime={new Date(at * 1000).toISOString()} title={moment(at)}>
       {age(now - at)}
     </time>
   );
-}
-
-function Quiet({ text }: { text: string }) {
-  return text ? text : <span className="quiet">–</span>;
 }
