@@ -108,7 +108,7 @@ class QueuedStudies:
             StoreError: If the store cannot be read.
 
         Example:
-            >>> autotuner.open().launched_objects().objects
+            >>> autotuner.open().launched_objects().unreachable
             ()
         """
         from autotuner.api.fleet import launched

@@ -123,7 +123,7 @@ async def test_prompts_have_the_requested_length(tmp_path: Path) -> None:
     counts = [round(len(t.text) / 3.7) + 20 for t in server.log[20:]]
     assert median(counts) == pytest.approx(300, rel=0.03)
     assert len({t.text for t in server.log}) == len(server.log)
-    assert not seen.warnings
+    assert not [warning for warning in seen.warnings if "on average" in warning]
 
 
 async def test_calibration_is_reused_by_the_next_window(tmp_path: Path) -> None:

@@ -295,12 +295,10 @@ def test_answers_longer_than_the_window(call: Call) -> None:
 @pytest.mark.parametrize(("number", "as_json"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
 def test_interrupt_prints_finished_levels(tmp_path: Path, server: ScriptedServer, number: int, as_json: bool) -> None:
     argv = [sys.executable, "-m", "autotuner", "bench", server.url, "-s", "D(4,2)", "-d", "1s", "--warmup", "0s"]
-    argv += ["-c", "1", "-c", "2", "-o", str(tmp_path), *(["--json"] if as_json else [])]
+    argv += ["-c", "1", "-c", "2", "-c", "3", "-o", str(tmp_path), *(["--json"] if as_json else [])]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
-        while not (tmp_path / "records-0-0.parquet").exists() and started.poll() is None:
-            sleep(0.01)
-        seen = len(server.asked)
-        while len(server.asked) == seen and started.poll() is None:  # the second level has begun
+        # A level whose window was disturbed is measured again; it has ended when the next one has records.
+        while not (tmp_path / "records-0-1.parquet").exists() and started.poll() is None:
             sleep(0.01)
         os.kill(started.pid, number)
         out, err = started.communicate(timeout=60)
@@ -308,8 +306,8 @@ def test_interrupt_prints_finished_levels(tmp_path: Path, server: ScriptedServer
     assert "interrupted" in err
     if as_json:
         found = json.loads(out)
-        assert [m["level"]["in_flight"] for m in found["measurements"]] == [1]
+        assert [m["level"]["in_flight"] for m in found["measurements"]] in ([1], [1, 2])
         assert found["error"]["kind"] == "interrupted"
     else:
         assert "concurrency=1" in out
-        assert "concurrency=2" not in out
+        assert "concurrency=3" not in out
