@@ -57,8 +57,9 @@ def _options(
 ) -> None:
     """Find the fastest launch parameters for an LLM inference server, and prove the gain over the default."""
     source = context.get_parameter_source("server")
-    where.choose(server, context.invoked_subcommand, given=source is not None and source.name == "COMMANDLINE")
-    if server and context.invoked_subcommand in where.OF_THIS_MACHINE:
+    given = source is not None and source.name == "COMMANDLINE"
+    where.choose(server, context.invoked_subcommand, given=given)
+    if server and not given and context.invoked_subcommand in where.OF_THIS_MACHINE:
         say(f"note: {context.invoked_subcommand} works on this machine, not on ${where.VARIABLE}")
 
 

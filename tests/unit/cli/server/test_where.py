@@ -285,3 +285,9 @@ def test_a_backup_is_of_this_machine(call: Call, home: Path, tmp_path: Path, mon
     assert done.code == 0
     assert done.err.startswith("note: backup works on this machine, not on $AUTOTUNER_SERVER\n")
     assert "note:" not in call("list", "--json").err
+
+
+def test_a_list_of_the_servers_machine_is_not_said_to_be_of_this_one(server: str, call: Call) -> None:
+    done = call("--server", server, "reap", "--dry-run")
+    assert done.code == 0
+    assert "note:" not in done.err
