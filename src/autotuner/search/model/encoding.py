@@ -112,6 +112,7 @@ class Encoder:
             [e.places for e in found],
             [e.gpus for e in found],
             [e.server for e in found],
+            [e.age for e in found],
         )
 
     def _encoded(self, configuration: Configuration) -> "_Encoded":
@@ -124,6 +125,7 @@ class Encoder:
                 places=tuple(self._places(configuration)),
                 gpus=self._context.gpus(configuration),
                 server=self._server(configuration),
+                age=self._age(configuration),
             )
             if len(self._known) == _MOST_KNOWN:
                 self._known.clear()
@@ -137,6 +139,7 @@ class Encoder:
         own_places: Sequence[tuple[Place, ...]],
         counts: Sequence[int],
         servers: Sequence[str],
+        ages: Sequence[float],
     ) -> Units:
         places = _padded(own_places)
         count = len(configurations)
@@ -151,7 +154,7 @@ class Encoder:
             gpus=np.array([math.log2(max(n, 1)) - self._medium_gpus for n in counts], float),
             places=places,
             loads=loads,
-            ages=np.array([self._ages.of(self._context.release(c)) for c in configurations], float),
+            ages=np.array(ages, float),
             scenarios=scenarios.astype(int),
             servers=tuple(servers),
         )
@@ -166,6 +169,7 @@ class Encoder:
             [tuple(w.place for w in t.windows) for t in trials],
             [t.gpus for t in trials],
             [self._server(t.configuration) if t.configuration else "" for t in trials],
+            [self._age(c) for c in found],
         )
         others = [(*self._others(c, t), *t.unlike) for c, t in zip(found, trials, strict=True)]
         return replace(units, others=tuple(others), unknown=np.zeros(len(units)))
@@ -248,6 +252,9 @@ class Encoder:
             return self._context.identity(configuration)
         return Configuration(values={k: v for k, v in configuration.values.items() if k not in load}).key
 
+    def _age(self, configuration: Configuration) -> float:
+        return self._ages.of(self._context.release(configuration))
+
     def _row(self, configuration: Configuration) -> _Row:
         values = configuration.values
         # Only a default or a baseline leaves parameters to the engine that every other configuration sets.
@@ -270,6 +277,7 @@ class _Encoded:
     places: tuple[Place, ...]
     gpus: int
     server: str
+    age: float
 
 
 class _Scale:
