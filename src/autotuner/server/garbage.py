@@ -14,9 +14,9 @@ _ROUNDS = 2
 _LOOK_S = 30.0
 """Time between two looks at whether all objects can be looked at."""
 _WORTH = 100_000
-"""Kept objects that make a full collection worthwhile when nobody waits for it."""
+"""Kept objects from which a full collection is worthwhile while the server is idle."""
 _MOST = 3_000_000
-"""Kept objects that make one necessary, about 300 MB."""
+"""Kept objects from which one is necessary even under load, about 300 MB."""
 
 
 class Garbage:

@@ -119,8 +119,8 @@ def prepare(app: FastAPI) -> None:
 
 @contextmanager
 def taking_turns() -> Iterator[None]:
-    """Gives the event loop its turn sooner while threads compute: each of them keeps the interpreter's lock that long,
-    and the loop needs it several times for every request."""
+    """Lets the event loop run sooner while threads compute: each thread holds the interpreter's lock for a whole turn,
+    and the loop needs the lock several times per request."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(_TURN_S)
     try:

@@ -31,7 +31,7 @@ _MIGRATION_LOCK = 7_381_020_551
 _KEPT_POOL = {"pool_size": 10, "max_overflow": 30}
 """Connections of a database that stays open: as many as a server has threads for requests."""
 _MOST_URLS = 16
-"""Parsed URLs that are remembered: stores are opened for every request, and parsing leaves cyclic garbage."""
+"""Parsed URLs to cache: every request opens a store, and parsing its URL leaves cyclic garbage."""
 _WRITE = "autotuner_write"
 """Execution option of connections that write."""
 

@@ -36,7 +36,7 @@ _NOT_ENDED = {
     "running": "after its run had died",
     "interrupted": "after its run was interrupted",
 }
-"""States of a study whose end nobody has recorded, and when a request to stop it came then."""
+"""States of a study whose end was not recorded, with when the request to stop it arrived."""
 
 
 @dataclass(frozen=True)

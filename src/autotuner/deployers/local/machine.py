@@ -142,8 +142,8 @@ async def reap(is_dead: Callable[[str], bool], *, study: str | None, grace_s: fl
 
 
 def launched_processes() -> list[LaunchedObject]:
-    """Servers and load generators of all runs, with one process for everything in the same session. As for
-    :func:`reap`, this process and its ancestors do not count."""
+    """Servers and load generators of all runs, one process per session. Like :func:`reap`, leaves out this process and
+    its ancestors."""
     spared = _lineage()
     first: dict[int, LaunchedObject] = {}
     for process in sorted(procfs.processes(), key=lambda found: (found.pid != found.session, found.pid)):
