@@ -6,8 +6,9 @@ import {
   Outlet,
   redirect,
 } from "@tanstack/react-router";
-import { ApiError } from "./api/client";
+import { ApiError, request } from "./api/client";
 import { client, sessionQuery, studyQuery, studyRowsQuery } from "./api/queries";
+import { OutdatedError } from "./api/version";
 import { Shell } from "./components/Shell";
 import { Failed, NotFound } from "./components/states";
 import { compareSearch } from "./pages/compare/search";
@@ -18,6 +19,20 @@ import { wantedRows } from "./pages/studies/rows";
 import { studiesSearch } from "./pages/studies/search";
 import { studySearch } from "./pages/study/search";
 import { trialSearch } from "./pages/trial/search";
+
+/** A page whose script is loaded when it is opened. */
+function lazy<T extends Record<string, unknown>, K extends keyof T>(load: () => Promise<T>, name: K) {
+  return lazyRouteComponent(() => load().catch(explainMissing), name);
+}
+
+/** Why a script cannot be loaded: there is no server or no session, or the server has other scripts by now.
+ *
+ * The router would reload the page by itself, even if the server does not answer.
+ */
+async function explainMissing(): Promise<never> {
+  await request("/api/v1/session");
+  throw new OutdatedError("the server has no such script");
+}
 
 const root = createRootRoute({ component: Outlet, notFoundComponent: NotFound });
 
@@ -57,66 +72,66 @@ const studies = createRoute({
   getParentRoute: () => signedIn,
   path: "/studies",
   validateSearch: studiesSearch,
-  component: lazyRouteComponent(() => import("./pages/studies/StudiesPage"), "StudiesPage"),
+  component: lazy(() => import("./pages/studies/StudiesPage"), "StudiesPage"),
 });
 
 const draft = createRoute({
   getParentRoute: () => signedIn,
   path: "/new",
   validateSearch: draftSearch,
-  component: lazyRouteComponent(() => import("./pages/draft/DraftPage"), "DraftPage"),
+  component: lazy(() => import("./pages/draft/DraftPage"), "DraftPage"),
 });
 
 const presets = createRoute({
   getParentRoute: () => signedIn,
   path: "/presets",
-  component: lazyRouteComponent(() => import("./pages/presets/PresetsPage"), "PresetsPage"),
+  component: lazy(() => import("./pages/presets/PresetsPage"), "PresetsPage"),
 });
 
 const fleet = createRoute({
   getParentRoute: () => signedIn,
   path: "/fleet",
-  component: lazyRouteComponent(() => import("./pages/fleet/FleetPage"), "FleetPage"),
+  component: lazy(() => import("./pages/fleet/FleetPage"), "FleetPage"),
 });
 
 const doctor = createRoute({
   getParentRoute: () => signedIn,
   path: "/doctor",
   validateSearch: doctorSearch,
-  component: lazyRouteComponent(() => import("./pages/doctor/DoctorPage"), "DoctorPage"),
+  component: lazy(() => import("./pages/doctor/DoctorPage"), "DoctorPage"),
 });
 
 const settings = createRoute({
   getParentRoute: () => signedIn,
   path: "/settings",
-  component: lazyRouteComponent(() => import("./pages/settings/SettingsPage"), "SettingsPage"),
+  component: lazy(() => import("./pages/settings/SettingsPage"), "SettingsPage"),
 });
 
 const study = createRoute({
   getParentRoute: () => signedIn,
   path: "/studies/$name",
   validateSearch: studySearch,
-  component: lazyRouteComponent(() => import("./pages/study/StudyPage"), "StudyPage"),
+  component: lazy(() => import("./pages/study/StudyPage"), "StudyPage"),
 });
 
 const trial = createRoute({
   getParentRoute: () => signedIn,
   path: "/studies/$name/trials/$trial",
   validateSearch: trialSearch,
-  component: lazyRouteComponent(() => import("./pages/trial/TrialPage"), "TrialPage"),
+  component: lazy(() => import("./pages/trial/TrialPage"), "TrialPage"),
 });
 
 const winner = createRoute({
   getParentRoute: () => signedIn,
   path: "/studies/$name/winner",
-  component: lazyRouteComponent(() => import("./pages/winner/WinnerPage"), "WinnerPage"),
+  component: lazy(() => import("./pages/winner/WinnerPage"), "WinnerPage"),
 });
 
 const compare = createRoute({
   getParentRoute: () => signedIn,
   path: "/studies/$name/compare",
   validateSearch: compareSearch,
-  component: lazyRouteComponent(() => import("./pages/compare/ComparePage"), "ComparePage"),
+  component: lazy(() => import("./pages/compare/ComparePage"), "ComparePage"),
 });
 
 export const router = createRouter({

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+import autotuner
 from autotuner.server.problems import of_status
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ _HEADERS = (
         b"default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
     ),
 )
+_VERSION = (b"autotuner-version", autotuner.__version__.encode())
+"""Lets pages that were loaded before an update notice it. Unknown callers get it from no route, either."""
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]*)?")
 """A name or address, and a port. Nothing else of a URL belongs into the header, though parsers of URLs accept more."""
@@ -57,7 +60,8 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+                known = "caller" in scope.get("state", ())
+                message["headers"] = [*message.get("headers", ()), *_HEADERS, *([_VERSION] if known else [])]
             await send(message)
 
         refusal = self._refusal(headers)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from autotuner.store import Store
 from autotuner.testing.samples import sample_spec
@@ -76,6 +76,33 @@ def test_a_killed_run_is_cut_off_and_an_unknown_study_is_explained(opened: Open,
     page.get_by_role("heading", name="Not found").wait_for()
     page.get_by_text("not in the store").wait_for()
     assert all("404" in message for message in messages)
+    messages.clear()
+
+
+def test_a_page_of_before_an_update_explains_itself(opened: Open, messages: list[str]) -> None:
+    page = opened("/studies")
+    page.locator("tbody tr").first.wait_for()
+
+    def answer_as_updated(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, headers={**answer.headers, "autotuner-version": "99.0"})
+
+    page.route("**/api/v1/study-rows*", answer_as_updated)
+    page.route("**/assets/FleetPage-*.js", lambda route: route.fulfill(status=404))
+    page.get_by_label("Name").fill("chat-b")
+    page.get_by_role("status").get_by_text("The server was updated to 99.0. Reload this page.").wait_for()
+    assert violations(page) == {}
+    page.unroute("**/api/v1/study-rows*")
+    loaded_at = page.evaluate("performance.timeOrigin")
+    page.get_by_role("link", name="Workers").click()
+    outdated = page.get_by_role("alert")
+    outdated.get_by_role("heading", name="This page is out of date").wait_for()
+    assert page.evaluate("performance.timeOrigin") == loaded_at
+    page.unroute("**/assets/FleetPage-*.js")
+    outdated.get_by_role("button", name="Reload").click()
+    page.get_by_role("heading", name="Workers").first.wait_for()
+    assert page.get_by_text("The server was updated").count() == 0
+    assert all("404" in message or "no such script" in message for message in messages)
     messages.clear()
 
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+import autotuner
 from autotuner.server.guard import MOST_BYTES, Guard
 
 Clients = Callable[[str], httpx.Client]
@@ -68,6 +69,14 @@ def test_every_response_forbids_frames_and_foreign_scripts(client: Clients) -> N
         assert answer.headers["X-Frame-Options"] == "DENY"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert "access-control-allow-origin" not in answer.headers
+
+
+def test_known_callers_alone_are_told_the_version(client: Clients) -> None:
+    for path, status in (("/api/v1/session", 200), ("/api/v1/study-rows", 200), ("/api/v1/studies/none", 404)):
+        answer = client("read").get(path)
+        assert (answer.status_code, answer.headers["Autotuner-Version"]) == (status, autotuner.__version__)
+        assert "Autotuner-Version" not in client("").get(path).headers
+    assert "Autotuner-Version" not in client("").get("/healthz").headers
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "react";
 import { isOffline } from "./client";
 import { CHANGES, fold, KINDS, type Live, NOTHING, type StudyEvent } from "./live";
-import { client, studyQuery, studyUrl } from "./queries";
+import { client, sessionQuery, studyQuery, studyUrl } from "./queries";
 
 /** How the stream of events is doing. */
 export type Connection = "connecting" | "open" | "lost" | "closed";
@@ -37,8 +37,17 @@ export function useLive(name: string): { live: Live; connection: Connection } {
       timer ??= setTimeout(flush, BATCH_MS);
     };
     for (const kind of KINDS) source.addEventListener(kind, receive);
-    source.onopen = () => setConnection("open");
-    source.onerror = () => setConnection(source.readyState === EventSource.CLOSED ? "closed" : "lost");
+    let lost = false;
+    source.onopen = () => {
+      setConnection("open");
+      // The answer tells the version of a server that was restarted, which a stream cannot.
+      if (lost) client.invalidateQueries({ queryKey: sessionQuery.queryKey });
+      lost = false;
+    };
+    source.onerror = () => {
+      lost = true;
+      setConnection(source.readyState === EventSource.CLOSED ? "closed" : "lost");
+    };
     return () => {
       source.close();
       clearTimeout(timer);

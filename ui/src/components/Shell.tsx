@@ -3,6 +3,8 @@ import { Link, Outlet, useNavigate } from "@tanstack/react-router";
 import { request } from "~/api/client";
 import { client, sessionQuery } from "~/api/queries";
 import { useMay } from "~/api/useScope";
+import { useUpdatedTo } from "~/api/version";
+import { Reload } from "./states";
 import { ThemeSwitch } from "./ThemeSwitch";
 
 /** The frame around every page. */
@@ -44,10 +46,25 @@ export function Shell() {
         <ThemeSwitch />
         <Account />
       </header>
+      <Updated />
       <main id="main" className="page" tabIndex={-1}>
         <Outlet />
       </main>
     </>
+  );
+}
+
+/** Says that the server was updated; always there, so that screen readers announce what appears in it. */
+function Updated() {
+  const version = useUpdatedTo();
+  return (
+    <div role="status">
+      {version !== null && (
+        <p className="updated">
+          The server was updated to {version}. Reload this page. <Reload />
+        </p>
+      )}
+    </div>
   );
 }
 

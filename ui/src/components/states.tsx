@@ -3,6 +3,7 @@
 import { Link, useRouter } from "@tanstack/react-router";
 import { type ReactNode, useEffect, useState } from "react";
 import { ApiError } from "~/api/client";
+import { OutdatedError, updatedTo } from "~/api/version";
 
 const SLOW_MS = 8_000;
 
@@ -35,6 +36,7 @@ export function Empty({ title, children }: { title: string; children?: ReactNode
 export function Failed({ error, reset }: { error: unknown; reset?: () => void }) {
   const router = useRouter();
   const known = error instanceof ApiError ? error : null;
+  if (error instanceof OutdatedError || (known === null && updatedTo() !== null)) return <Outdated />;
   const retry = () => {
     reset?.();
     router.invalidate();
@@ -59,6 +61,28 @@ export function Failed({ error, reset }: { error: unknown; reset?: () => void })
         )}
       </p>
     </div>
+  );
+}
+
+/** Instead of a page that cannot be shown because the server was updated. */
+function Outdated() {
+  return (
+    <div className="state" role="alert">
+      <h2>This page is out of date</h2>
+      <p>The server was updated since it was loaded.</p>
+      <p className="actions">
+        <Reload />
+      </p>
+    </div>
+  );
+}
+
+/** The user decides when: what was typed into forms is lost. */
+export function Reload() {
+  return (
+    <button type="button" onClick={() => location.reload()}>
+      Reload
+    </button>
   );
 }
 
