@@ -5,14 +5,12 @@ parameter changes is missing from the predictions, so the model expects as much 
 it takes the error of one release for one of all predictions, and launches the same release again instead of others.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from autotuner.search.points import Axis
 from autotuner.study.configuration import Configuration
 from autotuner.study.search.forecast import Channel, Forecast
-
-_RELEASE = re.compile(r"\d+\.\d+\.\d+")
+from autotuner.study.search.release import Release
 
 
 def unpredicted(
@@ -57,4 +55,4 @@ def _differences(name: str, known: Iterable[tuple[Configuration, Forecast]]) -> 
 
 def _releases(axis: Axis) -> bool:
     """Whether the values name releases, as ``0.5.9`` or ``lmsysorg/sglang:v0.5.9`` do."""
-    return any(isinstance(v, str) and _RELEASE.search(v) for v in axis.values or ())
+    return any(isinstance(v, str) and Release.named(v) for v in axis.values or ())

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 
+from autotuner.benchmarks.loadgen.processes.lags import ClientLimits
 from autotuner.study.base import FrozenModel
 from autotuner.study.capacity.level_test import LevelDecision, LevelPlan
 from autotuner.study.metric import METRICS, fewest_samples
@@ -18,13 +19,13 @@ _GAPS = ("itl", "itl_token")
 class Limits(FrozenModel):
     """Limits beyond which the load generator counts as the bottleneck and its measurements as unreliable."""
 
-    lag_s: float = 0.010
+    lag_s: float = ClientLimits.lag_s
     """p99 of the event loop's lag and of the send lag that is always tolerated, in seconds."""
-    lag_share: float = 0.1
+    lag_share: float = ClientLimits.lag_share
     """The same as a share of the median ttft, because a lag that distorts 1 ms does not matter for 1 s."""
     rate_share: float = 0.95
     """Minimum share of the scheduled arrivals that were actually sent."""
-    cpu_cores: float = 0.9
+    cpu_cores: float = ClientLimits.cpu_cores
     """Maximum CPU usage per core that the load generator can use; each of its processes has a single thread."""
 
 

@@ -13,7 +13,7 @@ from autotuner.benchmarks.loadgen.http.request import Request
 
 @dataclass(frozen=True)
 class ClientLimits:
-    """Limits beyond which the load generator counts as the bottleneck."""
+    """Limits that the load generator itself checks while it measures; the defaults of all."""
 
     lag_s: float = 0.010
     """p99 of the event loop's lag and of the send lag that is always tolerated, in seconds."""
