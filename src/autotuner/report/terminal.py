@@ -37,7 +37,8 @@ def result_text(result: StudyResult, *, report: Path | None = None, program: str
     if result.state != "done":
         lines += ["", f"study {result.state}: {result.why}" if result.why else f"study {result.state}"]
     next_steps = [f"report: {report}   (open in a browser)"] if report else []
-    next_steps.append(f"next:   {program} show {name}  ·  {program} best {name}  ·  {program} export {name} --as csv")
+    useful = [f"show {name}", *([f"best {name}"] if result.winner is not None else []), f"export {name} --as csv"]
+    next_steps.append("next:   " + "  ·  ".join(f"{program} {command}" for command in useful))
     return "\n".join([*lines, "", *next_steps])
 
 

@@ -127,6 +127,7 @@ def test_run_ends_with_command_report_and_next_steps(sampled: Sampled, kind: Sam
     lines = text.splitlines()
     assert "report: /x/report.html" in text
     assert f".venv/bin/autotuner show {result.spec.name}" in lines[-1]
+    assert (f"best {result.spec.name}" in lines[-1]) == (result.winner is not None)
     if result.winner is None:
         assert "start " not in text
     else:
