@@ -16,7 +16,7 @@ import math
 import random
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,8 @@ def study(landscape: Landscape, seed: int, arguments: argparse.Namespace) -> Ite
         if bound is None:
             continue
         yield Stated(len(history), bound.gain, _left(landscape, history[bound.trial], history))
+        if arguments.until_stop and bound.gain <= arguments.gain:
+            break
 
 
 def _left(landscape: Landscape, best: Trial, history: Sequence[Trial]) -> float:
@@ -80,11 +82,13 @@ def _left(landscape: Landscape, best: Trial, history: Sequence[Trial]) -> float:
     return max(max(untried, default=0.0) / reached - 1, 0.0)
 
 
-def _report(name: str, found: Sequence[Landscape], arguments: argparse.Namespace) -> None:
+def _report(name: str, found: Iterable[Landscape], arguments: argparse.Namespace) -> None:
     """Prints one line."""
     every: list[Stated] = []
     stops: list[Stated] = []
-    for number, landscape in enumerate(found):
+    studies = 0
+    for number, landscape in enumerate(found, arguments.first):
+        studies += 1
         stated = list(study(landscape, number, arguments))
         every += stated
         stop = next((s for s in stated if s.bound <= arguments.gain), None)
@@ -93,7 +97,7 @@ def _report(name: str, found: Sequence[Landscape], arguments: argparse.Namespace
             wrong = ", ".join(f"{s.launches}: {s.left:.1%} > {s.bound:.1%}" for s in stated if s.wrong)
             print(f"    {number:3} {len(landscape.points):4} points, stop {stop}; wrong {wrong or '-'}", flush=True)
     print(
-        f"  {name:14} {_share(sum(s.wrong for s in every), len(every))} {len(stops):5} of {len(found):3}"
+        f"  {name:14} {_share(sum(s.wrong for s in every), len(every))} {len(stops):5} of {studies:5}"
         f" {_share(sum(s.left > arguments.gain for s in stops), len(stops))} {_mean([s.launches for s in stops]):9.1f}"
         f" {_mean([s.left for s in stops]):8.2%} {max((s.left for s in stops), default=math.nan):8.2%}",
         flush=True,
@@ -114,6 +118,11 @@ def main() -> None:
     parser.add_argument("paths", nargs="*", type=Path)
     parser.add_argument("--kind", choices=[*SURFACES], action="append", help="random landscapes; repeats")
     parser.add_argument("--studies", type=int, default=40, help="searches per set of landscapes")
+    parser.add_argument("--first", type=int, default=0, help="number of the first one, which seeds everything random")
+    parser.add_argument(
+        "--points", type=int, nargs=2, default=(50, 250), help="fewest and most configurations of random landscapes"
+    )
+    parser.add_argument("--until-stop", action="store_true", help="end a search where it stops")
     parser.add_argument("--most", type=int, default=40, help="longest search")
     parser.add_argument("--every", type=int, default=1, help="state a bound after every so many launches only")
     parser.add_argument("--noise", type=float, default=0.02, help="standard deviation between launches")
@@ -124,13 +133,14 @@ def main() -> None:
     parser.add_argument("--each", action="store_true", help="also print every study")
     arguments = parser.parse_args()
     print(
-        f"  {'':14} {'bounds wrong':>13} {'stopped':>12} {'claims wrong':>13} {'launches':>9} {'left':>8} {'most':>8}"
+        f"  {'':14} {'bounds wrong':>13} {'stopped':>14} {'claims wrong':>13} {'launches':>9} {'left':>8} {'most':>8}"
     )
     for kind in arguments.kind or ():
-        _report(kind, [synthetic(kind, seed) for seed in range(arguments.studies)], arguments)
+        seeds = range(arguments.first, arguments.first + arguments.studies)
+        _report(kind, (synthetic(kind, seed, *arguments.points) for seed in seeds), arguments)
     for path in arguments.paths:
         found = landscapes(path, 12, inner=arguments.load == "inner")
-        _report(path.stem, [found[i % len(found)] for i in range(arguments.studies)], arguments)
+        _report(path.stem, (found[i % len(found)] for i in range(arguments.studies)), arguments)
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ _LOADS = (4, 16, 64)
 Surface = Callable[[Mapping[str, Value]], float]
 
 
-def synthetic(kind: str, seed: int) -> Landscape:
-    """A landscape of a kind of :data:`SURFACES`, with 50 to 250 configurations of three to five parameters."""
+def synthetic(kind: str, seed: int, fewest: int = 50, most: int = 250) -> Landscape:
+    """A landscape of a kind of :data:`SURFACES`: five parameters, ``fewest`` to ``most`` configurations."""
     source = random.Random(f"{kind} {seed}")
     while True:
         values: dict[str, list[Value]] = {n: [2**i for i in range(source.randint(2, 6))] for n in ("a", "b", "e")}
         values |= {n: [f"{n}{i}" for i in range(source.randint(2, 4))] for n in ("c", "d")}
-        if 50 <= math.prod(map(len, values.values())) <= 250:
+        if fewest <= math.prod(map(len, values.values())) <= most:
             break
     tpot = SURFACES[kind](source, values)
     ttft = SURFACES[kind](source, values)
