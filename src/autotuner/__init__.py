@@ -55,6 +55,7 @@ _NAMES = {
         "PhaseEntered",
         "StudyFinished",
         "StudyStarted",
+        "StudyWaiting",
         "TrialFinished",
         "TrialProposed",
         "UnknownEvent",

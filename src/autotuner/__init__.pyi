@@ -62,6 +62,7 @@ from autotuner.events.types import Notice as Notice
 from autotuner.events.types import PhaseEntered as PhaseEntered
 from autotuner.events.types import StudyFinished as StudyFinished
 from autotuner.events.types import StudyStarted as StudyStarted
+from autotuner.events.types import StudyWaiting as StudyWaiting
 from autotuner.events.types import TrialFinished as TrialFinished
 from autotuner.events.types import TrialProposed as TrialProposed
 from autotuner.events.types import UnknownEvent as UnknownEvent
@@ -204,6 +205,7 @@ __all__ = [
     "StudyRows",
     "StudySpec",
     "StudyStarted",
+    "StudyWaiting",
     "Token",
     "TokenScope",
     "Trial",

@@ -247,6 +247,17 @@ class Notice(BaseEvent):
     """Load level of the window that it is about; empty otherwise."""
 
 
+class StudyWaiting(BaseEvent):
+    """The study has waited in the queue for ten minutes, and no worker could run it. Once until it runs; only servers
+    look."""
+
+    kind: Literal["study_waiting"] = "study_waiting"
+    why: str
+    """Why no worker can run it, in one line."""
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    """Labels that a worker must have."""
+
+
 class StudyFinished(BaseEvent):
     """The run has ended and released the study."""
 
@@ -282,6 +293,7 @@ Event = Annotated[
     | WindowProgress
     | TrialFinished
     | Notice
+    | StudyWaiting
     | StudyFinished,
     Field(discriminator="kind"),
 ]
@@ -295,6 +307,7 @@ KINDS: tuple[type[BaseEvent], ...] = (
     WindowProgress,
     TrialFinished,
     Notice,
+    StudyWaiting,
     StudyFinished,
 )
 """The classes of :data:`Event`, in the usual order of a study."""

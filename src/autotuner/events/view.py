@@ -11,6 +11,7 @@ from autotuner.events.types import (
     Remaining,
     StudyFinished,
     StudyStarted,
+    StudyWaiting,
     TrialFinished,
     TrialProposed,
     UnknownEvent,
@@ -144,6 +145,8 @@ class StudyView:
             case Notice():
                 where = f"trial {event.trial}: " if event.trial is not None else ""
                 self.notices.append(where + event.text)
+            case StudyWaiting():
+                self.notices.append(f"waits in the queue: {event.why}")
             case TrialProposed():
                 self._trial_proposed(event)
             case PhaseEntered():

@@ -13,22 +13,30 @@ from sqlalchemy import Connection, RowMapping, delete, func, or_, select, update
 
 from autotuner.errors import StudyBusyError
 from autotuner.store.database import Database, clock, lock_study
+from autotuner.store.events import EventLog
 from autotuner.store.owners import OwnerTable
 from autotuner.store.queries import QueueQueries
-from autotuner.store.records import Job, QueueState
+from autotuner.store.records import Job, QueueEntry, QueueState
 from autotuner.store.rows import FINISHED, StoreError, labels_of, labels_text, refusals_of
-from autotuner.store.tables import owners, queue, studies, trials
+from autotuner.store.tables import events, owners, queue, studies, trials
+from autotuner.store.webhooks.records import Notification
+from autotuner.store.webhooks.table import WebhookTable
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
+
+_STARTED = "study_started"
+"""Kind of the event at the beginning of a run."""
 
 
 class QueueTable(QueueQueries):
     """The queue. Each call is one transaction, which locks the study's row first."""
 
-    def __init__(self, database: Database, owners: OwnerTable) -> None:
+    def __init__(self, database: Database, owners: OwnerTable, events: EventLog, webhooks: WebhookTable) -> None:
         super().__init__(database)
         self._database = database
         self._owners = owners
+        self._events = events
+        self._webhooks = webhooks
 
     def add(
         self,
@@ -139,6 +147,44 @@ class QueueTable(QueueQueries):
             row = db.execute(select(queue.c.worker_id, queue.c.refusals).where(queue.c.study == study)).one()
             refusals = {**refusals_of(row.refusals), row.worker_id: why}
             db.execute(update(queue).where(queue.c.study == study).values(refusals=json.dumps(refusals)))
+
+    def tell_waiting(self, seen: QueueEntry, kind: str, data: Mapping[str, object], notification: Notification) -> bool:
+        """Stores an event that no worker can run a study, and tells the webhooks, unless that happened since the study
+        was submitted or last ran, or a worker has taken it. Returns whether it did.
+
+        Args:
+            seen: The study in the queue.
+            kind: Kind of the event.
+            data: Its data.
+            notification: The message.
+        """
+        study = seen.study
+        here = queue.c.study == study
+        with self._database.writing() as db:
+            # Another server may be about to store the same event.
+            db.execute(select(studies.c.name).where(studies.c.name == study).with_for_update())
+            entry = db.execute(select(queue.c.worker_id, queue.c.submitted_at).where(here)).first()
+            if entry is None or entry.worker_id != seen.worker_id:
+                return False
+            if self._told_waiting(db, study, kind, entry.submitted_at):
+                return False
+            self._events.append_in(db, study, kind, data, trial=None, at=notification.at)
+            self._webhooks.notify_in(db, [notification])
+        return True
+
+    def _told_waiting(self, db: Connection, study: str, kind: str, submitted_at: float) -> bool:
+        here = events.c.study == study
+        told = (
+            select(events.c.seq)
+            .where(here & (events.c.kind == kind) & (events.c.at >= submitted_at))
+            .order_by(events.c.seq.desc())
+            .limit(1)
+        )
+        seq = db.execute(told).scalar()
+        if seq is None:
+            return False
+        ran = select(events.c.seq).where(here & (events.c.kind == _STARTED) & (events.c.seq > seq)).limit(1)
+        return db.execute(ran).first() is None
 
     def remove(self, study: str, *, dead: Collection[str]) -> bool:
         """Removes a study from the queue unless a worker runs it. Returns whether it was removed."""

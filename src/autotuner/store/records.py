@@ -80,6 +80,8 @@ class QueueEntry(FrozenModel):
     """How often it was taken without finishing a trial since."""
     refusals: Mapping[str, str] = Field(default_factory=dict)
     """Why it cannot run where it was taken since it was submitted, by id of the worker. They leave it to others."""
+    no_worker: str = ""
+    """Why no worker that is running can run it; empty if one can, or if one has taken it."""
 
 
 class Job(FrozenModel):
@@ -110,6 +112,10 @@ class WorkerRecord(FrozenModel):
     heartbeat_at: float = 0.0
     lease_s: float
     """Seconds without a heartbeat after which others take over its studies."""
+
+    def is_alive(self, now: float) -> bool:
+        """Whether its heartbeat is not older than its lease, at a time of the database's clock."""
+        return self.state != "ended" and now - self.heartbeat_at <= self.lease_s
 
 
 class LeaseRecord(FrozenModel):

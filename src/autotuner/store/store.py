@@ -40,7 +40,7 @@ class Store(ReadStore):
         self.studies = StudyTable(self.database, self.trials, self.events)
         self.owners = OwnerTable(self.database)
         self.leases = LeaseTable(self.database)
-        self.queue = QueueTable(self.database, self.owners)
+        self.queue = QueueTable(self.database, self.owners, self.events, self.webhooks)
         self.workers = WorkerTable(self.database, self.webhooks)
         self.tokens = TokenTable(self.database)
         self.audit = AuditLog(self.database)

@@ -215,7 +215,7 @@ def use_a_webhook(page: Page, receiver: Receiver) -> None:
     assert secret.startswith("whsec_")
     page.get_by_role("button", name="I have copied it").press("Enter")
     webhook = page.get_by_role("region", name="All webhooks").locator("tr", has_text="ops")
-    expect(webhook).to_contain_text("study.failed, study.winner_found, worker.lost")
+    expect(webhook).to_contain_text("study.failed, study.winner_found, study.waiting, worker.lost")
     receiver.statuses = [200, 500]
     for outcome in ("Delivered in", "Not delivered: status 500"):
         webhook.get_by_role("button", name="Test ops").press("Enter")

@@ -10,6 +10,7 @@ import pytest
 from autotuner.errors import StudyBusyError
 from autotuner.store import Store, StoreError
 from autotuner.store.records import QueueState, WorkerRecord
+from autotuner.store.webhooks.records import Notification, WebhookEvent
 from autotuner.study.search.beginning import Beginning
 from autotuner.study.search.evidence import NO_EVIDENCE
 from autotuner.study.spec import StudySpec
@@ -196,6 +197,27 @@ def test_a_queued_study_is_not_renamed_and_leaves_the_queue_when_deleted(store: 
         store.studies.rename("s", "other")
     store.studies.delete("s")
     assert store.queue.all() == []
+
+
+def test_a_study_that_no_worker_can_run_is_reported_once(store: Store, enqueue: Enqueue) -> None:
+    enqueue("s")
+    entry = store.queue.get("s")
+    assert entry is not None
+    message = Notification(kind=WebhookEvent.STUDY_WAITING, study="s", at=store.clock(), data={"study": "s"})
+    together = threading.Barrier(4)
+
+    def tell(_: int) -> bool:
+        together.wait()
+        return store.queue.tell_waiting(entry, "study_waiting", {}, message)
+
+    with ThreadPoolExecutor(4) as servers:
+        assert sorted(servers.map(tell, range(4))) == [False, False, False, True]
+    assert [event.kind for event in store.events.read("s")] == ["study_waiting"]
+    assert take(store, "1") == "s"
+    store.events.append("s", "study_started", {}, at=store.clock())
+    assert not store.queue.tell_waiting(entry, "study_waiting", {}, message), "a worker has taken it"
+    store.studies.release("s", "1", requeue=True)
+    assert store.queue.tell_waiting(entry, "study_waiting", {}, message)
 
 
 def _writes(store: Store, trial: Trial, spec: StudySpec) -> dict[str, Callable[[], Any]]:

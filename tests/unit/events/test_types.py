@@ -22,6 +22,7 @@ from autotuner.events.types import (
     Remaining,
     StudyFinished,
     StudyStarted,
+    StudyWaiting,
     TrialFinished,
     TrialProposed,
     UnknownEvent,
@@ -61,6 +62,7 @@ ONE_OF_EACH: list[Any] = [
         slos=(0.5, None),
     ),
     Notice(study="s", trial=None, text="the machine is busy"),
+    StudyWaiting(study="s", why="no running worker has gpu=h100", labels={"gpu": "h100"}),
     StudyFinished(study="s", state="failed", why="no disk", ending="environment_fault", environment_fault=True),
 ]
 

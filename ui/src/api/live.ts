@@ -53,7 +53,7 @@ export const CHANGES: ReadonlySet<string> = new Set([
   "trial_finished",
   "study_finished",
 ]);
-export const KINDS: readonly string[] = [...CHANGES, "phase", "progress", "notice"];
+export const KINDS: readonly string[] = [...CHANGES, "phase", "progress", "notice", "study_waiting"];
 
 const NOTICES = 5;
 
@@ -106,13 +106,16 @@ function one(live: Live, event: StudyEvent): Live {
     case "trial_finished":
       return trial === null ? next : finished(next, trial, event);
     case "notice":
-      return {
-        ...next,
-        notices: [...live.notices, { seq: event.seq, at: event.at, text: text(data.text) }].slice(-NOTICES),
-      };
+      return noticed(next, event, text(data.text));
+    case "study_waiting":
+      return noticed(next, event, `waits in the queue: ${text(data.why)}`);
     default:
       return next;
   }
+}
+
+function noticed(live: Live, { seq, at }: StudyEvent, text: string): Live {
+  return { ...live, notices: [...live.notices, { seq, at, text }].slice(-NOTICES) };
 }
 
 function finished(live: Live, trial: number, event: StudyEvent): Live {

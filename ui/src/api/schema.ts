@@ -3272,6 +3272,11 @@ export interface components {
             readonly labels?: {
                 readonly [key: string]: string;
             };
+            /**
+             * No Worker
+             * @default
+             */
+            readonly no_worker: string;
             /** Position */
             readonly position?: number | null;
             /**
@@ -4837,7 +4842,7 @@ export interface components {
          * @description Events that a webhook can receive.
          * @enum {string}
          */
-        readonly WebhookEvent: "study.finished" | "study.failed" | "study.winner_found" | "study.budget_used" | "worker.lost";
+        readonly WebhookEvent: "study.finished" | "study.failed" | "study.winner_found" | "study.budget_used" | "study.waiting" | "worker.lost";
         /**
          * WebhookForm
          * @description The form of the messages.

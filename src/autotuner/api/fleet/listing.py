@@ -1,6 +1,7 @@
 """Lists of the queue, the workers and the leases. Imports little, because ``show`` and ``list`` use it."""
 
 from autotuner.store import ReadStore, open_to_read
+from autotuner.store.lists.no_worker import why_no_worker
 from autotuner.store.records import QueueEntry, WorkerRecord
 from autotuner.study.base import FrozenModel
 
@@ -31,7 +32,12 @@ class LeaseOverview(FrozenModel):
 def queue(url: str | None) -> list[QueueEntry]:
     """See :meth:`autotuner.api.queued_studies.QueuedStudies.queue`."""
     with open_to_read(url) as store:
-        return store.queue.all()
+        workers = store.workers.all()
+        now = store.clock()
+        return [
+            entry if entry.position is None else entry.replaced(no_worker=why_no_worker(entry, workers, now))
+            for entry in store.queue.all()
+        ]
 
 
 def workers(url: str | None) -> list[WorkerOverview]:
@@ -64,7 +70,7 @@ def _overviews(store: ReadStore) -> list[WorkerOverview]:
     return [
         WorkerOverview(
             worker=worker,
-            alive=worker.state != "ended" and now - worker.heartbeat_at <= worker.lease_s,
+            alive=worker.is_alive(now),
             silent_s=max(0.0, now - worker.heartbeat_at),
             studies=tuple(studies.get(worker.id, ())),
         )

@@ -32,6 +32,8 @@ def text_of(kind: str, data: Mapping[str, object]) -> str:
             return f"Study {study} found a winner: {_gain(data)}`{_plain(data.get('configuration'))}`"
         case WebhookEvent.BUDGET_USED:
             return f"Study {study} ended its search: {why}"
+        case WebhookEvent.STUDY_WAITING:
+            return f"Study {study} waits in the queue: {why}"
         case WebhookEvent.WORKER_LOST:
             runs = _plain(", ".join(map(str, _listed(data.get("studies"))))) or "no study"
             return f"Worker {_plain(data.get('worker'))} on *{_plain(data.get('host'))}* is lost; it ran {runs}"

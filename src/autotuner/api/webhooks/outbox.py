@@ -21,6 +21,7 @@ from autotuner.api.webhooks.destinations import Destination, destination
 from autotuner.api.webhooks.lost_workers import LostWorkers
 from autotuner.api.webhooks.messages import body_of
 from autotuner.api.webhooks.sending import TIMEOUT_S, WebhookAttempt, send
+from autotuner.api.webhooks.waiting_studies import WaitingStudies
 from autotuner.errors import AutotunerError
 from autotuner.logs import FailureLog
 from autotuner.store import Store
@@ -77,6 +78,7 @@ class Outbox:
         self._id = uuid.uuid4().hex[:12]
         self._sending = set[str]()
         self._lost = LostWorkers()
+        self._waiting = WaitingStudies()
         self._context: ssl.SSLContext | None = None
         self._tidied: float | None = None
         self._failures = FailureLog(logger, "webhooks")
@@ -114,6 +116,7 @@ class Outbox:
         with Store.open(self._url) as store:
             self._tidy(store)
             self._lost.look(store)
+            self._waiting.look(store)
             if room < 1 or not store.webhooks.is_due():
                 return []
             networks = allowed_networks()

@@ -40,6 +40,7 @@ def queue_text(entries: Sequence[QueueEntry], hosts: Mapping[str, str], *, now: 
         if entry.worker_id is None
         for worker, why in entry.refusals.items()
     ]
+    notes += [f"{entry.study} waits: {why}" for entry in entries if (why := entry.no_worker) and not entry.refusals]
     return "\n".join([table_text(columns, rows, width=width), *notes])
 
 

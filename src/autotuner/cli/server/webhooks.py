@@ -26,6 +26,7 @@ class EventName(StrEnum):
     STUDY_FAILED = "study.failed"
     WINNER_FOUND = "study.winner_found"
     BUDGET_USED = "study.budget_used"
+    STUDY_WAITING = "study.waiting"
     WORKER_LOST = "worker.lost"
 
 

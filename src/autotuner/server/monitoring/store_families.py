@@ -26,6 +26,11 @@ def families(totals: StoreTotals, running: Sequence[StudyOverview]) -> Iterable[
         "How long the oldest waiting study has been in the queue; 0 if none waits.",
         totals.oldest_queued_s,
     )
+    yield GaugeMetricFamily(
+        "autotuner_queue_without_worker",
+        "Waiting studies that no running worker can run: none has their labels, or all have left them to others.",
+        totals.queued_without_worker,
+    )
     yield from _workers(totals)
     yield _by_label("autotuner_leases", "GPUs and ports that running trials hold.", "kind", _LEASES, totals.leases)
     yield _by_label(

@@ -5,8 +5,9 @@ As in :mod:`autotuner.store.queries`, statements use ``:name`` parameters, and n
 
 from collections.abc import Collection, Mapping
 
+from autotuner.store.lists.no_worker import why_no_worker
 from autotuner.store.lists.standing import standing_sql
-from autotuner.store.queries import Source
+from autotuner.store.queries import QueueQueries, Source, WorkerQueries
 from autotuner.store.rows import Row
 from autotuner.study.base import FrozenModel
 
@@ -67,6 +68,8 @@ class StoreTotals(FrozenModel):
     """Studies that wait for a worker."""
     oldest_queued_s: float
     """How long the oldest of them has waited."""
+    queued_without_worker: int = 0
+    """How many of them no worker that is running can run."""
     workers: tuple[WorkerTotal, ...]
     leases: Mapping[str, int]
     """By kind: ``gpu``, ``port``."""
@@ -91,10 +94,17 @@ def read_totals(source: Source, *, living: Collection[str]) -> StoreTotals:
         trials=_trials(rows),
         queued=int(queue["n"]),
         oldest_queued_s=max(0.0, now - float(queue["since"])),
+        queued_without_worker=_without_worker(source, now) if queue["n"] else 0,
         workers=tuple(_worker(row, now) for row in workers),
         leases=_by_name(rows, "lease"),
         messages=_by_name(rows, "message"),
     )
+
+
+def _without_worker(source: Source, now: float) -> int:
+    workers = WorkerQueries(source).all()
+    waiting = (entry for entry in QueueQueries(source).all() if entry.position is not None)
+    return sum(bool(why_no_worker(entry, workers, now)) for entry in waiting)
 
 
 def _by_name(rows: list[Row], what: str) -> dict[str, int]:

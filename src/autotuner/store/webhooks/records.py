@@ -19,6 +19,8 @@ class WebhookEvent(StrEnum):
     """A study ended with a configuration that is proven better than the default."""
     BUDGET_USED = "study.budget_used"
     """A search ended because its trials, time or GPU hours were used up; the proof may follow."""
+    STUDY_WAITING = "study.waiting"
+    """A study has waited for ten minutes, and no worker can run it."""
     WORKER_LOST = "worker.lost"
     """A worker has been silent for longer than its lease."""
 

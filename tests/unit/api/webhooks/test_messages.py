@@ -42,6 +42,11 @@ WINNER = {
             "Study *x* ended its search: time budget (60 s) used up",
         ),
         (
+            "study.waiting",
+            {"study": "x", "why": "no running worker has gpu=h100"},
+            "Study *x* waits in the queue: no running worker has gpu=h100",
+        ),
+        (
             "worker.lost",
             {"worker": "w1", "host": "node-1", "studies": ["a", "b"]},
             "Worker w1 on *node-1* is lost; it ran a, b",

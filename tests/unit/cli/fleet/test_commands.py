@@ -45,6 +45,7 @@ def test_submitted_studies_are_shown_with_their_place(call: Call, file: Callable
     first = call("submit", file("first"))
     assert (first.code, first.out) == (0, "first: number 1 in the queue\n")
     assert "no worker is running" in first.err
+    assert call("queue").out.splitlines()[-1] == "first waits: no worker is running"
     register("w")
     second = call("submit", file("second", worker="gpu=h100"), "--priority", "5", "--json")
     assert (second.data["study"], second.data["position"], second.err) == ("second", 1, "")

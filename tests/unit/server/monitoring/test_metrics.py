@@ -58,6 +58,7 @@ def test_the_store_in_numbers(client: Clients, home: Path) -> None:
     assert value(text, "autotuner_worker_heartbeat_age_seconds", {"worker": "w1", "host": "node-1"}) < 20
     assert value(text, "autotuner_leases", {"kind": "gpu"}) == 2
     assert value(text, "autotuner_queue_length") == value(text, "autotuner_queue_oldest_age_seconds") == 0
+    assert value(text, "autotuner_queue_without_worker") == 0
     assert value(text, "autotuner_build_info", {"version": autotuner.__version__}) == 1
 
 

@@ -9,6 +9,17 @@ export function QueuePlace({ name }: { name: string }) {
   return (
     <span className="quiet">
       {place} the queue{entry && `, priority ${entry.priority}`}
+      {entry?.no_worker && `; ${entry.no_worker}`}
     </span>
   );
+}
+
+/** Beside the state of a queued study: whether no worker can run it. */
+export function NoWorker({ name }: { name: string }) {
+  const why = useQuery(queueQuery).data?.find(({ study }) => study === name)?.no_worker;
+  return why ? (
+    <small className="doubtful" title={why}>
+      no worker<span className="hidden"> can run it: {why}</span>
+    </small>
+  ) : null;
 }

@@ -1,5 +1,6 @@
 import { Link } from "@tanstack/react-router";
 import { ofRow } from "~/components/actions/allowed";
+import { NoWorker } from "~/components/actions/QueuePlace";
 import { StudyActions } from "~/components/actions/StudyActions";
 import { Badge, Progress } from "~/components/Badge";
 import type { Column } from "~/components/DataTable";
@@ -46,9 +47,12 @@ function dataColumns(now: number): Column<ListedStudy>[] {
       title: "State",
       value: (row) => row.study.standing,
       cell: (row) => (
-        <Badge tone={studyTone(row.study.standing)} live={row.study.running}>
-          {row.study.standing}
-        </Badge>
+        <>
+          <Badge tone={studyTone(row.study.standing)} live={row.study.running}>
+            {row.study.standing}
+          </Badge>
+          {row.study.standing === "queued" && <NoWorker name={row.study.name} />}
+        </>
       ),
     },
     {

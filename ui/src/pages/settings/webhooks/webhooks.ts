@@ -8,6 +8,7 @@ export const EVENTS: Readonly<Record<WebhookEvent, string>> = {
   "study.failed": "a run ended with an error, or could not start",
   "study.winner_found": "a configuration is proven better than the default",
   "study.budget_used": "trials, time or GPU hours of the search are used up",
+  "study.waiting": "no worker has been able to run a study for ten minutes",
   "worker.lost": "a worker has been silent for longer than its lease",
 };
 export const ALL_EVENTS = Object.keys(EVENTS) as readonly WebhookEvent[];
