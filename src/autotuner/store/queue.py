@@ -18,7 +18,7 @@ from autotuner.store.owners import OwnerTable
 from autotuner.store.queries import QueueQueries
 from autotuner.store.records import Job, QueueEntry, QueueState
 from autotuner.store.rows import FINISHED, StoreError, labels_of, labels_text, refusals_of
-from autotuner.store.tables import events, owners, queue, studies, trials
+from autotuner.store.tables import events, owners, queue, studies, trials, workers
 from autotuner.store.webhooks.records import Notification
 from autotuner.store.webhooks.table import WebhookTable
 from autotuner.study.owner import Owner
@@ -224,12 +224,30 @@ class QueueTable(QueueQueries):
     def _taken(self, db: Connection, study: str, worker: str, now: float) -> None:
         done = select(func.count()).where((trials.c.study == study) & trials.c.state.in_(FINISHED))
         finished = int(db.execute(done).scalar_one())
-        values = {"state": QueueState.RUNNING.value, "worker_id": worker, "taken_at": now, "progress": finished}
-        before = db.execute(select(queue.c.attempts, queue.c.progress).where(queue.c.study == study)).one()
-        attempts = before.attempts + 1 if finished <= before.progress else 1
-        db.execute(update(queue).where(queue.c.study == study).values(**values, attempts=attempts))
+        values: dict[str, object] = {
+            "state": QueueState.RUNNING.value,
+            "worker_id": worker,
+            "taken_at": now,
+            "progress": finished,
+        }
+        columns = (queue.c.attempts, queue.c.progress, queue.c.refusals)
+        before = db.execute(select(*columns).where(queue.c.study == study)).one()
+        values["attempts"] = before.attempts + 1 if finished <= before.progress else 1
+        values["refusals"] = _refusals_of_living(db, before.refusals, now)
+        db.execute(update(queue).where(queue.c.study == study).values(**values))
 
     def _alive(self, db: Connection, owner_id: str | None, dead: Collection[str]) -> bool:
         if owner_id is None or owner_id in dead:
             return False
         return db.execute(select(owners.c.ended_at).where(owners.c.id == owner_id)).scalar() is None
+
+
+def _refusals_of_living(db: Connection, refusals: str | None, now: float) -> str | None:
+    """The column without workers that are gone: a worker that is started again is another one."""
+    known = refusals_of(refusals)
+    if not known:
+        return None
+    alive = (workers.c.state != "ended") & (workers.c.heartbeat_at >= now - workers.c.lease_s)
+    living = set(db.execute(select(workers.c.id).where(alive & workers.c.id.in_(list(known)))).scalars())
+    kept = {worker: why for worker, why in known.items() if worker in living}
+    return json.dumps(kept) if kept else None

@@ -199,6 +199,22 @@ def test_a_queued_study_is_not_renamed_and_leaves_the_queue_when_deleted(store: 
     assert store.queue.all() == []
 
 
+def test_refusals_of_workers_that_are_gone_are_forgotten(store: Store, enqueue: Enqueue) -> None:
+    """Each start of a worker is another worker."""
+    enqueue("s")
+    for number, state in enumerate(("ended", "running", "running", "running")):
+        worker = WorkerRecord(id=f"w-{number}", host="h", pid=1, at_most=1, lease_s=0.0 if number == 1 else 60.0)
+        store.workers.register(worker)
+        assert take(store, str(number)) == "s"
+        store.queue.refuse("s", "no model")
+        store.studies.release("s", str(number), requeue=True)
+        store.workers.heartbeat(worker.id, state)
+    assert take(store, "3") is None
+    entry = store.queue.get("s")
+    assert entry is not None
+    assert list(entry.refusals) == ["w-2", "w-3"]
+
+
 def test_a_study_that_no_worker_can_run_is_reported_once(store: Store, enqueue: Enqueue) -> None:
     enqueue("s")
     entry = store.queue.get("s")
