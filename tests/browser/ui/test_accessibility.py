@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from support.web.server import violations
 
@@ -72,3 +72,14 @@ def test_the_switch_overrides_the_system(opened: Open) -> None:
     assert page.evaluate(background) != light
     page.get_by_role("radio", name="Auto").check()
     assert page.evaluate(background) == light
+
+
+def test_the_navigation_leads_to_every_page_at_any_width(opened: Open) -> None:
+    page = opened("/fleet")
+    links = page.get_by_role("navigation", name="Main").get_by_role("link")
+    expect(links).to_have_text(["Studies", "Presets", "Workers", "Doctor", "Settings"])
+    for width in (360, 600, 720, 2560):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate(OUTSIDE, width) == [], width
+    links.filter(has_text="Presets").press("Enter")
+    page.get_by_role("heading", name="Presets").wait_for()

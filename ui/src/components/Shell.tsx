@@ -28,6 +28,9 @@ export function Shell() {
           <Link to="/studies" activeProps={{ "aria-current": "page" }}>
             Studies
           </Link>
+          <Link to="/presets" activeProps={{ "aria-current": "page" }}>
+            Presets
+          </Link>
           <Link to="/fleet" activeProps={{ "aria-current": "page" }}>
             Workers
           </Link>

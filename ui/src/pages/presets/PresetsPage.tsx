@@ -25,9 +25,6 @@ export function PresetsPage() {
   if (!data) return <Waiting what="presets" />;
   return (
     <>
-      <nav className="crumbs" aria-label="Breadcrumb">
-        <Link to="/studies">Studies</Link> <span aria-hidden="true">/</span> <Link to="/new">New study</Link>
-      </nav>
       <h1>Presets</h1>
       <div className="fleet">
         <section className="panel" aria-label="Presets">
@@ -43,7 +40,11 @@ export function PresetsPage() {
             rowId={(preset) => preset.name}
             sort={sort}
             onSort={setSort}
-            empty="No presets yet. To add one, save a study from its form."
+            empty={
+              <>
+                No presets yet. To add one, save a study from its form: <Link to="/new">New study</Link>
+              </>
+            }
           />
         </section>
       </div>
