@@ -53,8 +53,10 @@ def test_filters_and_order_are_in_the_address(opened: Open) -> None:
 def test_a_narrow_list_shows_the_most_important_columns(opened: Open) -> None:
     """What does not fit is reached by scrolling, below the column of actions."""
     page = opened("/studies?q=chat-broken")
-    for width, cell in ((1024, "tbody time"), (360, "tbody .progress")):
+    for width, cell in ((1024, "tbody time"), (360, "tbody td .good")):
         page.set_viewport_size({"width": width, "height": 800})
+        if width == 360:
+            page.locator("tbody a.name").evaluate("link => { link.textContent = 'chat-8b'.repeat(9) }")
         shown = page.locator(cell).bounding_box()
         actions = page.locator("tbody td.pinned").bounding_box()
         assert shown is not None

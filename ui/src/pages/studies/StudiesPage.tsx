@@ -79,14 +79,16 @@ export function StudiesPage() {
             />
           </search>
           <span className="grow" />
-          <span className="quiet" role="status">
-            {data.total === all ? all : `${data.total} of ${all}`} {all === 1 ? "study" : "studies"}
-          </span>
-          {writes && (
-            <Link className="button" to="/new">
-              New study
-            </Link>
-          )}
+          <div className="bar">
+            <span className="quiet" role="status">
+              {data.total === all ? all : `${data.total} of ${all}`} {all === 1 ? "study" : "studies"}
+            </span>
+            {writes && (
+              <Link className="button" to="/new">
+                New study
+              </Link>
+            )}
+          </div>
         </header>
         <DataTable
           // Another page begins at its top.

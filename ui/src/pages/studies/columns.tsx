@@ -56,13 +56,6 @@ function dataColumns(now: number): Column<ListedStudy>[] {
       ),
     },
     {
-      id: "launches",
-      title: "Launches",
-      largestFirst: true,
-      value: (row) => row.study.launches,
-      cell: (row) => <Progress done={row.study.launches} planned={row.study.planned} />,
-    },
-    {
       id: "gain",
       title: "Gain",
       number: true,
@@ -81,6 +74,13 @@ function dataColumns(now: number): Column<ListedStudy>[] {
           unit={metricOf(row.study.objective?.metric).unit}
         />
       ),
+    },
+    {
+      id: "launches",
+      title: "Launches",
+      largestFirst: true,
+      value: (row) => row.study.launches,
+      cell: (row) => <Progress done={row.study.launches} planned={row.study.planned} />,
     },
     {
       id: "age",
