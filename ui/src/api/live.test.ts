@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { activityText, fold, NOTHING, type StudyEvent, secondsLeft } from "./live";
+import recorded from "./recorded.json";
 
 let seq = 0;
 const event = (
@@ -53,4 +54,13 @@ it("does not count void trials, and skips kinds of later versions", () => {
     event(91, "new", 1),
   ]);
   expect(live.spent).toEqual([20, 1]);
+});
+
+it("is the same without the progress that a brief stream leaves out", () => {
+  const brief = recorded.filter((event) => event.brief);
+  expect(brief.length).toBeLessThan(recorded.length);
+  const live = fold(NOTHING, recorded);
+  expect(live.running.size).toBe(2);
+  expect([...live.running.values()].map(activityText)).toContain("measuring concurrency=16, 1 of 6 s");
+  expect(fold(NOTHING, brief)).toEqual(live);
 });

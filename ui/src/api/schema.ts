@@ -9080,7 +9080,10 @@ export interface operations {
     };
     readonly events_api_v1_studies__name__events_get: {
         readonly parameters: {
-            readonly query?: never;
+            readonly query?: {
+                /** @description Leave out most stored `progress` of windows that have ended; pages of a study need none. */
+                readonly brief?: boolean;
+            };
             readonly header?: {
                 /** @description `id` of the last event that the client has; browsers send it by themselves. */
                 readonly "last-event-id"?: number | null;

@@ -19,7 +19,7 @@ export function useLive(name: string): { live: Live; connection: Connection } {
     setLive(NOTHING);
     setConnection("connecting");
     if (isOffline()) return;
-    const source = new EventSource(`${studyUrl(name)}/events`);
+    const source = new EventSource(`${studyUrl(name)}/events?brief=true`);
     let waiting: StudyEvent[] = [];
     let timer: ReturnType<typeof setTimeout> | undefined;
     const flush = () => {

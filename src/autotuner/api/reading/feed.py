@@ -39,6 +39,9 @@ MOST_KEPT = 10_000
 """Events that are kept as they are sent: pages of a study read all of its events, and finding secrets in one takes a
 fifth of a millisecond."""
 
+_REPLACE_PROGRESS = frozenset({"progress", "phase", "trial_finished"})
+"""Kinds after which the progress before them says nothing about what the trial is doing."""
+
 
 @dataclass(frozen=True)
 class FedEvent:
@@ -149,13 +152,17 @@ class EventFeed:
             tasks.start_soon(self._remind)
             await self._deliver()
 
-    async def read(self, study: str | None = None, *, after: int | None = None) -> AsyncGenerator[list[FedEvent]]:
+    async def read(
+        self, study: str | None = None, *, after: int | None = None, brief: bool = False
+    ) -> AsyncGenerator[list[FedEvent]]:
         """The events of a study, or of all studies, as they happen.
 
         Args:
             study: The study's name; None: all studies.
             after: Only events behind this position: for a study, the ``seq`` of its last event; for all studies, the
                 last :attr:`FedEvent.resume`. None: only events from now on.
+            brief: Whether most stored progress of windows that have ended may be left out: it is the larger part of
+                the events of a long study.
 
         Returns:
             An iterator over batches. One without events comes at least every two seconds. It ends when the study is
@@ -182,11 +189,11 @@ class EventFeed:
             # connect again have seen everything, and there may be many of them at once.
             unread = start < newest
             while unread:
-                stored = await run_sync(self._stored, study, last)
+                stored = await run_sync(self._stored, study, last, brief)
                 last = stored.last
                 unread = stored.full
+                recent.extend(stored.numbers)
                 if stored.events:
-                    recent.extend(fed.event.seq for fed in stored.events)
                     yield stored.events
             seen = frozenset(recent)
             yield []
@@ -281,19 +288,20 @@ class EventFeed:
                 ended[str(row["study"])] = error
         return _New(events, ended, full=len(rows) >= PAGE)
 
-    def _stored(self, study: str | None, after: int) -> _Stored:
+    def _stored(self, study: str | None, after: int, brief: bool) -> _Stored:
         """What is stored already, in a thread."""
         with open_to_read(self._url) as store:
             rows = store.events.rows(study, after=after, limit=PAGE)
+        numbers = [int(row["seq"]) for row in rows]
         events = list[FedEvent]()
-        for row in rows:
+        for row in _brief(rows) if brief else rows:
             try:
                 events.append(_fed(row, self._position))
             except UnreadableError as error:
                 if study is not None:
                     raise
                 logger.warning("left out of a stream of all studies: %s", error)
-        return _Stored(events, last=int(rows[-1]["seq"]) if rows else after, full=len(rows) >= PAGE)
+        return _Stored(events, numbers, last=numbers[-1] if numbers else after, full=len(rows) >= PAGE)
 
     def _last(self) -> int:
         with open_to_read(self._url) as store:
@@ -305,6 +313,8 @@ class _Stored:
     """A part of what was stored before a reader came."""
 
     events: list[FedEvent]
+    numbers: list[int]
+    """``seq`` of all of its events, also of those that are left out."""
     last: int
     """``seq`` of its last event."""
     full: bool
@@ -324,6 +334,19 @@ class _New:
     def of(self, study: str) -> list[FedEvent]:
         """The events of one study."""
         return [fed for fed in self.events if fed.event.study == study]
+
+
+def _brief(rows: Sequence[Row]) -> list[Row]:
+    """Rows without the progress that a later one of the same trial replaces."""
+    replaced = set[tuple[str, int | None]]()
+    kept = list[Row]()
+    for row in reversed(rows):
+        trial = (row["study"], row["trial"])
+        if row["kind"] != "progress" or trial not in replaced:
+            kept.append(row)
+        if row["kind"] in _REPLACE_PROGRESS:
+            replaced.add(trial)
+    return kept[::-1]
 
 
 def _fed(row: Row, position: StreamPosition | None) -> FedEvent:

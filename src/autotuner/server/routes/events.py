@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
@@ -41,12 +41,19 @@ LastEventId = Annotated[
 ]
 
 
+Brief = Annotated[
+    bool, Query(description="Leave out most stored `progress` of windows that have ended; pages of a study need none.")
+]
+
+
 @router.get("/studies/{name}/events", summary="Follow a study", response_class=EventStream)
-async def events(request: Request, caller: Reader, name: Name, last_event_id: LastEventId = None) -> EventStream:
+async def events(
+    request: Request, caller: Reader, name: Name, brief: Brief = False, last_event_id: LastEventId = None
+) -> EventStream:
     """Server-sent events, beginning with the study's first one. `event` is the kind, `id` the position in the stream,
     and `data` one line of `autotuner watch NAME --json`. The stream ends when the study is deleted, when the token
     is revoked or expires, and when the server ends."""
-    return EventStream(_stream(request, caller.id, name, last_event_id or 0), headers=_HEADERS)
+    return EventStream(_stream(request, caller.id, name, last_event_id or 0, brief=brief), headers=_HEADERS)
 
 
 @router.get("/events", summary="Follow all studies", response_class=EventStream)
@@ -57,7 +64,9 @@ async def all_events(request: Request, caller: Reader, last_event_id: LastEventI
     return EventStream(_stream(request, caller.id, None, last_event_id), headers=_HEADERS)
 
 
-async def _stream(request: Request, token: str, name: str | None, after: int | None) -> AsyncIterator[bytes]:
+async def _stream(
+    request: Request, token: str, name: str | None, after: int | None, *, brief: bool = False
+) -> AsyncIterator[bytes]:
     feed: EventFeed = request.app.state.feed
     checks: TokenChecks = request.app.state.token_checks
     sent = time.monotonic()
@@ -67,7 +76,7 @@ async def _stream(request: Request, token: str, name: str | None, after: int | N
         # A client that loses its connection before the first event continues from here, too.
         begin = None if name is not None else str(after)
         yield format_sse_event(comment="stream of events", retry=_RETRY_MS, id=begin)
-        async with aclosing(feed.read(name, after=after)) as batches:
+        async with aclosing(feed.read(name, after=after, brief=brief)) as batches:
             async for batch in batches:
                 if not await checks.still_valid(token):
                     return

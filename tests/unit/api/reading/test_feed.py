@@ -1,9 +1,11 @@
 """The feed of events: every reader gets all of its events, and one poll of the store serves all readers."""
 
+import json
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, closing
+from pathlib import Path
 
 import anyio
 import pytest
@@ -19,6 +21,8 @@ from autotuner.store.paths import data_home
 from autotuner.store.queries import EventQueries
 from autotuner.store.records import EventRecord
 from support.stored_samples import store_sample
+
+RECORDED = Path(__file__).parents[4] / "ui" / "src" / "api" / "recorded.json"
 
 
 def notice(study: str, text: str) -> int:
@@ -74,6 +78,29 @@ def test_readers_get_what_is_stored_and_then_what_happens() -> None:
             assert await take(second, 1) == new[1:]
             assert await take(every, 2) == new
             assert await take(later, 2) == new
+
+    run(work)
+
+
+def test_a_brief_reader_gets_no_progress_of_ended_windows() -> None:
+    """The web UI has a test that its pages show the same after either part of these events."""
+    recorded = json.loads(RECORDED.read_text())
+    name = store_sample("winner").spec.name
+    last = autotuner.open().events(name)[-1].seq
+    with Store.open() as store:
+        stored = [store.events.append(name, e["kind"], e["data"], at=e["at"], trial=e["trial"]).seq for e in recorded]
+    brief = [seq for seq, event in zip(stored, recorded, strict=True) if event["brief"]]
+
+    async def work(feed: EventFeed) -> None:
+        async with (
+            aclosing(feed.read(name, after=last)) as every,
+            aclosing(feed.read(name, after=last, brief=True)) as some,
+        ):
+            assert await take(every, len(stored)) == stored
+            assert await take(some, len(brief)) == brief
+            await caught_up(some)
+            new = await run_sync(notice, name, "hello")
+            assert await take(some, 1) == [new]
 
     run(work)
 

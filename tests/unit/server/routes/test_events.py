@@ -42,6 +42,8 @@ def test_a_stream_begins_with_the_first_event_or_after_the_last_one_seen(client:
         found = take(sent(answer.iter_lines()), len(known))
     assert [json.loads(event.line()) for event in known] == [data for *_, data in found]
     assert [(str(e.seq), e.kind) for e in known] == [(identity, kind) for identity, kind, _ in found]
+    with client("read").stream("GET", f"{path}?brief=true") as answer:  # nothing of it is progress
+        assert [data for *_, data in take(sent(answer.iter_lines()), len(known))] == [data for *_, data in found]
     with client("read").stream("GET", path, headers={"Last-Event-ID": str(known[-2].seq)}) as answer:
         assert take(sent(answer.iter_lines()), 1)[0][0] == str(known[-1].seq)
 
