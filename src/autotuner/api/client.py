@@ -204,7 +204,8 @@ class Autotuner(StoredStudies, QueuedStudies, RunningServers, Operations):
             on_event: Called with each event, beginning with the study's first one.
 
         Returns:
-            The state in which it ended, such as ``done``; ``deleted`` if it was removed meanwhile.
+            The state in which it ended, such as ``done``; ``cut off`` if its run was killed, and ``deleted`` if it was
+            removed meanwhile.
 
         Raises:
             UsageError: If the study is not stored.

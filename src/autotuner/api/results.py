@@ -18,7 +18,7 @@ from autotuner.store.paths import trial_folder
 from autotuner.study.launch import SERVER_LOG
 from autotuner.study.trial import Trial
 from autotuner.tuning.ending import environment_fault
-from autotuner.tuning.run_liveness import living_holders
+from autotuner.tuning.run_liveness import as_they_stand, living_holders
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -75,7 +75,7 @@ def load(url: str | None, name: str) -> StudyResult:
     """See :meth:`autotuner.api.stored.StoredStudies.load`."""
     with open_to_read(url) as store:
         found = record_of(store, name)
-        trials = store.trials.all(found.name)
+        trials = as_they_stand(store, found.owner_id, store.trials.all(found.name))
     return result_of(found, trials)
 
 

@@ -20,6 +20,7 @@ from autotuner.errors import MissingExtraError, StudyBusyError, UsageError
 from autotuner.events.follow import follow, read
 from autotuner.events.types import Event, UnknownEvent
 from autotuner.plugins import loading
+from autotuner.report.overview import CUT_OFF, RUNNING
 from autotuner.report.result import StudyResult, study_result
 from autotuner.store import Store
 from autotuner.store.paths import study_folder
@@ -180,7 +181,9 @@ async def watch(url: str | None, name: str, on_event: OnAnyEvent) -> str:
             if not events and not await run_sync(runs):
                 break
         ended = store.studies.get(study)
-        return ended.state if ended is not None else "deleted"
+        if ended is None:
+            return "deleted"
+        return CUT_OFF if ended.state == RUNNING else ended.state
 
 
 async def stream(url: str | None, name: str, *, after: int) -> AsyncGenerator[Sequence[Event | UnknownEvent]]:

@@ -10,7 +10,6 @@ from autotuner.cli.texts import duration_text
 from autotuner.plain_text import marked_line
 from autotuner.report.gpu_figures import TITLES, gpu_cells, known_columns
 from autotuner.report.numbers import metric_name, percent
-from autotuner.report.overview import CUT_OFF
 from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.terminal import marked_summary
 from autotuner.report.views.goal_texts import study_goals
@@ -18,7 +17,7 @@ from autotuner.report.views.outcome import Tone, outcome, reasons
 from autotuner.report.views.trial_change import change_text
 from autotuner.scoring.slo import slo_value
 from autotuner.study.simulated import MARK
-from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.study.trial import Trial, TrialRole
 
 _STYLES: Mapping[Tone, str] = {
     "bad": "red", "doubtful": "yellow", "open": "cyan", "best": "bold green", "good": "green"
@@ -47,7 +46,7 @@ def study_text(result: StudyResult, *, width: int | None = None, standing: str =
     goals = "; ".join([*(o.text for o in spec.objectives), *(s.text for s in spec.slos)])
     gpus = known_columns(result.trials)
     columns = _columns(result, gpus)
-    rows = [_cells(result, trial, rank, gpus, standing) for trial, rank in result.ranking]
+    rows = [_cells(result, trial, rank, gpus) for trial, rank in result.ranking]
     return "\n".join(
         [
             *(render(Text(line), width) for line in (head, goals, *_warm_start(result))),
@@ -105,7 +104,7 @@ def _columns(result: StudyResult, gpus: Sequence[int]) -> list[Column]:
     ]
 
 
-def _cells(result: StudyResult, trial: Trial, rank: int | None, gpus: Sequence[int], standing: str) -> list[Text]:
+def _cells(result: StudyResult, trial: Trial, rank: int | None, gpus: Sequence[int]) -> list[Text]:
     spec = result.spec
     objectives = trial.verdict.objectives if trial.verdict else ()
     slos = [slo_value(slo, trial.measurements) for slo in spec.slos] if trial.verdict and trial.measurements else []
@@ -116,7 +115,7 @@ def _cells(result: StudyResult, trial: Trial, rank: int | None, gpus: Sequence[i
     cells = [
         Text("" if rank is None else str(rank)),
         Text(str(trial.number)),
-        _state(result, trial, standing),
+        _state(result, trial),
         _configuration(trial),
         *(goal_cell(goal, spec, objectives, slos, left_open=left_open) for goal in study_goals(spec)),
         Text(change_text(result, trial)),
@@ -128,10 +127,8 @@ def _cells(result: StudyResult, trial: Trial, rank: int | None, gpus: Sequence[i
     return cells
 
 
-def _state(result: StudyResult, trial: Trial, standing: str) -> Text:
+def _state(result: StudyResult, trial: Trial) -> Text:
     found = outcome(result, trial)
-    if trial.state is TrialState.RUNNING and standing == CUT_OFF:
-        return Text(CUT_OFF, style=_STYLES["doubtful"])
     return Text(found.text, style=_STYLES[found.tone])
 
 

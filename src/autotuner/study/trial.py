@@ -42,6 +42,11 @@ class TrialState(StrEnum):
         """Whether the trial has a result that counts."""
         return self in {TrialState.DONE, TrialState.FAILED}
 
+    @property
+    def open(self) -> bool:
+        """Whether the trial has not ended."""
+        return self in {TrialState.QUEUED, TrialState.RUNNING}
+
 
 class Phase(StrEnum):
     """What a running trial is doing; part of its events."""

@@ -12,12 +12,13 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from autotuner.store import OwnerRecord, ReadStore, StudyRecord
 from autotuner.store.process_identity import ProcessIdentity
 from autotuner.study.owner import Owner
+from autotuner.study.trial import Trial, TrialState
 
 if TYPE_CHECKING:
     from autotuner.store import Store
@@ -135,6 +136,25 @@ def living_holders(store: ReadStore) -> frozenset[str]:
         if running:
             found.add(record.owner.id)
     return frozenset(found)
+
+
+def as_they_stand(store: ReadStore, owner_id: str | None, trials: Sequence[Trial]) -> Sequence[Trial]:
+    """A study's trials for readers. A run that was killed could not store how its trials ended: these are void, as the
+    study's next run will store them.
+
+    Args:
+        store: The store.
+        owner_id: The owner that holds the study; perhaps a dead one.
+        trials: The trials as they are stored.
+    """
+    if not any(trial.state.open for trial in trials) or owner_id in living_holders(store):
+        return trials
+    return cut_off(trials)
+
+
+def cut_off(trials: Sequence[Trial]) -> Sequence[Trial]:
+    """The trials of a study that no living process runs."""
+    return [trial.replaced(state=TrialState.VOID) if trial.state.open else trial for trial in trials]
 
 
 def is_running(study: StudyRecord, dead: Collection[str]) -> bool:

@@ -68,11 +68,15 @@ def test_trials_by_state_and_cause(store: Store, add_study: Add, new_trial: NewT
         trial = store.trials.add(new_trial(), owner_id="a")
         store.trials.finish(trial.replaced(state=state, failure=why), {})
     store.trials.add(new_trial(), owner_id="a")
-    assert totals(store).trials == (
+    ended = (
         TrialTotal(state="done", cause="", count=1),
         TrialTotal(state="failed", cause="out_of_memory", count=2),
-        TrialTotal(state="running", cause="", count=1),
     )
+    # What a killed run has left.
+    assert totals(store).trials == (*ended, TrialTotal(state="void", cause="", count=1))
+    store.owners.register(owner("a"))
+    assert store.studies.take("s", "a", 1.0, dead=()) is None
+    assert totals(store).trials == (*ended, TrialTotal(state="running", cause="", count=1))
 
 
 def test_workers_and_leases(store: Store, add_study: Add) -> None:

@@ -58,6 +58,11 @@ def test_show_tells_a_killed_run_from_a_living_one(call: Call, store_study: Stor
             head, *rows = call("show", name).out.splitlines()
             assert head.startswith(f"{name}: {standing}")
             assert [standing in row for row in rows].count(True) == 1, "its running trial"
+            (trial,) = call("show", name, "--json").data["trials"]
+            assert trial["state"] == ("running" if standing == "running" else "void")
+            one = call("show", name, str(trial["number"]), "--json").data
+            assert (one["trial"]["state"], one["outcome"]["text"]) == (trial["state"], standing)
+    assert call("watch", name).err.startswith(f"{name}: cut off; ")
 
 
 def test_best_prints_only_the_command_to_stdout(call: Call, store_study: StoreStudy) -> None:
@@ -226,7 +231,7 @@ def test_watch_of_an_ended_study_prints_its_events(call: Call, store_study: Stor
 def test_watch_of_a_killed_run_ends(call: Call, store_study: StoreStudy) -> None:
     store_study("empty", owner=dead_owner())
     assert call("watch", "chat-new", "--json").code == 0
-    assert "chat-new: running" in call("watch", "chat-new").err
+    assert "chat-new: cut off" in call("watch", "chat-new").err
 
 
 def test_study_can_be_named_by_its_file(call: Call, store_study: StoreStudy, tmp_path: Path) -> None:

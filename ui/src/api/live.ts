@@ -46,6 +46,11 @@ export const NOTHING: Live = {
   notices: [],
 };
 
+/** Whether a trial has not ended. Its last event cannot tell: a run that was killed writes no more. */
+export function unfinished({ state }: { state: string }): boolean {
+  return state === "queued" || state === "running";
+}
+
 /** Kinds after which the stored study differs from what was read before. */
 export const CHANGES: ReadonlySet<string> = new Set([
   "study_started",

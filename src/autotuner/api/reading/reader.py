@@ -29,7 +29,7 @@ from autotuner.store.lists.pages import (
 from autotuner.store.rows import read_event, read_study, read_trial
 from autotuner.study.base import FrozenModel
 from autotuner.study.trial import Trial
-from autotuner.tuning.run_liveness import living_holders
+from autotuner.tuning.run_liveness import cut_off, living_holders
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -274,9 +274,11 @@ class StudyReader:
             spec = self._snapshots.spec(store, name)
             if spec is None:
                 raise _missing(name)
-            texts, total = TrialList(store.source).page(name, wanted)
+            running = store.studies.holder(name)[1] in living_holders(store)
+            texts, total = TrialList(store.source).page(name, replace(wanted, running=running))
         secrets = known_secrets() | frozenset(secrets_in(spec))
-        return Page(items=tuple(_trial(name, text, secrets) for text in texts), total=total, offset=offset)
+        trials = [_trial(name, text, secrets) for text in texts]
+        return Page(items=tuple(trials if running else cut_off(trials)), total=total, offset=offset)
 
     def _snapshot(self, store: ReadStore, name: str) -> Snapshot:
         found = self._snapshots.current(store, name)
@@ -312,7 +314,7 @@ class StudyReader:
             running=running,
             launches=found.launches,
             newest=None if found.newest is None else read_event(found.newest),
-            trials=lambda: list(self._snapshot(store, found.name).trials.values()),
+            trials=lambda: list(self._snapshot(store, found.name).trials),
             position=place,
         )
         if len(self._overviews) >= _MOST_OVERVIEWS:

@@ -1,7 +1,7 @@
 """Stored studies as they were read last, and what changed since."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -10,7 +10,8 @@ from autotuner.secrets import clean_models, known_secrets, secrets_in
 from autotuner.store import ReadStore, StudyRecord
 from autotuner.store.rows import Row, read_study, read_trial
 from autotuner.study.spec import StudySpec
-from autotuner.study.trial import Trial, TrialState
+from autotuner.study.trial import Trial
+from autotuner.tuning.run_liveness import as_they_stand
 
 if TYPE_CHECKING:
     from autotuner.report.result import StudyResult
@@ -18,19 +19,28 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 32 << 20
 """Stored text of the trials that are kept; as objects they take about eight times as much memory."""
-_OPEN = frozenset({TrialState.QUEUED, TrialState.RUNNING})
 
 
 class Snapshot:
     """A stored study with its trials at one moment. A new one is made when anything has changed."""
 
-    def __init__(self, row: Row, seq: int, trials: Mapping[int, Trial], size: int, secrets: frozenset[str]) -> None:
+    def __init__(
+        self,
+        row: Row,
+        seq: int,
+        stored: Mapping[int, Trial],
+        trials: Sequence[Trial],
+        size: int,
+        secrets: frozenset[str],
+    ) -> None:
         self.row = row
         self.record: StudyRecord = read_study(row)
         self.seq = seq
         """``seq`` of an event; what it and those before it changed is included."""
-        self.trials = trials
-        """By number, in order; without secrets."""
+        self.stored = stored
+        """The trials by number, in order; without secrets."""
+        self.trials = tuple(trials)
+        """The same as they stand: see :func:`autotuner.tuning.run_liveness.as_they_stand`."""
         self.size = size
         """Bytes of their stored text."""
         self.secrets = secrets
@@ -47,7 +57,7 @@ class Snapshot:
         return result_of_clean(
             self.record.spec,
             self.record.state,
-            tuple(self.trials.values()),
+            self.trials,
             why=str(summary.get("why", "")),
             environment_fault=environment_fault(summary),
             beginning=self.record.beginning,
@@ -59,7 +69,7 @@ class Snapshot:
         """The study's answer so far, for one whose end was not stored."""
         from autotuner.report.overview import answer_so_far
 
-        return answer_so_far(self.record, list(self.trials.values()))
+        return answer_so_far(self.record, list(self.trials))
 
 
 class Snapshots:
@@ -103,21 +113,23 @@ class Snapshots:
         if known is not None and (known.row["created_at"] != row["created_at"] or known.secrets != secrets):
             known = None
         seq = store.events.last_seq(name)  # before the trials, so that no later change is missed
-        trials = dict[int, Trial]() if known is None else dict(known.trials)
+        trials = dict[int, Trial]() if known is None else dict(known.stored)
         if known is None:
             texts = store.trials.texts(name)
         else:
-            unfinished = [number for number, trial in trials.items() if trial.state in _OPEN]
+            unfinished = [number for number, trial in trials.items() if trial.state.open]
             if seq == known.seq and not unfinished and row == known.row:
                 return known
             texts = store.trials.texts_since(name, known.seq, unfinished)
         changed = _changed(name, texts, trials, row, secrets)
-        if known is not None and not changed and row == known.row:
+        ordered = dict(sorted({**trials, **changed}.items()))
+        # The end of a run that is killed changes nothing in the store.
+        standing = as_they_stand(store, row["owner_id"], list(ordered.values()))
+        if known is not None and not changed and row == known.row and known.trials == tuple(standing):
             known.seq = seq
             return known
         size = sum(map(len, texts.values())) if known is None else known.size + sum(len(texts[n]) for n in changed)
-        ordered = dict(sorted({**trials, **changed}.items()))
-        return Snapshot(row, seq, ordered, size, secrets)
+        return Snapshot(row, seq, ordered, standing, size, secrets)
 
     def _keep(self, name: str, found: Snapshot | None) -> None:
         with self._lock:

@@ -279,7 +279,7 @@ class RemoteStudies:
             return "deleted"
         except ServerUnreachableError:
             return None
-        return None if found.running or found.position is not None else found.state
+        return None if found.running or found.position is not None else found.standing
 
     async def _follow(
         self, name: str, events: MemoryObjectSendStream[EventRecord], failed: list[AutotunerError]

@@ -5,6 +5,7 @@ from typing import Literal
 
 from autotuner.report.headline import answer_word
 from autotuner.report.numbers import UNSURE, unsure_text
+from autotuner.report.overview import CUT_OFF
 from autotuner.report.result import StudyResult
 from autotuner.report.views.goal_texts import figure_text
 from autotuner.study.failure import FailureCause
@@ -33,7 +34,7 @@ def outcome(result: StudyResult, trial: Trial) -> Outcome:
     if trial.state is TrialState.FAILED:
         return Outcome("failed", "bad")
     if trial.state is TrialState.VOID:
-        return Outcome("not counted", "doubtful")
+        return Outcome(CUT_OFF if trial.finished_at is None else "not counted", "doubtful")
     if trial.state is not TrialState.DONE or trial.verdict is None:
         return Outcome(trial.state.value, "open")
     verdict = trial.verdict

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from autotuner.store.lists.standing import placed, standing_sql
+from autotuner.store.lists.standing import CUT_OFF_SQL, placed, standing_sql
 from autotuner.store.queries import FINISHED_SQL, STUDY_COLUMNS, Source
 from autotuner.store.rows import Row
 
@@ -57,6 +57,8 @@ class TrialQuery:
     cause: str | None = None
     limit: int = 100
     offset: int = 0
+    running: bool = True
+    """Whether a living process runs the study; otherwise its trials that have not ended are void."""
 
 
 @dataclass(frozen=True)
@@ -226,14 +228,14 @@ class TrialList:
         values: dict[str, object] = {"study": study}
         feasible = None if query.feasible is None else int(query.feasible)
         for column, value in (
-            ("state", query.state),
+            ("state" if query.running else CUT_OFF_SQL, query.state),
             ("role", query.role),
             ("feasible", feasible),
             ("cause", query.cause),
         ):
             if value is not None:
-                terms.append(f"{column} = :{column}")
-                values[column] = value
+                terms.append(f"{column} = :v{len(values)}")
+                values[f"v{len(values)}"] = value
         where = f"FROM trials WHERE {' AND '.join(terms)}"
         total = int(self._source.rows(f"SELECT count(*) AS n {where}", **values)[0]["n"])
         way = "DESC" if query.descending else "ASC"

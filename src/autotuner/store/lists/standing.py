@@ -2,6 +2,11 @@
 
 from collections.abc import Collection, Sequence
 
+OPEN_SQL = "'queued', 'running'"
+"""States of trials that have not ended."""
+CUT_OFF_SQL = f"CASE WHEN state IN ({OPEN_SQL}) THEN 'void' ELSE state END"
+"""The state of a trial whose study no living process runs; see :func:`autotuner.tuning.run_liveness.cut_off`."""
+
 
 def standing_sql(living: Collection[str], values: dict[str, object]) -> str:
     """The standing of a row ``s`` of ``studies``, beside its row ``q`` of ``queue`` if it waits there.
@@ -10,11 +15,15 @@ def standing_sql(living: Collection[str], values: dict[str, object]) -> str:
         living: Owners that are alive: their studies are running.
         values: Parameters of the statement; those of the expression are added.
     """
-    runs = f"s.owner_id IN ({placed('o', sorted(living), values)})" if living else "1 = 0"
     return (
-        f"CASE WHEN {runs} THEN s.state WHEN q.study IS NOT NULL THEN 'queued' "
+        f"CASE WHEN {runs_sql(living, values)} THEN s.state WHEN q.study IS NOT NULL THEN 'queued' "
         "WHEN s.state = 'running' THEN 'cut off' ELSE s.state END"
     )
+
+
+def runs_sql(living: Collection[str], values: dict[str, object]) -> str:
+    """Whether a living process runs the study of a row ``s`` of ``studies``; arguments as in :func:`standing_sql`."""
+    return f"s.owner_id IN ({placed('o', sorted(living), values)})" if living else "1 = 0"
 
 
 def placed(prefix: str, items: Sequence[object], values: dict[str, object]) -> str:

@@ -6,7 +6,7 @@ As in :mod:`autotuner.store.queries`, statements use ``:name`` parameters, and n
 from collections.abc import Collection, Mapping
 
 from autotuner.store.lists.no_worker import why_no_worker
-from autotuner.store.lists.standing import standing_sql
+from autotuner.store.lists.standing import OPEN_SQL, runs_sql, standing_sql
 from autotuner.store.queries import QueueQueries, Source, WorkerQueries
 from autotuner.store.rows import Row
 from autotuner.study.base import FrozenModel
@@ -19,14 +19,17 @@ _COUNTS = """\
 SELECT 'study' AS what, {standing} AS name, '' AS cause, count(*) AS n, 0.0 AS since
 FROM studies s LEFT JOIN queue q ON q.study = s.name AND q.state = 'queued'
 GROUP BY 2
-UNION ALL SELECT 'trial', state, coalesce(cause, ''), count(*), 0.0 FROM trials GROUP BY state, feasible, cause
+UNION ALL SELECT 'trial', state, coalesce(cause, ''), count(*), 0.0 FROM trials
+    WHERE state NOT IN ({open}) GROUP BY state, feasible, cause
+UNION ALL SELECT 'trial', CASE WHEN {runs} THEN t.state ELSE 'void' END, '', count(*), 0.0
+    FROM trials t JOIN studies s ON s.name = t.study WHERE t.state IN ({open}) GROUP BY 2
 UNION ALL SELECT 'queue', '', '', count(*), coalesce(min(submitted_at), :now) FROM queue WHERE state = 'queued'
 UNION ALL SELECT 'lease', CASE
     WHEN substr(resource, 1, 4) = 'gpu:' THEN 'gpu' WHEN substr(resource, 1, 5) = 'port:' THEN 'port' ELSE 'other' END,
     '', count(*), 0.0 FROM leases GROUP BY 2
 UNION ALL SELECT 'message', state, '', count(*), 0.0 FROM deliveries GROUP BY state
 """
-"""Trials are grouped by the columns of an index, so that their rows are not read."""
+"""Trials that have ended are grouped by the columns of an index, so that their rows are not read."""
 _WORKERS = """\
 SELECT w.id, w.host, w.state, w.at_most, w.lease_s, w.heartbeat_at,
     (SELECT count(*) FROM queue q WHERE q.worker_id = w.id) AS studies
@@ -86,7 +89,8 @@ def read_totals(source: Source, *, living: Collection[str]) -> StoreTotals:
     """
     now = source.clock()
     values: dict[str, object] = {"now": now}
-    rows = source.rows(_COUNTS.format(standing=standing_sql(living, values)), **values)
+    counts = _COUNTS.format(standing=standing_sql(living, values), runs=runs_sql(living, values), open=OPEN_SQL)
+    rows = source.rows(counts, **values)
     (queue,) = (row for row in rows if row["what"] == "queue")
     workers = source.rows(_WORKERS, since=now - LISTED_S, most=_MOST_WORKERS)
     return StoreTotals(

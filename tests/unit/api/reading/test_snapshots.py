@@ -78,7 +78,7 @@ def test_a_secret_that_becomes_known_is_removed_from_what_was_read(
     monkeypatch.setattr("autotuner.api.reading.snapshots.known_secrets", lambda: frozenset({"llama-server"}))
     found = snapshots.current(store, name)
     assert found is not None
-    assert "llama-server" not in "".join(word for trial in found.trials.values() for word in trial.argv)
+    assert "llama-server" not in "".join(word for trial in found.trials for word in trial.argv)
 
 
 def test_the_studies_read_least_recently_are_forgotten(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

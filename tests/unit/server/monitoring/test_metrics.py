@@ -129,11 +129,24 @@ sys.stdin.read()
 """
 
 
+def states_of(reader: httpx.Client, study: str, number: int) -> set[str]:
+    """The state of a trial, wherever the API says it."""
+    path = f"/api/v1/studies/{study}"
+    (row,) = [one for one in reader.get(f"{path}/details").json()["trials"] if one["number"] == number]
+    found = {row["state"], reader.get(f"{path}/trials/{number}").json()["trial"]["state"]}
+    for query in ("", "?state=running", "?state=void"):
+        trials = [*reader.get(f"{path}/trials{query}").json()["items"]]
+        found |= {trial["state"] for trial in trials if trial["number"] == number}
+    trials = reader.get(path).json()["trials"]
+    return found | {trial["state"] for trial in trials if trial["number"] == number}
+
+
 def test_a_killed_run_of_this_machine_is_not_running(
     client: Clients, stored: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("autotuner.server.monitoring.metrics.KEPT_S", 0.0)
     reader = client("read")
+    void_trials = ("autotuner_trials", {"state": "void", "cause": ""})
     with subprocess.Popen(
         [sys.executable, "-c", IDENTIFIED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -143,9 +156,18 @@ def test_a_killed_run_of_this_machine_is_not_running(
             store.owners.register(owner)
             store.studies.take(stored, owner.id, 0.0, dead=())
             store.studies.set_state(stored, "running", None, 0.0)
+            trial = store.trials.get(stored, 0)
+            assert trial is not None
+            number = store.trials.add(trial.replaced(state="running", finished_at=None), owner_id=owner.id).number
+            store.events.append(stored, "trial_proposed", {"role": "default"}, trial=number, at=1.0)
         assert value(reader.get("/metrics").text, "autotuner_studies", {"state": "running"}) == 1
+        assert states_of(reader, stored, number) == {"running"}
+        void = value(reader.get("/metrics").text, *void_trials)
         process.kill()
+    assert states_of(reader, stored, number) == {"void"}
     text = reader.get("/metrics").text
+    assert value(text, *void_trials) == void + 1
+    assert value(text, "autotuner_trials", {"state": "running", "cause": ""}) == 0
     assert value(text, "autotuner_studies", {"state": "running"}) == 0
     assert value(text, "autotuner_studies", {"state": "cut off"}) == 1
     assert "autotuner_running_study_launches{" not in text

@@ -1,4 +1,4 @@
-import type { Live } from "~/api/live";
+import { type Live, unfinished } from "~/api/live";
 import type { StudyDetails } from "~/api/types";
 import { useNow } from "~/components/useNow";
 import { Timeline, type TimelineBar } from "~/plots/Timeline";
@@ -9,7 +9,7 @@ export function TimelinePanel({ details, live }: { details: StudyDetails; live: 
   const { open } = useStudyPage();
   const now = useNow(details.running);
   const bars = details.trials.flatMap((row): TimelineBar[] => {
-    const running = row.finished_at === null && live.running.has(row.number);
+    const running = unfinished(row) && live.running.has(row.number);
     const end = row.finished_at ?? (running ? now : null);
     if (row.started_at === null || end === null) return [];
     return [

@@ -1,5 +1,5 @@
 import { Link } from "@tanstack/react-router";
-import { activityText, type Live } from "~/api/live";
+import { activityText, type Live, unfinished } from "~/api/live";
 import type { StudyDetails, TrialRow } from "~/api/types";
 import { Badge } from "~/components/Badge";
 import type { Column } from "~/components/DataTable";
@@ -82,7 +82,7 @@ export function trialColumns(context: Context): Column<TrialRow>[] {
 
 function OutcomeCell({ row, details, live }: { row: TrialRow; details: StudyDetails; live: Live }) {
   const activity = live.running.get(row.number);
-  if (activity && row.finished_at === null) {
+  if (activity && unfinished(row)) {
     return (
       <>
         <Badge tone="open" live>

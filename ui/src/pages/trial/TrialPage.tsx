@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { useEffect } from "react";
 import { isOffline } from "~/api/client";
-import { activityText } from "~/api/live";
+import { activityText, unfinished } from "~/api/live";
 import { studyQuery, trialQuery } from "~/api/queries";
 import type { TrialDetails } from "~/api/types";
 import { useLive } from "~/api/useLive";
@@ -44,11 +44,10 @@ function Numbered({ name, number }: { name: string; number: number }) {
 
 function One({ details, name }: { details: TrialDetails; name: string }) {
   const { trial } = details;
-  const unfinished = trial.state === "queued" || trial.state === "running";
   const { live } = useLive(name);
   const base = useQuery(studyQuery(name)).data?.default ?? null;
   const activity = live.running.get(trial.number);
-  const running = unfinished && activity !== undefined;
+  const running = unfinished(trial) && activity !== undefined;
   const message = trial.failure?.message;
   const isNews = (reason: string) => message === undefined || !reason.endsWith(message);
   return (
@@ -125,7 +124,9 @@ function One({ details, name }: { details: TrialDetails; name: string }) {
         </section>
       )}
       <Resolved resolved={trial.resolved} />
-      {(!isOffline() || trial.failure) && <Log name={name} number={trial.number} running={unfinished} />}
+      {(!isOffline() || trial.failure) && (
+        <Log name={name} number={trial.number} running={unfinished(trial)} />
+      )}
     </>
   );
 }
