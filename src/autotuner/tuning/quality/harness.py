@@ -3,6 +3,7 @@
 import re
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import anyio
@@ -32,7 +33,6 @@ FOLDER_NAME = "lm-eval"
 _STOP_GRACE_S = 1.0
 _VALIDATION_S = 180.0
 """Loading the harness alone takes seconds, and much longer from a cold disk."""
-_END_BYTES = 16 * 1024
 _WORDS = 300
 """Characters of the harness's own words that are kept."""
 _REFUSED = re.compile("API request failed.*")
@@ -53,7 +53,7 @@ async def harness_checks(spec: QualitySpec | None) -> list[Check]:
         code, output = await run_program(validation(spec.tasks))
         if code == 0:
             return [Check.ok(name, f"{found} knows {', '.join(spec.tasks.names)}")]
-        said = last_words(output)
+        said = last_words(output.splitlines())
         return [
             Check.fail(name, f"{found}: {said}", remedy="see: lm_eval ls tasks; include names a folder of your own")
         ]
@@ -104,7 +104,7 @@ async def _run(spec: TasksSpec, target: Target, model: str, *, in_flight: int, l
             code = await process.exited()
             if code == 0:
                 return ""
-            said = await run_sync(_end_of, log)
+            said = await run_sync(_said, log)
             return f"lm-eval exited with code {code}{f': {said}' if said else ''}"
     finally:
         with anyio.CancelScope(shield=True):
@@ -118,17 +118,20 @@ def _clear(output: Path, log: Path) -> None:
     log.unlink(missing_ok=True)
 
 
-def last_words(output: str) -> str:
+def last_words(lines: Iterable[str]) -> str:
     """The last response of the server that the harness complains about, otherwise the last line of its output; without
     colors and secrets."""
-    lines = [line.strip() for line in re.split(r"[\r\n]+", _COLORS.sub("", output)) if line.strip()]
-    refused = [found[0] for line in lines if (found := _REFUSED.search(line))]
-    said = [*lines[-1:], *refused[-1:]]
-    return shortened(clean_text(marked_line(said[-1])), _WORDS) if said else ""
+    last = ""
+    refused = ""
+    for line in lines:
+        text = _COLORS.sub("", line).strip()
+        last = text or last
+        found = _REFUSED.search(text)
+        refused = found[0] if found else refused
+    return shortened(clean_text(marked_line(refused or last)), _WORDS)
 
 
-def _end_of(log: Path) -> str:
-    with log.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _END_BYTES))
-        return last_words(file.read().decode(errors="replace"))
+def _said(log: Path) -> str:
+    """The last words in a log. All of it is read: the tracebacks that follow a failed request may be long."""
+    with log.open(errors="replace") as file:
+        return last_words(file)

@@ -147,10 +147,8 @@ class TestReal(HarnessConformance):
 
 
 def test_last_words() -> None:
-    assert last_words("one\n 50%|###\r\x1b[31mValueError: no\x1b[0m\n\n") == "ValueError: no"
-    assert last_words("  \n") == ""
-    refused = (
-        "WARNING [models] API request failed! Status code: 400, Response text: no logprobs. Retrying...\nError: 400"
-    )
-    assert last_words(refused) == "API request failed! Status code: 400, Response text: no logprobs. Retrying..."
-    assert len(last_words("x" * 1000)) == 300
+    assert last_words(["one", " 50%|###", "\x1b[31mValueError: no\x1b[0m", ""]) == "ValueError: no"
+    assert last_words(["  "]) == ""
+    refused = "API request failed! Status code: 400, Response text: no logprobs. Retrying..."
+    assert last_words([f"WARNING [models] {refused}", "Error: 400"]) == refused
+    assert len(last_words(["x" * 1000])) == 300
