@@ -274,7 +274,7 @@ def reap(url: str | None, *, study: str | None) -> list[str]:
     async def work() -> list[str]:
         dead = await OwnerWatch(store).settled()
         lines = list[str]()
-        for spec in targets(deployer for record in store.studies.all() for deployer in record.spec.deployers):
+        for spec in targets(store.studies.deployers()):
             # A stored study may have settings that no longer exist, or a deployer that is not installed here.
             with suppress(UsageError, MissingExtraError):
                 lines += await loading.deployer(spec).reap(dead.__contains__, study=study)

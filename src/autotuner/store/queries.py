@@ -14,6 +14,7 @@ from autotuner.store.rows import (
     FINISHED,
     Row,
     UnreadableError,
+    read_deployers,
     read_event,
     read_evidence,
     read_owner,
@@ -24,7 +25,7 @@ from autotuner.store.rows import (
     storable,
 )
 from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
-from autotuner.study.spec import StudySpec
+from autotuner.study.spec import PluginSpec, StudySpec
 from autotuner.study.trial import Trial
 
 MAX_NUMBER = 2**31 - 1
@@ -84,6 +85,12 @@ class StudyQueries:
             except UnreadableError as error:
                 on_unreadable(error)
         return found
+
+    def deployers(self) -> list[PluginSpec]:
+        """The deployers of all studies, each with its settings, once. Those that cannot be read are left out."""
+        rows = self._source.rows("SELECT DISTINCT deployers FROM studies WHERE deployers IS NOT NULL")
+        found = {one.model_dump_json(): one for row in rows for one in read_deployers(row["deployers"])}
+        return list(found.values())
 
     def evidence(self, name: str) -> Evidence:
         """What earlier studies had measured when this one began. Raises :class:`UnreadableError`."""

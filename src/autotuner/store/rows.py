@@ -14,10 +14,10 @@ from autotuner.secrets import clean_text
 from autotuner.store.records import EventRecord, OwnerRecord, QueueEntry, QueueState, StudyRecord, WorkerRecord
 from autotuner.study.owner import Owner
 from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
-from autotuner.study.spec import StudySpec
+from autotuner.study.spec import PluginSpec, StudySpec
 from autotuner.study.trial import Trial, TrialState
 
-HEAD = "0013"
+HEAD = "0014"
 """Newest revision; a test compares it with the migrations."""
 BUSY_TIMEOUT_S = 30
 FINISHED = tuple(state.value for state in TrialState if state.finished)
@@ -131,6 +131,14 @@ def read_study(row: Mapping[str, Any]) -> StudyRecord:
         return StudyRecord.model_validate(values)
     except _DAMAGED as error:
         raise UnreadableError(str(row["name"]), "", error) from None
+
+
+def read_deployers(text: str) -> list[PluginSpec]:
+    """The column ``deployers`` of a row of ``studies``; empty if it is damaged."""
+    try:
+        return [PluginSpec.model_validate(one) for one in json.loads(text)]
+    except _DAMAGED:
+        return []
 
 
 def read_evidence(row: Mapping[str, Any]) -> Evidence:

@@ -34,8 +34,7 @@ class StudyTable(StudyQueries):
         values = {
             "name": spec.name,
             "digest": digest,
-            "spec": self._text(spec),
-            **study_columns(spec),
+            **self._columns(spec),
             "source": self._database.clean(source),
             "state": "new",
             "stop_requested": 0,
@@ -53,7 +52,7 @@ class StudyTable(StudyQueries):
     def update_spec(self, name: str, spec: StudySpec, *, digest: str, source: str) -> None:
         """Replaces the study's spec, after a change of its file."""
         self._database.learn_secrets(spec)
-        values = {"spec": self._text(spec), **study_columns(spec), "digest": digest, "source": storable(source)}
+        values = {**self._columns(spec), "digest": digest, "source": storable(source)}
         self._set(name, values)
 
     def set_draft(self, name: str, spec: StudySpec | None) -> None:
@@ -136,6 +135,10 @@ class StudyTable(StudyQueries):
     def _set(self, name: str, values: Mapping[str, object]) -> None:
         with self._database.writing() as db:
             db.execute(update(studies).where(studies.c.name == name).values(**values))
+
+    def _columns(self, spec: StudySpec) -> dict[str, object]:
+        deployers = self._database.json([deployer.model_dump(mode="json") for deployer in spec.deployers])
+        return {"spec": self._text(spec), **study_columns(spec), "deployers": deployers}
 
     def _text(self, spec: StudySpec) -> str:
         return self._database.json(spec.model_dump(mode="json"))

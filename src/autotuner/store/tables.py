@@ -62,6 +62,7 @@ studies = Table(
     Column("evidence", Text),
     Column("draft", Text),
     Column("engines", Text),
+    Column("deployers", Text),
     Column("maximized", Integer),
     Column("ending", String(64)),
     Column("change", Float),

@@ -61,6 +61,10 @@ class OwnerWatch:
         """Ids of the owners that have ended. Undecided ones are not included."""
         return self._judged()[0]
 
+    def undecided(self) -> frozenset[str]:
+        """Ids of the owners of which it is not known yet whether they are alive."""
+        return frozenset(self._judged()[1])
+
     def undecided_s(self, ids: Collection[str] | None = None) -> float:
         """Seconds until it is known whether all of these owners (None: all owners) are alive; 0 if it is known."""
         undecided = self._judged()[1]

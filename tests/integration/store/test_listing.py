@@ -215,7 +215,7 @@ def test_rows_of_revision_8_get_their_columns(url: str, store: Store, add_study:
     record_end(store, spec, "done", "because", fault=None)
     add_with_trials(store, add_study, "t", "failures", objectives=(LATENCY,))
     add_study("damaged")
-    studies = "SELECT name, engines, maximized, ending, change FROM studies ORDER BY name"
+    studies = "SELECT name, engines, deployers, maximized, ending, change FROM studies ORDER BY name"
     trials = (
         "SELECT study, number, role, feasible, value, cause, started_at, finished_at FROM trials ORDER BY study, number"
     )
@@ -229,7 +229,8 @@ def test_rows_of_revision_8_get_their_columns(url: str, store: Store, add_study:
     with Store.open(url) as again:
         damaged, *others = again.database.rows(studies)
         assert (others, again.database.rows(trials)) == (before[0][1:], before[1])
-        assert damaged == {"name": "damaged", "engines": None, "maximized": None, "ending": None, "change": None}
+        assert set(damaged.values()) == {"damaged", None}
+        assert again.studies.deployers() == list(spec.deployers)
         listed, total = StudyList(again.source).page(StudyQuery(order="name", engine="llama_cpp"))
         assert ([one.name for one in listed], total) == (["s", "t"], 2)
         assert TrialList(again.source).page("t", TrialQuery(cause="out_of_memory"))[1] > 0

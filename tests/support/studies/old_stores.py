@@ -12,7 +12,7 @@ def without_lists(connection: Connection) -> None:
     for index in ("ix_trials_state", "ix_trials_study", "ix_events_proposed"):
         connection.execute(text(f"DROP INDEX {index}"))
     connection.execute(text("CREATE INDEX ix_trials_state ON trials (state)"))
-    for column in ("engines", "maximized", "ending", "change"):
+    for column in ("engines", "deployers", "maximized", "ending", "change"):
         connection.execute(text(f"ALTER TABLE studies DROP COLUMN {column}"))
     for column in ("role", "feasible", "value", "cause", "started_at", "finished_at"):
         connection.execute(text(f"ALTER TABLE trials DROP COLUMN {column}"))

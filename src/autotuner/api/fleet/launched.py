@@ -56,18 +56,17 @@ class LaunchedObjects(FrozenModel):
 def launched_objects(url: str | None) -> LaunchedObjects:
     """See :meth:`autotuner.api.queued_studies.QueuedStudies.launched_objects`."""
     with open_to_read(url) as store:
-        used = [deployer for record in store.studies.all() for deployer in record.spec.deployers]
+        used = store.studies.deployers()
         watch = OwnerWatch(store)
         # Whoever ends while targets are asked may have removed what they list, and has not left it behind.
         dead = watch.dead()
         found, unreachable = blocking(lambda: _ask(used))
-        known = {record.owner.id for record in store.owners.all()}
+        certain = {record.owner.id for record in store.owners.all()} - watch.undecided()
 
         def state(one: LaunchedObject) -> LaunchedState:
             if one.owner in dead or one.runner_ended:
                 return LaunchedState.LEFT_BEHIND
-            certain = one.owner in known and not watch.undecided_s({one.owner})
-            return LaunchedState.IN_USE if certain else LaunchedState.UNKNOWN
+            return LaunchedState.IN_USE if one.owner in certain else LaunchedState.UNKNOWN
 
         overviews = [LaunchedOverview(**one.model_dump(), deploy=kind, state=state(one)) for kind, one in found]
     objects = sorted(overviews, key=lambda one: (one.study, one.trial or 0, one.deploy, one.kind, one.name))
