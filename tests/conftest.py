@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import gc
 import os
 import sys
 from collections.abc import Generator, Iterator
@@ -19,6 +20,19 @@ IN_CI = os.environ.get("CI") == "true"
 # Half of the default number of examples, because every run draws others.
 settings.register_profile("untimed", deadline=None, max_examples=50)
 settings.load_profile("untimed")
+
+# As beside trials: the matrices are small, and on a busy machine threads that wait for work take most of the CPU time.
+# Only here, not in the environment of the processes that tests start: these are as they are for users.
+with pytest.MonkeyPatch.context() as loading:
+    loading.setenv("OPENBLAS_NUM_THREADS", "1")
+    import numpy  # noqa: F401
+# Thousands of collected tests live until the end, and each collection looks through them.
+gc.set_threshold(20_000, 20, 20)
+
+
+def pytest_collection_finish() -> None:
+    """Takes the collected tests out of all later garbage collections."""
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
