@@ -13,7 +13,7 @@ export function Problem({ error }: { error: unknown }) {
   );
 }
 
-/** A message as a sentence: those of the server begin in lower case, unless with a name. */
+/** A message as a sentence: those of the server begin in lower case, unless with a name. A command stays as it is. */
 function sentence(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  return text.startsWith("autotuner ") ? text : text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -14,6 +14,13 @@ const TITLES: Readonly<Record<string, string>> = {
   ome: "OME",
   external: "A running server (external)",
 };
+const USUAL_SETTINGS = "start_timeout: 20m";
+const PLACEHOLDERS: Readonly<Record<string, string>> = {
+  "deploy:external": "url: http://localhost:8000",
+  "deploy:docker": "image: vllm/vllm-openai:latest\nstart_timeout: 20m",
+  "deploy:kubernetes": "namespace: tuning\nstart_timeout: 20m",
+  "deploy:ome": "namespace: tuning\nstart_timeout: 20m",
+};
 const USUAL = "deploy:process";
 
 interface Props {
@@ -71,7 +78,8 @@ export function Choice({ search, busy, onRun }: Props) {
         </div>
         <Problem error={deployers.error ?? studies.error} />
         {admin && target && (
-          <details>
+          // The address of a running server is nowhere else.
+          <details key={value} open={value === "deploy:external"}>
             <summary>Settings of the deployer</summary>
             <label htmlFor={id}>
               As under “deploy” in a study file; they override those of the site file
@@ -80,7 +88,7 @@ export function Choice({ search, busy, onRun }: Props) {
               id={id}
               rows={4}
               value={text}
-              placeholder={"namespace: tuning\nstart_timeout: 20m"}
+              placeholder={PLACEHOLDERS[value] ?? USUAL_SETTINGS}
               spellCheck={false}
               aria-invalid={draft.fault !== null}
               aria-describedby={`${id}-fault`}
