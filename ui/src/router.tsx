@@ -8,7 +8,7 @@ import {
 } from "@tanstack/react-router";
 import { ApiError, request } from "./api/client";
 import { client, sessionQuery, studyQuery, studyRowsQuery } from "./api/queries";
-import { OutdatedError } from "./api/version";
+import { OutdatedError } from "./api/server";
 import { Shell } from "./components/Shell";
 import { Failed, NotFound } from "./components/states";
 import { compareSearch } from "./pages/compare/search";

@@ -71,7 +71,7 @@ def _caller(
     if token is None:
         sent = "no token was sent" if session is None else "the session has ended"
         why = sent if given is None else "the token is not valid"
-        hint = "create one with: autotuner token create NAME"
+        hint = "create one with: autotuner token create NAME" if session is None else "sign in again"
         raise RefusedError(401, why, hint, {"WWW-Authenticate": "Bearer"})
     request.state.caller = token
     if session is not None and not from_own_page(request):

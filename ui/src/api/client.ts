@@ -1,7 +1,7 @@
 // Requests to the server that this page came from, authenticated by its cookie; or to the data in the page.
 
 import type { ErrorBody, ErrorDetail, Problem } from "~/api/types";
-import { seeVersion } from "./version";
+import { learn } from "./server";
 
 /** An error that the server explained, or that kept us from reaching it (status 0). */
 export class ApiError extends Error {
@@ -72,7 +72,7 @@ async function send(path: string, init: RequestInit): Promise<Response> {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError(0, UNREACHABLE);
   }
-  seeVersion(response.headers.get("Autotuner-Version"));
+  learn(response);
   if (!response.ok) throw await explained(response);
   return response;
 }

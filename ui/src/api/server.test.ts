@@ -1,6 +1,6 @@
 import { afterEach, expect, it, vi } from "vitest";
 import { ApiError, request } from "./client";
-import { updatedTo } from "./version";
+import { known } from "./server";
 
 afterEach(() => vi.unstubAllGlobals());
 
@@ -12,14 +12,26 @@ const answer = (status: number, version: string | null) =>
 it("notices an update by any answer, and that it was taken back", async () => {
   answer(200, "1.0.0");
   await request("/");
-  expect(updatedTo()).toBeNull();
+  expect(known().updatedTo).toBeNull();
   answer(502, null); // of a proxy while the server restarts
   await expect(request("/")).rejects.toThrow(ApiError);
-  expect(updatedTo()).toBeNull();
+  expect(known().updatedTo).toBeNull();
   answer(404, "1.1.0");
   await expect(request("/")).rejects.toThrow(ApiError);
-  expect(updatedTo()).toBe("1.1.0");
+  expect(known().updatedTo).toBe("1.1.0");
   answer(200, "1.0.0");
   await request("/");
-  expect(updatedTo()).toBeNull();
+  expect(known().updatedTo).toBeNull();
+});
+
+it("notices the end of the session, and the next one", async () => {
+  answer(401, null);
+  await expect(request("/")).rejects.toThrow(ApiError);
+  expect(known().sessionEnded).toBe(true);
+  answer(502, null);
+  await expect(request("/")).rejects.toThrow(ApiError);
+  expect(known().sessionEnded).toBe(true);
+  answer(201, "1.0.0");
+  await request("/");
+  expect(known().sessionEnded).toBe(false);
 });

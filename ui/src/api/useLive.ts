@@ -38,15 +38,18 @@ export function useLive(name: string): { live: Live; connection: Connection } {
     };
     for (const kind of KINDS) source.addEventListener(kind, receive);
     let lost = false;
+    // The answer tells what a stream cannot: the version of a server that was restarted, and the end of the session.
+    const ask = () => client.invalidateQueries({ queryKey: sessionQuery.queryKey });
     source.onopen = () => {
       setConnection("open");
-      // The answer tells the version of a server that was restarted, which a stream cannot.
-      if (lost) client.invalidateQueries({ queryKey: sessionQuery.queryKey });
+      if (lost) ask();
       lost = false;
     };
     source.onerror = () => {
       lost = true;
-      setConnection(source.readyState === EventSource.CLOSED ? "closed" : "lost");
+      const closed = source.readyState === EventSource.CLOSED;
+      setConnection(closed ? "closed" : "lost");
+      if (closed) ask();
     };
     return () => {
       source.close();

@@ -2,9 +2,9 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate } from "@tanstack/react-router";
 import { request } from "~/api/client";
 import { client, sessionQuery } from "~/api/queries";
+import { useKnown } from "~/api/server";
 import { useMay } from "~/api/useScope";
-import { useUpdatedTo } from "~/api/version";
-import { Reload } from "./states";
+import { Reload, SignInAgain } from "./states";
 import { ThemeSwitch } from "./ThemeSwitch";
 
 /** The frame around every page. */
@@ -49,7 +49,7 @@ export function Shell() {
         <ThemeSwitch />
         <Account />
       </header>
-      <Updated />
+      <Banner />
       <main id="main" className="page" tabIndex={-1}>
         <Outlet />
       </main>
@@ -57,14 +57,19 @@ export function Shell() {
   );
 }
 
-/** Says that the server was updated; always there, so that screen readers announce what appears in it. */
-function Updated() {
-  const version = useUpdatedTo();
+/** What happened to the server or the session; always there, so that screen readers announce what appears in it. */
+function Banner() {
+  const { updatedTo, sessionEnded } = useKnown();
   return (
     <div role="status">
-      {version !== null && (
-        <p className="updated">
-          The server was updated to {version}. Reload this page. <Reload />
+      {sessionEnded && (
+        <p className="banner">
+          Your session has ended. <SignInAgain />
+        </p>
+      )}
+      {updatedTo !== null && (
+        <p className="banner">
+          The server was updated to {updatedTo}. Reload this page. <Reload />
         </p>
       )}
     </div>

@@ -1,9 +1,9 @@
 // What a page shows when it has nothing else to show: waiting, nothing there, an error.
 
-import { Link, useRouter } from "@tanstack/react-router";
+import { Link, useLocation, useRouter } from "@tanstack/react-router";
 import { type ReactNode, useEffect, useState } from "react";
 import { ApiError } from "~/api/client";
-import { OutdatedError, updatedTo } from "~/api/version";
+import { known, OutdatedError } from "~/api/server";
 
 const SLOW_MS = 8_000;
 
@@ -35,25 +35,26 @@ export function Empty({ title, children }: { title: string; children?: ReactNode
 /** An error with what can be done about it. */
 export function Failed({ error, reset }: { error: unknown; reset?: () => void }) {
   const router = useRouter();
-  const known = error instanceof ApiError ? error : null;
-  if (error instanceof OutdatedError || (known === null && updatedTo() !== null)) return <Outdated />;
+  const refusal = error instanceof ApiError ? error : null;
+  if (error instanceof OutdatedError || (refusal === null && known().updatedTo !== null)) return <Outdated />;
   const retry = () => {
     reset?.();
     router.invalidate();
   };
+  const ended = refusal?.status === 401;
   return (
     <div className="state bad" role="alert">
-      <h2>{title(known)}</h2>
-      <p>{known?.message ?? (error instanceof Error ? error.message : "unknown error")}</p>
-      {known?.hint && <p className="quiet">{known.hint}</p>}
+      <h2>{title(refusal)}</h2>
+      {!ended && refusal?.status !== 0 && (
+        <p>{refusal?.message ?? (error instanceof Error ? error.message : "unknown error")}</p>
+      )}
+      {!ended && refusal?.hint && <p className="quiet">{refusal.hint}</p>}
       <p className="actions">
         <button type="button" onClick={retry}>
           Try again
         </button>
-        {known?.status === 401 ? (
-          <Link className="button" to="/sign-in" search={{}}>
-            Sign in
-          </Link>
+        {ended ? (
+          <SignInAgain />
         ) : (
           <Link className="button" to="/studies">
             All studies
@@ -61,6 +62,28 @@ export function Failed({ error, reset }: { error: unknown; reset?: () => void })
         )}
       </p>
     </div>
+  );
+}
+
+/** Leads back to this page. */
+export function SignInAgain() {
+  const next = useLocation({ select: (location) => location.href });
+  return (
+    <Link className="button" to="/sign-in" search={{ next }}>
+      Sign in
+    </Link>
+  );
+}
+
+/** Says that what is shown may be old, above the data. The frame of the page says that the session has ended. */
+export function Stale({ error }: { error: unknown }) {
+  if (!error || (error instanceof ApiError && error.status === 401)) return null;
+  const silent = error instanceof ApiError && error.status === 0;
+  return (
+    <p className="simulated" role="alert">
+      {silent ? "The server does not answer" : "The server cannot answer at the moment"}; this is the last
+      that it sent.
+    </p>
   );
 }
 

@@ -9,7 +9,7 @@ import { PriorityDialog } from "~/components/actions/PriorityDialog";
 import { Badge } from "~/components/Badge";
 import { type Column, DataTable } from "~/components/DataTable";
 import { Problem } from "~/components/Problem";
-import { Failed, Waiting } from "~/components/states";
+import { Failed, Stale, Waiting } from "~/components/states";
 import type { Tone } from "~/components/tones";
 import { age, duration, moment } from "~/format/time";
 import { Quiet, StudyLink } from "./cells";
@@ -28,12 +28,8 @@ export function FleetPage() {
   return (
     <>
       <h1>Queue and workers</h1>
-      {error && (
-        <p className="simulated" role="alert">
-          The server does not answer; this is the last that it sent.
-        </p>
-      )}
       <div className="fleet">
+        <Stale error={error} />
         <Queue fleet={data} now={now} />
         <Workers workers={data.workers} now={now} />
         <Leases leases={data.leases} />

@@ -5,6 +5,7 @@ import { ApiError, post } from "~/api/client";
 import { client, sessionQuery } from "~/api/queries";
 import type { Session } from "~/api/types";
 import { takeCode } from "./code";
+import { localAddress } from "./next";
 
 export function SignInPage() {
   const next = localAddress(useSearch({ from: "/sign-in" }).next);
@@ -59,13 +60,6 @@ export function SignInPage() {
       </form>
     </main>
   );
-}
-
-/** Where to go after signing in: only to pages of this server, whatever the address says. */
-function localAddress(next: unknown): string {
-  return typeof next === "string" && /^\/(?:studies|new|fleet|settings)(?:[/?]|$)/.test(next)
-    ? next
-    : "/studies";
 }
 
 function reason(error: Error): string {

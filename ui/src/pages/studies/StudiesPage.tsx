@@ -5,7 +5,7 @@ import { studyRowsQuery } from "~/api/queries";
 import { useMay } from "~/api/useScope";
 import { DataTable } from "~/components/DataTable";
 import { Pager } from "~/components/Pager";
-import { Empty, Failed, Waiting } from "~/components/states";
+import { Empty, Failed, Stale, Waiting } from "~/components/states";
 import { studyColumns } from "./columns";
 import { lastPage, listed, PAGE_ROWS, wantedRows } from "./rows";
 import { onPage, type StudiesSearch, studiesSearch } from "./search";
@@ -54,7 +54,7 @@ export function StudiesPage() {
   return (
     <>
       <h1 className="hidden">Studies</h1>
-      {error && <Stale />}
+      <Stale error={error} />
       <div className="panel studies">
         <header>
           <search className="bar">
@@ -119,14 +119,6 @@ export function StudiesPage() {
         />
       </div>
     </>
-  );
-}
-
-function Stale() {
-  return (
-    <p className="simulated" role="alert">
-      The server does not answer; this is the last that it sent.
-    </p>
   );
 }
 

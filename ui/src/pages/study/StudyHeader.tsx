@@ -72,9 +72,7 @@ function ConnectionNote({ connection }: { connection: Connection }) {
   if (connection === "connecting") return null;
   return (
     <span className="doubtful" role="status">
-      {connection === "lost"
-        ? "Connection lost; trying again…"
-        : "No live updates: reload the page to sign in again"}
+      {connection === "lost" ? "Connection lost; trying again…" : "No live updates: reload the page"}
     </span>
   );
 }
