@@ -1,8 +1,11 @@
 """The loader of plugins: engines, deployers, benchmarks, searches and priors, all through entry points."""
 
+import sys
 from contextlib import suppress
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
@@ -48,7 +51,22 @@ class PluginError(EnvironmentFaultError):
 
 def kinds(group: Group) -> dict[str, EntryPoint]:
     """Installed plugins of a group by kind."""
-    return {point.name: point for point in entry_points(group=f"autotuner.{group}")}
+    return {point.name: point for point in _installed(group, tuple(map(_state, sys.path)))}
+
+
+@lru_cache(maxsize=16)
+def _installed(group: Group, _folders: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of a group. Finding them reads a file of every installed distribution, so they are kept until
+    something is installed or removed."""
+    return tuple(entry_points(group=f"autotuner.{group}"))
+
+
+def _state(folder: str) -> tuple[str, int]:
+    """A folder of the import path, and when its entries last changed."""
+    try:
+        return folder, Path(folder).stat().st_mtime_ns
+    except OSError:
+        return folder, 0
 
 
 def load(group: Group, kind: str) -> Any:

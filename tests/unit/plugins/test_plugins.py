@@ -1,6 +1,7 @@
 """Plugins found through entry points, built-in or not; a broken one is reported in one line, without a traceback."""
 
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -146,6 +147,31 @@ def test_a_plugin_of_another_distribution_is_found(install: Install) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+def test_plugins_are_looked_up_again_only_when_something_was_installed_or_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    asked: list[str] = []
+
+    def counted(group: str) -> metadata.EntryPoints:
+        asked.append(group)
+        return metadata.entry_points(group=group)
+
+    monkeypatch.setattr(loading, "entry_points", counted)
+    before = loading.kinds("engines")
+    assert "acme" not in before
+    assert loading.kinds("engines") == before
+    assert asked == ["autotuner.engines"]
+    info = tmp_path / "acme_tuning-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-tuning\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[autotuner.engines]\nacme = acme_engine:Acme\n")
+    assert set(loading.kinds("engines")) == {*before, "acme"}
+    shutil.rmtree(info)
+    assert loading.kinds("engines") == before
+    assert len(asked) == 3
+
+
 class Lacking:
     """The entry point of a built-in deployer whose module imports a missing module."""
 
@@ -165,7 +191,7 @@ class Lacking:
     [("docker", "aiodocker", "docker"), ("kubernetes", "kr8s", "kubernetes"), ("ome", "kr8s", "kubernetes")],
 )
 def test_a_missing_extra(monkeypatch: pytest.MonkeyPatch, kind: str, missing: str, extra: str) -> None:
-    monkeypatch.setattr(loading, "entry_points", lambda group: [Lacking(kind, missing)])
+    monkeypatch.setattr(loading, "kinds", lambda group: {kind: Lacking(kind, missing)})
     with pytest.raises(MissingExtraError) as caught:
         loading.load("deployers", kind)
     assert caught.value.details == {"extra": extra}
@@ -206,6 +232,6 @@ def test_a_broken_plugin_does_not_affect_others(install: Install) -> None:
 def test_a_defect_of_this_distribution_is_not_a_missing_extra(
     monkeypatch: pytest.MonkeyPatch, kind: str, missing: str
 ) -> None:
-    monkeypatch.setattr(loading, "entry_points", lambda group: [Lacking(kind, missing)])
+    monkeypatch.setattr(loading, "kinds", lambda group: {kind: Lacking(kind, missing)})
     with pytest.raises(ModuleNotFoundError):
         loading.load("deployers", kind)
