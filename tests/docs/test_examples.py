@@ -89,7 +89,6 @@ def test_example_runs(
 ) -> None:
     monkeypatch.setenv("AUTOTUNER_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("AUTOTUNER_STORE", raising=False)
-    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")  # more threads than cores, on a machine that others use
     file = tmp_path / f"{path.stem}.json"
     file.write_text(json.dumps(shortened(path, tiny_model, running_server)))
     for other in ROOT.glob("examples/*.jsonl"):
