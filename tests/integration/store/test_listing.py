@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 
 import pytest
@@ -14,6 +14,7 @@ from autotuner.report.overview import StudyOverview
 from autotuner.report.study_list import SortBy, study_row
 from autotuner.report.views.outcome import outcome
 from autotuner.store import Store
+from autotuner.store.kept import keeping
 from autotuner.store.lists.pages import StudyList, StudyQuery, TrialList, TrialQuery
 from autotuner.store.records import QueueState
 from autotuner.study.spec import EngineSpec, StudySpec
@@ -41,8 +42,8 @@ def add_with_trials(store: Store, add_study: AddStudy, name: str, kind: str, **c
 
 
 @pytest.fixture
-def many(url: str, store: Store, add_study: AddStudy) -> str:
-    """The URL of a store with a study in each state."""
+def many(url: str, store: Store, add_study: AddStudy) -> Iterator[str]:
+    """The URL of a store with a study in each state, which is kept open: tests ask it hundreds of times."""
     vllm = EngineSpec.model_validate({"kind": "vllm"})
     for index, (name, kind) in enumerate(itertools.product(("a_b", "Chat", "a.c"), ("winner", "latency", "unproven"))):
         several = kind == "latency"
@@ -63,7 +64,8 @@ def many(url: str, store: Store, add_study: AddStudy) -> str:
         spec = store.studies.get(name).spec  # type: ignore[union-attr]
         store.queue.add(spec, source="s.yaml", named=True, priority=0, by="me", dead=())
     assert [entry.state for entry in store.queue.all()] == [QueueState.QUEUED] * 2
-    return url
+    with keeping(url):
+        yield url
 
 
 def gain(study: StudyOverview) -> float | None:
