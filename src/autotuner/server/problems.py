@@ -2,7 +2,7 @@
 
 import logging
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -16,6 +16,7 @@ from autotuner.errors import (
     StudyBusyError,
     UsageError,
 )
+from autotuner.server.routes.pages import unknown_page
 
 logger = logging.getLogger(__name__)
 
@@ -106,8 +107,10 @@ async def _expected(request: Request, error: Exception) -> JSONResponse:
     return response(status, detail)
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
+    if error.status_code == 404 and (page := unknown_page(request)) is not None:
+        return page
     if error.status_code == 400:  # FastAPI's answer to a body that cannot be decoded; wrong input is 422 here
         return response(422, ErrorDetail(kind="usage", message="body: is not valid JSON", path="body"))
     hint = error.hint if isinstance(error, RefusedError) else ""

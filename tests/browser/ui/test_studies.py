@@ -77,6 +77,8 @@ def test_a_killed_run_is_cut_off_and_an_unknown_study_is_explained(opened: Open,
     page.goto(page.url.partition("/studies")[0] + "/studies/not-there")
     page.get_by_role("heading", name="Not found").wait_for()
     page.get_by_text("not in the store").wait_for()
+    page.goto(page.url.partition("/studies")[0] + "/nonsense")
+    page.get_by_role("heading", name="There is no such page").wait_for()
     assert all("404" in message for message in messages)
     messages.clear()
 

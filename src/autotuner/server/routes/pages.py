@@ -61,6 +61,15 @@ def page(request: Request) -> Response:
     return FileResponse(FOLDER / "index.html", media_type="text/html", headers=headers)
 
 
+def unknown_page(request: Request) -> Response | None:
+    """The page that says so for an address of no page, if a person opened it; None: this is another request."""
+    path = request.scope["path"]
+    opened = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+    if not opened or path.startswith(("/api/", "/assets/")) or not is_built():
+        return None
+    return FileResponse(FOLDER / "index.html", 404, {"Cache-Control": "no-cache"}, media_type="text/html")
+
+
 def _shown(request: Request) -> str:
     """The data that the script of a page asks for first; empty for pages that are rarely opened first."""
     path = request.scope["path"]

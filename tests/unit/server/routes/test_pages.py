@@ -33,6 +33,16 @@ def test_every_address_of_a_page_shows_it_without_a_token(client: Clients) -> No
 
 
 @pytest.mark.usefixtures("built")
+def test_a_person_gets_a_page_for_an_unknown_address_and_a_program_an_error(client: Clients) -> None:
+    browser = {"Accept": "text/html,*/*;q=0.8"}
+    answer = client("").get("/nonsense", headers=browser)
+    assert (answer.status_code, "<title>Autotuner" in answer.text) == (404, True)
+    for path, headers in (("/nonsense", {}), ("/api/v1/nonsense", browser), ("/assets/nonsense.js", browser)):
+        answer = client("").get(path, headers=headers)
+        assert (answer.status_code, answer.json()["error"]["kind"]) == (404, "not_found")
+
+
+@pytest.mark.usefixtures("built")
 @pytest.mark.parametrize(
     ("path", "data"),
     [

@@ -30,7 +30,13 @@ export function TrialPage() {
     document.title = `Trial ${trial} of ${name} · Autotuner`;
   }, [name, trial]);
   if (!/^\d{1,9}$/.test(trial)) {
-    return <Empty title={`"${trial}" is not the number of a trial`} />;
+    return (
+      <Empty title={`"${trial}" is not the number of a trial`}>
+        <Link className="button" to="/studies/$name" params={{ name }}>
+          Back to {name}
+        </Link>
+      </Empty>
+    );
   }
   return <Numbered key={`${name} ${trial}`} name={name} number={Number(trial)} />;
 }
