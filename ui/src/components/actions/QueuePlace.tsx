@@ -18,8 +18,9 @@ export function QueuePlace({ name }: { name: string }) {
 export function NoWorker({ name }: { name: string }) {
   const why = useQuery(queueQuery).data?.find(({ study }) => study === name)?.no_worker;
   return why ? (
-    <small className="doubtful" title={why}>
+    <span className="doubtful small" title={why}>
+      {" "}
       no worker<span className="hidden"> can run it: {why}</span>
-    </small>
+    </span>
   ) : null;
 }
