@@ -103,7 +103,7 @@ def _libraries(binaries: list[Path]) -> Iterator[Path]:
     ldd = shutil.which("ldd") or "ldd"
     output = subprocess.run([ldd, *map(str, binaries)], capture_output=True, text=True, check=False).stdout
     for name in set(_LIBRARY.findall(output)):
-        path = Path(name)
+        path = Path(os.path.normpath(name))  # as in ".../numpy/linalg/../../numpy.libs/..."
         while path.is_symlink():
             yield path
             path = path.parent / path.readlink()
