@@ -1,13 +1,14 @@
 """Sample studies in a store, as if they had been run."""
 
+import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from autotuner.store import Store
-from autotuner.store.files import make_private, private_file
+from autotuner.store.files import make_private
 from autotuner.store.paths import default_url
 from autotuner.study.owner import Owner
 from autotuner.study.trial import Trial, TrialState
@@ -25,18 +26,31 @@ def store_sample(kind: str, *, owner: Owner | None = None, recorded: Collection[
         recorded: Numbers of trials with files in their folders; the study then also has predictions and importance.
     """
     sample = sample_study(kind)
-    file = default_url()
-    if recorded is None and owner is None and isinstance(file, Path) and not file.exists():
-        make_private(file.parent)
-        private_file(file)
-        file.write_bytes(_stored(kind))
-    elif recorded is None:
+    if recorded is None and owner is None and _copied(kind):
+        return sample
+    if recorded is None:
         store_trials(sample, sample.trials, owner=owner)
     else:
         trials = [_explained(trial, recorded) for trial in sample.trials]
         found = findings(sample.spec).model_dump(mode="json")
         store_trials(sample, trials, owner=owner, summary={"findings": found})
     return sample
+
+
+def _copied(kind: str) -> bool:
+    """Copies a database with the sample, unless the store exists; a server that runs may create it at any time."""
+    file = default_url()
+    if not isinstance(file, Path) or file.exists():
+        return False
+    make_private(file.parent)
+    with NamedTemporaryFile(dir=file.parent) as copy:
+        copy.write(_stored(kind))
+        copy.flush()
+        try:
+            os.link(copy.name, file)
+        except FileExistsError:
+            return False
+    return True
 
 
 @cache
