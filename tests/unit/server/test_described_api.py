@@ -80,6 +80,7 @@ def existing(stored: str) -> Callable[[APIOperation], Parts]:
         "GET /api/v1/presets/{name}": preset,
         "PUT /api/v1/presets/{name}": {**preset, "body": {"text": PRESET}},
         "DELETE /api/v1/presets/{name}": preset,
+        "POST /api/v1/tokens": {"body": {"name": "another script"}},
         "DELETE /api/v1/tokens/{identity}": {"path_parameters": {"identity": token.token.id}},
     }
 
