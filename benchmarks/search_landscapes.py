@@ -22,6 +22,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from autotuner.scoring import gain
 from autotuner.study.metric import Direction
 from landscapes.ablation import ABLATIONS
@@ -91,4 +93,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with threadpool_limits(1, user_api="blas"):  # as the product; the matrices are small
+        sys.exit(main())

@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from autotuner.plugins.search import Stop
 from autotuner.search.calibrated import CalibratedSearch, CalibratedSettings
 from autotuner.study.trial import Trial
@@ -144,4 +146,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with threadpool_limits(1, user_api="blas"):  # as the product; the matrices are small
+        sys.exit(main())

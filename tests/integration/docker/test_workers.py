@@ -40,8 +40,9 @@ def test_a_container_of_a_killed_worker_is_removed_before_the_next_launch(engine
         assert engine.api("POST", f"/containers/{left['Id']}/pause").status_code == 204
         with worker():
             seen = servers_until_done(lambda: [found["Labels"][TRIAL] for found in engine.containers()])
-            (notice,) = removals()
+            notices = removals()
     assert frozenset({"2"}) in seen, "the second worker launched nothing"
     states = [trial.state for trial in autotuner.open().load(STUDY).trials]
     assert states == [TrialState.DONE, TrialState.VOID, TrialState.DONE, TrialState.DONE]
-    assert "study s trial 1" in notice
+    # A worker cleans up when it starts, too; if that was faster, the study has nothing to report.
+    assert all("study s trial 1" in notice for notice in notices)
