@@ -147,8 +147,11 @@ def test_trials_are_compared_with_each_other_and_with_another_study(opened: Open
     page.get_by_label("With the study").select_option("chat-both")
     page.get_by_role("heading", name="Compare chat-8b with chat-both").wait_for()
     page.get_by_role("region", name="Both studies").wait_for()
+    assert page.get_by_role("alert").count() == 0
     page.get_by_role("region", name="Figures side by side").locator("tbody tr").nth(3).wait_for()
     assert wrong_numbers(page, data, printed(server, "chat-both")) == []
+    page.goto(f"{server.url}/studies/chat-8b/compare?trials=0,999")
+    page.get_by_text("chat-8b has no trial 999.").wait_for()
 
 
 def test_pointing_at_a_row_lights_the_trial_in_plots_and_back(opened: Open) -> None:

@@ -59,6 +59,11 @@ function Compared({ details, other, search }: Props) {
       return row ? [{ ...side, row }] : [];
     }),
   );
+  const missing = sides.flatMap(({ study, numbers }) =>
+    numbers
+      .filter((number) => !study.trials.some((one) => one.number === number))
+      .map((number) => `${study.name} has no trial ${number}.`),
+  );
   const read = useQueries({ queries: asked.map(({ study, row }) => trialQuery(study.name, row.number)) });
   const columns = asked.map(
     ({ study, row }, i): CompareColumn => ({
@@ -91,6 +96,11 @@ function Compared({ details, other, search }: Props) {
         <h1>{other ? `Compare ${details.name} with ${other.name}` : "Compare trials"}</h1>
         <Choices details={details} other={other} columns={columns} sides={sides} change={change} />
       </header>
+      {missing.length > 0 && (
+        <p className="bad" role="alert">
+          {missing.join(" ")}
+        </p>
+      )}
       {columns.length < 2 ? (
         <Empty title="Choose at least two trials" />
       ) : (
