@@ -175,6 +175,16 @@ class Token(FrozenModel):
     """When it was last used, within a minute; None: never."""
     revoked_at: float | None = None
 
+    @property
+    def of_session(self) -> bool:
+        """Whether it belongs to the session of a browser."""
+        return "." in self.id
+
+    @property
+    def holder(self) -> str:
+        """Who acts with it: ``token dashboard`` or ``browser session of dashboard``."""
+        return self.name if self.of_session else f"token {self.name}"
+
     def valid(self, now: float) -> bool:
         """Whether it is accepted at this time."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)

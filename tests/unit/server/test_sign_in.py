@@ -56,6 +56,13 @@ def test_a_code_signs_in_once_and_allows_everything(browser: httpx.Client, codes
     assert refusal(browser.post(SESSION, json={"code": code})) == (401, "unauthorized")
 
 
+def test_what_a_session_changes_names_it_once(browser: httpx.Client) -> None:
+    token = autotuner.open().access().create("dashboard", "write")
+    assert browser.post(SESSION, json={"token": token.secret}).status_code == 201
+    saved = browser.put("/api/v1/presets/chat", json={"text": "engine: vllm"})
+    assert saved.json()["updated_by"] == "browser session of dashboard"
+
+
 def test_behind_https_the_cookie_is_secure(browser: httpx.Client, codes: Codes, url: str) -> None:
     origin = {"Origin": url.replace("http:", "https:")}
     assert "Secure" in browser.post(SESSION, json={"code": codes.create()}, headers=origin).headers["Set-Cookie"]

@@ -44,7 +44,7 @@ def preset_text(tuner: Tuner, _: Reader, name: PresetName) -> str:
 @router.put("/{name}", summary="Save a preset", response_model=Preset)
 def save_preset(tuner: Tuner, caller: Writer, name: PresetName, wanted: PresetText) -> Response:
     """Replaces the preset of this name. The text is checked as a study only when a study begins with it."""
-    return document(tuner.presets().save(name, wanted.text, by=f"token {caller.name}"))
+    return document(tuner.presets().save(name, wanted.text, by=caller.holder))
 
 
 @router.delete("/{name}", summary="Remove a preset", status_code=204)

@@ -67,7 +67,7 @@ def sign_in(request: Request, response: Response, tuner: Tuner, shown: SignIn) -
 @router.delete("", summary="Sign out", status_code=204)
 def sign_out(request: Request, response: Response, tuner: Tuner, caller: Caller) -> None:
     """Ends the session. Status 422 for a token, which is revoked instead."""
-    if signing.session_secret(request) is None or "." not in caller.id:
+    if signing.session_secret(request) is None or not caller.of_session:
         raise UsageError.at("session", "the request has none", remedy=f"DELETE /api/v1/tokens/{caller.id} ends a token")
     tuner.access().revoke(caller.id)
     signing.remove_cookie(request, response)

@@ -66,7 +66,7 @@ class Clone(BaseModel):
 def client_studies(request: Request, tuner: Tuner, caller: Caller) -> ClientStudies:
     """The studies as the client may change them."""
     return tuner.client_studies(
-        roots=request.app.state.roots, trusted=caller.scope.includes(TokenScope.ADMIN), by=f"token {caller.name}"
+        roots=request.app.state.roots, trusted=caller.scope.includes(TokenScope.ADMIN), by=caller.holder
     )
 
 
