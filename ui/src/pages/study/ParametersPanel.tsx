@@ -113,49 +113,53 @@ function Importance({
     );
   }
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
-    <section className="scroll importance" tabIndex={0} aria-label="Importance">
-      <table>
-        <caption className="small quiet">
-          What matters: share of the variance, by a model of all measured trials
-        </caption>
-        <thead>
-          <tr>
-            <th scope="col">Parameter</th>
-            <th scope="col">{details.objectives[0]}</th>
-            <th scope="col" className="number">
-              with interactions
-            </th>
-            <th scope="col">feasibility</th>
-          </tr>
-        </thead>
-        <tbody>
-          {details.importance.map((one, i) => (
-            <tr key={one.parameter} className={one.parameter === name ? "lit" : ""}>
-              <th scope="row">
-                <button
-                  type="button"
-                  className="plain mono"
-                  aria-pressed={one.parameter === name}
-                  onClick={() => onChoose(one.parameter)}
-                >
-                  {one.parameter}
-                </button>
+    <>
+      <p className="small quiet">What matters: share of the variance, by a model of all measured trials</p>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard */}
+      <section className="scroll importance" tabIndex={0} aria-label="Importance">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Parameter</th>
+              <th scope="col">{details.objectives[0]}</th>
+              <th scope="col" className="number">
+                with interactions
               </th>
-              <td>
-                <Bar share={one.objective.alone} path={`importance.${i}.objective.alone`} />
-              </td>
-              <td className="number quiet">
-                <Percent path={`importance.${i}.objective.total`} value={one.objective.total} sign={false} />
-              </td>
-              <td>
-                <Bar share={one.feasible.total} path={`importance.${i}.feasible.total`} />
-              </td>
+              <th scope="col">feasibility</th>
             </tr>
-          ))}
-        </tbody>
-      </table>
-    </section>
+          </thead>
+          <tbody>
+            {details.importance.map((one, i) => (
+              <tr key={one.parameter} className={one.parameter === name ? "lit" : ""}>
+                <th scope="row">
+                  <button
+                    type="button"
+                    className="plain mono"
+                    aria-pressed={one.parameter === name}
+                    onClick={() => onChoose(one.parameter)}
+                  >
+                    {one.parameter}
+                  </button>
+                </th>
+                <td>
+                  <Bar share={one.objective.alone} path={`importance.${i}.objective.alone`} />
+                </td>
+                <td className="number quiet">
+                  <Percent
+                    path={`importance.${i}.objective.total`}
+                    value={one.objective.total}
+                    sign={false}
+                  />
+                </td>
+                <td>
+                  <Bar share={one.feasible.total} path={`importance.${i}.feasible.total`} />
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </section>
+    </>
   );
 }
 
