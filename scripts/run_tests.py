@@ -1,8 +1,8 @@
 """A runner for all tests, in five processes side by side; ``make pytest`` calls it, and ``make coverage`` with
 ``--coverage``, which takes almost half as much processor time again.
 
-One part measures servers and follows the clock. Two run on a real Docker engine or Kubernetes node, on a database and
-in a browser, and mostly wait. The other two do not follow the clock and need a core each; their low priority leaves the
+One part measures servers and follows the clock. Two run on a real Kubernetes node, Docker engine and database and in a
+browser, and mostly wait. The other two do not follow the clock and need a core each; their low priority leaves the
 cores to the first ones, and they share what these do not use. The output of the first part appears at once, that of the
 others when they have ended. All run to their end, even if tests fail.
 
@@ -27,7 +27,9 @@ from typing import IO
 
 ROOT = Path(__file__).parents[1]
 SELECTED = "not genai and not lm_eval and not aiconfigurator and not campaign"
-TARGETS = tuple(f"tests/integration/{target}" for target in ("docker", "kubernetes", "kueue", "ome"))
+CLUSTER = tuple(f"tests/integration/{target}" for target in ("kubernetes", "kueue", "ome", "store"))
+COMPONENTS = ("tests/browser", "tests/integration/docker")
+"""Together with :data:`CLUSTER`, the tests of real components that mostly wait; the two take about as long."""
 PURE = tuple(
     str(path.relative_to(ROOT))
     for path in sorted(ROOT.glob("tests/unit/*"))
@@ -40,8 +42,6 @@ TESTS_FAILED = 1
 """The exit code of pytest for failed tests, unlike one for a run that broke."""
 MOST_REPEATED = 12
 """More failures than this have another cause than a busy machine."""
-UNTIMED = ("tests/browser", "tests/integration/store")
-"""Tests of real components that do not follow the clock."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ class Part:
 
 PARTS = (
     Part(
-        "measuring", "", [f"--ignore={path}" for path in (*TARGETS, *PURE, *UNTIMED)], 0
+        "measuring", "", [f"--ignore={path}" for path in (*CLUSTER, *COMPONENTS, *PURE)], 0
     ),  # whatever the others do not name
-    Part("targets", "Tests on a Docker engine and a Kubernetes node:", TARGETS, 2),
-    Part("components", "Tests on a database and in a browser:", UNTIMED, 4),
+    Part("cluster", "Tests on a Kubernetes node and a database:", CLUSTER, 2),
+    Part("components", "Tests on a Docker engine and in a browser:", COMPONENTS, 3),
     Part("pure-1", "Tests that do not follow the clock, first half:", PURE[:HALF], 14),
     Part("pure-2", "Tests that do not follow the clock, second half:", PURE[HALF:], 14),
 )

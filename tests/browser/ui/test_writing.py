@@ -151,9 +151,11 @@ def test_an_older_task_is_converted_and_a_refusal_is_shown(page: Page, empty_ser
     page.goto(f"{empty_server.url}/new?from=file")
     page.get_by_label("Import a file").set_input_files("examples/older_task.json")
     text = page.get_by_label("Study as YAML")
+    convert = page.get_by_role("button", name="Convert to a study")
+    convert.wait_for()  # the file is read
     task = text.input_value()
     text.fill(task.replace('"grid_search"', '"grid_serch"'))
-    page.get_by_role("button", name="Convert to a study").click()
+    convert.click()
     page.get_by_role("note").get_by_text("grid_serch").wait_for()
     text.fill(task)
     page.get_by_role("button", name="Convert to a study").click()

@@ -19,6 +19,7 @@ from support.labs.server_image import BASE, DOCKERFILE, ROOT, build, build_wheel
 pytestmark = pytest.mark.docker
 
 IMAGE = "autotuner-server-test:1"
+SCRATCH = "/scratch"
 HARDENED = {"CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges:true"], "ReadonlyRootfs": True}
 
 
@@ -39,8 +40,13 @@ def image(engine: OwnEngine, tmp_path: Path) -> Iterator[str]:
 @contextmanager
 def container(engine: OwnEngine, volume: str, *command: str, entrypoint: str | None = None) -> Iterator[str]:
     """A started container, which is removed at the end."""
-    host: dict[str, Any] = {**HARDENED, "Binds": [f"{volume}:/var/lib/autotuner"], "Tmpfs": {"/tmp": ""}}  # noqa: S108 - the container's
-    body: dict[str, Any] = {"Image": IMAGE, "HostConfig": {**host, "NetworkMode": engine.settings()["network"]}}
+    # Not /tmp: this checkout, whose packages are in the base, may be below it.
+    host: dict[str, Any] = {**HARDENED, "Binds": [f"{volume}:/var/lib/autotuner"], "Tmpfs": {SCRATCH: ""}}
+    body: dict[str, Any] = {
+        "Image": IMAGE,
+        "Env": [f"TMPDIR={SCRATCH}"],
+        "HostConfig": {**host, "NetworkMode": engine.settings()["network"]},
+    }
     if command:
         body["Cmd"] = list(command)
     if entrypoint:

@@ -106,11 +106,12 @@ def test_all_processes_end_with_a_killed_runner(tmp_path: Path) -> None:
 async def test_child_ends_with_its_supervisor(tmp_path: Path) -> None:
     process = await child(HIDDEN, str(tmp_path))
     pid = pid_in(tmp_path / "child")
+    hidden = pid_in(tmp_path / "hidden")
     os.kill(supervisor_of(pid), signal.SIGKILL)
     assert await process.exited() == -signal.SIGKILL
     await process.stop(0.1)
     assert running({pid}) == set()
-    os.kill(pid_in(tmp_path / "hidden"), signal.SIGKILL)  # without label and supervisor it cannot be found
+    os.kill(hidden, signal.SIGKILL)  # without label and supervisor it cannot be found
 
 
 @pytest.mark.parametrize(("code", "end"), [("exit(7)", 7), ("import os; os.kill(os.getpid(), 11)", -11)])
