@@ -27,8 +27,8 @@ from typing import IO
 
 ROOT = Path(__file__).parents[1]
 SELECTED = "not genai and not lm_eval and not aiconfigurator and not campaign"
-CLUSTER = tuple(f"tests/integration/{target}" for target in ("kubernetes", "kueue", "ome", "store"))
-COMPONENTS = ("tests/browser", "tests/integration/docker")
+CLUSTER = tuple(f"tests/integration/{target}" for target in ("kubernetes", "kueue", "ome"))
+COMPONENTS = ("tests/browser", "tests/integration/docker", "tests/integration/store")
 """Together with :data:`CLUSTER`, the tests of real components that mostly wait; the two take about as long."""
 PURE = tuple(
     str(path.relative_to(ROOT))
@@ -84,8 +84,8 @@ PARTS = (
     Part(
         "measuring", "", [f"--ignore={path}" for path in (*CLUSTER, *COMPONENTS, *PURE)], 0
     ),  # whatever the others do not name
-    Part("cluster", "Tests on a Kubernetes node and a database:", CLUSTER, 2),
-    Part("components", "Tests on a Docker engine and in a browser:", COMPONENTS, 3),
+    Part("cluster", "Tests on a Kubernetes node:", CLUSTER, 2),
+    Part("components", "Tests on a Docker engine, on a database and in a browser:", COMPONENTS, 3),
     Part("pure-1", "Tests that do not follow the clock, first half:", PURE[:HALF], 14),
     Part("pure-2", "Tests that do not follow the clock, second half:", PURE[HALF:], 14),
 )
