@@ -25,7 +25,7 @@ function lazy<T extends Record<string, unknown>, K extends keyof T>(load: () => 
   return lazyRouteComponent(() => load().catch(explainMissing), name);
 }
 
-/** Why a script cannot be loaded: there is no server or no session, or the server has other scripts by now.
+/** Why a script cannot be loaded: the server does not answer, the session has ended, or an update removed the script.
  *
  * The router would reload the page by itself, even if the server does not answer.
  */

@@ -78,7 +78,7 @@ def test_a_killed_run_is_cut_off_and_an_unknown_study_is_explained(opened: Open,
     page.get_by_role("heading", name="Not found").wait_for()
     page.get_by_text("not in the store").wait_for()
     page.goto(page.url.partition("/studies")[0] + "/nonsense")
-    page.get_by_role("heading", name="There is no such page").wait_for()
+    page.get_by_role("heading", name="Page not found").wait_for()
     assert all("404" in message for message in messages)
     messages.clear()
 

@@ -119,7 +119,7 @@ function title(error: ApiError | null): string {
 export function NotFound() {
   return (
     <main className="page">
-      <Empty title="There is no such page">
+      <Empty title="Page not found">
         <p>
           <Link to="/studies">All studies</Link>
         </p>

@@ -2,7 +2,9 @@
 
 from collections.abc import Collection, Sequence
 
-OPEN_SQL = "'queued', 'running'"
+from autotuner.study.trial import TrialState
+
+OPEN_SQL = ", ".join(f"'{state}'" for state in TrialState if state.open)
 """States of trials that have not ended."""
 CUT_OFF_SQL = f"CASE WHEN state IN ({OPEN_SQL}) THEN 'void' ELSE state END"
 """The state of a trial whose study no living process runs; see :func:`autotuner.tuning.run_liveness.cut_off`."""
