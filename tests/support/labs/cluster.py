@@ -255,8 +255,8 @@ class OwnCluster:
         self._running.pop(part).kill()
 
     def freeze(self, part: Part) -> None:
-        """Sends SIGSTOP to a program: its connections stay open, and it does not answer."""
-        self._running[part].signal(signal.SIGSTOP)
+        """Stops a program without ending it: its connections stay open, and it does not answer."""
+        self._running[part].freeze()
 
     def thaw(self, part: Part) -> None:
         """Resumes a frozen program."""

@@ -176,10 +176,27 @@ class Program:
         except subprocess.TimeoutExpired:
             self.kill()
 
+    def freeze(self) -> None:
+        """Sends SIGSTOP, and waits until no thread of the program runs: on a busy machine, one may still answer."""
+        self.signal(signal.SIGSTOP)
+        until = time.monotonic() + _PATIENCE_S
+        while self._states() != {"T"}:
+            if time.monotonic() > until:
+                raise TimeoutError(f"process {self.pid} still runs {_PATIENCE_S} s after SIGSTOP")
+            time.sleep(0.005)
+
     def thaw(self) -> None:
         """Resumes the program after SIGSTOP, and ``nsenter``, which stops along with it."""
         self.signal(signal.SIGCONT)
         self._entered.send_signal(signal.SIGCONT)
+
+    def _states(self) -> set[str]:
+        """The states of all threads, as in ``/proc/PID/task/TID/stat``."""
+        found = set()
+        for stat in Path(f"/proc/{self.pid}/task").glob("*/stat"):
+            with suppress(ProcessLookupError, FileNotFoundError):
+                found.add(stat.read_text().rpartition(")")[2].split()[0])
+        return found
 
     def _child(self) -> int:
         until = time.monotonic() + _PATIENCE_S

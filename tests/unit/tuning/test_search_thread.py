@@ -218,18 +218,22 @@ async def test_linear_algebra_uses_one_core(loop: Any) -> None:
     """OpenBLAS tells the number of threads of the main thread only, so the test compares CPU times."""
     matrix = np.random.default_rng(1).random((800, 800))
 
-    def multiplies() -> float:
-        """CPU time of the whole process per CPU time of this thread."""
-        own = time.thread_time()
-        every = time.process_time()
+    def multiplies() -> list[float]:
+        """CPU time of the whole process per CPU time of this thread, of several tries: idle threads of OpenBLAS spin
+        for a while, and other threads of the tests may run, too."""
+        found = []
         for _ in range(10):
-            assert (matrix @ matrix).shape == matrix.shape
-        return (time.process_time() - every) / (time.thread_time() - own)
+            own = time.thread_time()
+            every = time.process_time()
+            for _ in range(5):
+                assert (matrix @ matrix).shape == matrix.shape
+            found.append((time.process_time() - every) / (time.thread_time() - own))
+        return found
 
     prepared = loop.prepared(loop.spec())
     thread = SearchThread(Slow(SearchContext(prepared.space, (), 1, 9), lambda: None))
     with several_blas_threads():
-        assert await thread.ask(lambda _: multiplies()) < 1.3
-        unlimited = await anyio.to_thread.run_sync(multiplies)  # afterward, because its threads spin for a while
+        assert min(await thread.ask(lambda _: multiplies())) < 1.3
+        unlimited = min(await anyio.to_thread.run_sync(multiplies))
         several = any(found["num_threads"] > 1 for found in threadpool_info() if found["user_api"] == "blas")
     assert unlimited > 1.3 or not several, "else the test shows nothing"
