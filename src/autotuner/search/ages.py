@@ -5,7 +5,6 @@ Predictions do not say so, because their sources know one release of an engine a
 """
 
 from collections.abc import Iterable
-from statistics import fmean
 
 from packaging.version import Version
 
@@ -13,7 +12,10 @@ from autotuner.study.search.release import Release
 
 
 class Ages:
-    """How many of the listed releases are newer, for each release."""
+    """How much older each release is than the middle of its engine's listed releases, in releases.
+
+    Which release a prediction knows is unknown, so it is expected to be right for one in the middle.
+    """
 
     def __init__(self, listed: Iterable[Release | None]) -> None:
         """
@@ -25,11 +27,12 @@ class Ages:
             if release is not None:
                 lines.setdefault(release.line, set()).add(Version(release.number))
         self._lines = lines
-        self._usual = fmean(sum(b > a for b in own) for own in lines.values() for a in own) if lines else 0.0
 
     def of(self, release: Release | None) -> float:
-        """The number of newer releases of the same engine; what is usual if the release or its engine is unknown."""
+        """The number of newer releases of the same engine, less its mean over the listed ones; negative for the newer
+        half of them, and 0 if the release or its engine is unknown."""
         if release is None or release.line not in self._lines:
-            return self._usual
+            return 0.0
+        own = self._lines[release.line]
         number = Version(release.number)
-        return float(sum(newer > number for newer in self._lines[release.line]))
+        return sum(newer > number for newer in own) - (len(own) - 1) / 2

@@ -49,7 +49,7 @@ class Units:
     loads: Array
     """Base-2 logarithm of the load relative to a medium one, by row and place."""
     ages: Array
-    """Number of newer releases of the engine, per row (see :mod:`autotuner.search.ages`)."""
+    """Age of the engine's release, per row (see :mod:`autotuner.search.ages`)."""
     scenarios: NDArray[np.int_]
     """Index of the scenario, by row and place; one more than the last for a scenario that the study does not have."""
     servers: tuple[str, ...]

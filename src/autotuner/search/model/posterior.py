@@ -36,6 +36,12 @@ class Observations:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def share(self) -> float:
+        """How many values count as evidence, as a share. ``n`` levels of one launch count as ``√n``: they are neither
+        independent of each other nor all the same."""
+        return math.sqrt(len(np.unique(self.launches)) / len(self)) if len(self) else 1.0
+
 
 @dataclass(frozen=True)
 class Design:
@@ -335,7 +341,7 @@ def average(quantities: Sequence[Sequence[Member]], random: np.random.Generator,
         trust = (scales.MEMORY_TRUST if remembers else 1 - scales.MEMORY_TRUST) if len(memories) > 1 else 1.0
         log_hubs[own] += math.log(trust) - float(_log_sum(log_hubs[None, own])[0])
     for i, members in enumerate(quantities):
-        tables[i] = tables[i] + np.array([m.log_evidence for m in members])
+        tables[i] = tables[i] + np.array([m.observations.share * m.log_evidence for m in members])
         log_hubs = log_hubs + _log_sum(tables[i])
     conditionals = [np.exp(table - _log_sum(table)[:, None]) for table in tables]
     weights = np.exp(log_hubs - log_hubs.max())

@@ -28,9 +28,10 @@ from autotuner.study.search.rationale import Expected, Rationale
 from autotuner.study.search.stopping import GainBound
 from autotuner.study.trial import Trial, TrialRole
 
-_DRAWS = 300
+_DRAWS = 1000
+"""With 300, candidates of small spaces are often so close that chance decides among them."""
 _FEWEST_DRAWS = 200
-_VALUES = 600_000
+_VALUES = 450_000
 """Draws times configurations times levels of one quantity; with more of these, fewer draws are made."""
 _COMPARED = 1500
 """Most levels of configurations that all draws compare; of more candidates, those that are best by few draws."""

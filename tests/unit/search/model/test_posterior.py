@@ -129,3 +129,15 @@ def test_wrong_predictions_lose_their_weight_with_every_metric_that_shows_it() -
     chosen = average([quantity] * 4, np.random.default_rng(5), 400).chosen
     assert chosen.shape == (4, 400)
     assert (chosen >= len(scales.AMPLITUDES)).mean() > 0.95
+
+
+def test_levels_of_one_launch_count_less_than_launches() -> None:
+    quantity = both_kinds(design(SEEN * [1.0, 0.3]), design(SEEN), observations())
+    seen = quantity[0].observations
+    assert len(np.unique(seen.launches)) == len(seen) == 4
+    assert seen.share == 1.0
+    one_launch = replace(seen, launches=np.zeros(4, int))
+    assert one_launch.share == 0.5
+    same = [replace(m, observations=one_launch) for m in quantity]
+    weights = [average([own] * 4, np.random.default_rng(5), 400).predicted for own in (quantity, same)]
+    assert weights[0] < weights[1] < scales.TRUST
