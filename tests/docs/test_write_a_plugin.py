@@ -58,7 +58,8 @@ def test_plugin_is_found_and_tunes_its_server(installed: Path, fenced: Fenced) -
     (text,) = fenced(PAGE, "yaml")
     study = yaml.safe_load(text)
     workload = {**study["workload"], **calm_workload(requests=40, concurrency=study["workload"]["concurrency"])}
-    calm = {"workload": workload, "confirm": {"repeats": 0}, "benchmark": dict(CALM_BENCHMARK)}
+    search = {**study.get("search", {}), "racing": "off"}
+    calm = {"workload": workload, "search": search, "confirm": {"repeats": 0}, "benchmark": dict(CALM_BENCHMARK)}
     (installed / "study.yaml").write_text(yaml.safe_dump({**study, **calm}))
     result = json.loads(python(installed, "-m", "autotuner", "run", "study.yaml", "--json"))
     assert result["state"] == "done"
