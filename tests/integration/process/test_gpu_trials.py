@@ -30,7 +30,8 @@ from autotuner.testing.benchmark_kit import Script, ScriptedBenchmark, fixed_sce
 from autotuner.testing.fake_deployer import FakeDeployer, fake_gpus
 from autotuner.testing.fake_engine import FakeEngine, FakeEngineSettings
 from autotuner.testing.samples import THROUGHPUT
-from autotuner.tuning.planning.prepared_study import Prepared, check_metrics
+from autotuner.tuning.planning.prepared_study import Prepared
+from autotuner.tuning.planning.unmeasurable_goals import check_metrics
 from autotuner.tuning.run_liveness import this_owner
 from autotuner.tuning.study_runner import StudyRunner
 from autotuner.tuning.trials.gpu_and_port_leases import Leases

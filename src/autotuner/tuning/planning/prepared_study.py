@@ -13,13 +13,12 @@ from autotuner.plugins.benchmark import Benchmark, NeedsDeployer
 from autotuner.plugins.deployer import BoundDeployer
 from autotuner.plugins.engine import Engine
 from autotuner.plugins.search import Search
-from autotuner.scoring.cost import HOST, usd_per_hour
+from autotuner.scoring.cost import usd_per_hour
 from autotuner.secrets import remember
 from autotuner.study.base import Value
 from autotuner.study.check import Check, CheckStatus
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.launch import Hardware, LaunchPlan
-from autotuner.study.metric import COST_METRICS
 from autotuner.study.parameters.conditions import hyphenated
 from autotuner.study.parameters.constraint import Constraint
 from autotuner.study.parameters.environment import PREFIX, flags_in, tuned_variables
@@ -31,11 +30,10 @@ from autotuner.study.spec import EngineSpec, Model, StudySpec
 from autotuner.tuning.data_folder import data_folder
 from autotuner.tuning.memory.starting_points import starting_points
 from autotuner.tuning.planning.baseline.checks import check_baseline, spelled_out
-from autotuner.tuning.planning.capacity_checks import capacity_problems
 from autotuner.tuning.planning.condition_checks import check_conditions, check_names, compared_when_inactive
 from autotuner.tuning.planning.ineffective_values import idle_values, single_values
 from autotuner.tuning.planning.launch_identities import LaunchIdentities
-from autotuner.tuning.planning.missing_gpus import Needs, needed_gpus, too_large, with_missing_gpus
+from autotuner.tuning.planning.missing_gpus import too_large, with_missing_gpus
 from autotuner.tuning.planning.portable_checks import (
     expanded,
     in_file,
@@ -49,14 +47,14 @@ from autotuner.tuning.planning.prediction.predictions import Predictions
 from autotuner.tuning.planning.public_values import check_public
 from autotuner.tuning.planning.search_context import new_search
 from autotuner.tuning.planning.study_size import (
-    CHECKED_POINTS,
     StudySize,
     check_something_to_try,
     check_something_valid,
+    nothing_valid,
     study_size,
 )
 from autotuner.tuning.planning.target_hardware import below, over_base, target_hardware
-from autotuner.tuning.planning.unmeasurable_goals import idle_bounds, unmeasurable, unpriced_in_space
+from autotuner.tuning.planning.unmeasurable_goals import check_metrics, idle_bounds
 from autotuner.tuning.planning.value_checks import check_values, first_problem
 from autotuner.tuning.planning.window_checks import window_checks
 from autotuner.tuning.quality.coverage import check_quality
@@ -276,6 +274,7 @@ class Prepared:
             found += too_large(self.engine, self.fixed, self.spec.parameters, self.hardware.gpus)
             found += idle_values(self.engine, self.spec.parameters, self.spec.workload)
             found += misfit_notes(self.size, self.misfit(self.reference), self.spec.reference_word)
+            found += [nothing_valid(self, "this engine is not searched: ")] if self.size.fits_nowhere else []
         found += single_values(self.engine, self.spec.parameters)
         found += [*self._identities.notes(), *idle_bounds(self.spec)]
         found += prior_notes(self.forecasts, self.spec, self.fixed)
@@ -287,12 +286,13 @@ class Prepared:
         return [Check.warn(n.where, n.why, remedy=n.remedy) for n in found]
 
 
-async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
+async def prepare(spec: StudySpec, *, planning: bool = False, may_not_fit: bool = False) -> Prepared:
     """Loads the plugins and checks the space.
 
     Args:
         spec: The study.
         planning: Whether nothing will be launched, so that a container engine need not answer.
+        may_not_fit: Whether a space of which nothing fits in memory is accepted; see :attr:`StudySize.fits_nowhere`.
 
     Raises:
         UsageError: With every problem of the study.
@@ -343,11 +343,11 @@ async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
         missing_gpus=missing,
         hardware_assumed=assumed,
     )
-    _check(prepared)
+    _check(prepared, may_not_fit=may_not_fit)
     return prepared
 
 
-def _check(prepared: Prepared) -> None:
+def _check(prepared: Prepared, *, may_not_fit: bool) -> None:
     """Raises :class:`UsageError` for what needs all plugins to be checked."""
     _check_fixed(prepared)
     check_baseline(prepared)
@@ -356,8 +356,9 @@ def _check(prepared: Prepared) -> None:
     if prepared.deployer.launches:
         check_public(prepared.spec)
     check_quality(prepared.spec, prepared.engine)
-    check_something_valid(prepared)
-    check_something_to_try(prepared)
+    if not (may_not_fit and prepared.size.fits_nowhere):
+        check_something_valid(prepared)
+        check_something_to_try(prepared)
 
 
 def _known(hardware: Hardware, values: Mapping[str, Value], spec: StudySpec) -> dict[str, Value]:
@@ -380,31 +381,6 @@ def _constraint(text: str, index: int) -> Constraint:
         return Constraint.parse(text)
     except ValueError as error:
         raise UsageError(Problem.refused(f"constraints[{index}]", error, value=text)) from None
-
-
-def check_metrics(prepared: Prepared) -> None:
-    """Refuses goals that no trial could measure: the study would end without a result."""
-    spec = prepared.spec
-    gpus = prepared.engine.gpus(prepared.values(prepared.reference)) if prepared.hardware.gpus else 0
-    problems = unmeasurable(spec, prepared.deployer, gpus)
-    if COST_METRICS & {*(o.metric for o in spec.objectives), *(s.metric for s in spec.slos)}:
-        problems += _unpriced(prepared)
-    if problems := [*problems, *capacity_problems(spec, prepared.benchmark)]:
-        raise UsageError(problems)
-
-
-def _unpriced(prepared: Prepared) -> list[Problem]:
-    spec = prepared.spec
-    unknown = prepared.missing_gpus is not None or prepared.hardware_assumed
-    if unknown and any(kind != HOST for kind in spec.prices):  # a plan does not know the GPUs
-        return []
-    needs = Needs(0, 0, 0)
-    if prepared.deployer.launches:
-        needs = needed_gpus(prepared.engine, prepared.fixed, spec.parameters, spec.baseline, priced=True)
-    size = prepared.space.size
-    points = prepared.space.grid() if size is not None and size <= CHECKED_POINTS else None
-    costs = None if points is None else (prepared.usd_per_hour(c) for c in points if prepared.valid(c))
-    return unpriced_in_space(spec, prepared.engine.machine(prepared.hardware), needs, costs)
 
 
 def _check_fixed(prepared: Prepared) -> None:

@@ -39,6 +39,11 @@ class StudySize:
     misfit: str = ""
     """The first of these, with its reason."""
 
+    @property
+    def fits_nowhere(self) -> bool:
+        """Whether nothing is launchable, and would be with more memory."""
+        return self.launchable == 0 and self.misfits > 0
+
 
 def study_size(
     spec: StudySpec,
@@ -112,8 +117,13 @@ def check_something_valid(prepared: "Prepared") -> None:
     size = prepared.space.size
     if not prepared.spec.parameters or size is None or size > CHECKED_POINTS:
         return
-    if any(prepared.valid(c) for c in prepared.space.grid()):
-        return
+    if not any(prepared.valid(c) for c in prepared.space.grid()):
+        raise UsageError(nothing_valid(prepared))
+
+
+def nothing_valid(prepared: "Prepared", so: str = "") -> Problem:
+    """The problem of a space in which nothing can be launched; ``so`` is what follows from it, in front."""
+    size = prepared.space.size
     why = f"none of the {size} configurations satisfies the constraints"
     remedy = "widen the values or relax a constraint"
     if prepared.size.misfits:
@@ -124,7 +134,7 @@ def check_something_valid(prepared: "Prepared") -> None:
     elif (first := next(prepared.space.grid(), None)) and (refused := prepared.refusal(first)):
         why = f"none of the {size} configurations can be launched; {first.text}: {refused.why}"
         remedy = refused.remedy or "add values that the engine accepts"
-    raise UsageError(Problem(where="parameters", why=why, remedy=remedy))
+    return Problem(where="parameters", why=so + why, remedy=remedy)
 
 
 def check_something_to_try(prepared: "Prepared") -> None:

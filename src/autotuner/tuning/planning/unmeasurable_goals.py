@@ -5,8 +5,9 @@ A value missing from a window makes its trial unusable, so such a study would fi
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from autotuner.errors import Problem
+from autotuner.errors import Problem, UsageError
 from autotuner.plugins.deployer import Deployer, ReadsGpuSensors
 from autotuner.scoring.cost import ANY, HOST, usd_per_hour
 from autotuner.study.endpoint_metrics import why_not_measured
@@ -15,7 +16,12 @@ from autotuner.study.metric import CAPACITY_METRICS, COST_METRICS, GPU_METRICS, 
 from autotuner.study.objective import SLO, Objective
 from autotuner.study.spec import StudySpec
 from autotuner.study.workload import CapacityLoad, Concurrency, LoadLevel, Scenario, TokenLengths, Workload
-from autotuner.tuning.planning.missing_gpus import Needs
+from autotuner.tuning.planning.capacity_checks import capacity_problems
+from autotuner.tuning.planning.missing_gpus import Needs, needed_gpus
+from autotuner.tuning.planning.study_size import CHECKED_POINTS
+
+if TYPE_CHECKING:
+    from autotuner.tuning.planning.prepared_study import Prepared
 
 _BETWEEN_TOKENS = frozenset({"tpot", "itl", "itl_token"})
 _OF_ARRIVALS = frozenset({"ttft_scheduled", "e2e_latency_scheduled"})
@@ -38,6 +44,31 @@ class _Goal:
     def problem(self, why: str, remedy: str) -> Problem:
         """The problem with this goal."""
         return Problem(where=self.where, value=self.asked.text, why=why, remedy=remedy)
+
+
+def check_metrics(prepared: "Prepared") -> None:
+    """Refuses goals that no trial could measure: the study would end without a result."""
+    spec = prepared.spec
+    gpus = prepared.engine.gpus(prepared.values(prepared.reference)) if prepared.hardware.gpus else 0
+    problems = unmeasurable(spec, prepared.deployer, gpus)
+    if COST_METRICS & {*(o.metric for o in spec.objectives), *(s.metric for s in spec.slos)}:
+        problems += _unpriced(prepared)
+    if problems := [*problems, *capacity_problems(spec, prepared.benchmark)]:
+        raise UsageError(problems)
+
+
+def _unpriced(prepared: "Prepared") -> list[Problem]:
+    spec = prepared.spec
+    unknown = prepared.missing_gpus is not None or prepared.hardware_assumed
+    if unknown and any(kind != HOST for kind in spec.prices):  # a plan does not know the GPUs
+        return []
+    needs = Needs(0, 0, 0)
+    if prepared.deployer.launches:
+        needs = needed_gpus(prepared.engine, prepared.fixed, spec.parameters, spec.baseline, priced=True)
+    size = prepared.space.size
+    points = prepared.space.grid() if size is not None and size <= CHECKED_POINTS else None
+    costs = None if points is None else (prepared.usd_per_hour(c) for c in points if prepared.valid(c))
+    return unpriced_in_space(spec, prepared.engine.machine(prepared.hardware), needs, costs)
 
 
 def unmeasurable(spec: StudySpec, deployer: Deployer, gpus: int) -> list[Problem]:

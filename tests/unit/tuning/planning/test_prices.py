@@ -25,9 +25,9 @@ from autotuner.study_file.machine_settings import parse_site, with_site
 from autotuner.study_file.writer import render_study
 from autotuner.tuning.planning.plan import make_plan
 from autotuner.tuning.planning.planned_cost import planned_usd
-from autotuner.tuning.planning.prepared_study import check_metrics, prepare
+from autotuner.tuning.planning.prepared_study import prepare
 from autotuner.tuning.planning.resume_decision import judged_again
-from autotuner.tuning.planning.unmeasurable_goals import unpriced
+from autotuner.tuning.planning.unmeasurable_goals import check_metrics, unpriced
 
 pytestmark = pytest.mark.anyio
 

@@ -21,7 +21,7 @@ from autotuner.tuning.planning import prepared_study
 from autotuner.tuning.planning.condition_checks import check_names
 from autotuner.tuning.planning.prediction.misfits import Misfit
 from autotuner.tuning.planning.prepared_study import Prepared
-from autotuner.tuning.planning.study_size import StudySize, study_size
+from autotuner.tuning.planning.study_size import StudySize, nothing_valid, study_size
 
 _OF_ENTRY = ("engine", "deploy", "parameters", "constraints", "baseline")
 """Sections that each entry of ``engines`` has for itself."""
@@ -165,15 +165,29 @@ async def prepare(spec: StudySpec, *, planning: bool = False) -> Prepared:
     problems: dict[str, list[Problem]] = {}
     for entry in spec.engines:
         try:
-            engines[entry.name] = await prepared_study.prepare(spec.of_engine(entry.name), planning=planning)
+            own = spec.of_engine(entry.name)
+            engines[entry.name] = await prepared_study.prepare(own, planning=planning, may_not_fit=True)
         except UsageError as error:
             problems[entry.name] = list(error.problems)
         except AutotunerError as error:
             error.message = f"engines.{entry.name}: {error.message}"
             raise
+    problems = problems or _nothing_fits(engines)
     if problems:
         raise UsageError(_of_entries(problems, len(spec.engines)))
     return joined(spec, engines)
+
+
+def _nothing_fits(engines: Mapping[str, Prepared]) -> dict[str, list[Problem]]:
+    """The problems of engines with parameters if no engine has anything that fits in memory. One that does not fit is
+    an answer about this engine, and the others are searched."""
+    found = dict[str, list[Problem]]()
+    for name, engine in engines.items():
+        if engine.size.fits_nowhere:
+            found[name] = [nothing_valid(engine)]
+        elif engine.spec.parameters or engine.misfit(engine.reference) is None:
+            return {}
+    return found
 
 
 def joined(spec: StudySpec, engines: Mapping[str, Prepared]) -> PreparedEngines:

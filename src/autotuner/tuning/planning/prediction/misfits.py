@@ -55,8 +55,8 @@ def misfit_notes(size: StudySize, reference: Misfit | None, word: ReferenceWord)
         if reference.raise_flag:
             remedy = f"raise {reference.raise_flag} there"
         yield Problem(where=where, why=why, remedy=remedy)
-    if size.misfits:
-        points = (size.launchable or 0) + size.misfits
+    if size.misfits and size.launchable:
+        points = size.launchable + size.misfits
         why = f"{size.misfits} of {points} configurations cannot fit and are not launched; {size.misfit}"
         yield Problem(where="parameters", why=why, remedy="remove these values, or use GPUs with more memory")
 

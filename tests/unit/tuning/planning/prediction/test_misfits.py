@@ -16,6 +16,7 @@ from autotuner.study.launch import Hardware
 from autotuner.study.spec import Model
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study_file.loader import parse_study
+from autotuner.tuning.planning.engines.prepared_engines import prepare as prepare_engines
 from autotuner.tuning.planning.prediction.misfits import Misfit, misfit
 from autotuner.tuning.planning.prediction.predictions import Predictions
 from autotuner.tuning.planning.prepared_study import Prepared, prepare
@@ -156,3 +157,39 @@ def test_servers_that_differ_in_other_flags_are_judged_once(tmp_path: Path) -> N
     assert predictions.too_large({"tensor-parallel-size": 8}) is None
     config.write_text(json.dumps({**LLAMA, "num_hidden_layers": 8}))
     assert predictions.too_large({"tensor-parallel-size": 1}) is None, "the model has been replaced"
+
+
+TIGHT: dict[str, Any] = {"kind": "simulated", "flavor": "sglang", "gpu": "RTX-4090"}
+LOW = {"args": {"mem-fraction-static": 0.6}, "parameters": {"max-running-requests": [4, 8]}}
+FITS = {"args": {"context-length": 4096}, "parameters": {"max-running-requests": [4, 8]}}
+
+
+async def of_engines(*entries: dict[str, Any]) -> Prepared:
+    content = study(model="Qwen3-8B", engines=[{"name": f"e{i}", **TIGHT, **e} for i, e in enumerate(entries)])
+    parsed = parse_study(
+        json.dumps({k: v for k, v in content.items() if k not in ("engine", "parameters")}),
+        source="study.yaml",
+        folder=Path("/"),
+    )
+    return await prepare_engines(parsed.spec, planning=True)
+
+
+async def test_an_engine_of_which_nothing_fits_does_not_refuse_the_others() -> None:
+    found = await of_engines(LOW, FITS)
+    assert (found.size.launchable, found.size.misfits) == (2, 2)
+    warned = {c.name: c for c in await found.preflight() if c.status is CheckStatus.WARN}
+    assert warned["e0: parameters"].detail.startswith("this engine is not searched: none of the 2 configurations")
+    assert warned["e0: parameters"].remedy == "raise mem-fraction-static"
+    assert "e1: parameters" not in warned
+
+
+@pytest.mark.parametrize(
+    "other", [{**LOW, "args": {"mem-fraction-static": 0.5}}, {"args": {"mem-fraction-static": 0.5}}]
+)
+async def test_several_engines_of_which_nothing_fits_are_refused(other: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"none of the 2 configurations can be launched"):
+        await of_engines(LOW, other)
+
+
+async def test_a_default_without_parameters_that_fits_is_launched() -> None:
+    assert (await of_engines(LOW, {"args": FITS["args"]})).size.launchable == 1
