@@ -1,6 +1,5 @@
 """Output of ``show STUDY TRIAL``: everything known about one trial."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 
 from rich.text import Text
@@ -15,7 +14,7 @@ from autotuner.report.predictions import predictions
 from autotuner.report.quality import quality_lines
 from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.server_diagnosis import diagnosis, server_figures
-from autotuner.report.trial_data import argv_changes
+from autotuner.report.trial_data import launch_changes, start_line
 from autotuner.report.views.goal_texts import figure_text
 from autotuner.report.views.outcome import outcome, reasons, undecided
 from autotuner.report.views.trial_change import change_text
@@ -244,13 +243,13 @@ def _statistics(measured: Measurement, metric: str) -> list[Text]:
 def _argv(result: StudyResult, trial: Trial) -> list[str]:
     if not trial.argv:
         return []
-    default = result.default.argv if result.default is not None else ()
-    command = ["command", f"  {shlex.join(trial.start_command)}"]
-    if not default or (result.default is not None and result.default.number in {trial.number, trial.repeat_of}):
+    command = ["command", f"  {start_line(result, trial)}"]
+    default = result.default
+    if default is None or not default.argv or default.number in {trial.number, trial.repeat_of}:
         return command
     word = result.reference_word
     changes = []
-    for change in argv_changes(default, trial.argv, address=trial.address_flags):
+    for change in launch_changes(result, trial):
         if change.default is None:
             changes.append(f"  + {change.flag} {change.trial}".rstrip())
         elif change.trial is None:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from enum import Enum
@@ -16,8 +15,9 @@ from autotuner.report.headline import headline
 from autotuner.report.racing import racing_summary
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.report.study_cost import study_cost
+from autotuner.report.trial_data import start_line
 from autotuner.report.views.trial_change import trial_changes
-from autotuner.secrets import HIDDEN, clean, has_secret_form, looks_secret
+from autotuner.secrets import clean
 from autotuner.study.measurement import Distribution
 from autotuner.study.parameters.environment import flags_in, variables_in
 from autotuner.study.trial import Trial, TrialRole, TrialState
@@ -111,22 +111,8 @@ def export_text(result: StudyResult, form: str) -> str:
 
 
 def command_line(result: StudyResult) -> str:
-    """Formats the winner as one shell line, with the study's environment in front unless the command contains it.
-    Secrets become references to variables."""
-    if result.winner is not None and result.winner.command:
-        return shlex.join(result.command)
-    tuned = variables_in(result.winner.launched.values) if result.winner else {}
-    spec = result.spec.of(result.winner.configuration) if result.winner else result.spec
-    values = {**spec.engine.env, **{name: text for name, text in tuned.items() if text is not None}}
-    env = [
-        f'{key}="${key}"' if is_hidden(key, value) else f"{key}={shlex.quote(value)}" for key, value in values.items()
-    ]
-    return " ".join([*env, shlex.join(result.command)])
-
-
-def is_hidden(name: str, value: str) -> bool:
-    """Whether the value of an environment variable must not be shown."""
-    return looks_secret(name) or HIDDEN in value or has_secret_form(value)
+    """Formats the command that starts the winner as one shell line, as :func:`start_line`; empty without a winner."""
+    return start_line(result, result.winner) if result.winner is not None else ""
 
 
 def best_json(result: StudyResult) -> dict[str, Any]:

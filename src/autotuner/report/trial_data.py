@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,9 @@ from autotuner.report.server_diagnosis import diagnosis
 from autotuner.report.views.outcome import outcome, reasons, undecided
 from autotuner.report.views.trial_change import trial_changes
 from autotuner.scoring.slo import missed, slo_value
+from autotuner.secrets import HIDDEN, has_secret_form, looks_secret
 from autotuner.study.launch import without_flags
+from autotuner.study.parameters.environment import PREFIX, variables_in
 from autotuner.study.trial import Trial
 
 _VALUE_LIKE = re.compile(r"-\d")
@@ -20,11 +22,56 @@ _VALUE_LIKE = re.compile(r"-\d")
 
 @dataclass(frozen=True)
 class ArgvChange:
-    """A flag that differs from the default's command line; None on the side that does not have it."""
+    """A flag or variable (``env.NAME``) that differs from the default's command line; None on the side without it."""
 
     flag: str
     default: str | None
     trial: str | None
+
+
+def start_line(result: StudyResult, trial: Trial) -> str:
+    """Formats the command that starts a trial's server as one shell line, with its environment in front unless the
+    command contains it. Secrets become references to variables. Empty if the trial never had a process."""
+    if not trial.start_command:
+        return ""
+    return shell_line(trial.start_command, {} if trial.command else environment(result, trial))
+
+
+def shell_line(words: Sequence[str], env: Mapping[str, str]) -> str:
+    """Formats a command as one shell line with variables in front. Secrets become references to variables."""
+    variables = [
+        f'{name}="${name}"' if _is_hidden(name, value) else f"{name}={shlex.quote(value)}"
+        for name, value in env.items()
+    ]
+    return " ".join([*variables, shlex.join(words)])
+
+
+def environment(result: StudyResult, trial: Trial) -> dict[str, str]:
+    """Returns the variables that the study sets for a trial's server, fixed and tuned."""
+    tuned = variables_in(trial.launched.values)
+    fixed = result.spec.of(trial.configuration).engine.env
+    return {**fixed, **{name: text for name, text in tuned.items() if text is not None}}
+
+
+def launch_changes(result: StudyResult, trial: Trial) -> tuple[ArgvChange, ...]:
+    """Returns the variables and flags that differ from the default's; none if either had no process."""
+    default = result.default
+    if default is None or not default.argv or not trial.argv:
+        return ()
+    old = _shown(environment(result, default))
+    new = _shown(environment(result, trial))
+    names = dict.fromkeys([*new, *old])
+    variables = [ArgvChange(f"{PREFIX}{n}", old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n)]
+    return (*variables, *argv_changes(default.argv, trial.argv, address=trial.address_flags))
+
+
+def _shown(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: HIDDEN if _is_hidden(name, value) else shlex.quote(value) for name, value in values.items()}
+
+
+def _is_hidden(name: str, value: str) -> bool:
+    """Whether the value of an environment variable must not be shown."""
+    return looks_secret(name) or HIDDEN in value or has_secret_form(value)
 
 
 def argv_changes(default: Sequence[str], trial: Sequence[str], *, address: Sequence[str]) -> tuple[ArgvChange, ...]:
@@ -52,7 +99,6 @@ def _flags(argv: Sequence[str]) -> dict[str, str]:
 
 def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[str, Any]:
     """Returns one trial with its rank, its SLOs, what explains its figures, and the end of its log, for programs."""
-    changes = argv_changes(result.default.argv if result.default else (), trial.argv, address=trial.address_flags)
     return {
         "study": result.spec.name,
         "trial": trial,
@@ -72,7 +118,8 @@ def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[st
             {"scenario": m.scenario, "level": m.level.text, "sentences": list(diagnosis(m))} for m in trial.measurements
         ],
         "predictions": list(predictions(trial)),
-        "argv_changes": list(changes),
+        "command": start_line(result, trial),
+        "argv_changes": list(launch_changes(result, trial)),
         "repeats": [t.number for t in result.repeated.get(trial.number, ())],
         "log": list(log),
     }

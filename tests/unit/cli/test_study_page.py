@@ -18,6 +18,7 @@ from autotuner.report.exports import csv_text, strict_json
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.terminal import marked_summary
 from autotuner.report.trial_data import ArgvChange, argv_changes, trial_data
+from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.study.search.importance import ParameterImportance, Share
 from autotuner.study.trial import Trial, TrialRole
@@ -140,6 +141,31 @@ def test_trial_data() -> None:
     assert (data["rank"], data["repeats"], data["log"]) == (1, [15, 16, 19], ["x"])
     assert [(slo["slo"], slo["met"]) for slo in data["slos"]] == [("p99 ttft <= 400ms", True)]
     assert ArgvChange("--parallel", None, "8") in data["argv_changes"]
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["configuration", "combination"])
+def test_environment_variables_are_part_of_the_command_and_of_the_changes(*, several: bool) -> None:
+    """Tuned and fixed ones, also those that the flags of a combination name. Secrets are references."""
+    sample = sample_study(SampleKind.WINNER)
+    env = {"OMP_WAIT_POLICY": "passive", "HF_TOKEN": "***"}
+    spec = sample.spec.replaced(engine=sample.spec.engine.replaced(env=env))
+    trials = list(sample.trials)
+    values = {"env.OMP_NUM_THREADS": 1}
+    flags = {"flags": values} if several else {"configuration": Configuration(values=values)}
+    trials[12] = trials[12].replaced(argv=trials[0].argv, **flags)
+    result = study_result(spec, sample.state, trials, why=sample.why)
+    text = trial_text(result, result.trials[12], [], width=160)
+    assert 'OMP_WAIT_POLICY=passive HF_TOKEN="$HF_TOKEN" OMP_NUM_THREADS=1 ' in text
+    assert text.endswith("changes from the default's command line\n  + env.OMP_NUM_THREADS 1")
+    data = trial_data(result, result.trials[12], [])
+    assert data["command"] in text
+    assert data["argv_changes"] == [ArgvChange("env.OMP_NUM_THREADS", None, "1")]
+
+
+def test_a_trial_without_a_process_has_no_changes() -> None:
+    result = result_of(SampleKind.WINNER)
+    data = trial_data(result, result.trials[12].replaced(argv=()), [])
+    assert (data["command"], data["argv_changes"]) == ("", [])
 
 
 def test_flags_are_compared_by_name_with_all_their_values() -> None:

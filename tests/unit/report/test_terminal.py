@@ -142,7 +142,9 @@ def test_unfinished_run_says_so(sampled: Sampled) -> None:
 
 
 def test_external_server_has_no_command(sampled: Sampled) -> None:
-    result = sampled("default_best").model_copy(update={"command": ()})
+    found = sampled("default_best")
+    assert found.winner is not None
+    result = found.model_copy(update={"command": (), "winner": found.winner.replaced(argv=())})
     assert command_line(result) == ""
     assert "start " not in result_text(result)
 

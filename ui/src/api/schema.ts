@@ -1154,7 +1154,7 @@ export interface components {
         readonly Api: "chat" | "completions" | "embeddings" | "rerank";
         /**
          * ArgvChange
-         * @description A flag that differs from the default's command line; None on the side that does not have it.
+         * @description A flag or variable (``env.NAME``) that differs from the default's command line; None on the side without it.
          */
         readonly ArgvChange: {
             /** Default */
@@ -4508,6 +4508,8 @@ export interface components {
             readonly argv_changes: readonly components["schemas"]["ArgvChange"][];
             /** Changes */
             readonly changes: readonly (components["schemas"]["TrialChange"] | null)[];
+            /** Command */
+            readonly command: string;
             /** Diagnosis */
             readonly diagnosis: readonly components["schemas"]["WindowDiagnosis"][];
             /** Label */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Unit } from "~/api/types";
 import { bare, chance, percent, plain, shownUnit, usd, withUnit } from "./numbers";
+import { shellLine } from "./shell";
 import texts from "./texts.json";
 import { age, duration } from "./time";
 import { valueText } from "./values";
@@ -37,4 +38,12 @@ it("shows a unit once: in the title or with the value", () => {
 
 it("shows parameter values as the command line does", () => {
   expect([true, false, null, [1, 2], "x", 0.5].map(valueText)).toEqual(["on", "off", "-", "1,2", "x", "0.5"]);
+});
+
+describe("a command", () => {
+  it("has its environment in front, quoted for a shell", () => {
+    expect(shellLine(["serve", "--name", "a b"], { THREADS: "1", FLAGS: "it's" })).toBe(
+      `THREADS=1 FLAGS='it'"'"'s' serve --name 'a b'`,
+    );
+  });
 });

@@ -44,8 +44,10 @@ class TrialDetails(FrozenModel):
     slos: tuple[SloFigure, ...]
     diagnosis: tuple[WindowDiagnosis, ...]
     predictions: tuple[Prediction, ...]
+    command: str
+    """Shell line that starts its server, with its environment variables; empty if it had no process."""
     argv_changes: tuple[ArgvChange, ...]
-    """Flags that differ from the default's command line."""
+    """Flags and environment variables (``env.NAME``) that differ from the default's command line."""
     repeats: tuple[int, ...]
     """Numbers of the trials that repeat it."""
     log: tuple[str, ...]

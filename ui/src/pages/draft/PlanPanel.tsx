@@ -2,6 +2,7 @@ import type { Checked } from "~/api/drafting";
 import type { Plan } from "~/api/types";
 import { Problem } from "~/components/Problem";
 import { usd } from "~/format/numbers";
+import { shellLine } from "~/format/shell";
 import { duration } from "~/format/time";
 import { type PlacedProblem, problemText } from "./problems";
 
@@ -200,11 +201,12 @@ function Launches({ plan }: { plan: Plan }) {
     <details>
       <summary>Example launches</summary>
       {plan.launches.map((launch) => {
-        const words = launch.command.length > 0 ? launch.command : launch.argv;
+        const line =
+          launch.command.length > 0 ? shellLine(launch.command) : shellLine(launch.argv, launch.env);
         return (
           // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
-          <pre key={words.join(" ")} tabIndex={0}>
-            {words.join(" ")}
+          <pre key={line} tabIndex={0}>
+            {line}
           </pre>
         );
       })}

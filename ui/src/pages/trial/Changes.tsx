@@ -1,7 +1,7 @@
 import type { TrialDetails } from "~/api/types";
 import { valueText } from "~/format/values";
 
-/** The tuned values, and the flags by which its command line differs from the default's. */
+/** The tuned values, and the flags and variables by which its command line differs from the default's. */
 export function Changes({ details }: { details: TrialDetails }) {
   const values = Object.entries(details.trial.configuration.values ?? {});
   return (
@@ -28,7 +28,7 @@ function Table({ rows }: { rows: readonly (readonly [string, string, string])[] 
       <table>
         <thead>
           <tr>
-            <th scope="col">Flag</th>
+            <th scope="col">Setting</th>
             <th scope="col" className="number">
               Default
             </th>

@@ -119,13 +119,13 @@ function One({ details, name }: { details: TrialDetails; name: string }) {
       <LatenciesPanel details={details} name={name} />
       <Windows details={details} />
       <HistoryPanel details={details} name={name} />
-      {trial.argv.length > 0 && (
+      {details.command !== "" && (
         <section className="panel" aria-label="Command">
           <header>
             <h2>Command</h2>
           </header>
           <div className="body">
-            <Copyable text={shellLine(trial.argv)} label="command" />
+            <Copyable text={details.command} label="command" />
           </div>
         </section>
       )}
@@ -159,11 +159,4 @@ function Crumbs({ name, number }: { name: string; number: number }) {
       </span>
     </nav>
   );
-}
-
-/** A command line as a shell reads it. */
-function shellLine(argv: readonly string[]): string {
-  return argv
-    .map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\"'\"'")}'`))
-    .join(" ");
 }
