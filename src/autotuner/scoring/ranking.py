@@ -56,10 +56,10 @@ def pareto(trials: Sequence[Trial], objectives: Sequence[Objective]) -> list[Tri
 
 
 def ties(best: Trial, trials: Sequence[Trial], objectives: Sequence[Objective], noise: float) -> list[Trial]:
-    """The feasible, rankable trials that are as good as the best one within noise.
+    """The feasible, rankable trials that are as good as the best one within noise, neither worse nor better.
 
     Args:
-        best: The best trial, which is included.
+        best: The best trial by all that is known, which is included; others may have been measured better.
         trials: All trials.
         objectives: The study's objectives.
         noise: Largest relative difference in every objective, e.g. 0.03; :func:`autotuner.scoring.noise_of` estimates
@@ -90,7 +90,9 @@ def worsened(value: float, direction: Direction, penalty: float) -> float:
 
 
 def _within(costs: tuple[float, ...] | None, best: tuple[float, ...], noise: float) -> bool:
-    return costs is not None and all(c <= b * (1 + noise) for c, b in zip(costs, best, strict=True))
+    if costs is None:
+        return False
+    return all(max(c, b) <= min(c, b) * (1 + noise) for c, b in zip(costs, best, strict=True))
 
 
 def _group(trial: Trial) -> int:

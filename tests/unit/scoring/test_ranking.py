@@ -226,6 +226,7 @@ def test_ties_within_noise() -> None:
     trials = [feasible(0, 100.0), feasible(1, 98.0), feasible(2, 95.0), infeasible(3, 0.1, 100.0)]
     assert [t.number for t in ties(trials[0], trials, (FAST,), 0.03)] == [0, 1]
     assert [t.number for t in ties(trials[0], trials, (FAST,), 0.0)] == [0]
+    assert [t.number for t in ties(trials[2], trials, (FAST,), 0.04)] == [1, 2], "the first one was measured better"
     assert ties(infeasible(3, 0.1, 100.0), [infeasible(3, 0.1, 100.0)], (FAST,), 0.5) == []
 
 

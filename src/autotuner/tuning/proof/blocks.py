@@ -11,7 +11,7 @@ from autotuner.study.objective import Objective
 from autotuner.study.spec import ConfirmSpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.proof.decision import contenders, decided
-from autotuner.tuning.proof.records import blocks_of, default_of, engine_defaults, repeats_of
+from autotuner.tuning.proof.records import blocks_of, default_of, engine_defaults, newest_search, repeats_of
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,10 @@ def next_repeat(trials: Sequence[Trial], objectives: Sequence[Objective], confir
 
     Blocks are counterbalanced (D A B, B A D, D A B). A challenger that replaces a refuted one is interleaved with
     further launches of the default, within :func:`most_launches`. If the default cannot run, only challengers are
-    repeated.
+    repeated. What the search tried after a proof gets a proof of its own: new blocks, and as many launches again.
     """
-    made = sum(t.role is TrialRole.CONFIRM and t.state.finished for t in trials)
+    newest = newest_search(trials)
+    made = sum(t.role is TrialRole.CONFIRM and t.state.finished and t.number > newest for t in trials)
     left = most_launches(confirm, other_defaults=len(engine_defaults(trials))) - made
     field = contenders(trials, objectives, confirm)
     if left <= 0 or not field or decided(trials, objectives, confirm, field):
@@ -53,14 +54,15 @@ def next_repeat(trials: Sequence[Trial], objectives: Sequence[Objective], confir
 
 
 def _current_block(compared: Sequence[Trial], trials: Sequence[Trial], cells: Iterable[Mapping[int, Trial]]) -> int:
-    """The last block. A block of a former baseline or default, or one that is older than the first launch of the
-    present one, is over: a launch that is added to it is not paired with the others."""
+    """The last block. A block of a former baseline or default is over, as is one that is older than the present one or
+    than the newest configuration: a launch that is added to it is not paired with the others."""
     former = {t.number for t in trials if t.role is TrialRole.DEFAULT} - {t.number for t in compared}
     begun = {block for found in cells for block in found}
     of_former = {t.block for t in trials if t.repeat_of in former and t.set_aside and t.block is not None}
     current = max(begun | of_former, default=1)
     earlier = [t for t in trials if t.role is TrialRole.CONFIRM and t.block == current and t.state.finished]
-    over = any(t.number < first.number for t in earlier for first in compared)
+    since = max([newest_search(trials), *(first.number for first in compared)])
+    over = any(t.number < since for t in earlier)
     return current + 1 if over or current in of_former else current
 
 

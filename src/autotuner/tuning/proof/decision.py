@@ -80,15 +80,21 @@ class Decision(FrozenModel):
 
 def alpha(trials: Sequence[Trial], objectives: Sequence[Objective], confirm: ConfirmSpec) -> float:
     """Error probability of a single interval."""
-    others = len(challengers(trials, objectives))
-    return shared_alpha(confirm, len(objectives), others, len(engine_defaults(trials)))
+    found = challengers(trials, objectives)
+    repeats = [t for t in trials if t.role is TrialRole.CONFIRM]
+    begun = {t.repeat_of for t in repeats}
+    repeated = sum(t.number in begun and not refuted(t, repeats) for t in found)
+    return shared_alpha(confirm, len(objectives), len(found), len(engine_defaults(trials)), repeated)
 
 
-def shared_alpha(confirm: ConfirmSpec, objectives: int, others: int, other_defaults: int = 0) -> float:
-    """Error probability of a single interval if ``others`` configurations may be compared with the default. A
-    challenger that replaces a refuted one takes over its share, because a refuted one is never claimed to be better.
-    Defaults of other engines are compared in addition to the challengers."""
-    compared = max(1, min(confirm.challengers + other_defaults, others))
+def shared_alpha(
+    confirm: ConfirmSpec, objectives: int, others: int, other_defaults: int = 0, repeated: int = 0
+) -> float:
+    """Error probability of a single interval if ``others`` configurations may be compared with the default, and
+    ``repeated`` ones are already: more than ``confirm.challengers`` if the search went on after a proof. A challenger
+    that replaces a refuted one takes over its share, because a refuted one is never claimed to be better. Defaults of
+    other engines are compared in addition to the challengers."""
+    compared = max(1, min(confirm.challengers + other_defaults, others), repeated)
     return (1 - confirm.confidence) / (compared * objectives)
 
 
@@ -193,12 +199,13 @@ def contenders(trials: Sequence[Trial], objectives: Sequence[Objective], confirm
     An adaptive proof keeps the best two after three blocks, and the best one after five: contenders that are still
     indistinguishable by then differ too little to be worth a launch of each in every block.
 
-    The defaults of other engines are always among them until they have the repeats that a comparison takes.
+    The defaults of other engines are always among them, in addition, until they have the repeats that a comparison
+    takes.
     """
     repeats = [t for t in trials if t.role is TrialRole.CONFIRM]  # all that can refute, among many more trials
     holding = [t for t in challengers(trials, objectives) if not refuted(t, repeats)]
-    field = holding[: confirm.challengers]
-    field += [t for t in holding[confirm.challengers :] if t.engine_default]
+    tuned = {t.number for t in [t for t in holding if not t.engine_default][: confirm.challengers]}
+    field = [t for t in holding if t.engine_default or t.number in tuned]
     known = _standings(field, trials, objectives, confirm)
     if not known:
         return field

@@ -56,6 +56,22 @@ def default_of(trials: Sequence[Trial]) -> Trial | None:
     return next((t for t in found if t.state is TrialState.DONE), found[-1] if found else None)
 
 
+def newest_search(trials: Sequence[Trial]) -> int:
+    """Number of the newest trial with a configuration that the search had not tried before; -1 without any.
+
+    A trial that was cut is measured after all during a proof (see :mod:`autotuner.tuning.proof.reopening`), which does
+    not begin anew then.
+    """
+    firsts: dict[str, int] = {}
+    for trial in sorted((t for t in trials if t.role is TrialRole.SEARCH), key=lambda t: t.number):
+        firsts.setdefault(trial.configuration.key, trial.number)
+    return max((firsts[t.configuration.key] for t in trials if _searched(t)), default=-1)
+
+
+def _searched(trial: Trial) -> bool:
+    return trial.role is TrialRole.SEARCH and trial.state.finished
+
+
 def engine_defaults(trials: Sequence[Trial]) -> list[Trial]:
     """The defaults of engines other than the baseline that were measured."""
     return [t for t in trials if t.engine_default and t.state is TrialState.DONE]
