@@ -22,6 +22,8 @@ from autotuner.tuning.proof.decision import LEAST_REPEATS
 
 _SHOWN = 8
 _NAMED_BOUNDS = 2
+_USEFUL_RATIO = 2.0
+_TOO_LITTLE = "Too little is known to say how much better untried configurations could be"
 
 
 def headline(result: StudyResult) -> str:
@@ -45,14 +47,26 @@ def summary_lines(result: StudyResult) -> list[str]:
         trials = f"trial{'s' if len(tied) > 1 else ''} {many}"
         lines.append(f"Within noise ({percent(result.noise, sign=False)}) of the best: {trials}.")
     if result.bound is not None and result.state == "done":
-        lines.append(bound_text(result.bound))
+        lines.append(bound_text(result.bound, result))
     lines += [line for line in (racing_text(result), cost_text(result)) if line]
     return lines
 
 
-def bound_text(bound: GainBound) -> str:
-    """Returns how much better than the best trial any configuration can be, as a sentence."""
-    return f"{bound.text[0].upper()}{bound.text[1:]}."
+def bound_text(bound: GainBound, result: StudyResult) -> str:
+    """Returns how much better than the best trial any configuration can be, in sentences.
+
+    A bound of more than twice the best trial says nothing useful. The model's best trial need not be the answer.
+    """
+    downward = result.spec.objectives[0].direction is Direction.MIN
+    if bound.gain > (1 - 1 / _USEFUL_RATIO if downward else _USEFUL_RATIO - 1):
+        return f"{_TOO_LITTLE}; more trials of the search would tell."
+    text = f"{bound.text[0].upper()}{bound.text[1:]}."
+    if result.winner is None or result.winner.number == bound.trial:
+        return text
+    answer = f"the answer, trial {result.winner.number}, rests on what was measured"
+    if result.keeps_default:
+        answer = f"the {_word(result)}, trial {result.winner.number}, is kept because nothing was proven to be better"
+    return f"{text} Trial {bound.trial} is the best one by the search's model; {answer}."
 
 
 def tied_others(result: StudyResult) -> list[int]:

@@ -7,12 +7,13 @@ import pytest
 
 from autotuner.plugins.search import Search, SearchContext, Stop
 from autotuner.report.exports import best_json
-from autotuner.report.headline import summary_lines
+from autotuner.report.headline import bound_text, summary_lines
 from autotuner.report.result import StudyResult, study_result
 from autotuner.store import Store
 from autotuner.study.base import FrozenModel
 from autotuner.study.configuration import Configuration
 from autotuner.study.search.stopping import GainBound, StopRule
+from autotuner.study.text.forms import parse_objective
 from autotuner.study.trial import Trial, TrialRole
 from autotuner.tuning.budget import trials_used_up
 from autotuner.tuning.planning.prepared_study import Prepared
@@ -77,7 +78,7 @@ async def test_the_search_ends_once_the_bound_is_within_the_rule(loop: Any, stor
     outcome = await outcome_of(loop, store, StopRule(remaining_gain=0.05, confidence=0.9))
     assert len(outcome.trials) == 2, "0.08 after the default, 0.04 after the next trial"
     assert outcome.findings.bound == GainBound(gain=0.04, confidence=0.9, trial=0, untried=3)
-    assert outcome.why == outcome.findings.bound.text
+    assert outcome.why == outcome.findings.bound.within(StopRule(remaining_gain=0.05))
     assert {confidence for confidence, _ in asked} == {0.9}
 
 
@@ -109,6 +110,27 @@ async def test_answer_and_json_have_the_bound_of_a_stored_study(loop: Any, store
     assert outcome.findings.bound is not None
     assert best_json(result)["bound"] == outcome.findings.bound.model_dump()
     assert any(outcome.findings.bound.text[1:] in line for line in summary_lines(result))
+
+
+async def test_a_bound_that_says_little_is_only_in_json(loop: Any, store: Store, asked: Any) -> None:
+    """Twice as good, in either direction; and a bound about another trial than the answer says which is which."""
+    await outcome_of(loop, store, None)
+    result = stored(store)
+    assert result.winner is not None
+    bound = GainBound(gain=12.04, confidence=0.95, trial=result.winner.number, untried=3)
+    (vague,) = [line for line in summary_lines(result.replaced(bound=bound)) if "untried" in line]
+    assert vague.startswith("Too little is known")
+    assert best_json(result.replaced(bound=bound))["bound"]["gain"] == 12.04
+    latency = result.spec.replaced(objectives=(parse_objective("min mean ttft"),))
+    assert bound_text(bound.replaced(gain=0.6), result.replaced(spec=latency)) == vague
+    assert bound_text(bound.replaced(gain=0.4), result.replaced(spec=latency)) != vague
+    assert bound_text(bound.replaced(gain=0.6), result).endswith(f"than trial {bound.trial}.")
+    other = bound_text(bound.replaced(gain=0.6, trial=7), result)
+    assert f"Trial 7 is the best one by the search's model; the answer, trial {bound.trial}, rests on" in other
+    kept = result.replaced(winner=result.default)
+    assert bound_text(bound.replaced(gain=0.6, trial=7), kept).endswith(
+        "is kept because nothing was proven to be better."
+    )
 
 
 async def test_searches_that_cannot_tell_have_no_bound(loop: Any, store: Store) -> None:

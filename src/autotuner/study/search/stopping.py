@@ -4,7 +4,7 @@ import math
 
 from pydantic import Field
 
-from autotuner.study.base import FrozenModel
+from autotuner.study.base import FrozenModel, number_text
 
 CONFIDENCE = 0.95
 """Confidence of bounds, unless the study says otherwise."""
@@ -38,10 +38,19 @@ class GainBound(FrozenModel):
         """What holds, in words; the gain is rounded up to whole percent."""
         percent = math.ceil(self.gain * 100 - 1e-9)
         better = f"more than {percent}% better" if percent else "better"
-        sample = f"none of {self.untried:,} untried configurations, a sample of the space,"
-        which = "no untried configuration" if self.complete else sample
-        return f"with {self.confidence * 100:g}% confidence, {which} is {better} than trial {self.trial}"
+        return f"{self._which} is {better} than trial {self.trial}"
 
     def within(self, rule: StopRule) -> str:
-        """Why the search ends by a rule; empty if it does not."""
-        return self.text if self.gain <= rule.remaining_gain else ""
+        """Why the search ends by a rule; empty if it does not.
+
+        It states the rule alone: the proof measures more, and the bound at the end of the study differs.
+        """
+        if self.gain > rule.remaining_gain:
+            return ""
+        limit = number_text(round(rule.remaining_gain * 100, 6))
+        return f"search.stop reached: {self._which} was more than {limit}% better than the best trial"
+
+    @property
+    def _which(self) -> str:
+        sample = f"none of {self.untried:,} untried configurations, a sample of the space,"
+        return f"with {self.confidence * 100:g}% confidence, {'no untried configuration' if self.complete else sample}"
