@@ -48,7 +48,7 @@ def render_study(spec: StudySpec) -> str:
         **written_sections(spec.engine.args, spec.parameters, _parameter),
         "constraints": list(spec.constraints),
         "baseline": dict(spec.baseline),
-        "workload": _workload(spec.workload),
+        "workload": workload_section(spec.workload),
         "objective": _one_or_list([_objective(o) for o in spec.objectives]),
         "slo": [_slo(s) for s in spec.slos],
         "min_success_rate": spec.min_success_rate,
@@ -145,7 +145,7 @@ def _seconds(value: float) -> str:
     return f"{number_text(value)}s"
 
 
-def _workload(workload: Workload) -> dict[str, Any]:
+def workload_section(workload: Workload) -> dict[str, Any]:
     found: dict[str, Any] = {
         "api": workload.api.value,
         "scenarios": [_scenario(scenario) for scenario in workload.scenarios],
@@ -245,17 +245,17 @@ _BLOCKS = ("parameters", "constraints", "baseline", "workload", "slo", "engine",
 
 def _section(key: str, value: Any) -> str:
     if key in _BLOCKS and isinstance(value, Mapping):
-        return f"{key}:\n" + "".join(f"  {_flow(k)}: {_flow(v)}\n" for k, v in value.items())
+        return f"{key}:\n" + "".join(f"  {flow_text(k)}: {flow_text(v)}\n" for k, v in value.items())
     if key in _BLOCKS and isinstance(value, list):
-        return f"{key}:\n" + "".join(f"  - {_flow(v)}\n" for v in value)
-    return f"{key}: {_flow(value)}\n"
+        return f"{key}:\n" + "".join(f"  - {flow_text(v)}\n" for v in value)
+    return f"{key}: {flow_text(value)}\n"
 
 
-def _flow(value: Any) -> str:
+def flow_text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_flow(str(k))}: {_flow(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{flow_text(str(k))}: {flow_text(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_flow, value)) + "]"
+        return "[" + ", ".join(map(flow_text, value)) + "]"
     if value is None:
         return "null"
     if isinstance(value, bool):

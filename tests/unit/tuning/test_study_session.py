@@ -33,7 +33,8 @@ from autotuner.testing.fake_deployer import Behavior, FakeDeployer
 from autotuner.tuning.budget import trials_used_up
 from autotuner.tuning.ending import Ending
 from autotuner.tuning.liveness import attendance
-from autotuner.tuning.planning.resume_decision import change_text, other_environment_problem, other_measurement_problem
+from autotuner.tuning.planning.resume_decision import other_environment_problem, other_measurement_problem
+from autotuner.tuning.planning.resuming.changed_settings import change_text
 from autotuner.tuning.run_liveness import this_owner
 from autotuner.tuning.stored_summary import NO_FINDINGS, Answer
 from autotuner.tuning.study_session import cut_off_notice, run_session

@@ -21,13 +21,13 @@ from autotuner.tuning.environment_watch import environment_changed
 from autotuner.tuning.planning.plan import budget_checks, make_plan
 from autotuner.tuning.planning.resume_decision import (
     Standing,
-    change_text,
     other_environment_problem,
     other_file_note,
     other_file_problem,
     other_measurement_problem,
     rewritten_note,
 )
+from autotuner.tuning.planning.resuming.changed_settings import change_text
 from autotuner.tuning.planning.window_checks import window_checks
 from autotuner.tuning.proof import noise
 from autotuner.tuning.retry_or_stop import CannotStartError, Faults, StudyFaultError

@@ -6,9 +6,9 @@ objectives and SLOs may change: results that are still in the space are kept and
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from autotuner.errors import Problem, UsageError
 from autotuner.events.types import TrialFinished
@@ -23,6 +23,7 @@ from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.environment_watch import START_OVER
 from autotuner.tuning.planning.planned_cost import priced_again
 from autotuner.tuning.planning.prepared_study import Prepared
+from autotuner.tuning.planning.resuming.changed_settings import changed_engine, changed_settings
 from autotuner.tuning.proof.records import default_of
 from autotuner.tuning.quality.check_time import CheckTime, measured
 from autotuner.tuning.racing.cuts import NOT_DECIDED, beaten_by, cut_again
@@ -30,6 +31,8 @@ from autotuner.tuning.verdicts import refuted, verdict_on
 
 OUTSIDE = "no longer among the study's configurations"
 FORMER = "from comparisons with a baseline or default that the study no longer has"
+_NAMED_CHANGES = 5
+"""Differing settings that a refusal names."""
 
 
 class Standing(FrozenModel):
@@ -152,20 +155,20 @@ _RENAME = "give the engine another name, which measures it anew"
 
 def other_engine_problem(engine: str, changed: Sequence[str]) -> Problem:
     """The refusal of an engine whose settings are not those of its stored trials."""
-    why = f"the stored trials of this engine were measured differently: {'; '.join(changed[:5])}"
+    why = f"the stored trials of this engine were measured differently: {_joined(changed)}"
     return Problem(where=f"engines.{engine}", why=why, remedy=f"restore it, or {_RENAME}, or {START_OVER}")
 
 
 def other_measurement_problem(study: str, changed: Sequence[str]) -> Problem:
     """The refusal of a study whose settings change what is measured; ``changed`` is empty if only a secret differs."""
-    what = "; ".join(changed[:5]) or "a secret in it differs"
+    what = _joined(changed) or "a secret in it differs"
     why = f"a stored study with this name was measured differently: {what}"
     return Problem(where="name", value=study, why=why, remedy=f"{START_OVER}, or remove them: autotuner delete {study}")
 
 
-def change_text(path: str, old: Any, new: Any) -> str:
-    """One setting that changes what is measured."""
-    return f"{path} was {_short(old)}, is now {_short(new)}"
+def _joined(changed: Sequence[str]) -> str:
+    more = len(changed) - _NAMED_CHANGES
+    return "; ".join([*changed[:_NAMED_CHANGES], *([f"{more} more"] if more > 0 else [])])
 
 
 def another_file(record: StudyRecord, source: str) -> bool:
@@ -179,14 +182,10 @@ def check_pinned(record: StudyRecord, spec: StudySpec) -> None:
     if record.digest in {spec.digest, spec.first_digest}:
         _check_engines(record, spec)
         return
-    secrets = frozenset(secrets_in(spec))  # the stored spec has none: it would always differ
-    old = clean(record.spec.measured, frozenset())
-    new = clean(spec.measured, secrets)
-    for settings in (old, new) if spec.engines else ():
-        settings["engines[0]"] = settings.pop("baseline", None)  # whose default others are compared with
-    changed = list(_differing("", old, new))
+    changed = changed_settings(record.spec, spec)
     first_form = not record.digest.startswith("m-")
-    if not changed and first_form and HIDDEN not in str(new):
+    has_secret = HIDDEN in str(clean(spec.measured, secrets_in(spec)))
+    if not changed and first_form and not has_secret:
         return  # stored by a version that pinned more
     raise UsageError(other_measurement_problem(spec.name, changed))
 
@@ -194,30 +193,9 @@ def check_pinned(record: StudyRecord, spec: StudySpec) -> None:
 def _check_engines(record: StudyRecord, spec: StudySpec) -> None:
     """Refuses other settings under the name of an engine that the stored study has, too."""
     stored = {entry.name: entry for entry in record.spec.engines}
-    secrets = frozenset(secrets_in(spec))
     for entry in (e for e in spec.engines if e.name in stored):
-        old = clean(stored[entry.name].measured, frozenset())
-        new = clean(entry.measured, secrets)
-        if changed := list(_differing("", _flat(old), _flat(new))):
+        if changed := changed_engine(stored[entry.name], entry, spec):
             raise UsageError(other_engine_problem(entry.name, changed))
-
-
-def _flat(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """An engine's settings as the study file has them."""
-    return {**measured["engine"], "deploy": measured["deploy"]}
-
-
-def _differing(path: str, old: Any, new: Any) -> Iterator[str]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in dict.fromkeys((*old, *new)):
-            yield from _differing(f"{path}.{key}" if path else str(key), old.get(key), new.get(key))
-    elif old != new:
-        yield change_text(path, old, new)
-
-
-def _short(value: Any) -> str:
-    text = "not set" if value is None else str(value)
-    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _check_measured(record: StudyRecord, spec: StudySpec, results: Sequence[Trial]) -> None:

@@ -20,7 +20,6 @@ from autotuner.study.trial import Trial, TrialState
 from autotuner.tuning.planning.resume_decision import (
     OUTSIDE,
     Standing,
-    change_text,
     other_environment_problem,
     other_file_note,
     other_file_problem,
@@ -29,6 +28,7 @@ from autotuner.tuning.planning.resume_decision import (
     standing,
     with_strategy,
 )
+from autotuner.tuning.planning.resuming.changed_settings import change_text
 from autotuner.tuning.study_session import run_session
 from support.studies.changed import by_slots, run, slots
 
@@ -212,7 +212,7 @@ async def test_void_trials_do_not_pin_the_workload(loop: Any, store: Store) -> N
     assert counted(trials) == [None, 1, 2, 8]
     with pytest.raises(UsageError) as caught:
         await run(loop, store)
-    changed = [change_text("workload.duration_s", 9.0, spec.workload.duration_s)]
+    changed = [change_text("workload.duration", "9s", f"{spec.workload.duration_s:g}s")]
     assert caught.value.problems == (other_measurement_problem("s", changed),)
 
 

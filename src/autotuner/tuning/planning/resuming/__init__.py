@@ -1,0 +1,1 @@
+"""What an edited study file changes about a stored study."""
