@@ -10,9 +10,16 @@ from pydantic_core import ErrorDetails
 from autotuner.errors import HIDDEN_VALUE, Problem, did_you_mean, hides_value
 from autotuner.invalid_value import InvalidValueError
 from autotuner.plain_text import blanked_line, shortened
+from autotuner.study.base import number_text
 
 MAX_DETAILED = 100
 """Validation errors that become full problems. Each costs a comparison of its key with all known ones."""
+
+
+_LIMITS = frozenset({"greater_than", "greater_than_equal", "less_than", "less_than_equal"})
+_LARGEST = 10**6
+"""Defaults above this are bytes, which nobody writes as such."""
+_MAPPINGS = frozenset({"dict_type", "model_type", "mapping_type"})
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], *, prefix: str = "") -> list[Problem]:
@@ -63,6 +70,8 @@ def _problem(details: ErrorDetails, model: type[BaseModel], prefix: str) -> Prob
     if details["type"] == "missing":
         return Problem(where=where, why="missing", remedy="this key is required")
     why, remedy = _reason(details)
+    if details["type"] in _LIMITS:
+        remedy = _default_of(model, location)
     return Problem(where=where, value=shown(details["input"], where), why=why, remedy=remedy)
 
 
@@ -74,12 +83,30 @@ def _reason(details: ErrorDetails) -> tuple[str, str]:
     if isinstance(refused, ValueError):
         return blanked_line(str(refused)), ""
     why = blanked_line(details["msg"])  # pydantic's own, which begins with a capital letter
+    if details["type"] in _MAPPINGS:
+        return "must be a mapping", "write {KEY: VALUE, ..}"
     if why.startswith("Input should be"):
         return "must be" + why.removeprefix("Input should be"), ""
     return why[0].lower() + why[1:], ""
 
 
+def _default_of(model: type[BaseModel], location: Sequence[str | int]) -> str:
+    """A remedy for a number beyond a limit: the key's default, if that is a number."""
+    parent = _model_at(model, location[:-1])
+    field = parent.model_fields.get(str(location[-1])) if parent else None
+    if field is None or isinstance(field.default, bool) or not isinstance(field.default, int | float):
+        return ""
+    if field.default > _LARGEST:
+        return ""
+    return f"write e.g. {number_text(field.default)}, the default"
+
+
 def _keys_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    found = _model_at(model, location)
+    return list(found.model_fields) if found else []
+
+
+def _model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel] | None:
     current: type[BaseModel] | None = model
     for part in location:
         if current is None or not isinstance(part, str):
@@ -87,7 +114,7 @@ def _keys_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]
         field = current.model_fields.get(part)
         found = _model_in(field.annotation) if field else None
         current = found or current
-    return list(current.model_fields) if current else []
+    return current
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

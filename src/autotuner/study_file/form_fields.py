@@ -30,16 +30,19 @@ class FileForm(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
 
-def mapped(value: Any) -> Any:
+def mapped(value: Any, *, remedy: str) -> Any:
     """The value, which must be a mapping."""
     if not isinstance(value, Mapping):
-        raise ValueError("must be a string or a mapping")
+        raise InvalidValueError("must be a string or a mapping", remedy=remedy)
     return value
 
 
 def short(key: str) -> BeforeValidator:
     """Expands a bare string into a mapping with this one key."""
-    return BeforeValidator(lambda v: {key: v} if isinstance(v, str) else mapped(v), json_schema_input_type=Any)
+    remedy = f"write it as text, or as {{{key}: ..}}"
+    return BeforeValidator(
+        lambda v: {key: v} if isinstance(v, str) else mapped(v, remedy=remedy), json_schema_input_type=Any
+    )
 
 
 def listed(value: Any) -> Any:
@@ -161,7 +164,10 @@ FileValue = Annotated[Value, BeforeValidator(file_value, json_schema_input_type=
 """A value as written in the file; a list is one value of a flag that takes several arguments."""
 
 
-def _condition(text: str) -> str:
+def _condition(text: Any) -> str:
+    if not isinstance(text, str):
+        remedy = 'write a condition, e.g. "schedule-policy == lpm", or remove when'
+        raise InvalidValueError("must be text", remedy=remedy)
     Constraint.parse(text)
     return text
 
@@ -177,8 +183,8 @@ class ParameterForm(FileForm):
     combinations: dict[str, dict[str, FileValue]] | None = Field(
         default=None, description="Flags by the name of a combination; the parameter's values are these names."
     )
-    when: Annotated[str, AfterValidator(_condition)] | None = Field(
-        default=None, description='Condition under which the parameter is set, e.g. "speculative-algorithm != none".'
+    when: Annotated[str, BeforeValidator(_condition, json_schema_input_type=str)] | None = Field(
+        default=None, description='Condition under which the parameter is set, e.g. "speculative-algorithm != null".'
     )
 
     @model_validator(mode="before")
@@ -277,9 +283,21 @@ Price = Annotated[float, Field(gt=0)]
 
 def price(value: Any) -> float:
     """A price. Raises ``ValueError``."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+    if not _is_price(value):
         raise InvalidValueError("must be USD per GPU-hour, a number above 0", remedy="write e.g. 2.49")
     return float(value)
+
+
+def _is_price(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+
+
+def priced(value: Any) -> Any:
+    """Raises ``ValueError`` for a price that is not that of a kind of GPU."""
+    if not isinstance(value, Mapping):
+        remedy = f"write {{H100: {price(value)}}}" if _is_price(value) else "write e.g. {H100: 2.49}"
+        raise InvalidValueError("must be prices by kind of GPU", remedy=remedy)
+    return value
 
 
 def checked_kinds(prices: dict[str, float]) -> dict[str, float]:

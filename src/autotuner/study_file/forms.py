@@ -14,6 +14,7 @@ from autotuner.invalid_value import InvalidValueError
 from autotuner.study.text.forms import (
     checked_speed,
     parse_long_scenario,
+    parse_ratio,
     parse_scenario,
     parse_share,
     parse_stages,
@@ -49,6 +50,7 @@ from autotuner.study_file.form_fields import (
     listed,
     parsed_by,
     price,
+    priced,
     short,
 )
 from autotuner.study_file.goal_forms import ObjectiveForm, SloForm, long_objective, long_slo
@@ -264,10 +266,39 @@ class WorkloadForm(FileForm):
         return self
 
 
+_STOP = "write e.g. 3%, or {remaining_gain: 3%, confidence: 95%}"
+
+
+def _stop(value: Any) -> Any:
+    """The long form of a gain. Raises ``ValueError`` for anything but a mapping."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Mapping):
+        raise InvalidValueError("must be a gain or a mapping", remedy=_STOP)
+    return value if isinstance(value, Mapping) else {"remaining_gain": value}
+
+
+def _gain(value: Any) -> float:
+    """A gain between 0 and 100%. Raises ``ValueError``."""
+    try:
+        found = parse_ratio(value)
+    except InvalidValueError:
+        found = 0.0
+    if not 0 < found < 1:
+        raise InvalidValueError("must be above 0 and below 100%", remedy="write e.g. 3%")
+    return found
+
+
+def _studies(value: Any) -> Any:
+    """What to learn from. Raises ``ValueError`` for anything but auto, none and a list."""
+    if value in ("auto", "none") or isinstance(value, list):
+        return value
+    example = f"[{value}]" if isinstance(value, str) else "[NAME, ..]"
+    raise InvalidValueError("must be auto, none or a list of studies", remedy=f"to learn from a study, write {example}")
+
+
 class StopForm(FileForm):
     """When the search ends by itself."""
 
-    remaining_gain: Ratio = Field(
+    remaining_gain: Annotated[float, BeforeValidator(_gain, json_schema_input_type=float | str)] = Field(
         gt=0, lt=1, description="End once no configuration can be better than the best one by more than this, e.g. 3%."
     )
     confidence: Ratio = Field(default=0.95, ge=0.8, le=0.99, description="Probability that this holds.")
@@ -292,7 +323,7 @@ class SearchForm(FileForm):
         description="End a trial once it cannot win: auto (also by a short window first), levels, or off.",
     )
     max_environment_faults: int = Field(default=3, ge=1, le=10**6, description="Stop after so many in a row.")
-    warm_start: Literal["auto", "none"] | list[str] = Field(
+    warm_start: Annotated[Literal["auto", "none"] | list[str], BeforeValidator(_studies)] = Field(
         default="auto",
         description="Earlier studies that calibrated learns from: auto (all related ones), none, or a list of names.",
     )
@@ -301,7 +332,7 @@ class SearchForm(FileForm):
         min_length=1,
         description="What predicts results before a launch: auto, roofline, aiconfigurator, none, or a plugin.",
     )
-    stop: Annotated[StopForm, short("remaining_gain")] | None = Field(
+    stop: Annotated[StopForm, BeforeValidator(_stop, json_schema_input_type=Any)] | None = Field(
         default=None, description="Also end by the gain that remains: a ratio, or {remaining_gain, confidence}."
     )
 
@@ -373,6 +404,7 @@ class StudyFile(FileForm):
     )
     prices: Annotated[
         dict[str, Annotated[float, BeforeValidator(price, json_schema_input_type=Price)]],
+        BeforeValidator(priced),
         AfterValidator(checked_kinds),
     ] = Field(
         default_factory=dict,

@@ -94,7 +94,7 @@ class SloForm(FileForm):
 def long_objective(value: Any) -> Any:
     """The long form of an objective."""
     if not isinstance(value, str):
-        return mapped(value)
+        return mapped(value, remedy='write e.g. "max output_throughput"')
     found = parse_objective(value)
     return {**found.model_dump(), "direction": found.direction.value}
 
@@ -102,7 +102,7 @@ def long_objective(value: Any) -> Any:
 def long_slo(value: Any) -> Any:
     """The long form of an SLO."""
     if not isinstance(value, str):
-        return mapped(value)
+        return mapped(value, remedy='write e.g. "p99 ttft <= 200ms"')
     found = parse_slo(value)
     bound = number_text(found.threshold) + ("s" if METRICS[found.metric].unit is Unit.SECONDS else "")
     key = "at_most" if found.comparison is Comparison.LE else "at_least"

@@ -410,5 +410,6 @@ def parse_ratio(value: Any) -> float:
         raise InvalidValueError("not a ratio", remedy="write 0.99 or 99%")
     found = _scaled(match[1], "0.01" if match[2] else "1")
     if found > 1:
-        raise InvalidValueError("above 1", remedy="write 0.99 or 99%")
+        percent = not match[2] and found <= 100
+        raise InvalidValueError("above 1", remedy=f"write {match[1]}%" if percent else "write 0.99 or 99%")
     return found

@@ -126,10 +126,13 @@ def _checked_entries(entries: list[EngineEntryForm]) -> list[EngineEntryForm]:
     return entries
 
 
+_ENTRY = "write it as text, or as {kind: ..}"
+
+
 def _entry(value: Any) -> Any:
     if isinstance(value, str):
         return {"kind": value}
-    if isinstance(mapped(value), Mapping) and isinstance(value.get("parameters"), list):
+    if isinstance(mapped(value, remedy=_ENTRY), Mapping) and isinstance(value.get("parameters"), list):
         why = "a list of combinations covers the whole space, which several engines do not share"
         raise InvalidValueError(why, remedy="name them: {profile: {combinations: {..}}}")
     return value

@@ -1,5 +1,6 @@
 """Form of the section ``confirm``: how a winner is proven."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
@@ -47,6 +48,8 @@ class ConfirmForm(FileForm):
     @model_validator(mode="before")
     @classmethod
     def _one_of(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("repeats") is not None and "at_most" in data:
+        if not isinstance(data, Mapping):
+            raise InvalidValueError("must be a mapping", remedy="write e.g. {at_most: 6}; {repeats: 0} skips the proof")
+        if data.get("repeats") is not None and "at_most" in data:
             raise InvalidValueError("repeats fixes the number of launches", remedy="remove repeats or at_most")
         return data

@@ -1,6 +1,8 @@
 """Checks of ``when`` and ``constraints`` that need the engine's flags and the target's hardware."""
 
 from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
+from itertools import islice
 
 from autotuner.errors import Problem, UsageError, did_you_mean
 from autotuner.plugins.engine import Engine
@@ -12,6 +14,9 @@ from autotuner.study.parameters.portable import file_path, is_portable
 from autotuner.study.parameters.space import Space
 from autotuner.study.parameters.tree import MAX_DECIDING
 
+_NO_VALUE = frozenset({"none", "nil", "nothing", "unset", "undefined", "off"})
+_NAMED = 2
+
 
 def check_names(space: Space) -> None:
     """Refuses names in constraints and conditions that nothing has a value for."""
@@ -21,22 +26,42 @@ def check_names(space: Space) -> None:
     texts += [(where(p), Constraint.parse(p.when)) for p in space.parameters if p.when]
     problems = []
     for place, constraint in texts:
-        beside = {word.text: name for name, word in words_beside(constraint.text) if name in owners}
+        beside = {word.text: hyphenated(name) for name, word in words_beside(constraint.text)}
         for unknown in sorted(constraint.names - names):
-            listed = _texts(owners, beside.get(unknown, ""))
-            why = f'"{unknown}" is not a parameter, fixed argument, catalog default or hardware name'
-            remedy = ""
-            if listed:
-                why = f'"{unknown}" is neither a parameter nor a value of {beside[unknown]}'
-                remedy = did_you_mean(unknown, listed)
+            other = beside.get(unknown, "")
+            if other not in names and _near(other, owners) and not _near(unknown, owners):
+                continue  # a value of a parameter whose name is misspelled; that one is the problem
+            why, remedy = _unknown(unknown, other, owners, names)
             problems.append(Problem(where=place, value=constraint.text, why=why, remedy=remedy))
     if problems:
         raise UsageError(problems)
 
 
-def _texts(owners: Mapping[str, Parameter], name: str) -> list[str]:
-    values = listed_values(owners[name], name) if name in owners else ()
-    return [value for value in values if isinstance(value, str)]
+def _unknown(name: str, beside: str, owners: Mapping[str, Parameter], names: Collection[str]) -> tuple[str, str]:
+    """Why a name is refused, and the remedy.
+
+    Args:
+        name: The name.
+        beside: What it is compared with; empty if that is not a name.
+        owners: The parameters by name.
+        names: All names that have a value.
+    """
+    listed = listed_values(owners[beside], beside) if beside in owners else ()
+    texts = [value for value in listed if isinstance(value, str)]
+    if texts or None in listed:
+        remedy = did_you_mean(name, texts)
+        if None in listed and name.lower() in _NO_VALUE:
+            remedy = "write null for a parameter that is left out"
+        return f'"{name}" is neither a parameter nor a value of {beside}', remedy
+    why = f'"{name}" is not a parameter, fixed argument, catalog default or hardware name'
+    if near := _near(name, owners) or _near(name, names):
+        return why, f'did you mean "{near}"?'
+    tuned = [f'"{one}"' for one in islice(owners, _NAMED)]
+    return why, f"name a parameter, such as {' or '.join(tuned)}" if tuned else "remove it"
+
+
+def _near(wrong: str, known: Collection[str]) -> str:
+    return next(iter(get_close_matches(hyphenated(wrong), known, n=1, cutoff=0.75)), "")
 
 
 def check_conditions(space: Space, engine: Engine, *, fixed: Collection[str], hardware: Collection[str]) -> None:

@@ -51,6 +51,18 @@ async def prepared(parameters: Any, **changes: Any) -> Prepared:
 MISTAKES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "neither": ({**POLICY, "a": {"choices": [1, 2], "when": "schedule-policy != lpn"}}, {}, "parameters.a.when"),
     "unknown name": ({**POLICY, "a": {"choices": [1, 2], "when": "nothing > 1"}}, {}, "parameters.a.when"),
+    "misspelled name": ({**POLICY, "a": {"choices": [1, 2], "when": "schedul_policy == lpm"}}, {}, "parameters.a.when"),
+    "misspelled name in a constraint": (POLICY, {"constraints": ["lpm != schedul-policy"]}, "constraints[0]"),
+    "none for null": (
+        {**POLICY, "b": {"choices": [1, 2], "when": "a != none"}, "a": [None, "EAGLE"]},
+        {},
+        "parameters.b.when",
+    ),
+    "none for null alone": (
+        {**POLICY, "b": {"choices": [1, 2], "when": "a == none"}, "a": [None, 1]},
+        {},
+        "parameters.b.when",
+    ),
     "neither in a constraint": (POLICY, {"constraints": ["schedule-policy == fcf"]}, "constraints[0]"),
     "neither in a combination": (
         {
