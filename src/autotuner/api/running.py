@@ -27,6 +27,7 @@ from autotuner.store.paths import study_folder
 from autotuner.study.owner import Owner
 from autotuner.study.spec import AUTO, PluginSpec, StudySpec
 from autotuner.study_file.machine_settings import check_no_entries, parse_settings, with_deploy_settings
+from autotuner.tuning.memory.gathering import check_without_store
 from autotuner.tuning.planning.engines.prepared_engines import prepare
 from autotuner.tuning.planning.plan import Plan, make_plan
 from autotuner.tuning.planning.resume_decision import Standing, with_strategy
@@ -140,11 +141,13 @@ def plan(url: str | None, study: Study, *, preflight: bool, source: str, stored:
             prepared = await prepare(spec, planning=True)
         found: Standing | None = None
         if stored and not Store.exists(url):
+            check_without_store(prepared)
             found = Standing(state="new")
         elif stored:
             with Store.open(url) as store:
                 found = await standing_of(prepared, store, source=loaded.source or source, named=loaded.named)
-        return await make_plan(prepared, preflight=preflight, standing=found)
+        site_prices = site_settings().get("prices", {})
+        return await make_plan(prepared, preflight=preflight, standing=found, site_prices=site_prices)
 
     return blocking(work)
 

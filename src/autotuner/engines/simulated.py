@@ -225,11 +225,11 @@ class Simulated(Engine):
         return problems
 
     def notes(self, values: Mapping[str, Value]) -> list[Problem]:
-        """As the real engine, plus flags that the simulator accepts without modeling them."""
+        """As the real engine, plus flags of it that the simulator accepts without modeling them."""
         why = "has no effect: the simulator does not model it"
         remedy = "tune it on the real engine"
-        known = MODELED[self.settings.flavor]
-        unmodeled = [name for name in self._real.named(values) if name not in known]
+        modeled = MODELED[self.settings.flavor]
+        unmodeled = [name for name in self._real.named(values) if name in self._real.known and name not in modeled]
         return [
             *(n for n in self._real.notes(values) if n.where not in unmodeled),
             *(Problem(where=n, value=text_of(self._real.named(values)[n]), why=why, remedy=remedy) for n in unmodeled),

@@ -140,3 +140,18 @@ def test_problems_found_after_reading_name_their_line_too(study: Study, tmp_path
             find(file)
         (problem,) = error.value.problems
         assert problem.where == f"{file}:{line} parameters"
+
+
+@pytest.mark.parametrize(
+    ("search", "why"),
+    [
+        ({"warm_start": ["nosuch"]}, "no such study is stored"),
+        ({"warm_start": ["nosuch"], "strategy": "random"}, "does not learn from other studies"),
+    ],
+)
+def test_a_plan_without_a_store_refuses_studies_to_learn_from(study: Study, search: Study, why: str) -> None:
+    simulated = {"engine": {"kind": "simulated"}, "deploy": "process", "model": "Qwen/Qwen3-8B"}
+    tuned = {**study, **simulated, "parameters": {"max-running-requests": [4, 8]}, "search": search}
+    assert not Store.exists()
+    with pytest.raises(autotuner.UsageError, match=why):
+        autotuner.plan_study(tuned)

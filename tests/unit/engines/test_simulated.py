@@ -65,6 +65,13 @@ def test_flags_that_are_not_modeled_get_a_warning() -> None:
     assert made.check({"attention-backend": "fa3"}, HARDWARE) == []
     (note,) = made.notes({"attention-backend": "fa3", "page-size": 16})
     assert note.where == "attention-backend"
+    assert note.why == "has no effect: the simulator does not model it"
+
+
+def test_flags_that_the_real_engine_does_not_know_get_its_warning() -> None:
+    (note,) = engine().notes({"chunk-prefill-sizes": 512, "page-size": 16})
+    assert (note.where, note.remedy) == ("chunk-prefill-sizes", 'did you mean "chunked-prefill-size"?')
+    assert note.why.startswith("is not in the catalog (sglang ")
 
 
 @pytest.mark.parametrize("settings", [{"gpu": "H1000"}, {"model": "Lama-3.1-8B"}, {"speed": 0}, {"flavor": "tgi"}])

@@ -98,6 +98,18 @@ def gather(prepared: Prepared, store: ReadStore, world: Facts) -> Gathered:
     return found
 
 
+def check_without_store(prepared: Prepared) -> None:
+    """Raises ``UsageError`` if the study names studies to learn from: without a store, none of them exists."""
+    wanted = prepared.spec.search.warm_start
+    if not isinstance(wanted, tuple):
+        return
+    if unfit := _unfit(prepared):
+        raise UsageError(unfit)
+    _check_names(prepared.spec, wanted)
+    for index, name in enumerate(wanted):
+        _named({}, name, index)
+
+
 def _closest(
     prepared: Prepared, related: Sequence["_Related"], store: ReadStore
 ) -> tuple[list[EarlierStudy], dict[str, str]]:

@@ -2,13 +2,13 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from pydantic import Field
 
 from autotuner.plugins.deployer import ShowsCommand
 from autotuner.secrets import clean_model, secrets_in
-from autotuner.study.base import FrozenModel
+from autotuner.study.base import FrozenModel, number_text
 from autotuner.study.check import Check
 from autotuner.study.configuration import Configuration
 from autotuner.study.parameters.reference import ReferenceWord, reference_word
@@ -21,6 +21,7 @@ from autotuner.tuning.planning.prediction.predictions import ROOFLINE
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.planning.proof_plan import fewest_launches, proof_checks
 from autotuner.tuning.planning.resume_decision import Standing
+from autotuner.tuning.planning.unmeasurable_goals import unmatched_prices
 from autotuner.tuning.quality.check_time import CheckTime, at_most
 from autotuner.tuning.quality.coverage import engine_quality_checks, quality_checks, task_quality_checks
 from autotuner.tuning.quality.harness import harness_checks
@@ -111,9 +112,15 @@ class Plan(FrozenModel):
 
 
 async def make_plan(
-    prepared: Prepared, *, examples: int = 3, preflight: bool = True, standing: Standing | None = None
+    prepared: Prepared,
+    *,
+    examples: int = 3,
+    preflight: bool = True,
+    standing: Standing | None = None,
+    site_prices: Collection[str] = (),
 ) -> Plan:
-    """The plan of a prepared study, with the command lines of the default and of ``examples`` other configurations."""
+    """The plan of a prepared study, with the command lines of the default and of ``examples`` other configurations.
+    ``site_prices`` are the kinds of GPUs that the site file prices."""
     spec = prepared.spec
     size = prepared.size
     checks = []
@@ -123,6 +130,7 @@ async def make_plan(
             found = quality_checks(engine.spec, engine.engine)
             own += [c.replaced(name=f"{name}: {c.name}") for c in found] if name else found
         own += [*engine_quality_checks(spec), *task_quality_checks(spec)]
+        own += [*_stop(spec), *unmatched_prices(prepared, site_prices)]
         checks = [*await prepared.preflight(), *await harness_checks(spec.quality), *own]
     fewest = fewest_launches(spec, size.trials)
     looks_s = look_s(spec) if prepared.benchmark.short_windows else 0.0
@@ -182,6 +190,16 @@ def _side_by_side(spec: StudySpec) -> list[Check]:
             remedy="set search.parallel to 1, or give each trial GPUs and cores of its own",
         )
     ]
+
+
+def _stop(spec: StudySpec) -> list[Check]:
+    rule = spec.search.stop
+    if rule is None or not spec.parameters:
+        return []
+    gain = number_text(round(rule.remaining_gain * 100, 6))
+    bound = f"no untried configuration is more than {gain}% better than the best trial"
+    detail = f"ends the search once, with {rule.confidence * 100:g}% confidence, {bound}"
+    return [Check.ok("search.stop", detail)]
 
 
 def _budgets(prepared: Prepared, trials: int) -> list[Check]:

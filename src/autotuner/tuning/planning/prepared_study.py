@@ -264,11 +264,7 @@ class Prepared:
 
     def _notes(self) -> list[Check]:
         """Warnings: flags that the engine accepts but comments on, and values that the target is too small for."""
-        first = {p.name: next(iter(p.domain.grid() or (None,))) for p in self.spec.parameters}
-        try:
-            found = list(self.engine.notes(self.values(self.space.pruned(first))))
-        except UsageError:  # these values cannot be combined; others can
-            found = []
+        found = self._flag_notes()
         if self.deployer.launches:
             found += never_launched(self.engine, self.spec.parameters, self.fixed, self.hardware.gpus)
             found += too_large(self.engine, self.fixed, self.spec.parameters, self.hardware.gpus)
@@ -284,6 +280,25 @@ class Prepared:
             remedy = "raise it to 2 or more"
             found.append(Problem(where="search.trials", why=why, remedy=remedy))
         return [Check.warn(n.where, n.why, remedy=n.remedy) for n in found]
+
+    def _flag_notes(self) -> list[Problem]:
+        """The engine's comments on the study's flags, each once: those of the first configuration, and those of flags
+        that only others set."""
+        grids = {p.name: p.domain.grid() or (None,) for p in self.spec.parameters}
+        samples = [self.space.pruned({name: next(iter(grid)) for name, grid in grids.items()})]
+        for parameter in self.spec.parameters:
+            values = [value for value in grids[parameter.name] if value is not None]
+            several = values if parameter.combinations else values[:1]
+            samples += [Configuration(values={parameter.name: value}) for value in several]
+        found = dict[tuple[str, str], Problem]()
+        for sample in samples:
+            try:
+                notes = self.engine.notes(self.values(sample))
+            except UsageError:  # these values cannot be combined; others can
+                continue
+            for note in notes:
+                found.setdefault((note.where, note.why), note)
+        return [*found.values()]
 
 
 async def prepare(spec: StudySpec, *, planning: bool = False, may_not_fit: bool = False) -> Prepared:

@@ -3,13 +3,14 @@
 A value missing from a window makes its trial unusable, so such a study would finish all its launches without a result.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autotuner.errors import Problem, UsageError
 from autotuner.plugins.deployer import Deployer, ReadsGpuSensors
-from autotuner.scoring.cost import ANY, HOST, usd_per_hour
+from autotuner.scoring.cost import ANY, HOST, gpu_price, usd_per_hour
+from autotuner.study.check import Check
 from autotuner.study.endpoint_metrics import why_not_measured
 from autotuner.study.launch import Hardware
 from autotuner.study.metric import CAPACITY_METRICS, COST_METRICS, GPU_METRICS, METRICS, OF_CAPACITY, PER_GPU
@@ -209,6 +210,30 @@ def unpriced(spec: StudySpec, gpu_name: str, gpus: int, *, default: bool = True)
         goal.problem(f"needs a price for {what}", f"add prices: {{{key}: ...}}")
         for goal in goals
         if goal.asked.metric in COST_METRICS
+    ]
+
+
+def unmatched_prices(prepared: "Prepared", site: Collection[str]) -> list[Check]:
+    """Warnings about prices that no server of the study has: they have no effect, perhaps because of a typo.
+
+    Args:
+        prepared: The study.
+        site: Kinds of GPUs that the site file prices, for other studies too.
+    """
+    names = list[str]()
+    for own in prepared.by_engine.values():
+        machine = own.engine.machine(own.hardware)
+        if not own.deployer.launches or not machine.gpus:
+            continue
+        if own.missing_gpus is not None or own.hardware_assumed or not machine.gpu_name:
+            return []  # it is not known which GPUs there are
+        names.append(machine.gpu_name)
+    have = f"; it has {', '.join(dict.fromkeys(names))}" if names else ", which uses none"
+    remedy = "correct or remove it" if names else f"write {HOST}, for a server without GPUs, or remove it"
+    return [
+        Check.warn("prices", f"{kind} matches no GPU of the study{have}", remedy=remedy)
+        for kind in prepared.spec.prices
+        if kind not in (ANY, HOST, *site) and all(gpu_price({kind: 1.0}, name) is None for name in names)
     ]
 
 

@@ -19,6 +19,7 @@ from autotuner.study.launch import Hardware
 from autotuner.study.parameters.parameter import Choices, FloatRange, IntRange, Parameter
 from autotuner.study.search.stopping import StopRule
 from autotuner.study.spec import EngineSpec, PluginSpec, SearchSpec, StudySpec
+from autotuner.study_file.loader import parse_study
 from autotuner.testing.benchmark_kit import ScriptedBenchmark
 from autotuner.testing.fake_deployer import FakeDeployer
 from autotuner.testing.fake_engine import FakeEngine
@@ -228,3 +229,36 @@ async def test_refused_studies(
         await prepare(spec(loop, **changes))
     assert [(problem.where, problem.value) for problem in caught.value.problems] == places
     assert str(caught.value) == snapshot
+
+
+SIMULATED: dict[str, Any] = {
+    "name": "s",
+    "model": "Qwen/Qwen3-8B",
+    "engine": {"kind": "simulated", "gpu": "H100"},
+    "workload": {"scenarios": "D(256,32)", "concurrency": 8},
+    "objective": "max output_throughput",
+}
+
+
+async def test_flags_that_only_some_configurations_set_get_the_engines_warnings() -> None:
+    parameters = {
+        "kv-cache-dtype": ["auto", "fp8_e5m2"],
+        "pages-sizes": {"choices": [16, 32], "when": "kv-cache-dtype == fp8_e5m2"},
+        "profile": {"combinations": {"one": {"max-running-requests": 8}, "two": {"chunk-prefill-sizes": 512}}},
+    }
+    made = parse_study({**SIMULATED, "parameters": parameters}, source="s.yaml", folder=Path("/")).spec
+    found = await (await prepare(made, planning=True)).preflight()
+    warned = {c.name: c.remedy for c in found if "is not in the catalog" in c.detail}
+    assert warned == {
+        "pages-sizes": 'did you mean "page-size"?',
+        "chunk-prefill-sizes": 'did you mean "chunked-prefill-size"?',
+    }
+
+
+async def test_the_plan_says_when_the_search_ends_by_itself() -> None:
+    search = {"stop": {"remaining_gain": "3%", "confidence": "90%"}}
+    tuned = {**SIMULATED, "parameters": {"max-running-requests": [4, 8]}, "search": search}
+    made = parse_study(tuned, source="s.yaml", folder=Path("/")).spec
+    plan = await make_plan(await prepare(made, planning=True))
+    (check,) = [c for c in plan.checks if c.name == "search.stop"]
+    assert "with 90% confidence, no untried configuration is more than 3% better" in check.detail

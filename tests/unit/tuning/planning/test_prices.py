@@ -27,7 +27,7 @@ from autotuner.tuning.planning.plan import make_plan
 from autotuner.tuning.planning.planned_cost import planned_usd
 from autotuner.tuning.planning.prepared_study import prepare
 from autotuner.tuning.planning.resume_decision import judged_again
-from autotuner.tuning.planning.unmeasurable_goals import check_metrics, unpriced
+from autotuner.tuning.planning.unmeasurable_goals import check_metrics, unmatched_prices, unpriced
 
 pytestmark = pytest.mark.anyio
 
@@ -268,3 +268,30 @@ async def test_an_edited_combination_costs_what_was_launched(loop: Any, store: S
     [changed] = judged_again(after, record, [ran])
     assert changed.set_aside
     assert (ran.usd_per_hour, changed.usd_per_hour) == (2.0, 6.0)
+
+
+@pytest.mark.parametrize(
+    ("prices", "unmatched"),
+    [
+        ({"H100": 2.5, "*": 1.0, "host": 1.0}, []),
+        ({"H100": 2.5, "H1000": 2.5}, ["H1000 matches no GPU of the study; it has NVIDIA H100"]),
+        ({"h100": 2.5, "site": 1.0}, []),
+    ],
+)
+async def test_a_price_that_no_gpu_has_gets_a_warning(prices: dict[str, float], unmatched: list[str]) -> None:
+    prepared = await prepare(read(prices=prices), planning=True)
+    assert [c.detail for c in unmatched_prices(prepared, ["site"])] == unmatched
+    plan = await make_plan(prepared, site_prices=["site"])
+    assert [c.detail for c in plan.checks if c.name == "prices"] == unmatched
+
+
+async def test_prices_of_gpus_for_a_server_without_any_get_a_warning() -> None:
+    prepared = await prepare(read(**REAL, prices={"H100": 2.5, "host": 1.0}), planning=True)
+    without = replace(prepared, hardware=prepared.hardware.model_copy(update={"gpus": 0}))
+    (check,) = unmatched_prices(without, [])
+    assert check.detail == "H100 matches no GPU of the study, which uses none"
+
+
+async def test_prices_are_not_compared_with_unknown_gpus() -> None:
+    prepared = await prepare(read(prices={"H100": 2.5, "H1000": 2.5}), planning=True)
+    assert unmatched_prices(replace(prepared, hardware_assumed=True), []) == []
