@@ -37,9 +37,9 @@ def mapped(value: Any, *, remedy: str) -> Any:
     return value
 
 
-def short(key: str) -> BeforeValidator:
-    """Expands a bare string into a mapping with this one key."""
-    remedy = f"write it as text, or as {{{key}: ..}}"
+def short(key: str, example: str) -> BeforeValidator:
+    """Expands a bare string, such as the example, into a mapping with this one key."""
+    remedy = f"write e.g. {example}, or {{{key}: {example}, ..}}"
     return BeforeValidator(
         lambda v: {key: v} if isinstance(v, str) else mapped(v, remedy=remedy), json_schema_input_type=Any
     )

@@ -354,27 +354,31 @@ class StudyFile(FileForm):
         json_schema_extra={"pattern": _NAME.pattern},
         description="Identifies the study in the store; default: from folder and file name.",
     )
-    model: Annotated[ModelForm, short("path")] = Field(description="The model: a path or Hub ID, or {path, name}.")
-    engine: Annotated[EngineForm, short("kind")] = Field(description="The server: a kind, or {kind, args, env, ..}.")
+    model: Annotated[ModelForm, short("path", "Qwen/Qwen3-8B")] = Field(
+        description="The model: a path or Hub ID, or {path, name}."
+    )
+    engine: Annotated[EngineForm, short("kind", "sglang")] = Field(
+        description="The server: a kind, or {kind, args, env, ..}."
+    )
     engines: Engines = Field(
         default_factory=list,
         max_length=MAX_ENGINES,
         description="Several servers to choose from: {name, kind, .., deploy, parameters, baseline}.",
     )
-    deploy: Annotated[PluginForm, short("kind")] = Field(
+    deploy: Annotated[PluginForm, short("kind", "docker")] = Field(
         default=PluginForm(kind="process"),
         description="Where servers run: process, docker, kubernetes, ome, external, or a plugin.",
     )
-    benchmark: Annotated[PluginForm, short("kind")] = Field(
+    benchmark: Annotated[PluginForm, short("kind", "native")] = Field(
         default=PluginForm(kind="native"), description="Load generator: native, genai_bench, ome_job, or a plugin."
     )
     parameters: dict[str, ParameterForm] = Field(
         default_factory=dict, max_length=MAX_PARAMETERS, description="What to tune, by the engine's own flag names."
     )
-    quantization: Annotated[dict[str, Setting], short("preset")] = Field(
+    quantization: Annotated[dict[str, Setting], short("preset", "dynamic-fp8")] = Field(
         default_factory=dict, description="Number formats, portable across engines, or a preset; a list is tuned."
     )
-    parallelism: Annotated[dict[str, Setting], short("preset")] = Field(
+    parallelism: Annotated[dict[str, Setting], short("preset", "single-gpu")] = Field(
         default_factory=dict, description="Degrees of parallelism, portable across engines, or a preset."
     )
     constraints: Constraints = Field(
@@ -393,13 +397,13 @@ class StudyFile(FileForm):
         list[Annotated[SloForm, BeforeValidator(long_slo, json_schema_input_type=str | SloForm)]], ListOf
     ] = Field(default_factory=list, description="SLOs to meet, e.g. p99 ttft <= 200ms.")
     min_success_rate: Ratio = Field(default=0.99, ge=0, le=1, description="Minimum success rate of a winner.")
-    search: Annotated[SearchForm, short("strategy")] = Field(
+    search: Annotated[SearchForm, short("strategy", "calibrated")] = Field(
         default=SearchForm(), description="Search strategy and budget: a strategy, or {strategy, trials, ..}."
     )
     confirm: ConfirmForm = Field(
         default=ConfirmForm(), description="How the default and its best challengers are measured again, interleaved."
     )
-    quality: Annotated[QualityForm, short("parameters")] | None = Field(
+    quality: Annotated[QualityForm, short("parameters", "auto")] | None = Field(
         default=None, description="Whether answers stay as good as the default's: auto, all, or {parameters, kl, ..}."
     )
     prices: Annotated[

@@ -89,7 +89,7 @@ class EngineEntryForm(EngineForm):
     name: Annotated[str, AfterValidator(_entry_name)] | None = Field(
         default=None, description="Identifies the engine in results; default: its kind."
     )
-    deploy: Annotated[PluginForm, short("kind")] | None = Field(
+    deploy: Annotated[PluginForm, short("kind", "docker")] | None = Field(
         default=None, description="Where its servers run; default: the study's deploy."
     )
     parameters: dict[str, ParameterForm] = Field(
@@ -126,7 +126,7 @@ def _checked_entries(entries: list[EngineEntryForm]) -> list[EngineEntryForm]:
     return entries
 
 
-_ENTRY = "write it as text, or as {kind: ..}"
+_ENTRY = "write e.g. vllm, or {name: vllm, kind: vllm, ..}"
 
 
 def _entry(value: Any) -> Any:
