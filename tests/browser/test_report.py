@@ -134,6 +134,8 @@ def test_its_pages_can_be_visited_without_a_server(opened: Open, reports: Path) 
     page.get_by_role("region", name="Over time").locator(".sampled").first.wait_for()
     result = autotuner.load_result("chat-8b")
     assert wrong_numbers(page, plain_data(trial_data(result, result.trial(12), ()))) == []
+    command = trial_data(result, result.trial(12), ())["command"]
+    assert page.get_by_role("region", name="Command").locator("pre").text_content() == command
     assert page.get_by_role("region", name="Log").count() == 0
     page.get_by_role("link", name="Compare").click()
     page.get_by_role("region", name="Figures side by side").wait_for()
