@@ -59,7 +59,7 @@ async def tune(
     with Store.open(url) as store:
         if on_plan is not None:
             found = await standing_of(prepared, store, source=source, named=loaded.named)
-            on_plan(await make_plan(prepared, preflight=False, standing=found))
+            on_plan(await make_plan(prepared, preflight=False, standing=found, site_prices=_site_prices()))
 
         async def work() -> Outcome:
             return await run_session(
@@ -131,6 +131,10 @@ def _with_strategy(spec: StudySpec, url: str | None, *, stored: bool = True) -> 
         return with_strategy(spec, store.studies.get(spec.name))
 
 
+def _site_prices() -> Collection[str]:
+    return site_settings().get("prices", {}).keys()
+
+
 def plan(url: str | None, study: Study, *, preflight: bool, source: str, stored: bool) -> Plan:
     """See :meth:`autotuner.api.client.Autotuner.plan`."""
 
@@ -146,8 +150,7 @@ def plan(url: str | None, study: Study, *, preflight: bool, source: str, stored:
         elif stored:
             with Store.open(url) as store:
                 found = await standing_of(prepared, store, source=loaded.source or source, named=loaded.named)
-        site_prices = site_settings().get("prices", {})
-        return await make_plan(prepared, preflight=preflight, standing=found, site_prices=site_prices)
+        return await make_plan(prepared, preflight=preflight, standing=found, site_prices=_site_prices())
 
     return blocking(work)
 

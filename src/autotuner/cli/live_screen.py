@@ -95,6 +95,8 @@ def run_live(tuner: Autotuner, loaded: LoadedStudy, *, quiet: bool) -> StudyResu
         found = plan.standing
         for note in found.notes if found else ():
             say(f"note: {note}")
+        for check in plan.checks:
+            say(f"note: {check.name}: {check.detail}; {check.remedy}")
         if quiet:
             return
         if found and (found.set_aside or found.former or found.reopened):

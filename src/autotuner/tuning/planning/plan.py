@@ -105,6 +105,7 @@ class Plan(FrozenModel):
     simulated engines, which cost nothing."""
     launches: tuple[PlannedLaunch, ...]
     checks: tuple[Check, ...] = ()
+    """Without preflight, only warnings about prices that have no effect."""
     standing: Standing | None = None
     """How the study relates to the stored one; None if the store was not read."""
     simulated: str = ""
@@ -123,14 +124,14 @@ async def make_plan(
     ``site_prices`` are the kinds of GPUs that the site file prices."""
     spec = prepared.spec
     size = prepared.size
-    checks = []
+    checks = unmatched_prices(prepared, site_prices)
     if preflight:
         own = [*_budgets(prepared, size.trials), *proof_checks(spec, size.trials), *_side_by_side(spec)]
         for name, engine in prepared.by_engine.items():
             found = quality_checks(engine.spec, engine.engine)
             own += [c.replaced(name=f"{name}: {c.name}") for c in found] if name else found
         own += [*engine_quality_checks(spec), *task_quality_checks(spec)]
-        own += [*_stop(spec), *unmatched_prices(prepared, site_prices)]
+        own += [*_stop(spec), *checks]
         checks = [*await prepared.preflight(), *await harness_checks(spec.quality), *own]
     fewest = fewest_launches(spec, size.trials)
     looks_s = look_s(spec) if prepared.benchmark.short_windows else 0.0

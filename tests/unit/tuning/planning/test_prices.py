@@ -281,8 +281,9 @@ async def test_an_edited_combination_costs_what_was_launched(loop: Any, store: S
 async def test_a_price_that_no_gpu_has_gets_a_warning(prices: dict[str, float], unmatched: list[str]) -> None:
     prepared = await prepare(read(prices=prices), planning=True)
     assert [c.detail for c in unmatched_prices(prepared, ["site"])] == unmatched
-    plan = await make_plan(prepared, site_prices=["site"])
-    assert [c.detail for c in plan.checks if c.name == "prices"] == unmatched
+    for preflight in (True, False):
+        plan = await make_plan(prepared, preflight=preflight, site_prices=["site"])
+        assert [c.detail for c in plan.checks if c.name == "prices"] == unmatched
 
 
 async def test_prices_of_gpus_for_a_server_without_any_get_a_warning() -> None:
