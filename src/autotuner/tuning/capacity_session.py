@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from autotuner.benchmarks.capacity.question import question_about
 from autotuner.benchmarks.capacity.replays import budget_problems
-from autotuner.benchmarks.capacity.run import CapacityRun, Place
+from autotuner.benchmarks.capacity.run import CapacityRun, OnLevel, Place
 from autotuner.benchmarks.capacity.verify import check_result
 from autotuner.benchmarks.measure_url import AddressEndpoint
 from autotuner.benchmarks.native import NativeBenchmark
@@ -93,7 +93,7 @@ def capacity(
         for number, scenario in enumerate(load.scenarios):
             place = Place(labels, records, f"level-{number}", endpoint.headers, sources)
             runs.append(CapacityRun(_Answered(benchmark, target), endpoint, load, scenario, question, place))
-            await runs[-1].measure(lambda level: on_level(level, question.unit) if on_level else None)
+            await runs[-1].measure(_told(on_level, question.unit))
 
     def report() -> CapacityReport:
         results = tuple(run.result() for run in runs if run.levels)
@@ -198,6 +198,14 @@ def _measured(trial: Trial, found: CapacityResult) -> list[LevelCheck]:
         return []
     problem = f"the trial is ranked by {metric} {values[0] if values else None}, and {found.certified} is certified"
     return [LevelCheck(scenario=found.scenario, level="capacity", state="certified", problem=problem)]
+
+
+def _told(on_level: Callable[[CapacityLevel, LoadUnit], None] | None, unit: LoadUnit) -> OnLevel:
+    async def tell(level: CapacityLevel) -> None:
+        if on_level is not None:
+            on_level(level, unit)
+
+    return tell
 
 
 def _sealed(report: CapacityReport) -> CapacityReport:

@@ -1,11 +1,12 @@
 """Capacity of one server under its SLOs: level after level on the live server, each ended by its own test."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
 
+import anyio
 from anyio.to_thread import run_sync
 
 from autotuner.benchmarks.capacity.question import CapacityQuestion, drawn_lengths
@@ -30,6 +31,13 @@ _PILOT = 8
 _PILOT_REQUESTS = 32
 _PILOT_SHARE = 0.05
 """Part of the time budget that it may take."""
+
+
+OnLevel = Callable[[CapacityLevel], Awaitable[None]]
+
+
+async def _ignored(_: CapacityLevel) -> None:
+    """Does nothing."""
 
 
 class MeasuresWindows(Protocol):
@@ -89,11 +97,11 @@ class CapacityRun:
         """The finished levels."""
         return self._steps.levels
 
-    async def measure(self, on_level: Callable[[CapacityLevel], None] = lambda _: None) -> CapacityResult:
+    async def measure(self, on_level: OnLevel = _ignored) -> CapacityResult:
         """Runs the search to its end.
 
         Args:
-            on_level: Called with each finished level.
+            on_level: Called with each finished level, also while the search is being stopped.
 
         Raises:
             TrialFailedError: If the load generator itself fails; :meth:`result` still holds the finished levels.
@@ -110,11 +118,11 @@ class CapacityRun:
             load, plan = step
             if self.levels and self._length_s(load) > left:
                 break  # a part of a replay would prove nothing
-            on_level(await self._level(load, plan, left))
+            await self._level(load, plan, left, on_level)
         self._ended = True
         return self.result()
 
-    async def _level(self, load: float, plan: LevelPlan, left_s: float) -> CapacityLevel:
+    async def _level(self, load: float, plan: LevelPlan, left_s: float, on_level: OnLevel) -> None:
         window = self._window(load, plan, left_s)
         before = len(self.levels)
         try:
@@ -122,9 +130,11 @@ class CapacityRun:
             level = await run_sync(_finished, window, measured, load)
             await run_sync(self._steps.add, level)
         finally:
-            if len(self.levels) == before:  # records without a level look like those of a level removed by hand
+            if len(self.levels) > before:
+                with anyio.CancelScope(shield=True):
+                    await on_level(self.levels[-1])
+            else:  # records without a level look like those of a level removed by hand
                 (window.folder / window.records_name).unlink(missing_ok=True)
-        return level
 
     def result(self) -> CapacityResult:
         """The bracket as far as it is known, also after an interrupt."""

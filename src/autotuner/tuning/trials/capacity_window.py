@@ -50,7 +50,7 @@ async def measure_capacity(
     labels: Labels,
     folder: Path,
     prefix: str,
-    on_level: Callable[[CapacityResult], None] = lambda _: None,
+    on_level: Callable[[CapacityResult], Awaitable[None]],
 ) -> CapacityResult:
     """Searches for the capacity of a trial's server.
 

@@ -156,26 +156,25 @@ class Windows:
         """Searches for the capacity, and returns the measurement that stands for it."""
         before = len(self._capacities)
 
-        def known(found: CapacityResult) -> None:
+        async def known(found: CapacityResult) -> None:
+            # Stored at once: choosing the next level takes seconds, and records without a stored level look like those
+            # of a level that was removed by hand.
             self._capacities[before:] = [found]
-
-        async def measured(window: Window) -> Measurement:
             await self._keep(self.looks, windows, self._capacities)
-            return await self._measured(window)
 
         result = await measure_capacity(
             self._spec,
             scenario,
             load,
             self._start,
-            WatchedWindows(measured),
+            WatchedWindows(self._measured),
             self._endpoint,
             labels=self._labels,
             folder=self._folder,
             prefix=f"records-{name}",
             on_level=known,
         )
-        known(result)
+        self._capacities[before:] = [result]
         if not any(level.measurement.requests > level.measurement.failed for level in result.levels):
             return await self._answered(result.levels[0].measurement)
         return at_capacity(result, load, self._gpus)

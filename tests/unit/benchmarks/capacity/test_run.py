@@ -4,7 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio.lowlevel
 import pytest
+from anyio import from_thread
 
 from autotuner.benchmarks.capacity.question import CapacityQuestion
 from autotuner.benchmarks.capacity.run import CapacityRun, Place
@@ -15,7 +17,7 @@ from autotuner.benchmarks.measuring.records import read_records
 from autotuner.benchmarks.measuring.requirements import Limits
 from autotuner.benchmarks.native import NativeBenchmark, NativeSettings
 from autotuner.study.capacity.level_test import CapacityBound, LevelDecision, LevelPlan, MissControl
-from autotuner.study.capacity.result import CapacityResult
+from autotuner.study.capacity.result import CapacityLevel, CapacityResult
 from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
 from autotuner.study.workload import Concurrency, LoadLevel, LoadUnit, RequestRate
@@ -165,6 +167,34 @@ async def virtual_search(folder: Path, server: VirtualSettings, **question: Any)
     benchmark = VirtualBenchmark(server)
     endpoint = UrlEndpoint("http://x")
     return await CapacityRun(benchmark, endpoint, window.workload, window.scenario, asked, place).measure()
+
+
+async def test_a_level_that_ends_while_the_search_is_stopped_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(Labels(study="s", trial=0, owner="o"), tmp_path, "level")
+    window = make_window(tmp_path, HUNDRED)
+    question = CapacityQuestion((FAST,), start=100.0)
+    benchmark = VirtualBenchmark(VirtualSettings())
+    run = CapacityRun(benchmark, UrlEndpoint("http://x"), window.workload, window.scenario, question, place)
+    known: list[int] = []
+
+    async def told(_: CapacityLevel) -> None:
+        await anyio.lowlevel.checkpoint()  # as storing it does
+        known.append(len(run.result().levels))
+
+    add = SearchSteps.add
+    with anyio.CancelScope() as scope:
+
+        def stopped(steps: SearchSteps, level: CapacityLevel) -> None:
+            add(steps, level)
+            from_thread.run_sync(scope.cancel)
+
+        monkeypatch.setattr(SearchSteps, "add", stopped)
+        await run.measure(told)
+    assert scope.cancelled_caught
+    assert known == [1]
+    assert (tmp_path / "level-0.parquet").exists()
 
 
 @pytest.mark.parametrize("seed", [0, 3])
