@@ -14,8 +14,9 @@ from autotuner.report.predictions import predictions
 from autotuner.report.quality import quality_lines
 from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.server_diagnosis import diagnosis, server_figures
-from autotuner.report.trial_data import launch_changes, start_line
+from autotuner.report.trial_data import launch_changes
 from autotuner.report.views.goal_texts import figure_text
+from autotuner.report.views.launch_line import start_line
 from autotuner.report.views.outcome import outcome, reasons, undecided
 from autotuner.report.views.trial_change import change_text
 from autotuner.report.window_notes import error_messages

@@ -15,7 +15,7 @@ from autotuner.report.headline import headline
 from autotuner.report.racing import racing_summary
 from autotuner.report.result import StudyResult, objective_value
 from autotuner.report.study_cost import study_cost
-from autotuner.report.trial_data import start_line
+from autotuner.report.views.launch_line import start_line
 from autotuner.report.views.trial_change import trial_changes
 from autotuner.secrets import clean
 from autotuner.study.measurement import Distribution

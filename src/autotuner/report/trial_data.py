@@ -9,12 +9,13 @@ from typing import Any
 from autotuner.report.predictions import predictions
 from autotuner.report.result import StudyResult, trial_label
 from autotuner.report.server_diagnosis import diagnosis
+from autotuner.report.views.launch_line import environment, is_hidden, start_line
 from autotuner.report.views.outcome import outcome, reasons, undecided
 from autotuner.report.views.trial_change import trial_changes
 from autotuner.scoring.slo import missed, slo_value
-from autotuner.secrets import HIDDEN, has_secret_form, looks_secret
+from autotuner.secrets import HIDDEN
 from autotuner.study.launch import without_flags
-from autotuner.study.parameters.environment import PREFIX, variables_in
+from autotuner.study.parameters.environment import PREFIX
 from autotuner.study.trial import Trial
 
 _VALUE_LIKE = re.compile(r"-\d")
@@ -27,30 +28,6 @@ class ArgvChange:
     flag: str
     default: str | None
     trial: str | None
-
-
-def start_line(result: StudyResult, trial: Trial) -> str:
-    """Formats the command that starts a trial's server as one shell line, with its environment in front unless the
-    command contains it. Secrets become references to variables. Empty if the trial never had a process."""
-    if not trial.start_command:
-        return ""
-    return shell_line(trial.start_command, {} if trial.command else environment(result, trial))
-
-
-def shell_line(words: Sequence[str], env: Mapping[str, str]) -> str:
-    """Formats a command as one shell line with variables in front. Secrets become references to variables."""
-    variables = [
-        f'{name}="${name}"' if _is_hidden(name, value) else f"{name}={shlex.quote(value)}"
-        for name, value in env.items()
-    ]
-    return " ".join([*variables, shlex.join(words)])
-
-
-def environment(result: StudyResult, trial: Trial) -> dict[str, str]:
-    """Returns the variables that the study sets for a trial's server, fixed and tuned."""
-    tuned = variables_in(trial.launched.values)
-    fixed = result.spec.of(trial.configuration).engine.env
-    return {**fixed, **{name: text for name, text in tuned.items() if text is not None}}
 
 
 def launch_changes(result: StudyResult, trial: Trial) -> tuple[ArgvChange, ...]:
@@ -66,12 +43,7 @@ def launch_changes(result: StudyResult, trial: Trial) -> tuple[ArgvChange, ...]:
 
 
 def _shown(values: Mapping[str, str]) -> dict[str, str]:
-    return {name: HIDDEN if _is_hidden(name, value) else shlex.quote(value) for name, value in values.items()}
-
-
-def _is_hidden(name: str, value: str) -> bool:
-    """Whether the value of an environment variable must not be shown."""
-    return looks_secret(name) or HIDDEN in value or has_secret_form(value)
+    return {name: HIDDEN if is_hidden(name, value) else shlex.quote(value) for name, value in values.items()}
 
 
 def argv_changes(default: Sequence[str], trial: Sequence[str], *, address: Sequence[str]) -> tuple[ArgvChange, ...]:

@@ -16,7 +16,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from autotuner.report.exports import best_json, command_line, csv_text, export_text, older_results, strict_json
 from autotuner.report.result import StudyResult, objective_value
-from autotuner.report.trial_data import shell_line
+from autotuner.report.views.launch_line import shell_line
 from autotuner.study.trial import TrialRole, TrialState
 from autotuner.testing import samples
 from autotuner.testing.samples import Sample, SampleKind, StudyMaker, configuration, sample_spec, sample_study
