@@ -18,7 +18,7 @@ MAX_DETAILED = 100
 
 _LIMITS = frozenset({"greater_than", "greater_than_equal", "less_than", "less_than_equal"})
 _LARGEST = 10**6
-"""Defaults above this are bytes, which nobody writes as such."""
+"""Larger defaults are byte counts, which make poor examples."""
 _MAPPINGS = frozenset({"dict_type", "model_type", "mapping_type"})
 
 

@@ -39,7 +39,7 @@ def next_repeat(trials: Sequence[Trial], objectives: Sequence[Objective], confir
     default = default_of(trials)
     compared = [default] if default is not None and default.state is TrialState.DONE else []
     cells = {t.number: blocks_of(t, trials) for t in [*compared, *field]}
-    current = _current_block(compared, trials, cells.values())
+    current = _current_block(compared, trials, cells.values(), newest)
     for block in (current, current + 1):
         unmeasured = [t for t in field if block not in cells[t.number] and len(cells[t.number]) < confirm.blocks]
         begun = any(block in cells[t.number] for t in field)
@@ -53,7 +53,9 @@ def next_repeat(trials: Sequence[Trial], objectives: Sequence[Objective], confir
     return None
 
 
-def _current_block(compared: Sequence[Trial], trials: Sequence[Trial], cells: Iterable[Mapping[int, Trial]]) -> int:
+def _current_block(
+    compared: Sequence[Trial], trials: Sequence[Trial], cells: Iterable[Mapping[int, Trial]], newest: int
+) -> int:
     """The last block. A block of a former baseline or default is over, as is one that is older than the present one or
     than the newest configuration: a launch that is added to it is not paired with the others."""
     former = {t.number for t in trials if t.role is TrialRole.DEFAULT} - {t.number for t in compared}
@@ -61,7 +63,7 @@ def _current_block(compared: Sequence[Trial], trials: Sequence[Trial], cells: It
     of_former = {t.block for t in trials if t.repeat_of in former and t.set_aside and t.block is not None}
     current = max(begun | of_former, default=1)
     earlier = [t for t in trials if t.role is TrialRole.CONFIRM and t.block == current and t.state.finished]
-    since = max([newest_search(trials), *(first.number for first in compared)])
+    since = max([newest, *(first.number for first in compared)])
     over = any(t.number < since for t in earlier)
     return current + 1 if over or current in of_former else current
 

@@ -63,13 +63,12 @@ def newest_search(trials: Sequence[Trial]) -> int:
     not begin anew then.
     """
     firsts: dict[str, int] = {}
+    newest = -1
     for trial in sorted((t for t in trials if t.role is TrialRole.SEARCH), key=lambda t: t.number):
-        firsts.setdefault(trial.configuration.key, trial.number)
-    return max((firsts[t.configuration.key] for t in trials if _searched(t)), default=-1)
-
-
-def _searched(trial: Trial) -> bool:
-    return trial.role is TrialRole.SEARCH and trial.state.finished
+        first = firsts.setdefault(trial.configuration.key, trial.number)
+        if trial.state.finished:
+            newest = max(newest, first)
+    return newest
 
 
 def engine_defaults(trials: Sequence[Trial]) -> list[Trial]:

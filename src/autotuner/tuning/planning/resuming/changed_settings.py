@@ -1,4 +1,4 @@
-"""Settings in which an edited study differs from the stored one, in the words of the study file."""
+"""How an edited study differs from the stored one, by the keys of the study file."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -55,7 +55,7 @@ def change_text(path: str, old: Any, new: Any) -> str:
     if isinstance(old, list) and isinstance(new, list):
         lost = ", ".join(_text(item) for item in old if item not in new)
         gained = ", ".join(_text(item) for item in new if item not in old)
-        parts = [f"lost {_cut(lost)}"] * bool(lost) + [f"gained {_cut(gained)}"] * bool(gained)
+        parts = [f"{verb} {_cut(items)}" for verb, items in (("lost", lost), ("gained", gained)) if items]
         return f"{path} {' and '.join(parts) or 'is in another order'}"
     alike = next((i for i, pair in enumerate(zip(*texts, strict=False)) if pair[0] != pair[1]), min(map(len, texts)))
     start = max(0, alike - _BEFORE)

@@ -1,4 +1,4 @@
-"""A refused study names what was edited in the words of its file."""
+"""The refusal of an edited study names the keys that were changed."""
 
 import json
 from pathlib import Path
