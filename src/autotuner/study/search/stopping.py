@@ -18,6 +18,11 @@ class StopRule(FrozenModel):
     confidence: float = Field(default=CONFIDENCE, gt=0.5, lt=1)
     """Probability that none gains more than that."""
 
+    @property
+    def too_good(self) -> str:
+        """What no untried configuration may be, in words."""
+        return f"more than {number_text(round(self.remaining_gain * 100, 6))}% better than the best trial"
+
 
 class GainBound(FrozenModel):
     """How much better than a trial the configurations that were not launched can be, as far as the search knows."""
@@ -47,8 +52,7 @@ class GainBound(FrozenModel):
         """
         if self.gain > rule.remaining_gain:
             return ""
-        limit = number_text(round(rule.remaining_gain * 100, 6))
-        return f"search.stop reached: {self._which} was more than {limit}% better than the best trial"
+        return f"search.stop reached: {self._which} was {rule.too_good}"
 
     @property
     def _which(self) -> str:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from autotuner.plugins.deployer import ShowsCommand
 from autotuner.secrets import clean_model, secrets_in
-from autotuner.study.base import FrozenModel, number_text
+from autotuner.study.base import FrozenModel
 from autotuner.study.check import Check
 from autotuner.study.configuration import Configuration
 from autotuner.study.parameters.reference import ReferenceWord, reference_word
@@ -197,8 +197,7 @@ def _stop(spec: StudySpec) -> list[Check]:
     rule = spec.search.stop
     if rule is None or not spec.parameters:
         return []
-    gain = number_text(round(rule.remaining_gain * 100, 6))
-    bound = f"no untried configuration is more than {gain}% better than the best trial"
+    bound = f"no untried configuration is {rule.too_good}"
     detail = f"ends the search once, with {rule.confidence * 100:g}% confidence, {bound}"
     return [Check.ok("search.stop", detail)]
 
