@@ -5,9 +5,13 @@ from typing import Any
 
 import pytest
 
+from autotuner.benchmarks.capacity.steps import SearchSteps
+from autotuner.plugins.benchmark import Window
+from autotuner.plugins.deployer import Endpoint
 from autotuner.report.views.outcome import undecided
 from autotuner.scoring import score
 from autotuner.scoring.slo import slo_value
+from autotuner.store import Store
 from autotuner.study.capacity.level_test import CapacityBound, LevelDecision, LevelPlan
 from autotuner.study.capacity.result import CapacityLevel, CapacityResult
 from autotuner.study.configuration import Configuration
@@ -19,8 +23,11 @@ from autotuner.study.text.forms import parse_objective, parse_scenario, parse_sl
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.verdict import Verdict
 from autotuner.study.workload import CapacityLoad, LoadUnit, RequestRate, Workload
+from autotuner.testing.benchmark_kit import scripted_measurement
 from autotuner.tuning.trials.capacity_start import above, capacity_start
 from autotuner.tuning.trials.capacity_window import CapacityStart, at_capacity
+from support.study_runs import run
+from support.virtual_levels import VirtualBenchmark, VirtualSettings
 
 LOAD = CapacityLoad()
 SCENARIO = "D(128,64)"
@@ -228,3 +235,32 @@ def test_without_a_prediction_there_is_no_start_and_a_repeat_begins_where_its_tr
     assert capacity_start(spec("max capacity"), NEW, [], 1) == CapacityStart()
     again = NEW.replaced(role=TrialRole.CONFIRM, repeat_of=0)
     assert capacity_start(spec("max capacity"), again, DONE, 1) == CapacityStart(10.0)
+
+
+@pytest.mark.anyio
+async def test_a_level_is_stored_before_the_next_one_is_chosen(
+    loop: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = loop.spec(trials=1)
+    asked = asked.replaced(
+        workload=asked.workload.replaced(levels=(CapacityLoad(precision=0.5, max_requests=1_000),)),
+        objectives=(parse_objective("max capacity"),),
+        slos=(parse_slo("p90 ttft <= 1s"),),
+    )
+    benchmark = VirtualBenchmark(VirtualSettings())
+
+    async def script(endpoint: Endpoint, window: Window) -> Measurement:
+        return await benchmark.measure(endpoint, window) if window.test else scripted_measurement(window)
+
+    stored: list[int] = []
+    choose = SearchSteps.next_level
+
+    def chosen(steps: SearchSteps, left_s: float) -> tuple[float, LevelPlan] | None:
+        (running,) = store.trials.all(asked.name)
+        stored.append(sum(len(found.levels) for found in running.capacities))
+        return choose(steps, left_s)
+
+    monkeypatch.setattr(SearchSteps, "next_level", chosen)
+    await run(loop.prepared(asked, script=script), store)
+    assert len(stored) > 2
+    assert stored == list(range(len(stored)))
