@@ -109,6 +109,8 @@ class Search(ABC):
     def remaining_gain(self, history: Sequence[Trial], confidence: float) -> GainBound | None:
         """By how much configurations that were not launched can be better than the best trial, for one objective.
 
+        The best trial is the one that the strategy takes for the best by all that it knows.
+
         Args:
             history: The trials to judge from, repeats of the confirmation included. Those that are still running count
                 as untried.

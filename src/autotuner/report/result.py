@@ -71,7 +71,8 @@ class StudyResult(FrozenModel):
     """Numbers of the trials within the noise of the winner, including the winner, by the mean of their repeats if any;
     without refuted ones."""
     bound: GainBound | None = None
-    """How much better than the best trial any configuration of the space can be; None if the search cannot tell."""
+    """How much better than the best trial by the search's model untried configurations can be; None if the search
+    cannot tell."""
     importance: tuple[ParameterImportance, ...] = ()
     """How much each parameter matters, by a model of all measured trials; empty until the study is done, or with few
     trials."""

@@ -55,7 +55,8 @@ class Findings(FrozenModel):
     """What the search and a model of all trials can say at the end of a study."""
 
     bound: GainBound | None = None
-    """How much better than the best trial untried configurations can be; None if the search cannot tell."""
+    """How much better than the best trial by the search's model untried configurations can be; None if the search
+    cannot tell."""
     importance: tuple[ParameterImportance, ...] = ()
     """How much each parameter matters, the most important first; empty with few trials."""
 

@@ -29,7 +29,7 @@ class Excess:
     """By how much the best untried configuration exceeds the best trial, in draws."""
 
     trial: int
-    """Number of the best trial."""
+    """Number of the best trial by the model."""
     logs: Array
     """Logarithm of the ratio by draw; 0 where nothing is better."""
 

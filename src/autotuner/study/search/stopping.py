@@ -32,7 +32,8 @@ class GainBound(FrozenModel):
     confidence: float
     """Probability that the bound holds."""
     trial: int
-    """Number of the trial that is the best one of the search by all measurements."""
+    """Number of the best trial by the search's model. It need not be the answer: the highest measurement is often a
+    lucky one."""
     untried: int
     """Number of configurations that the bound was computed from."""
     complete: bool = True
