@@ -6,9 +6,9 @@ import {
   Outlet,
   redirect,
 } from "@tanstack/react-router";
-import { ApiError, request } from "./api/client";
+import { ApiError } from "./api/client";
 import { client, sessionQuery, studyQuery, studyRowsQuery } from "./api/queries";
-import { OutdatedError } from "./api/server";
+import { loadScript } from "./api/scripts";
 import { Shell } from "./components/Shell";
 import { Failed, NotFound } from "./components/states";
 import { compareSearch } from "./pages/compare/search";
@@ -20,18 +20,12 @@ import { studiesSearch } from "./pages/studies/search";
 import { studySearch } from "./pages/study/search";
 import { trialSearch } from "./pages/trial/search";
 
-/** A page whose script is loaded when it is opened. */
-function lazy<T extends Record<string, unknown>, K extends keyof T>(load: () => Promise<T>, name: K) {
-  return lazyRouteComponent(() => load().catch(explainMissing), name);
-}
-
-/** Why a script cannot be loaded: the server does not answer, the session has ended, or an update removed the script.
+/** A page whose script is loaded when it is opened.
  *
- * The router would reload the page by itself, even if the server does not answer.
+ * The router would reload the page by itself when that fails, even if the server does not answer.
  */
-async function explainMissing(): Promise<never> {
-  await request("/api/v1/session");
-  throw new OutdatedError("the server has no such script");
+function lazy<T extends Record<string, unknown>, K extends keyof T>(load: () => Promise<T>, name: K) {
+  return lazyRouteComponent(() => loadScript(load), name);
 }
 
 const root = createRootRoute({ component: Outlet, notFoundComponent: NotFound });

@@ -5,6 +5,9 @@ import { useSyncExternalStore } from "react";
 /** A page, or a part of it, that the server no longer has. */
 export class OutdatedError extends Error {}
 
+/** A script of the page that did not arrive, though the server has it. */
+export class ScriptError extends Error {}
+
 export interface Known {
   /** The version to which the server was updated since this page was loaded; null while it is the same. */
   updatedTo: string | null;

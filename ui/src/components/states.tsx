@@ -3,7 +3,7 @@
 import { Link, useLocation, useRouter } from "@tanstack/react-router";
 import { type ReactNode, useEffect, useState } from "react";
 import { ApiError } from "~/api/client";
-import { known, OutdatedError } from "~/api/server";
+import { known, OutdatedError, ScriptError } from "~/api/server";
 
 const SLOW_MS = 8_000;
 
@@ -37,6 +37,7 @@ export function Failed({ error, reset }: { error: unknown; reset?: () => void })
   const router = useRouter();
   const refusal = error instanceof ApiError ? error : null;
   if (error instanceof OutdatedError || (refusal === null && known().updatedTo !== null)) return <Outdated />;
+  if (error instanceof ScriptError) return <Incomplete />;
   const retry = () => {
     reset?.();
     router.invalidate();
@@ -90,9 +91,24 @@ export function Stale({ error }: { error: unknown }) {
 /** Instead of a page that cannot be shown because the server was updated. */
 function Outdated() {
   return (
+    <NeedsReload title="This page is out of date">The server was updated since it was loaded.</NeedsReload>
+  );
+}
+
+/** Instead of a page whose script did not arrive. */
+function Incomplete() {
+  return (
+    <NeedsReload title="This page could not be loaded">
+      One of its scripts did not arrive. The server may be busy, or the network unreliable.
+    </NeedsReload>
+  );
+}
+
+function NeedsReload({ title, children }: { title: string; children: ReactNode }) {
+  return (
     <div className="state" role="alert">
-      <h2>This page is out of date</h2>
-      <p>The server was updated since it was loaded.</p>
+      <h2>{title}</h2>
+      <p>{children}</p>
       <p className="actions">
         <Reload />
       </p>
