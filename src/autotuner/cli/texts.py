@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -121,9 +120,9 @@ def _engine(engine: PlannedEngine) -> str:
 
 def _command(launch: PlannedLaunch) -> str:
     """The command as a shell line, with environment variables in front."""
-    if launch.command:
-        return shlex.join(launch.command)
-    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in launch.env.items()), shlex.join(launch.argv)])
+    from autotuner.report.views.launch_line import shell_line
+
+    return shell_line(launch.command or launch.argv, {} if launch.command else launch.env)
 
 
 def _predicted(level: PredictedLevel) -> str:

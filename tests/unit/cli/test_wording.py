@@ -54,7 +54,9 @@ def test_show_one_trial(kind: str, number: int, snapshot: SnapshotAssertion) -> 
 
 def plan(**changes: Any) -> Plan:
     argv = ("llama-server", "--model", "m.gguf", "--parallel", "4")
-    launch = PlannedLaunch(configuration=Configuration(values={"parallel": 4}), argv=argv, env={"OMP": "1"})
+    launch = PlannedLaunch(
+        configuration=Configuration(values={"parallel": 4}), argv=argv, env={"OMP": "1", "HF_TOKEN": "***"}
+    )
     made = Plan(
         study="chat",
         engine="llama_cpp",

@@ -46,4 +46,8 @@ describe("a command", () => {
       `THREADS=1 FLAGS='it'"'"'s' serve --name 'a b'`,
     );
   });
+
+  it("refers to secrets, which are not shown", () => {
+    expect(shellLine(["serve"], { HF_TOKEN: "***" })).toBe('HF_TOKEN="$HF_TOKEN" serve');
+  });
 });
