@@ -11,8 +11,9 @@ from itertools import groupby
 from statistics import fmean
 
 from autotuner import scoring
-from autotuner.report.headline import failed_launches, tied_others
+from autotuner.report.headline import tied_others
 from autotuner.report.result import StudyResult, objective_value
+from autotuner.report.views.failed_launches import failed_launches
 from autotuner.scoring import Effect
 from autotuner.study.base import Value
 from autotuner.study.failure import Blame

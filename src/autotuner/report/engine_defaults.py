@@ -1,9 +1,10 @@
 """The baselines or defaults of the engines of a study, compared with that of the first one."""
 
 from autotuner.plain_text import marked_line
-from autotuner.report.headline import amount_text, failed_launches, interval_text, objective_text, signed
+from autotuner.report.headline import amount_text, interval_text, objective_text, signed
 from autotuner.report.numbers import with_unit
 from autotuner.report.result import StudyResult
+from autotuner.report.views.failed_launches import failed_launches
 from autotuner.scoring import Gain
 from autotuner.study.base import FrozenModel
 from autotuner.study.parameters.reference import ReferenceWord, reference_word

@@ -7,6 +7,7 @@ from autotuner.report.numbers import metric_name, percent, unsure_text, with_uni
 from autotuner.report.racing import racing_text
 from autotuner.report.result import StudyResult
 from autotuner.report.study_cost import cost_text
+from autotuner.report.views.failed_launches import distance, failed_launches
 from autotuner.report.views.pareto_front import front_text
 from autotuner.scoring import Effect, Gain
 from autotuner.study.metric import METRICS, Direction, Unit
@@ -15,13 +16,13 @@ from autotuner.study.parameters.engines import ENGINE
 from autotuner.study.parameters.reference import reference_word
 from autotuner.study.search.stopping import GainBound
 from autotuner.study.trial import Trial, TrialRole, TrialState
+from autotuner.study.verdict import Violation
 from autotuner.study.workload import CapacityLoad
 from autotuner.tuning.ending import Ending
 from autotuner.tuning.proof import records
 from autotuner.tuning.proof.decision import LEAST_REPEATS
 
 _SHOWN = 8
-_NAMED_BOUNDS = 2
 _USEFUL_RATIO = 2.0
 _TOO_LITTLE = "Too little is known to say how much better untried configurations could be"
 
@@ -75,33 +76,6 @@ def tied_others(result: StudyResult) -> list[int]:
         return []
     default = result.default.number if result.default else None
     return [n for n in result.tied if n not in {result.winner.number, default}]
-
-
-def failed_launches(trial: Trial, result: StudyResult) -> str:
-    """``1 of 4 launches failed (crash under load)``; empty if all launches met the SLOs."""
-    found = records.launches(trial, result.trials)
-    parts = []
-    if found.died:
-        all_of = [trial, *records.repeats_of(trial, result.trials)]
-        causes = dict.fromkeys(t.failure.cause.value.replace("_", " ") for t in all_of if t.failure)
-        why = f" ({', '.join(causes)})" if causes else ""
-        parts.append(f"{found.died} of {_launches(found.total)} failed{why}")
-    if found.missed:
-        parts.append(f"{found.missed} of {_launches(found.total)} missed the SLOs{_missed_bounds(trial, result)}")
-    return ", ".join(parts)
-
-
-def _missed_bounds(trial: Trial, result: StudyResult) -> str:
-    """`` (p99 ttft <= 200ms by 12%)``: the hard SLOs that a launch missed, with the largest distance from each."""
-    worst: dict[str, float] = {}
-    for launch in (trial, *records.repeats_of(trial, result.trials)):
-        for missed in launch.verdict.violations if launch.verdict else ():
-            if missed.hard and not missed.doubtful:
-                worst[missed.slo] = max(missed.relative, worst.get(missed.slo, 0.0))
-    shown = sorted(worst.items(), key=lambda item: -item[1])[:_NAMED_BOUNDS]
-    more = " and more" if len(worst) > _NAMED_BOUNDS else ""
-    bounds = ", ".join(f"{slo} by {percent(by, sign=False)}" for slo, by in shown)
-    return f" ({bounds}{more})" if bounds else ""
 
 
 def gains_text(result: StudyResult) -> tuple[str, str]:
@@ -296,14 +270,17 @@ def _nothing_feasible(result: StudyResult) -> str:
     if nearest is None or nearest.verdict is None:
         return "no configuration met the SLOs"
     missed = [v for v in nearest.verdict.violations if v.hard]
-    how = "; ".join(
-        f"{v.slo}: {v.text}" if v.text else f"{v.slo} missed by {percent(v.relative, sign=False)} at {v.where}"
-        for v in missed[:3]
-    )
+    how = "; ".join(map(_missed, missed[:3]))
     if nearest.verdict.feasible:
         how = f"met the SLOs once, but {failed_launches(nearest, result)}"
         return f"no configuration met the SLOs in all of its launches; closest: {_named(nearest)}: {how}"
     return f"no configuration met the SLOs; closest: {_named(nearest)}: {how or 'not measured at every level'}"
+
+
+def _missed(found: Violation) -> str:
+    if found.text:
+        return f"{found.slo}: {found.text}"
+    return f"{found.slo}{'' if found.value is None else ' missed'}{distance(found)} at {found.where}"
 
 
 def _nothing_measured(result: StudyResult) -> str:
@@ -413,7 +390,3 @@ def _met(result: StudyResult) -> str:
     others = "the other" if doubtful == 1 else "the others"
     met = f"met the SLOs in {len(launched) - doubtful} of {len(launched)} launches"
     return f"{met} (the load generator could not keep up in {others})"
-
-
-def _launches(count: int) -> str:
-    return f"{count} launch{'es' if count != 1 else ''}"

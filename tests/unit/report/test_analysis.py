@@ -22,8 +22,8 @@ from autotuner.report.analysis import (
     usable_trials,
     value_groups,
 )
-from autotuner.report.headline import failed_launches
 from autotuner.report.result import StudyResult, objective_value, study_result
+from autotuner.report.views.failed_launches import failed_launches
 from autotuner.report.views.parameter_table import parameter_table
 from autotuner.study.failure import Blame, Failure, FailureCause
 from autotuner.study.measurement import SelfCheck

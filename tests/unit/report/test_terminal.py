@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from autotuner.report.exports import command_line
-from autotuner.report.headline import failed_launches, headline, signed
+from autotuner.report.headline import headline, signed
 from autotuner.report.numbers import percent
 from autotuner.report.result import StudyResult
 from autotuner.report.terminal import failures_text, result_text, summary_text
+from autotuner.report.views.failed_launches import failed_launches
 from autotuner.study.configuration import DEFAULT
 from autotuner.study.failure import Failure, FailureCause
 from autotuner.testing.samples import Sample, SampleKind, StudyMaker, configuration, sample_spec

@@ -21,7 +21,7 @@ from autotuner.study.quality.answers import Reference
 from autotuner.study.quality.result import EngineComparison, QualityResult, QualityState
 from autotuner.study.quality.spec import QualitySpec, TasksSpec
 from autotuner.study.quality.tasks import TaskRun
-from autotuner.study.trial import Trial, TrialRole
+from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.study.workload import Concurrency
 from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.quality.coverage import is_checked
@@ -129,14 +129,14 @@ class QualityGate:
             why=undecidable(own),
         )
         if self._trial.engine_default:
-            found = found.replaced(engine=self._across(baseline, own, _number(other)))
+            found = found.replaced(engine=self._across(baseline, own, other))
         tasks = self._spec.tasks
         return await self._with_tasks(tasks, found, endpoint, other) if tasks is not None else found
 
-    def _across(self, baseline: Reference | None, own: Reference, number: int | None) -> EngineComparison:
+    def _across(self, baseline: Reference | None, own: Reference, other: Trial | None) -> EngineComparison:
         if baseline is None:
-            return EngineComparison(reference=number, why="the baseline's answers are missing")
-        return compare_engines(baseline, own, self._level).replaced(reference=number)
+            return EngineComparison(reference=_number(other), why=_no_answers(other))
+        return compare_engines(baseline, own, self._level).replaced(reference=_number(other))
 
     async def _compared(self, endpoint: Endpoint, default: Trial | None) -> QualityResult:
         if default is None or default.quality is None:
@@ -207,6 +207,13 @@ def _target(endpoint: Endpoint) -> Target:
 
 def _number(trial: Trial | None) -> int | None:
     return trial.number if trial is not None else None
+
+
+def _no_answers(baseline: Trial | None) -> str:
+    if baseline is not None and baseline.state is TrialState.FAILED:
+        return f"trial {baseline.number} failed"
+    asked = baseline is not None and baseline.quality is not None
+    return "the baseline's answers are missing" if asked else "the baseline was not asked"
 
 
 def _undecided(why: str) -> QualityResult:

@@ -9,16 +9,20 @@ from typing import Any
 import pytest
 
 from autotuner.benchmarks.quality.records import REFERENCE_FILE
+from autotuner.report.engine_defaults import engine_lines
+from autotuner.report.result import study_result
 from autotuner.store import Store
 from autotuner.store.paths import trial_folder
 from autotuner.study.quality.spec import QualitySpec, TasksSpec
 from autotuner.study.trial import Trial
+from autotuner.testing.fake_deployer import Behavior
 from autotuner.testing.scripted_http import scripted_server
 from autotuner.testing.toy_model import ToyModel
 from autotuner.tuning.study_session import Outcome, run_session
 from support.quality.lm_eval_double import COMMAND, write_tasks
 from support.quality.speaking_servers import BROKEN, GOOD, Speaking, speaking
 from support.studies.engines import entry, prepared, study
+from support.study_runs import MEMORY
 
 pytestmark = pytest.mark.anyio
 
@@ -117,3 +121,15 @@ async def test_without_the_baseline_s_answers_no_other_engine_may_win(
     default = of("b", outcome)[0]
     assert default.verdict is not None
     assert "the baseline's answers are missing" in default.verdict.violations[0].text
+
+
+async def test_without_a_baseline_that_starts_no_other_engine_has_a_known_quality(
+    loop: Any, store: Store, speakers: dict[str, Speaking]
+) -> None:
+    speakers["a"] = Speaking(behavior=lambda _: Behavior(fails=MEMORY))
+    spec = study(entry("a"), entry("b"), confirm={"repeats": 0}).replaced(quality=QUALITY)
+    outcome = await run_session(prepared(loop, spec, dict(speakers)), store, source="t")
+    assert engine_lines(study_result(spec, "done", outcome.trials)) == [
+        "The default of b (trial 1): quality not decided: the reference of its engine cannot be compared with the "
+        "study's: trial 0 failed."
+    ]
