@@ -23,7 +23,8 @@ _VALUE_LIKE = re.compile(r"-\d")
 
 @dataclass(frozen=True)
 class ArgvChange:
-    """A flag or variable (``env.NAME``) that differs from the default's command line; None on the side without it."""
+    """A flag or variable (``env.NAME``) that differs from the command line of the study's default or baseline; None on
+    the side without it."""
 
     flag: str
     default: str | None
@@ -31,7 +32,8 @@ class ArgvChange:
 
 
 def launch_changes(result: StudyResult, trial: Trial) -> tuple[ArgvChange, ...]:
-    """Returns the variables and flags that differ from the default's; none if either had no process."""
+    """Returns the variables and flags that differ from those of the study's default or baseline; none if either had no
+    process."""
     default = result.default
     if default is None or not default.argv or not trial.argv:
         return ()
@@ -91,6 +93,7 @@ def trial_data(result: StudyResult, trial: Trial, log: Sequence[str]) -> dict[st
         ],
         "predictions": list(predictions(trial)),
         "command": start_line(result, trial),
+        "reference": result.reference_word,
         "argv_changes": list(launch_changes(result, trial)),
         "repeats": [t.number for t in result.repeated.get(trial.number, ())],
         "log": list(log),

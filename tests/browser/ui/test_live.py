@@ -58,6 +58,11 @@ def test_a_study_is_followed_from_start_to_end(browser: Browser, empty_server: S
     trials.get_by_role("link", name="1", exact=True).click()
     page.locator(".simulated").wait_for()
     look_at_latencies(page)
+    configuration = page.get_by_role("region", name="Configuration")
+    expect(configuration).to_contain_text("SettingBaselineThis trial--max-running-requests416")
+    page.go_back()
+    trials.get_by_role("link", name="0", exact=True).click()
+    expect(configuration).to_contain_text("the study's baselineSettingThis trialmax-running-requests4")
     assert messages == []
     context.close()
 

@@ -141,6 +141,7 @@ def test_trial_data() -> None:
     assert (data["rank"], data["repeats"], data["log"]) == (1, [15, 16, 19], ["x"])
     assert [(slo["slo"], slo["met"]) for slo in data["slos"]] == [("p99 ttft <= 400ms", True)]
     assert ArgvChange("--parallel", None, "8") in data["argv_changes"]
+    assert data["reference"] == "default"
 
 
 @pytest.mark.parametrize("several", [False, True], ids=["configuration", "combination"])

@@ -1154,7 +1154,8 @@ export interface components {
         readonly Api: "chat" | "completions" | "embeddings" | "rerank";
         /**
          * ArgvChange
-         * @description A flag or variable (``env.NAME``) that differs from the default's command line; None on the side without it.
+         * @description A flag or variable (``env.NAME``) that differs from the command line of the study's default or baseline; None on
+         *     the side without it.
          */
         readonly ArgvChange: {
             /** Default */
@@ -4525,6 +4526,11 @@ export interface components {
             readonly rank: number | null;
             /** Reasons */
             readonly reasons: readonly string[];
+            /**
+             * Reference
+             * @enum {string}
+             */
+            readonly reference: "default" | "baseline";
             /** Repeats */
             readonly repeats: readonly number[];
             /** Simulated */

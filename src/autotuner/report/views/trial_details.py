@@ -5,6 +5,7 @@ from autotuner.report.trial_data import ArgvChange
 from autotuner.report.views.outcome import Outcome
 from autotuner.report.views.trial_change import TrialChange
 from autotuner.study.base import FrozenModel
+from autotuner.study.parameters.reference import ReferenceWord
 from autotuner.study.trial import Trial
 
 
@@ -46,8 +47,10 @@ class TrialDetails(FrozenModel):
     predictions: tuple[Prediction, ...]
     command: str
     """Shell line that starts its server, with its environment variables; empty if it had no process."""
+    reference: ReferenceWord
+    """What others are compared with: the study's baseline, or the default."""
     argv_changes: tuple[ArgvChange, ...]
-    """Flags and environment variables (``env.NAME``) that differ from the default's command line."""
+    """Flags and environment variables (``env.NAME``) that differ from the command line of that trial."""
     repeats: tuple[int, ...]
     """Numbers of the trials that repeat it."""
     log: tuple[str, ...]

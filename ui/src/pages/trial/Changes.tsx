@@ -1,48 +1,58 @@
 import type { TrialDetails } from "~/api/types";
 import { valueText } from "~/format/values";
 
-/** The tuned values, and the flags and variables by which its command line differs from the default's. */
+/** The flags and variables by which its command line differs from that of the study's default or baseline; otherwise
+ * its values. */
 export function Changes({ details }: { details: TrialDetails }) {
-  const values = Object.entries(details.trial.configuration.values ?? {});
+  const { trial, reference, argv_changes: changes } = details;
+  const values = Object.entries(trial.configuration.values ?? {});
+  const own = trial.role === "default" ? `the study's ${reference}` : "";
   return (
     <section className="panel" aria-label="Configuration">
       <header>
         <h2>Configuration</h2>
-        <span className="quiet small">against the default's command line</span>
+        <span className="quiet small">
+          {changes.length > 0 ? `against the ${reference}'s command line` : own}
+        </span>
       </header>
-      {details.argv_changes.length > 0 ? (
-        <Table rows={details.argv_changes.map((one) => [one.flag, one.default ?? "–", one.trial ?? "–"])} />
+      {changes.length > 0 ? (
+        <Table
+          columns={[reference === "baseline" ? "Baseline" : "Default", "This trial"]}
+          rows={changes.map((one) => [one.flag, one.default ?? "–", one.trial ?? "–"])}
+        />
       ) : values.length > 0 ? (
-        <Table rows={values.map(([name, value]) => [name, "–", valueText(value)])} />
+        <Table columns={["This trial"]} rows={values.map(([name, value]) => [name, valueText(value)])} />
       ) : (
-        <p className="empty">The same as the default.</p>
+        <p className="empty">The engine's default for every parameter.</p>
       )}
     </section>
   );
 }
 
-function Table({ rows }: { rows: readonly (readonly [string, string, string])[] }) {
+function Table({ columns, rows }: { columns: readonly string[]; rows: readonly (readonly string[])[] }) {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
-    <section className="scroll" tabIndex={0} aria-label="Differences">
+    <section className="scroll" tabIndex={0} aria-label="Settings">
       <table>
         <thead>
           <tr>
             <th scope="col">Setting</th>
-            <th scope="col" className="number">
-              Default
-            </th>
-            <th scope="col" className="number">
-              This trial
-            </th>
+            {columns.map((title) => (
+              <th scope="col" className="number" key={title}>
+                {title}
+              </th>
+            ))}
           </tr>
         </thead>
         <tbody className="mono">
-          {rows.map(([name, before, after]) => (
+          {rows.map(([name, ...cells]) => (
             <tr key={name}>
               <td>{name}</td>
-              <td className="number quiet">{before === "" ? "on" : before}</td>
-              <td className="number">{after === "" ? "on" : after}</td>
+              {cells.map((cell, i) => (
+                <td className={i < columns.length - 1 ? "number quiet" : "number"} key={columns[i]}>
+                  {cell === "" ? "on" : cell}
+                </td>
+              ))}
             </tr>
           ))}
         </tbody>
