@@ -18,7 +18,7 @@ from autotuner.store.paths import trial_folder
 from autotuner.study.launch import SERVER_LOG
 from autotuner.study.trial import Trial
 from autotuner.tuning.ending import environment_fault
-from autotuner.tuning.run_liveness import as_they_stand, living_holders
+from autotuner.tuning.run_liveness import as_they_stand, living_holders, state_as_it_stands
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -59,6 +59,10 @@ def record_of(store: ReadStore, name: str) -> StudyRecord:
     return record
 
 
+def _as_it_stands(store: ReadStore, study: StudyRecord) -> StudyRecord:
+    return study.replaced(state=state_as_it_stands(store, study.state, study.owner_id))
+
+
 def is_stored(url: str | None, name: str) -> bool:
     """See :meth:`autotuner.api.stored.StoredStudies.is_stored`."""
     with open_to_read(url) as store:
@@ -68,7 +72,7 @@ def is_stored(url: str | None, name: str) -> bool:
 def record(url: str | None, name: str) -> StudyRecord:
     """See :meth:`autotuner.api.stored.StoredStudies.study`."""
     with open_to_read(url) as store:
-        return record_of(store, name)
+        return _as_it_stands(store, record_of(store, name))
 
 
 def load(url: str | None, name: str) -> StudyResult:
@@ -76,7 +80,7 @@ def load(url: str | None, name: str) -> StudyResult:
     with open_to_read(url) as store:
         found = record_of(store, name)
         trials = as_they_stand(store, found.owner_id, store.trials.all(found.name))
-    return result_of(found, trials)
+        return result_of(_as_it_stands(store, found), trials)
 
 
 def result_of(found: StudyRecord, trials: Sequence[Trial]) -> StudyResult:
@@ -99,7 +103,8 @@ def result_of(found: StudyRecord, trials: Sequence[Trial]) -> StudyResult:
 def studies(url: str | None) -> list[StudyRecord]:
     """See :meth:`autotuner.api.stored.StoredStudies.studies`."""
     with open_to_read(url) as store:
-        return sorted(store.studies.all(), key=lambda r: r.updated_at, reverse=True)
+        found = [_as_it_stands(store, one) for one in store.studies.all()]
+    return sorted(found, key=lambda r: r.updated_at, reverse=True)
 
 
 def overview(url: str | None, name: str) -> StudyOverview:

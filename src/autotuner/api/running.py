@@ -20,11 +20,10 @@ from autotuner.errors import MissingExtraError, StudyBusyError, UsageError
 from autotuner.events.follow import follow, read
 from autotuner.events.types import Event, UnknownEvent
 from autotuner.plugins import loading
-from autotuner.report.overview import CUT_OFF, RUNNING
 from autotuner.report.result import StudyResult, study_result
 from autotuner.store import Store
 from autotuner.store.paths import study_folder
-from autotuner.study.owner import Owner
+from autotuner.study.owner import CUT_OFF, RUNNING, Owner
 from autotuner.study.spec import AUTO, PluginSpec, StudySpec
 from autotuner.study_file.machine_settings import check_no_entries, parse_settings, with_deploy_settings
 from autotuner.tuning.memory.gathering import check_without_store

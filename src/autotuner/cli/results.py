@@ -110,10 +110,10 @@ def show_(
             out(result)
         else:
             from autotuner.cli.study_page import study_text
-            from autotuner.report.overview import RUNNING
+            from autotuner.study.owner import CUT_OFF
 
-            # A run that was killed could not store that it has ended.
-            standing = studies.overview(result.spec.name).standing if result.state == RUNNING else result.state
+            # It may wait in the queue again.
+            standing = studies.overview(result.spec.name).standing if result.state == CUT_OFF else result.state
             show(study_text(result, standing=standing))
 
 

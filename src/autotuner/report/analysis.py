@@ -19,6 +19,7 @@ from autotuner.study.base import Value
 from autotuner.study.failure import Blame
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import METRICS, Direction
+from autotuner.study.owner import CUT_OFF, RUNNING
 from autotuner.study.parameters.parameter import Parameter
 from autotuner.study.search.importance import ParameterImportance
 from autotuner.study.simulated import ALL
@@ -293,7 +294,7 @@ def _values(measurements: Sequence[Measurement], metric: str, statistic: str | N
 
 def _proof_caveats(result: StudyResult) -> Iterator[str]:
     word = result.spec.reference_word
-    if result.state in ("running", "new"):
+    if result.state in (RUNNING, CUT_OFF, "new"):
         yield "The study has not finished; everything here may still change."
     for trial in result.refuted_trials:
         failed = failed_launches(trial, result)

@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from autotuner.store.records import EventRecord, StudyRecord
+from autotuner.study.owner import CUT_OFF, RUNNING
 from autotuner.study.trial import Trial
 from autotuner.tuning.ending import conclude
 from autotuner.tuning.stored_summary import Answer, answer_of
 
 if TYPE_CHECKING:
     from autotuner.report.result import StudyResult
-
-
-RUNNING = "running"
-"""The state of a study that has an owner, perhaps a dead one."""
-CUT_OFF = "cut off"
-"""What is said of a study, or of its trials, if its run was killed."""
 
 
 class StudyOverview(StudyRecord):
@@ -42,11 +37,8 @@ class StudyOverview(StudyRecord):
 
     @property
     def standing(self) -> str:
-        """The state for people: ``queued`` while it waits for a worker, ``cut off`` if a run was killed and could not
-        store its end."""
-        if self.position is not None and not self.running:
-            return "queued"
-        return CUT_OFF if self.state == RUNNING and not self.running else self.state
+        """The state for people: ``queued`` while it waits for a worker."""
+        return "queued" if self.position is not None and not self.running else self.state
 
 
 def overview(
@@ -70,8 +62,9 @@ def overview(
     """
     left = _left(newest) if newest is not None and record.state != "done" else None
     planned = launches if left is None else launches + int(running) + left
+    state = CUT_OFF if record.state == RUNNING and not running else record.state
     return StudyOverview(
-        **dict(record),
+        **{**dict(record), "state": state},
         running=running,
         launches=launches,
         planned=planned,

@@ -39,7 +39,7 @@ class StudyResult(FrozenModel):
 
     spec: StudySpec
     state: str
-    """``new``, ``running``, ``done``, ``stopped``, ``interrupted`` or ``failed``."""
+    """``new``, ``running``, ``done``, ``stopped``, ``interrupted``, ``failed``, or ``cut off``: its run was killed."""
     why: str = ""
     """Why the study ended."""
     ending: Ending = Ending.NOT_COMPARED_YET

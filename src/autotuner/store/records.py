@@ -23,7 +23,7 @@ class StudyRecord(FrozenModel):
     source: str
     """Where the spec came from, usually a file's path."""
     state: str
-    """``new``, ``running``, ``done``, ``stopped``, ``interrupted`` or ``failed``."""
+    """``new``, ``running``, ``done``, ``stopped``, ``interrupted``, ``failed``, or ``cut off``: its run was killed."""
     summary: Mapping[str, object] | None = None
     owner_id: str | None = None
     """The owner that holds the study; possibly one that has died."""

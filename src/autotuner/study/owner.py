@@ -2,6 +2,11 @@
 
 from autotuner.study.base import FrozenModel
 
+RUNNING = "running"
+"""Stored state of a study that has an owner, perhaps a dead one."""
+CUT_OFF = "cut off"
+"""State of a study whose run was killed and could not store its end. It is not stored: readers find out."""
+
 
 class Owner(FrozenModel):
     """One running autotuner process."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from autotuner import scoring
 from autotuner.scoring import Effect, Gain
+from autotuner.study.owner import CUT_OFF, RUNNING
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
 from autotuner.tuning.proof import decision, records
@@ -117,7 +118,8 @@ _FORMS = {
 
 _BY_STATE = {
     "new": Ending.NOT_COMPARED_YET,
-    "running": Ending.NOT_COMPARED_YET,
+    RUNNING: Ending.NOT_COMPARED_YET,
+    CUT_OFF: Ending.NOT_COMPARED_YET,
     "stopped": Ending.STOPPED,
     "interrupted": Ending.INTERRUPTED,
 }

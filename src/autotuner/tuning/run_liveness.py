@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from autotuner.store import OwnerRecord, ReadStore, StudyRecord
 from autotuner.store.process_identity import ProcessIdentity
-from autotuner.study.owner import Owner
+from autotuner.study.owner import CUT_OFF, RUNNING, Owner
 from autotuner.study.trial import Trial, TrialState
 
 if TYPE_CHECKING:
@@ -154,6 +154,11 @@ def as_they_stand(store: ReadStore, owner_id: str | None, trials: Sequence[Trial
     if not any(trial.state.open for trial in trials) or owner_id in living_holders(store):
         return trials
     return cut_off(trials)
+
+
+def state_as_it_stands(store: ReadStore, state: str, owner_id: str | None) -> str:
+    """A study's state for readers: ``cut off`` if it is stored as running, and its owner has died."""
+    return CUT_OFF if state == RUNNING and owner_id not in living_holders(store) else state
 
 
 def cut_off(trials: Sequence[Trial]) -> Sequence[Trial]:

@@ -45,6 +45,7 @@ def test_show_prints_every_trial(call: Call, store_study: StoreStudy, kind: Samp
     standing = "cut off" if sample.state == "running" else sample.state  # nobody runs it
     assert done.out.startswith(f"{sample.spec.name}: {standing}")
     read = call("show", sample.spec.name, "--json").data
+    assert read["state"] == standing
     assert [t["number"] for t in read["trials"]] == [t.number for t in sample.trials]
 
 
@@ -59,6 +60,11 @@ def test_show_tells_a_killed_run_from_a_living_one(call: Call, store_study: Stor
             assert head.startswith(f"{name}: {standing}")
             assert [standing in row for row in rows].count(True) == 1, "its running trial"
             (trial,) = call("show", name, "--json").data["trials"]
+            tuner = autotuner.open()
+            seen = [*tuner.studies(), tuner.study(name), tuner.overview(name), tuner.load(name)]
+            seen += [tuner.reader().result(name), *tuner.reader().studies().items]
+            assert {found.state for found in seen} == {standing}
+            assert [found["state"] for found in call("list", "--json").data["studies"]] == [standing]
             assert trial["state"] == ("running" if standing == "running" else "void")
             one = call("show", name, str(trial["number"]), "--json").data
             assert (one["trial"]["state"], one["outcome"]["text"]) == (trial["state"], standing)

@@ -11,7 +11,7 @@ from autotuner.store import ReadStore, StudyRecord
 from autotuner.store.rows import Row, read_study, read_trial
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
-from autotuner.tuning.run_liveness import as_they_stand
+from autotuner.tuning.run_liveness import as_they_stand, state_as_it_stands
 
 if TYPE_CHECKING:
     from autotuner.report.result import StudyResult
@@ -27,6 +27,7 @@ class Snapshot:
     def __init__(
         self,
         row: Row,
+        state: str,
         seq: int,
         stored: Mapping[int, Trial],
         trials: Sequence[Trial],
@@ -34,7 +35,7 @@ class Snapshot:
         secrets: frozenset[str],
     ) -> None:
         self.row = row
-        self.record: StudyRecord = read_study(row)
+        self.record: StudyRecord = read_study(row).replaced(state=state)
         self.seq = seq
         """``seq`` of an event; what it and those before it changed is included."""
         self.stored = stored
@@ -112,24 +113,26 @@ class Snapshots:
         secrets = known_secrets()
         if known is not None and (known.row["created_at"] != row["created_at"] or known.secrets != secrets):
             known = None
+        # The end of a run that is killed changes nothing in the store.
+        state = state_as_it_stands(store, row["state"], row["owner_id"])
+        unchanged = known is not None and row == known.row and state == known.record.state
         seq = store.events.last_seq(name)  # before the trials, so that no later change is missed
         trials = dict[int, Trial]() if known is None else dict(known.stored)
         if known is None:
             texts = store.trials.texts(name)
         else:
             unfinished = [number for number, trial in trials.items() if trial.state.open]
-            if seq == known.seq and not unfinished and row == known.row:
+            if seq == known.seq and not unfinished and unchanged:
                 return known
             texts = store.trials.texts_since(name, known.seq, unfinished)
         changed = _changed(name, texts, trials, row, secrets)
         ordered = dict(sorted({**trials, **changed}.items()))
-        # The end of a run that is killed changes nothing in the store.
         standing = as_they_stand(store, row["owner_id"], list(ordered.values()))
-        if known is not None and not changed and row == known.row and known.trials == tuple(standing):
+        if known is not None and unchanged and not changed and known.trials == tuple(standing):
             known.seq = seq
             return known
         size = sum(map(len, texts.values())) if known is None else known.size + sum(len(texts[n]) for n in changed)
-        return Snapshot(row, seq, ordered, standing, size, secrets)
+        return Snapshot(row, state, seq, ordered, standing, size, secrets)
 
     def _keep(self, name: str, found: Snapshot | None) -> None:
         with self._lock:

@@ -5,11 +5,11 @@ from typing import Literal
 
 from autotuner.report.headline import answer_word
 from autotuner.report.numbers import UNSURE, unsure_text
-from autotuner.report.overview import CUT_OFF
 from autotuner.report.result import StudyResult
 from autotuner.report.views.goal_texts import figure_text
 from autotuner.study.failure import FailureCause
 from autotuner.study.objective import SLO
+from autotuner.study.owner import CUT_OFF
 from autotuner.study.trial import Trial, TrialState
 from autotuner.study.verdict import Violation
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from autotuner.store.lists.standing import CUT_OFF_SQL, placed, standing_sql
+from autotuner.store.lists.standing import CUT_OFF_SQL, placed, standing_sql, state_sql
 from autotuner.store.queries import FINISHED_SQL, STUDY_COLUMNS, Source
 from autotuner.store.rows import Row
 
@@ -151,9 +151,10 @@ class StudyList:
                 "LEFT JOIN (SELECT study, count(*) AS n FROM trials "  # noqa: S608
                 f"WHERE state IN ({FINISHED_SQL}) GROUP BY study) l ON l.study = s.name"
             )
+        state = state_sql(query.living, values)
         return (
-            "WITH stood AS (SELECT s.name, s.state, s.engines, s.maximized, s.change, s.updated_at, "  # noqa: S608
-            f"{launches} AS launches, {standing_sql(query.living, values)} AS standing "
+            f"WITH stood AS (SELECT s.name, {state} AS state, s.engines, s.maximized, s.change, "  # noqa: S608
+            f"s.updated_at, {launches} AS launches, {standing_sql(query.living, values)} AS standing "
             f"FROM studies s LEFT JOIN queue q ON q.study = s.name AND q.state = 'queued' {join})"
         )
 

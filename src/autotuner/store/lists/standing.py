@@ -23,6 +23,12 @@ def standing_sql(living: Collection[str], values: dict[str, object]) -> str:
     )
 
 
+def state_sql(living: Collection[str], values: dict[str, object]) -> str:
+    """The state of a row ``s`` of ``studies`` for readers, as
+    :func:`autotuner.tuning.run_liveness.state_as_it_stands` says it; arguments as in :func:`standing_sql`."""
+    return f"CASE WHEN s.state <> 'running' OR {runs_sql(living, values)} THEN s.state ELSE 'cut off' END"
+
+
 def runs_sql(living: Collection[str], values: dict[str, object]) -> str:
     """Whether a living process runs the study of a row ``s`` of ``studies``; arguments as in :func:`standing_sql`."""
     return f"s.owner_id IN ({placed('o', sorted(living), values)})" if living else "1 = 0"
