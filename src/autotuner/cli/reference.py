@@ -30,7 +30,7 @@ Results go to stdout; messages and progress go to stderr. With `--json`, stdout 
 |---|---|---|
 | 0 | | success; for `run`: the study completed with an answer, which may be to keep the default |
 | 1 | `failed`, `defect` | the command failed, or `run` found no reliable answer; `defect` is a bug, please report it |
-| 2 | `usage` | invalid command line or file; nothing was launched |
+| 2 | `usage` | invalid command line, study file or content of an input file; nothing was launched |
 | 3 | | no configuration met the SLOs; the result is still printed |
 | 4 | `environment` | the machine is not ready: a missing file, program or port, or not enough space |
 | 130 | `interrupted` | ended by Ctrl-C or a signal; `autotuner run` resumes |

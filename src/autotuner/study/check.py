@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Self
 
-from autotuner.errors import EnvironmentFaultError
+from pydantic import Field
+
+from autotuner.errors import AutotunerError, EnvironmentFaultError, Problem, UsageError
 from autotuner.study.base import FrozenModel
 
 
@@ -23,6 +25,8 @@ class Check(FrozenModel):
     status: CheckStatus
     detail: str = ""
     remedy: str = ""
+    problem: Problem | None = Field(default=None, exclude=True)
+    """What is wrong with the content of an input file; None if the machine is at fault, which may lack the file."""
 
     @classmethod
     def ok(cls, name: str, detail: str = "") -> Self:
@@ -60,3 +64,10 @@ class PreflightError(EnvironmentFaultError):
 
     def __str__(self) -> str:
         return "\n".join(f"{c.name}: {c.detail}" + (f"; {c.remedy}" if c.remedy else "") for c in self.checks)
+
+
+def preflight_error(failed: Iterable[Check]) -> AutotunerError:
+    """The error of checks that failed: a ``UsageError`` if nothing but the content of input files is wrong."""
+    checks = tuple(failed)
+    problems = [check.problem for check in checks if check.problem is not None]
+    return UsageError(problems) if len(problems) == len(checks) else PreflightError(checks)

@@ -15,7 +15,7 @@ from autotuner.errors import AutotunerError
 from autotuner.plugins.benchmark import Progress
 from autotuner.plugins.loading import metrics_sources
 from autotuner.store import files
-from autotuner.study.check import CheckStatus, PreflightError
+from autotuner.study.check import CheckStatus, preflight_error
 from autotuner.study.measurement import Measurement
 from autotuner.study.workload import LoadLevel, Scenario
 from autotuner.study_file.loader import parse_workload
@@ -41,7 +41,7 @@ def bench(
         checks = await NativeBenchmark(settings).preflight(load)
         failed = [c for c in checks if c.status is CheckStatus.FAIL]
         if failed:
-            raise PreflightError(failed)
+            raise preflight_error(failed)
         await run_bench(
             target,
             await server.served_model(target),

@@ -37,7 +37,7 @@ from autotuner.study.capacity.result import (
     LevelCheck,
     Verification,
 )
-from autotuner.study.check import CheckStatus, PreflightError
+from autotuner.study.check import CheckStatus, preflight_error
 from autotuner.study.launch import Labels
 from autotuner.study.measurement import Measurement
 from autotuner.study.metric import CAPACITY_METRICS
@@ -85,7 +85,7 @@ def capacity(
         benchmark = NativeBenchmark(of_benchmark)
         failed = [c for c in await benchmark.preflight(load) if c.status is CheckStatus.FAIL]
         if failed:
-            raise PreflightError(failed)
+            raise preflight_error(failed)
         endpoint = AddressEndpoint(target, await server.served_model(target), LocalRunner())
         labels = Labels(study="capacity", trial=0, owner="capacity")
         sources = metrics_sources() if server_metrics else ()

@@ -12,7 +12,7 @@ from autotuner.errors import EnvironmentFaultError, StudyBusyError
 from autotuner.events.journal import Journal, append
 from autotuner.events.types import Notice, Remaining, StudyFinished, StudyStarted
 from autotuner.store import Store, StoreError, StudyRecord
-from autotuner.study.check import CheckStatus, PreflightError
+from autotuner.study.check import CheckStatus, preflight_error
 from autotuner.study.owner import Owner
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial
@@ -103,7 +103,7 @@ async def run_held(
     checks = [*await prepared.preflight(), *await harness_checks(prepared.spec.quality)]
     failed = [c for c in checks if c.status is CheckStatus.FAIL]
     if failed:
-        raise PreflightError(failed)
+        raise preflight_error(failed)
     return await _run(prepared, held, attendance, environment, on_start=on_start)
 
 

@@ -69,7 +69,7 @@ def _check(name: str, path: str, read: Callable[[str], object]) -> Check:
     try:
         read(path)
     except UsageError as error:
-        return _failed(name, error)
+        return _failed(name, error, path)
     return Check.ok(name)
 
 
@@ -79,7 +79,7 @@ def _dataset_check(supply: RowSupply, path: str, workload: Workload, *, turns: b
         found = supply.dataset(path, turns=turns)
         found.check_api(workload.api)
     except UsageError as error:
-        return _failed(name, error)
+        return _failed(name, error, path)
     if found.estimated and workload.tokenizer is None:
         return Check.warn(
             name, "; ".join([*found.notes, ESTIMATED]), remedy="set workload.tokenizer to count their tokens"
@@ -94,9 +94,11 @@ def _trace_check(part: TracePart) -> Check:
     try:
         return trace_check(part)
     except UsageError as error:
-        return _failed(f"trace {part.file}", error)
+        return _failed(f"trace {part.file}", error, part.file)
 
 
-def _failed(name: str, error: UsageError) -> Check:
+def _failed(name: str, error: UsageError, path: str) -> Check:
     problem = error.problems[0]
-    return Check.fail(name, f"{problem.where}: {problem.why}", remedy=problem.remedy)
+    failed = Check.fail(name, f"{problem.where}: {problem.why}", remedy=problem.remedy)
+    # A file that is not here may be on another machine.
+    return failed.replaced(problem=problem) if files.exists(Path(path)) else failed

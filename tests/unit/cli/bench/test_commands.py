@@ -254,6 +254,22 @@ def test_invalid_options(call: Call, wrong: tuple[str, ...]) -> None:
     assert done.err.count("\n") == 1, done.err
 
 
+@pytest.mark.parametrize("command", ["bench", "capacity"])
+def test_a_file_with_other_content_is_a_wrong_input_and_a_missing_one_a_fault_of_the_machine(
+    call: Call, command: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "requests.jsonl"
+    words = (command, "http://127.0.0.1:9", "-s", f"dataset:{file}", "--slo", "p99 ttft <= 1s")
+    missing = call(*words)
+    assert (missing.code, "no such file" in missing.err) == (4, True)
+    file.write_text('{"timestamp": 0, "input_length": 100, "output_length": 20, "hash_ids": [1]}\n')
+    done = call(*words)
+    assert done.code == 2
+    assert done.err == (
+        f"autotuner: {file}:1: this is a trace of arrival times and lengths, not a dataset; replay it with trace:FILE\n"
+    )
+
+
 def test_slos(call: Call, server: ScriptedServer) -> None:
     met = call("bench", server.url, *QUICK, "-c", "1", "-c", "2", "--slo", "p50 ttft <= 60s", "--json")
     assert met.code == 0
