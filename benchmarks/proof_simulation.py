@@ -1,12 +1,15 @@
 """Simulated studies: how often the proof makes a wrong claim, what it answers, and how many launches it takes.
 
     python benchmarks/proof_simulation.py [--studies 10000] [--jobs 2] [--confidence 95] [--seed 1]
+        [--extensions 1]
 
 A study is a default and 2 to 12 other configurations with true speeds, noise between launches (each configuration its
 own, from 0.5% to 5%), drift of the machine (a random walk from launch to launch and a slope), a crash in 1% of the
 launches, and an SLO on a latency that many configurations nearly miss. The search measures every configuration once. As
 in a real run, ``next_repeat`` decides the launches of the proof and ``conclude`` the claims. No server is started. The
-same studies are proven with three fixed repeats for comparison.
+same studies are proven with three fixed repeats for comparison. With ``--extensions``, they are also searched in parts,
+each of which is proven before the next one: whoever searches further after a proof reads several answers, and a study
+counts as wrong if any of them was.
 """
 
 import argparse
@@ -14,7 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from autotuner.study.configuration import DEFAULT, Configuration
@@ -72,25 +75,31 @@ class Study:
     """Launches of one simulated study, in the order in which they are made."""
 
     def __init__(self, world: World, source: Random) -> None:
-        self._world = world
+        self.world = world
         self._source = source
         self._drift = 0.0
         self.trials: list[Trial] = []
 
-    def search(self) -> None:
-        """Launches every configuration once, the default first."""
-        for number in range(len(self._world.speeds)):
+    def search(self, numbers: Sequence[int]) -> None:
+        """Launches each of these configurations once."""
+        for number in numbers:
             self._launch(number, TrialRole.SEARCH if number else TrialRole.DEFAULT)
 
     def prove(self, spec: StudySpec) -> int:
         """Repeats until the proof is complete; returns the number of launches."""
         before = len(self.trials)
         while (found := next_repeat(self.trials, spec.objectives, spec.confirm)) is not None:
-            self._launch(found.trial.number, TrialRole.CONFIRM, found.trial.number, found.block)
+            number = self.configuration(found.trial)
+            self._launch(number, TrialRole.CONFIRM, found.trial.number, found.block)
         return len(self.trials) - before
 
+    @staticmethod
+    def configuration(trial: Trial) -> int:
+        """Number of the configuration of a trial."""
+        return int(str(trial.configuration.values.get("parallel", 0)))
+
     def _launch(self, number: int, role: TrialRole, of: int | None = None, block: int | None = None) -> None:
-        world = self._world
+        world = self.world
         self._drift += world.slope + self._source.gauss(0, world.walk)
         crashed = number > 0 and self._source.random() < CRASHES
         noise = self._source.gauss(0, world.noise[number])
@@ -118,7 +127,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one proof claimed, and whether that is true."""
+    """What the proofs of one study claimed, and whether that is true. Ending and loss are those of the last one."""
 
     rule: str
     spread: float
@@ -134,18 +143,54 @@ class Outcome:
     """True gain of the best configuration over the recommended one, log, among those that meet the SLO."""
 
 
-def outcome(seed: int, confirm: ConfirmSpec, rule: str) -> Outcome:
-    """Simulates one study. With one seed, all rules start from the same search results."""
+@dataclass(frozen=True)
+class Rule:
+    """A way to search and to prove."""
+
+    name: str
+    confirm: ConfirmSpec
+    extensions: int = 0
+    """How often the study is searched further after a proof."""
+
+    @property
+    def allowed(self) -> float:
+        """Stated probability that a proof claims "better" wrongly."""
+        return (1 - self.confirm.confidence) / 2
+
+
+def parts(count: int, extensions: int) -> list[range]:
+    """The numbers of the configurations that are tried before each proof; the default is the first one."""
+    ends = [1 + math.ceil((count - 1) * (i + 1) / (extensions + 1)) for i in range(extensions + 1)]
+    return [range(begin, end) for begin, end in zip([0, *ends], ends, strict=False) if begin < end]
+
+
+def outcome(seed: int, rule: Rule) -> Outcome:
+    """Simulates one study. With one seed, all rules that search it at once start from the same search results."""
     world = random_world(Random(f"world {seed}"))
-    spec = sample_spec(slos=(), objectives=(OBJECTIVE,)).replaced(confirm=confirm)
+    spec = sample_spec(slos=(), objectives=(OBJECTIVE,)).replaced(confirm=rule.confirm)
     study = Study(world, Random(f"launches {seed}"))
-    study.search()
-    launches = study.prove(spec)
+    answers: list[Outcome] = []
+    for numbers in parts(len(world.speeds), rule.extensions):
+        study.search(numbers)
+        launches = study.prove(spec)
+        answers.append(answer(spec, study, rule.name, launches))
+    return replace(
+        answers[-1],
+        launches=sum(one.launches for one in answers),
+        wrong=any(one.wrong for one in answers),
+        harmful=any(one.harmful for one in answers),
+        missed=any(one.missed for one in answers),
+    )
+
+
+def answer(spec: StudySpec, study: Study, rule: str, launches: int) -> Outcome:
+    """What the study claims after a proof of so many launches."""
+    world = study.world
     found = conclude(spec, "done", study.trials)
     gain = found.gains[0] if found.gains else None
-    truth = world.speeds[found.best.number] if found.best is not None else 0.0
+    truth = world.speeds[study.configuration(found.best)] if found.best is not None else 0.0
     better = found.ending.value == "proven_better"
-    used = world.speeds[found.winner.number] if found.winner is not None else 0.0
+    used = world.speeds[study.configuration(found.winner)] if found.winner is not None else 0.0
     possible = [s for s, late in zip(world.speeds, world.latency, strict=True) if late < -0.1]
     return Outcome(
         rule=rule,
@@ -159,17 +204,33 @@ def outcome(seed: int, confirm: ConfirmSpec, rule: str) -> Outcome:
     )
 
 
-def rules(confidences: Sequence[float]) -> Iterator[tuple[str, ConfirmSpec]]:
-    """The compared rules: blocks until decided at each confidence, and three fixed repeats."""
-    for confidence in confidences:
-        yield f"at most 12 blocks, {confidence:g}%", ConfirmSpec(confidence=confidence / 100)
-    yield "3 fixed repeats, 95%", ConfirmSpec(repeats=3)
+def rules(confidences: Sequence[float], extensions: int = 0) -> Iterator[Rule]:
+    """The compared rules: blocks until decided at each confidence, three fixed repeats, and blocks in studies that are
+    searched further."""
+    adaptive = [Rule(f"at most 12 blocks, {c:g}%", ConfirmSpec(confidence=c / 100)) for c in confidences]
+    yield from adaptive
+    yield Rule("3 fixed repeats, 95%", ConfirmSpec(repeats=3))
+    if extensions:
+        times = "once" if extensions == 1 else f"{extensions} times"
+        yield from (replace(r, name=f"{r.name}, searched further {times}", extensions=extensions) for r in adaptive)
 
 
-def simulated(job: tuple[Sequence[int], Sequence[float]]) -> list[Outcome]:
+def simulated(job: tuple[Sequence[int], Sequence[Rule]]) -> list[Outcome]:
     """The outcomes of some studies under all rules."""
-    seeds, confidences = job
-    return [outcome(seed, confirm, rule) for seed in seeds for rule, confirm in rules(confidences)]
+    seeds, compared = job
+    return [outcome(seed, rule) for seed in seeds for rule in compared]
+
+
+def allowed(compared: Sequence[Rule], outcomes: Sequence[Outcome]) -> list[str]:
+    """Whether each rule claims "better" wrongly no more often than it states."""
+    lines = []
+    for rule in compared:
+        own = [o.wrong for o in outcomes if o.rule == rule.name]
+        verdict = "within" if sum(own) <= rule.allowed * len(own) else "MORE THAN"
+        lines.append(
+            f"{rule.name}: better claimed wrongly in {sum(own)} of {len(own)}, {verdict} the stated {rule.allowed:.2%}"
+        )
+    return lines
 
 
 def decidable(confidence: float) -> list[str]:
@@ -226,9 +287,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--confidence", type=float, nargs="+", default=[95.0, 99.0])
+    parser.add_argument("--extensions", type=int, default=0, help="how often some studies are searched further")
     given = parser.parse_args()
+    compared = list(rules(given.confidence, given.extensions))
     seeds = range(given.seed, given.seed + given.studies)
-    jobs = [(seeds[i : i + 100], given.confidence) for i in range(0, given.studies, 100)]
+    jobs = [(seeds[i : i + 100], compared) for i in range(0, given.studies, 100)]
     outcomes: list[Outcome] = []
     if given.jobs > 1:
         with ProcessPoolExecutor(given.jobs) as pool:
@@ -237,7 +300,8 @@ def main() -> None:
     else:
         for job in jobs:
             outcomes += simulated(job)
-    print("\n".join([f"{given.studies} studies", "", *table(outcomes), "", *forms(outcomes), ""]))
+    print("\n".join([f"{given.studies} studies", "", *table(outcomes), "", *allowed(compared, outcomes), ""]))
+    print("\n".join([*forms(outcomes), ""]))
     print("\n".join(decidable(given.confidence[0])))
 
 
