@@ -124,6 +124,7 @@ class Simulated(Engine):
     starter_load: ClassVar[tuple[str, tuple[int, ...]]] = Sglang.starter_load
     starter_model: ClassVar[str] = Sglang.starter_model
     load_limits: ClassVar[Mapping[str, LoadLimit]] = Sglang.load_limits
+    loading_flags: ClassVar[frozenset[str] | None] = Sglang.loading_flags
     info_path: ClassVar[str | None] = Sglang.info_path
     metrics_path: ClassVar[str | None] = "/metrics"
     server_metrics: ClassVar[MetricsSource | None] = Sglang.server_metrics
@@ -279,6 +280,7 @@ class SimulatedVllm(Simulated):
     catalog: ClassVar[Mapping[str, CatalogEntry]] = Vllm.catalog
     starters: ClassVar[tuple[str, ...]] = ("max-num-batched-tokens", "max-num-seqs")
     load_limits: ClassVar[Mapping[str, LoadLimit]] = Vllm.load_limits
+    loading_flags: ClassVar[frozenset[str] | None] = Vllm.loading_flags
     info_path: ClassVar[str | None] = Vllm.info_path
     server_metrics: ClassVar[MetricsSource | None] = Vllm.server_metrics
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from autotuner.errors import Problem, UsageError
 from autotuner.plugins.server_metrics import MetricsSource
-from autotuner.study.base import Value
+from autotuner.study.base import Value, value_text
 from autotuner.study.configuration import Configuration
 from autotuner.study.failure import Failure
 from autotuner.study.launch import Hardware, LaunchPlan
@@ -60,6 +60,9 @@ class Engine(ABC):
     """Flags, by canonical name, whose effect ends where the load ends."""
     arithmetic_flags: ClassVar[frozenset[str] | None] = None
     """Flags of the catalog that may change what the model answers; None: all. See :meth:`changes_arithmetic`."""
+    loading_flags: ClassVar[frozenset[str] | None] = None
+    """Flags of the catalog that decide which weights are read, how, and what is compiled; None: all. See
+    :meth:`loads`."""
     core_flags: ClassVar[frozenset[str]] = frozenset()
     """Flags that set a number of threads: a new study does not try more than the machine has cores."""
     starter_degree: ClassVar[str] = ""
@@ -225,6 +228,17 @@ class Engine(ABC):
             return name.startswith("quantization.")
         flag = self.canonical(name)
         return flag in self.arithmetic_flags or flag not in self.catalog
+
+    def loads(self, values: Mapping[str, Value]) -> frozenset[tuple[str, str]]:
+        """What a server with these values (fixed and tuned together) reads and compiles, as far as flags decide it.
+
+        Flags that the catalog lacks count, like those whose effect on loading is not known.
+        """
+        flags = self.loading_flags
+        defaults = {name: value_text(entry.default) for name, entry in self.catalog.items()}
+        given = {name: value_text(value) for name, value in values.items() if value is not None}
+        own = {name: text for name, text in given.items() if flags is None or name in flags or name not in defaults}
+        return frozenset((name, text) for name, text in own.items() if text != defaults.get(name))
 
     def starting_points(self, hardware: Hardware) -> Sequence[StartingPoint]:
         """Values that the engine's documentation recommends, the most promising ones first. Default: none.

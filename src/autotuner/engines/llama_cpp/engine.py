@@ -85,6 +85,9 @@ class LlamaCpp(Engine):
     arithmetic_flags: ClassVar[frozenset[str] | None] = frozenset(
         {"cache-type-k", "cache-type-v", "flash-attn", "cache-reuse", "context-shift", "n-gpu-layers"}
     )
+    # Nothing is compiled at the start, and any mapping of the model file finds the same pages in memory. Direct I/O and
+    # tensors read on demand leave other pages there.
+    loading_flags: ClassVar[frozenset[str] | None] = frozenset({"lazy-mode", "load-mode"})
     core_flags: ClassVar[frozenset[str]] = frozenset({"threads", "threads-batch"})
     load_limits: ClassVar[Mapping[str, LoadLimit]] = {
         "parallel": LoadLimit.REQUESTS,

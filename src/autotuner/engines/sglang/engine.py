@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from autotuner.engines.sglang.causes import LINES, MEMORY_REMEDIES
-from autotuner.engines.sglang.options import ARITHMETIC, CATALOG, KNOWN
+from autotuner.engines.sglang.options import ARITHMETIC, CATALOG, KNOWN, LOADING
 from autotuner.engines.sglang.server_metrics import SERVER_METRICS
 from autotuner.engines.sglang.serving import serving
 from autotuner.engines.sglang.starting_points import STARTING_POINTS
@@ -68,6 +68,7 @@ class Sglang(GpuEngine):
     metrics_path: ClassVar[str | None] = "/metrics"
     server_metrics: ClassVar[MetricsSource | None] = SERVER_METRICS
     arithmetic_flags: ClassVar[frozenset[str] | None] = ARITHMETIC
+    loading_flags: ClassVar[frozenset[str] | None] = LOADING
     starters: ClassVar[tuple[str, ...]] = (
         "chunked-prefill-size",
         "max-running-requests",

@@ -279,3 +279,20 @@ ARITHMETIC = frozenset(
     }
 )
 """Flags that choose number formats, kernels or speculative decoding."""
+
+LOADING = frozenset(row.name for row in (*_PARALLEL, *_KERNELS, *_GRAPHS, *_MODEL, *_SPECULATIVE)) - {
+    "grammar-backend",
+    "load-balance-method",
+    "pp-async-batch-depth",
+    "pp-max-micro-batch-size",
+    "speculative-accept-threshold-acc",
+    "speculative-accept-threshold-single",
+    "speculative-adaptive",
+    "speculative-ngram-max-bfs-breadth",
+    "speculative-ngram-max-trie-depth",
+} | {"chunked-prefill-size", "cpu-offload-gb", "kv-cache-dtype", "page-size"}
+"""Flags that decide which weights are read, or which code is compiled and kept in ``~/.cache``: by ``torch.compile``,
+and kernels for the shapes that parallelism gives the layers, for the formats of weights and cache, and for batches of
+up to ``chunked-prefill-size`` tokens (``update_deep_gemm_config`` in
+``sglang/srt/layers/deep_gemm_wrapper/compile_utils.py``). See
+https://docs.sglang.io/references/torch_compile_cache.html."""

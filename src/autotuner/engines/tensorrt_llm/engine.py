@@ -18,7 +18,7 @@ from autotuner.engines.shared.gpu_capability import capability
 from autotuner.engines.shared.gpu_causes import explain
 from autotuner.engines.shared.gpu_engine import GpuEngine, GpuEngineSettings, problem, too_old
 from autotuner.engines.tensorrt_llm.causes import LINES, MEMORY_REMEDIES
-from autotuner.engines.tensorrt_llm.options import CATALOG, KNOWN, YAML_ONLY
+from autotuner.engines.tensorrt_llm.options import CATALOG, KNOWN, LOADING, YAML_ONLY
 from autotuner.engines.tensorrt_llm.server_metrics import SERVER_METRICS
 from autotuner.errors import Problem
 from autotuner.plugins.engine import LoadLimit
@@ -84,6 +84,7 @@ class TensorrtLlm(GpuEngine):
     arithmetic_flags: ClassVar[frozenset[str] | None] = frozenset(
         {"attn-backend", "backend", "kv-cache-config.dtype", "max-beam-width", "moe-config.backend"}
     )
+    loading_flags: ClassVar[frozenset[str] | None] = LOADING
     starters: ClassVar[tuple[str, ...]] = ("max-batch-size", "max-num-tokens")
     starter_degree: ClassVar[str] = "tp-size"
     load_limits: ClassVar[Mapping[str, LoadLimit]] = {

@@ -77,3 +77,26 @@ _SERVICE: Rows = (
 )  # fmt: skip
 
 KNOWN = {**CATALOG, **by_name(_SERVICE)}
+
+LOADING = frozenset(
+    {
+        "allreduce-strategy",
+        "attn-backend",
+        "backend",
+        "cluster-size",
+        "cp-size",
+        "enable-attention-dp",
+        "ep-size",
+        "kv-cache-config.dtype",
+        "kv-cache-config.tokens-per-block",
+        "max-batch-size",
+        "max-beam-width",
+        "max-num-tokens",
+        "max-seq-len",
+        "moe-config.backend",
+        "pp-size",
+        "tp-size",
+    }
+)
+"""Flags that decide which weights each GPU reads, which kernels are compiled for them, or what the TensorRT backend
+builds (``BuildConfig`` in ``tensorrt_llm/llmapi/llm_args.py``)."""

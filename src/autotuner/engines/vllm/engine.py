@@ -15,7 +15,7 @@ from autotuner.engines.shared.command_line import CommandLine, Item, json_of
 from autotuner.engines.shared.gpu_capability import capability
 from autotuner.engines.shared.gpu_engine import GpuEngine, GpuEngineSettings, problem, too_old
 from autotuner.engines.vllm.causes import explain
-from autotuner.engines.vllm.options import ARITHMETIC, CATALOG, KNOWN
+from autotuner.engines.vllm.options import ARITHMETIC, CATALOG, KNOWN, LOADING
 from autotuner.engines.vllm.server_metrics import SERVER_METRICS
 from autotuner.engines.vllm.serving import serving
 from autotuner.engines.vllm.starting_points import STARTING_POINTS
@@ -95,6 +95,7 @@ class Vllm(GpuEngine):
     metrics_path: ClassVar[str | None] = "/metrics"
     server_metrics: ClassVar[MetricsSource | None] = SERVER_METRICS
     arithmetic_flags: ClassVar[frozenset[str] | None] = ARITHMETIC
+    loading_flags: ClassVar[frozenset[str] | None] = LOADING
     starters: ClassVar[tuple[str, ...]] = (
         "max-num-batched-tokens",
         "max-num-seqs",

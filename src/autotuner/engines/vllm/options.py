@@ -188,3 +188,27 @@ ARITHMETIC = frozenset(
     }
 )
 """Flags that choose number formats, kernels or speculative decoding."""
+
+LOADING = frozenset(CATALOG) - {
+    "api-server-count",
+    "async-scheduling",
+    "disable-custom-all-reduce",
+    "enable-chunked-prefill",
+    "enable-prefix-caching",
+    "gpu-memory-utilization",
+    "kv-cache-memory-bytes",
+    "long-prefill-token-threshold",
+    "max-num-active-seqs",
+    "num-gpu-blocks-override",
+    "numa-bind",
+    "prefill-schedule-interval",
+    "prefix-caching-hash-algo",
+    "renderer-num-workers",
+    "scheduler-reserve-full-isl",
+    "scheduling-policy",
+    "stream-interval",
+    "watermark",
+}
+"""Flags that decide how weights are read, or are part of the key of the compile cache: everything but what the methods
+``compute_hash`` in ``vllm/config`` leave out. ``max-num-seqs`` is part of it by the sizes of CUDA graphs. See
+https://docs.vllm.ai/en/latest/design/torch_compile/."""
