@@ -141,6 +141,11 @@ def _rationale(result: StudyResult, trial: Trial) -> list[str]:
         lines.append(
             f"  proposed because no trial had tried {', '.join(tried)}, and nothing was likely to be much better"
         )
+    if why.reuse is not None:
+        launch, other = (duration_text(s) for s in (why.reuse.launch_s, why.reuse.other_launch_s))
+        lines.append(
+            f"  preferred because it loads the same as trial {why.reuse.trial}: starts in {launch}, not {other}"
+        )
     if known := [f"{what} ({percent(weight, sign=False)})" for what, weight in weights if weight is not None]:
         lines.append(f"  weight of what was known before: {', '.join(known)}")
     several = len(result.spec.workload.scenarios) > 1

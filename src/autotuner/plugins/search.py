@@ -4,7 +4,7 @@ A search keeps no state on disk: it is rebuilt from the stored trials.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -59,6 +59,9 @@ class SearchContext:
     """GPUs that a configuration needs; 0 if it is unknown."""
     release: Callable[[Configuration], Release | None] = field(default=lambda _: None)
     """The engine's release that a configuration launches; None if it is unknown."""
+    loading: Callable[[Configuration], Hashable] = field(default=lambda configuration: configuration.key)
+    """Equal for configurations whose servers read the same weights in the same way and compile the same code, so that
+    one may start sooner after the other."""
     forecast: Callable[[Configuration], Forecast | None] = field(default=lambda _: None)
     """Predicts the results of a configuration before it is launched; None if it cannot be predicted."""
     starts: tuple[Start, ...] = ()

@@ -6,7 +6,7 @@ from autotuner.cli.trial_page import trial_text
 from autotuner.report.predictions import predictions
 from autotuner.report.result import StudyResult, study_result
 from autotuner.report.trial_data import trial_data
-from autotuner.study.search.rationale import Expected, Rationale
+from autotuner.study.search.rationale import Expected, Rationale, Reuse
 from autotuner.study.trial import Trial
 from autotuner.testing.samples import SampleKind, sample_study
 
@@ -58,6 +58,14 @@ def test_the_page_says_which_untried_value_was_the_reason() -> None:
     text = trial_text(found, trial.replaced(rationale=why), [], width=160)
     value = trial.configuration.values["parallel"]
     assert f"proposed because no trial had tried parallel={value}, and nothing was likely to be much better" in text
+
+
+def test_the_page_says_what_a_launch_reuses() -> None:
+    found = result()
+    reuse = Reuse(trial=2, launch_s=41.4, other_launch_s=190)
+    why = Rationale(feasible=0.9, starts=1.0, improves=0.2, beats=3, reuse=reuse)
+    text = trial_text(found, found.trials[1].replaced(rationale=why), [], width=160)
+    assert "preferred because it loads the same as trial 2: starts in 41 s, not 3 min" in text
 
 
 def test_a_trial_stored_without_a_reason_has_none() -> None:

@@ -3332,6 +3332,7 @@ export interface components {
              * @default
              */
             readonly recommended: string;
+            readonly reuse?: components["schemas"]["Reuse"] | null;
             /**
              * Source
              * @default
@@ -3383,6 +3384,18 @@ export interface components {
             readonly kind: "rate";
             /** Rate */
             readonly rate: number;
+        };
+        /**
+         * Reuse
+         * @description What a launch was expected to find loaded, by the launches before it. Times in seconds.
+         */
+        readonly Reuse: {
+            /** Launch S */
+            readonly launch_s: number;
+            /** Other Launch S */
+            readonly other_launch_s: number;
+            /** Trial */
+            readonly trial: number;
         };
         /**
          * SLO
@@ -5246,6 +5259,7 @@ export type Rationale = components['schemas']['Rationale'];
 export type ReplayedTrace = components['schemas']['ReplayedTrace'];
 export type ReportForm = components['schemas']['ReportForm'];
 export type RequestRate = components['schemas']['RequestRate'];
+export type Reuse = components['schemas']['Reuse'];
 export type Slo = components['schemas']['SLO'];
 export type Scenario = components['schemas']['Scenario'];
 export type SearchRange = components['schemas']['SearchRange'];

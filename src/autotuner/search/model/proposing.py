@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from autotuner.plugins.search import SearchContext
+from autotuner.search.durations import Durations
 from autotuner.search.model import acquisition
 from autotuner.search.model.bounding import excess
 from autotuner.search.model.candidates import Candidates
-from autotuner.search.model.encoding import Encoder, Units
+from autotuner.search.model.encoding import Array, Encoder, Units
 from autotuner.search.model.launching import Launching
 from autotuner.search.model.memory import Memory
 from autotuner.search.model.model import Draws, Model
@@ -24,7 +25,7 @@ from autotuner.search.proposals import Proposals, spelled_out
 from autotuner.search.unpredicted import unpredicted
 from autotuner.study.configuration import Configuration
 from autotuner.study.search.forecast import Forecast
-from autotuner.study.search.rationale import Expected, Rationale
+from autotuner.study.search.rationale import Expected, Rationale, Reuse
 from autotuner.study.search.stopping import GainBound
 from autotuner.study.trial import Trial, TrialRole
 
@@ -110,7 +111,8 @@ class Proposer:
         )
         launching = Launching(context, encoder, own)
         waiting = [spelled_out(context, t) for t in running]
-        rated = _Rated(context, encoder, model, launching, finished, waiting)
+        durations = Durations(context, finished, running)
+        rated = _Rated(context, encoder, model, launching, durations, finished, waiting)
         if candidates.sampled and not only:
             listed = rated.screened(listed, random)
             good = [*(spelled_out(context, t) for t, _ in feasible[:_SURROUNDED]), *listed[:_SURROUNDED]]
@@ -166,6 +168,7 @@ class _Rated:
         encoder: Encoder,
         model: Model,
         launching: Launching,
+        durations: Durations,
         finished: Sequence[Trial],
         waiting: Sequence[Configuration],
     ) -> None:
@@ -173,6 +176,7 @@ class _Rated:
         self._encoder = encoder
         self._model = model
         self._launching = launching
+        self._durations = durations
         reached = [a for _, a in _feasible(context, finished)]
         self._reached = np.array(reached, float).reshape(len(reached), len(context.directions))
         self._finished = finished
@@ -184,7 +188,7 @@ class _Rated:
         if len(candidates) <= most:
             return list(candidates)
         self._score(candidates, random, _SCREENING)
-        return [candidates[i] for i in np.argsort(-self.scores.score, kind="stable")[:most]]
+        return [candidates[i] for i in np.argsort(-self._per_time(self.scores.score), kind="stable")[:most]]
 
     def rate(self, candidates: Sequence[Configuration], random: np.random.Generator) -> None:
         """Draws the results of all candidates and scores them."""
@@ -199,17 +203,29 @@ class _Rated:
         starts = self._launching.draw(self._units, random, count)
         self.scores = acquisition.scores(found, self._reached, weights, starts, len(self._waiting))
 
+    def _per_time(self, scores: Array) -> Array:
+        """Scores of the candidates, divided by the time that trying each of them takes."""
+        found: Array = scores / self._durations.relative(self._units.configurations[: len(scores)])
+        return found
+
+    def _chosen(self, scores: Array) -> tuple[int, Reuse | None]:
+        """The candidate with the highest score for its time, and what it reuses, if that is why it was chosen."""
+        at = acquisition.best(self._per_time(scores))
+        highest = acquisition.best(scores)
+        chosen, other = (self._units.configurations[i] for i in (at, highest))
+        return at, None if at == highest else self._durations.reuse(chosen, other)
+
     def best(self, beats: int | None) -> Proposed:
-        """The candidate with the highest score. If no score is high: of those with a value that no trial has had, the
-        one that is most likely to be better than all trials."""
-        at = acquisition.best(self.scores.score)
+        """The candidate with the highest score for the time that it takes. If no score is high: of those with a value
+        that no trial has had, the one that is most likely to be better than all trials, again for its time."""
+        at, reuse = self._chosen(self.scores.score)
         untried: tuple[str, ...] = ()
-        if self.scores.score[at] < _PROBED:
+        if self.scores.score.max() < _PROBED:
             count = len(self.scores.score)
             new = with_new_values(self._context, self._finished, self._units.configurations[:count])
             chances = np.where(new, self.scores.improves, 0.0)
             if chances.max() > _HOPELESS:
-                at = acquisition.best(chances)
+                at, reuse = self._chosen(chances)
                 untried = new_values(self._context, self._finished, self._units.configurations[at])
         rationale = Rationale(
             expected=tuple(_expected(self._context, self._units, self._draws, at)),
@@ -220,6 +236,7 @@ class _Rated:
             source=self._model.source,
             prior_weight=self._draws.predicted,
             untried=untried,
+            reuse=reuse,
             memory_weight=self._draws.remembered,
         )
         return Proposed(self._units.configurations[at], rationale)

@@ -20,6 +20,17 @@ class Expected(FrozenModel):
     high: float
 
 
+class Reuse(FrozenModel):
+    """What a launch was expected to find loaded, by the launches before it. Times in seconds."""
+
+    trial: int
+    """Number of the newest trial that loaded the same."""
+    launch_s: float
+    """Duration of the launch: the upper end of its one-sided 95% interval."""
+    other_launch_s: float
+    """Duration of the launch that was expected to improve more."""
+
+
 class Rationale(FrozenModel):
     """Why a configuration was proposed."""
 
@@ -42,5 +53,7 @@ class Rationale(FrozenModel):
     untried: tuple[str, ...] = ()
     """Parameters with a value that no trial had had, if the configuration was chosen for them, because none was
     expected to be much better than the trials so far."""
+    reuse: Reuse | None = None
+    """Set if another configuration was expected to improve more, but less for the time that trying it takes."""
     memory_weight: float | None = Field(default=None, ge=0, le=1)
     """Weight of what earlier studies measured, given the measurements so far; None if there are none."""

@@ -1,6 +1,7 @@
 """What a search learns of a study before its first trial."""
 
 import re
+from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
 from autotuner.errors import Problem, UsageError
@@ -9,6 +10,7 @@ from autotuner.plugins import loading
 from autotuner.plugins.search import Search, SearchContext
 from autotuner.study.configuration import Configuration
 from autotuner.study.parameters.engines import ENGINE
+from autotuner.study.parameters.environment import variables_in
 from autotuner.study.search.evidence import NO_EVIDENCE, Evidence
 from autotuner.study.search.forecast import Forecast
 from autotuner.study.search.goals import Goals
@@ -62,6 +64,16 @@ def search_context(prepared: "Prepared", evidence: Evidence = NO_EVIDENCE) -> Se
         except UsageError:
             return None
 
+    def loading(configuration: Configuration) -> Hashable:
+        engine = prepared.of(configuration)
+        own = prepared.own(configuration)
+        try:
+            loaded = engine.engine.loads(engine.values(own))
+        except UsageError:
+            return configuration.key
+        variables = variables_in(engine.spec.as_flags(own).values)
+        return spec.engine_name(configuration), loaded, frozenset(variables.items())
+
     return SearchContext(
         space=prepared.space,
         directions=tuple(o.direction for o in spec.objectives),
@@ -73,6 +85,7 @@ def search_context(prepared: "Prepared", evidence: Evidence = NO_EVIDENCE) -> Se
         goals=Goals.of(spec.objectives, spec.slos, spec.workload),
         gpus=gpus,
         release=lambda c: releases.get(str(c.values.get(ENGINE))),
+        loading=loading,
         forecast=forecast,
         starts=prepared.starts,
         evidence=evidence,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from autotuner.search.durations import Durations
 from autotuner.search.model.acquisition import Scores
 from autotuner.search.model.encoding import Encoder
 from autotuner.search.model.launching import Launching
@@ -40,7 +41,8 @@ def test_it_is_tried_once_no_candidate_has_a_high_score(high: float, batch: int)
     model = Model(
         context, encoder, trials, candidates, lambda _: None, 0.03, Memory(context, encoder), Windows(context)
     )
-    rated = _Rated(context, encoder, model, Launching(context, encoder, trials), trials, [])
+    durations = Durations(context, trials, [])
+    rated = _Rated(context, encoder, model, Launching(context, encoder, trials), durations, trials, [])
     rated.rate(candidates, np.random.default_rng(1))
     rated.scores = Scores(np.array([0.01, high, 0.05]), np.array([0.1, 0.3, 0.2]), np.ones(3))
     proposed = rated.best(1)

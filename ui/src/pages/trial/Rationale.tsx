@@ -27,6 +27,16 @@ export function Rationale({ details, name }: { details: TrialDetails; name: stri
           {why.untried &&
             why.untried.length > 0 &&
             ` Proposed because no trial had tried this value of ${why.untried.join(", ")}, and nothing was likely to be much better.`}
+          {why.reuse && (
+            <>
+              {" "}
+              Preferred because it loads the same as <TrialLink name={name} number={why.reuse.trial} />:
+              starts in <Figure path="trial.rationale.reuse.launch_s" value={why.reuse.launch_s} unit="s" />,
+              not{" "}
+              <Figure path="trial.rationale.reuse.other_launch_s" value={why.reuse.other_launch_s} unit="s" />
+              .
+            </>
+          )}
           {why.recommended && ` Recommended by ${why.recommended}.`}
         </p>
       </div>

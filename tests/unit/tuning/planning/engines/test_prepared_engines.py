@@ -333,3 +333,12 @@ async def test_the_search_knows_the_releases_of_engines(loop: Any) -> None:
         "main": None,
     }
     assert context.release(Configuration()) is None
+
+
+async def test_the_search_knows_which_servers_load_the_same(loop: Any) -> None:
+    """A tuned variable may change anything. The double says nothing of its flags, so all of them count."""
+    tuned = {"parameters": {"parallel": [2, 8], "env.CACHE": ["x", "y"]}}
+    context = search_context(prepared(loop, study(entry("a", **tuned), entry("b", **tuned)), {}))
+    every = list(context.space.grid())
+    assert len({context.loading(c) for c in every}) == len(every) == 8
+    assert context.loading(every[0]) == context.loading(Configuration(values=dict(every[0].values)))
