@@ -14,7 +14,7 @@ LLAMA_CPP = EngineCases(
         Refused({"flash-attn": "off", "cache-type-v": "q8_0"}, "cache-type-v", ("flash-attn to on", "f16")),
         Refused({"fa": "off", "ctv": "q4_0"}, "cache-type-v", ("flash-attn to on", "f16")),
         Refused({"ubatch-size": 4096}, "ubatch-size", ("batch-size (2048)",)),
-        Refused({"batch_size": 128}, "ubatch-size", ("batch-size (128)",)),
+        Refused({"batch_size": 128, "ub": 512}, "ubatch-size", ("batch-size (128)",)),
         Refused({"n_parallel": 600}, "parallel", ("256",)),
         Refused({"parallel": 2.5}, "parallel", ("whole number",)),
         Refused({"cache-reuse": 64, "cache-prompt": False}, "cache-reuse", ("cache-prompt", "0")),
@@ -37,6 +37,7 @@ LLAMA_CPP = EngineCases(
         {"n-gpu-layers": "all"},
         {"threads": "2"},
         {"ubatch-size": 2048},
+        {"batch-size": 128},  # below the default of ubatch-size, which the server then lowers
         {"metrics": False, "temp": 0.5},
     ),
     exited=(

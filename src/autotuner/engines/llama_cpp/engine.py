@@ -184,10 +184,11 @@ class LlamaCpp(Engine):
             why = "a quantized V cache needs flash attention"
             remedy = "set flash-attn to on, or cache-type-v to f16"
             yield Problem(where="cache-type-v", value=text_of(value("cache-type-v")), why=why, remedy=remedy)
-        if int(str(value("ubatch-size"))) > int(str(value("batch-size"))):
+        given = values.get("ubatch-size")  # the server lowers its default to batch-size
+        if given is not None and int(str(given)) > int(str(value("batch-size"))):
             why = f"exceeds batch-size ({value('batch-size')}), so it has no effect"
             remedy = "keep ubatch-size at most batch-size"
-            yield Problem(where="ubatch-size", value=text_of(value("ubatch-size")), why=why, remedy=remedy)
+            yield Problem(where="ubatch-size", value=text_of(given), why=why, remedy=remedy)
         if int(str(value("cache-reuse"))) > 0 and value("cache-prompt") is False:
             why = "needs cache-prompt, which is off"
             yield Problem(where="cache-reuse", value=text_of(value("cache-reuse")), why=why, remedy="set it to 0")

@@ -20,13 +20,19 @@ def serving(values: Mapping[str, Value], value: Callable[[str], Value], *, on_gp
     return Serving(
         engine="llama_cpp",
         kv=keys if keys == str(value("cache-type-v")) else "f16",
-        max_batched_tokens=_positive(value("ubatch-size")),
+        max_batched_tokens=_tokens_per_pass(value("ubatch-size"), value("batch-size")),
         context=_positive(value("ctx-size")),
         prefix_cache=value("cache-prompt") is not False,
         slots=_positive(value("parallel")),
         threads=_positive(value("threads")),
         flags=dict(values),
     )
+
+
+def _tokens_per_pass(ubatch: Value, batch: Value) -> int | None:
+    """The server computes no more tokens in one pass than ``batch-size`` allows."""
+    known = [size for size in (_positive(ubatch), _positive(batch)) if size is not None]
+    return min(known, default=None)
 
 
 def _positive(value: Value) -> int | None:

@@ -4,6 +4,7 @@ import pytest
 
 from autotuner.engines.llama_cpp.engine import LlamaCpp, LlamaCppSettings
 from autotuner.plugins import loading
+from autotuner.study.base import Value
 from autotuner.study.configuration import Configuration
 from autotuner.study.spec import EngineSpec, Model
 from autotuner.testing.engine_kit import EngineConformance
@@ -79,3 +80,12 @@ def test_the_program_is_not_parsed_as_flags(engine: LlamaCpp, program: list[str]
 def test_resolved_values(engine: LlamaCpp) -> None:
     info = {"total_slots": 4, "default_generation_settings": {"n_ctx": 8192}, "model_ftype": "Q8_0", "other": 1}
     assert engine.resolved(info, "", "") == {"parallel": 4, "ctx-per-slot": 8192, "model-type": "Q8_0"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "tokens"), [({}, 512), ({"batch-size": 128}, 128), ({"ub": 64, "batch-size": 128}, 64)]
+)
+def test_a_pass_takes_no_more_tokens_than_the_batch(engine: LlamaCpp, flags: dict[str, Value], tokens: int) -> None:
+    found = engine.serving(flags, LLAMA_CPP.hardware)
+    assert found is not None
+    assert found.max_batched_tokens == tokens
