@@ -193,10 +193,15 @@ def _undecided(result: StudyResult) -> str:
     confirm = result.spec.confirm
     if not confirm.adaptive:
         return "no significant difference"
-    launched = len(records.repeats_of(result.default, result.trials)) if result.default else result.repeats
+    default, best = (
+        records.blocks_of(t, result.trials).keys() if t else set[int]() for t in (result.default, result.best)
+    )
+    launched = len(default & best)
     counting = f", {result.repeats} of which measured both well enough" if result.repeats < launched else ""
     if launched >= confirm.at_most:
         return f"not decided within {confirm.at_most} blocks{counting}"
+    if default - best:  # it joined the proof later, whose launches may have been used up
+        return f"not decided after {launched} blocks{counting}"
     unlikely = f"{confirm.at_most} are unlikely to decide it at this noise"
     return f"not decided after {launched} blocks{counting}, and {unlikely}"
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from autotuner.report.headline import headline
+from autotuner.report.result import study_result
 from autotuner.study.configuration import DEFAULT, Configuration
 from autotuner.study.spec import ConfirmSpec
 from autotuner.study.trial import Trial, TrialRole, TrialState
@@ -66,6 +68,23 @@ def test_what_the_search_finds_after_a_proof_is_proven_too() -> None:
     old = blocks[: found - len(SPEEDS)]
     assert min(new) > max(old), "launches of today are not paired with the default's of yesterday"
     assert len(new) <= most_launches(CONFIRM)
+
+
+@pytest.mark.parametrize("launched", [2, 3])
+def test_blocks_before_a_challenger_was_found_are_not_called_badly_measured(launched: int) -> None:
+    trials = searched({0: 100.0, 1: 90.0})
+    for block in range(1, 4):
+        trials += [
+            trial(len(trials) + n, (100.0, 90.0)[n], TrialRole.CONFIRM, repeat_of=n, block=block) for n in (0, 1)
+        ]
+    found = len(trials)
+    trials.append(trial(found, 130.0))
+    for block, speed in enumerate((130.0, 85.0, 130.0)[:launched], start=4):
+        trials.append(trial(len(trials), 100.0, TrialRole.CONFIRM, repeat_of=0, block=block))
+        trials.append(trial(len(trials), speed, TrialRole.CONFIRM, repeat_of=found, block=block))
+    result = study_result(SPEC, "done", trials)
+    assert result.ending is Ending.NO_SIGNIFICANT_DIFFERENCE
+    assert headline(result).startswith(f"not decided after {launched} blocks; keep the default: trial {found} ")
 
 
 def test_all_challengers_that_were_ever_compared_share_the_error_probability() -> None:
