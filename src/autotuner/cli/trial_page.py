@@ -58,6 +58,8 @@ def _head(result: StudyResult, trial: Trial) -> list[str]:
     if trial.repeat_of is not None:
         block = f", block {trial.block} of the proof" if trial.block is not None else ""
         lines.append(f"  repeat of      trial {trial.repeat_of}{block}")
+    if trial.server_of is not None:
+        lines.append(f"  server         of trial {trial.server_of}, with flags changed while it ran")
     repeats = [str(t.number) for t in result.repeated.get(trial.number, ())]
     if repeats:
         lines.append(f"  repeats        trials {', '.join(repeats)}")

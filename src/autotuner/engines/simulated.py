@@ -19,7 +19,7 @@ from autotuner.engines.shared.gpu_engine import GpuEngine
 from autotuner.engines.vllm.engine import Vllm, VllmSettings
 from autotuner.errors import Problem, UsageError
 from autotuner.invalid_value import InvalidValueError
-from autotuner.plugins.engine import Engine, LoadLimit
+from autotuner.plugins.engine import ControlRequest, Engine, LoadLimit
 from autotuner.plugins.server_metrics import MetricsSource
 from autotuner.predict.gpus import gpu_named
 from autotuner.predict.models import shape_named
@@ -42,7 +42,7 @@ MODELED: Mapping[str, frozenset[str]] = {
             "chunked-prefill-size", "max-prefill-tokens", "schedule-policy", "schedule-conservativeness", "page-size",
             "context-length", "quantization", "kv-cache-dtype", "disable-radix-cache", "disable-cuda-graph",
             "cuda-graph-max-bs-decode", "enable-mixed-chunk", "disable-overlap-schedule", "prefill-decode-interval",
-            "enable-metrics",
+            "enable-metrics", "pp-max-micro-batch-size",
         }
     ),
     "vllm": frozenset(
@@ -171,6 +171,14 @@ class Simulated(Engine):
         """As the real engine."""
         return self._real.changes_arithmetic(name)
 
+    def change(self, flags: Mapping[str, Value]) -> Sequence[ControlRequest]:
+        """As the real engine."""
+        return self._real.change(flags)
+
+    def running_values(self, server_info: Mapping[str, Any]) -> Sequence[Mapping[str, object]]:
+        """As the real engine."""
+        return self._real.running_values(server_info)
+
     def canonical(self, name: str) -> str:
         """As the real engine."""
         return self._real.canonical(name)
@@ -272,6 +280,8 @@ class Simulated(Engine):
 
 class SimulatedSGLang(Simulated):
     """The simulator with SGLang's flags."""
+
+    runtime_flags: ClassVar[frozenset[str]] = Sglang.runtime_flags & MODELED["sglang"]
 
 
 class SimulatedVllm(Simulated):

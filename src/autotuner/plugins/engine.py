@@ -32,6 +32,15 @@ class CommandFlags:
     """Flags that occur more than once, or are followed by several arguments."""
 
 
+@dataclass(frozen=True)
+class ControlRequest:
+    """A POST request that changes a running server."""
+
+    path: str
+    body: Mapping[str, object] = field(default_factory=dict)
+    """Sent as JSON."""
+
+
 class LoadLimit(StrEnum):
     """What bounds the effect of a flag: values beyond what the load reaches make no difference."""
 
@@ -63,6 +72,8 @@ class Engine(ABC):
     loading_flags: ClassVar[frozenset[str] | None] = None
     """Flags of the catalog that decide which weights are read, how, and what is compiled; None: all. See
     :meth:`loads`."""
+    runtime_flags: ClassVar[frozenset[str]] = frozenset()
+    """Flags, by canonical name, that a running server can change; see :meth:`change`."""
     core_flags: ClassVar[frozenset[str]] = frozenset()
     """Flags that set a number of threads: a new study does not try more than the machine has cores."""
     starter_degree: ClassVar[str] = ""
@@ -274,8 +285,27 @@ class Engine(ABC):
             Settings by name, with ``simulated: True`` if the server says that its numbers are not real.
         """
 
+    def change(self, flags: Mapping[str, Value]) -> Sequence[ControlRequest]:
+        """Requests that set flags of a running server and empty its caches, so that it is as one launched with them.
+
+        Args:
+            flags: Values by canonical name, all of them among :attr:`runtime_flags`.
+        """
+        return ()
+
+    def running_values(self, server_info: Mapping[str, Any]) -> Sequence[Mapping[str, object]]:
+        """The present values of :attr:`runtime_flags`, by canonical name, to prove that a change took effect.
+
+        Args:
+            server_info: JSON of the information endpoint (``info_path``).
+
+        Returns:
+            One mapping for each part of the server that has values of its own; empty if the server does not tell.
+        """
+        return ()
+
     info_path: ClassVar[str | None] = None
-    """Path of the endpoint whose JSON :meth:`resolved` reads; None if there is none."""
+    """Path of the endpoint whose JSON :meth:`resolved` and :meth:`running_values` read; None if there is none."""
     server_metrics: ClassVar[MetricsSource | None] = None
     """Names of its servers' Prometheus metrics, which are sampled during each window; None if there are none."""
     metrics_path: ClassVar[str | None] = None

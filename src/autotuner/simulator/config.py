@@ -49,6 +49,8 @@ class EngineConfig:
     """Largest prefill step in tokens with a CUDA graph; 0 for none."""
     overlap: bool
     """Whether scheduling overlaps with GPU computation."""
+    micro_batch: int | None = None
+    """Maximum running requests per pipeline stage; None: ``max_running`` divided among the stages."""
     policy: str = "fcfs"
     mixed: bool = False
     conservativeness: float = 1.0

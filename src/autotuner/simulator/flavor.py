@@ -61,6 +61,10 @@ class Flavor(ABC):
     def info(self, path: str, config: EngineConfig, loops: Sequence[EngineLoop]) -> dict[str, Any] | None:
         """The response of an information endpoint; None if the engine does not have it."""
 
+    def change(self, path: str, body: bytes, loops: Sequence[EngineLoop]) -> object | None:
+        """Changes the running server; the response, or None if the engine has no such endpoint."""
+        return None
+
     @abstractmethod
     def metrics(self, config: EngineConfig, loops: Sequence[EngineLoop]) -> str | None:
         """Prometheus text; None if the endpoint is disabled."""

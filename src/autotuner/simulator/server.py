@@ -139,6 +139,8 @@ class SimulatedServer:
             responder.send(200, text.encode(), "text/plain; version=0.0.4; charset=utf-8")
         elif path == "/flush_cache" and sglang:
             self._flush(responder)
+        elif request.method == "POST" and (done := flavor.change(path, request.body, self._loops)) is not None:
+            responder.send_json(done)
         elif (info := flavor.info(path, config, self._loops)) is not None:
             responder.send_json(info)
         else:

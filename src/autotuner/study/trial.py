@@ -102,12 +102,15 @@ class Trial(FrozenModel):
     """Why a result is currently ``void``: its configuration is no longer in the study, or the goals by which it was cut
     have changed. It counts again once the edit is undone."""
     argv: tuple[str, ...] = ()
-    """Command line of the process, container or pod, read from it while it ran."""
+    """Command line of the process, container or pod, read from it while it ran; see ``server_of``."""
     address_flags: tuple[str, ...] = ("--host", "--port")
     """Flags in ``argv`` for the server's address, each with one value."""
     command: tuple[str, ...] = ()
     """Command that starts this server, if that is not ``argv`` (a container)."""
     identity: Identity | None = None
+    server_of: int | None = None
+    """Number of the trial that launched the server, if this one only changed flags of it while it ran, which ``argv``
+    has as the server reported them; None if it launched its own."""
     resolved: Mapping[str, object] = Field(default_factory=dict)
     """Settings that the server chose itself at start."""
     phases: Mapping[str, float] = Field(default_factory=dict)

@@ -232,6 +232,12 @@ class EngineConformance:
         environment = spec.model_copy(update={"env": {"SOME_SETTING": "1"}})
         assert engine.plan(MODEL, environment, Configuration()).env["SOME_SETTING"] == "1"
 
+    def test_what_changes_at_run_time_can_be_read_back(self, engine: Engine) -> None:
+        assert engine.runtime_flags <= engine.catalog.keys()
+        assert not engine.runtime_flags or engine.info_path
+        assert all(engine.change({name: 1}) for name in engine.runtime_flags)
+        assert list(engine.running_values({})) == []
+
     def test_gpus_and_resolved_accept_empty_input(self, engine: Engine) -> None:
         assert engine.gpus({}) >= 0
         assert engine.resolved({}, "", "") == {}

@@ -40,6 +40,7 @@ from autotuner.tuning.trials.capacity_start import capacity_start
 from autotuner.tuning.trials.capacity_window import CapacityStart
 from autotuner.tuning.trials.failure_consequences import hopeless, settled
 from autotuner.tuning.trials.gpu_and_port_leases import Leases
+from autotuner.tuning.trials.held_servers import HeldServers
 from autotuner.tuning.trials.racing import Race
 from autotuner.tuning.trials.trial_runner import RunContext, TrialRunner
 from autotuner.tuning.webhooks.notifications import budget_used, is_about_budget
@@ -132,7 +133,7 @@ class StudyRunner:
         self._clock.start()
         before = len(list(self._trials))
         try:
-            await self._drain(search)
+            await self._drain_with_held_servers(search)
         finally:
             self.stopped_because = search.stopped_because
             self._clock.stop()
@@ -141,6 +142,19 @@ class StudyRunner:
         if not self.winding_down and budget_of(self.stopped_because) is not None:
             await self._tell_budget_used(launched=len(list(self._trials)) > before)
         return search
+
+    async def _drain_with_held_servers(self, search: SearchStage) -> None:
+        """Runs the search. Its servers may outlive their trials, if the next one differs by flags that they can change
+        while they run."""
+        async with anyio.create_task_group() as tasks:
+            held = HeldServers(tasks, lambda trial, text: self._notice(text, trial))
+            self._context = replace(self._context, held=held)
+            try:
+                await self._drain(search)
+            finally:
+                self._context = replace(self._context, held=None)
+                with anyio.CancelScope(shield=True):
+                    await held.end()
 
     async def _tell_budget_used(self, *, launched: bool) -> None:
         """Tells webhooks, though only once if this run resumes a study whose search had ended before."""
@@ -172,7 +186,10 @@ class StudyRunner:
             while self._faults.fatal is None:
                 # Trials may end while the stage decides, so that its answer is outdated if it is None.
                 self._changed = anyio.Event()
-                job = await self._next(stage) if running < stage.slots else None
+                free = running < stage.slots
+                job = await self._next(stage) if free else None
+                if free and job is None and self._context.held is not None:
+                    await self._context.held.end()
                 if job is None and running == 0 and not self._changed.is_set():
                     break
                 if job is None:

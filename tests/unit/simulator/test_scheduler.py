@@ -108,6 +108,19 @@ def held(scheduler: Scheduler) -> int:
     return scheduler.pool.free + private + (chunked.private if chunked else 0) + (tree.size if tree else 0)
 
 
+def test_micro_batches_limit_what_runs_at_once() -> None:
+    config = replace(SGLANG, replica=REPLICA.model_copy(update={"pp": 2}))
+    scheduler = SGLangScheduler(config)
+    assert scheduler.micro_batch == 1024
+
+    def most() -> int:
+        return max(len(step.decode) for step in run(scheduler, [request(200, 20) for _ in range(32)]).steps)
+
+    assert most() == 32
+    scheduler.micro_batch = 3
+    assert most() == 6
+
+
 @BOTH
 def test_throughput_rises_with_the_batch(kind: Kind, config: EngineConfig) -> None:
     found = [

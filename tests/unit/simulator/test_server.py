@@ -5,7 +5,8 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from autotuner.predict.models import MODELS
 from autotuner.predict.roofline import Replica, decode
 from autotuner.simulator.options import FLAVORS
 from autotuner.study.failure import FailureCause
+from autotuner.tuning.trials.server_change import change_server
 
 CHAT = {"model": "Llama-3.1-8B", "messages": [{"role": "user", "content": "one two three"}], "max_tokens": 5}
 TEXT = {"model": "Llama-3.1-8B", "prompt": "one two three four", "max_tokens": 5, "ignore_eos": True}
@@ -293,3 +295,43 @@ def test_embeddings_and_rankings(start: Any, flavor: str) -> None:
         ("/v1/embeddings", {"input": "word " * 200_000}),
     ):
         assert server.post(path, body).status_code == 400, (path, body)
+
+
+@pytest.mark.anyio
+async def test_size_of_micro_batches_changes_at_run_time(start: Any) -> None:
+    server = start("sglang", "--gpu-count", "4", flags=("--pp-size", "2", "--dp-size", "2"))
+    engine = Simulated(SimulatedSettings(gpu_count=4))
+    endpoint = cast("Any", SimpleNamespace(url=server.url, info_url="", headers={}))
+    states = server.get("/get_server_info").json()["internal_states"]
+    assert len(states) == 2
+    assert await change_server(endpoint, engine, {"pp-max-micro-batch-size": 3}) == ""
+    states = server.get("/get_server_info").json()["internal_states"]
+    assert [state["pp_max_micro_batch_size"] for state in states] == [3, 3]
+    why = await change_server(endpoint, engine, {"pp-max-micro-batch-size": 1_000_000})
+    assert why == "pp-max-micro-batch-size is 3 instead of 1000000"
+    refused = {"server_args": {"mem_fraction_static": 0.5}}
+    assert server.post("/set_internal_state", refused).json() == [False, False]
+
+
+@pytest.mark.anyio
+async def test_change_of_a_server_that_does_not_tell(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = start("vllm")
+    endpoint = cast("Any", SimpleNamespace(url=server.url, info_url="", headers={}))
+    engine = Simulated(SimulatedSettings())
+    monkeypatch.setattr("autotuner.tuning.trials.server_change._PATIENCE_S", 0.0)
+    assert await change_server(endpoint, engine, {"pp-max-micro-batch-size": 3}) == "/flush_cache answered 404"
+    assert await change_server(endpoint, cast("Any", Unasked()), {"x": 3}) == (
+        "/get_server_info does not tell the values that it runs with"
+    )
+
+
+class Unasked:
+    """An engine that changes nothing and reads nothing."""
+
+    info_path = "/get_server_info"
+
+    def change(self, _: object) -> tuple[()]:
+        return ()
+
+    def running_values(self, _: object) -> tuple[()]:
+        return ()

@@ -4473,6 +4473,8 @@ export interface components {
                 readonly [key: string]: unknown;
             };
             readonly role: components["schemas"]["TrialRole"];
+            /** Server Of */
+            readonly server_of?: number | null;
             /**
              * Set Aside
              * @default

@@ -19,7 +19,7 @@ from autotuner.engines.shared.gpu_capability import capability
 from autotuner.engines.shared.gpu_causes import explain
 from autotuner.engines.shared.gpu_engine import GpuEngine, GpuEngineSettings, problem, too_old
 from autotuner.errors import Problem
-from autotuner.plugins.engine import LoadLimit
+from autotuner.plugins.engine import ControlRequest, LoadLimit
 from autotuner.plugins.server_metrics import MetricsSource
 from autotuner.study.base import Value
 from autotuner.study.failure import Failure
@@ -69,6 +69,14 @@ class Sglang(GpuEngine):
     server_metrics: ClassVar[MetricsSource | None] = SERVER_METRICS
     arithmetic_flags: ClassVar[frozenset[str] | None] = ARITHMETIC
     loading_flags: ClassVar[frozenset[str] | None] = LOADING
+    runtime_flags: ClassVar[frozenset[str]] = frozenset(
+        {
+            "pp-max-micro-batch-size",
+            "speculative-accept-threshold-single",
+            "speculative-accept-threshold-acc",
+        }
+    )
+    """Source: ``set_internal_state`` in ``sglang/srt/managers``."""
     starters: ClassVar[tuple[str, ...]] = (
         "chunked-prefill-size",
         "max-running-requests",
@@ -286,6 +294,24 @@ class Sglang(GpuEngine):
     def explain(self, exit_code: int | None, log_tail: str, *, ready: bool) -> Failure | None:
         """See :func:`autotuner.engines.shared.gpu_causes.explain`."""
         return explain(LINES, MEMORY_REMEDIES, exit_code, log_tail, ready=ready)
+
+    def change(self, flags: Mapping[str, Value]) -> Sequence[ControlRequest]:
+        """Sets the scheduler's arguments in all replicas, and drops cached prefixes."""
+        arguments = {name.replace("-", "_"): value for name, value in flags.items()}
+        return (
+            ControlRequest("/flush_cache"),
+            ControlRequest("/set_internal_state", {"server_args": arguments}),
+        )
+
+    def running_values(self, server_info: Mapping[str, Any]) -> Sequence[Mapping[str, object]]:
+        """The arguments in the states of the replicas' schedulers."""
+        states = server_info.get("internal_states")
+        found = states if isinstance(states, list) else []
+        return [
+            {name: state.get(name.replace("-", "_")) for name in self.runtime_flags}
+            for state in found
+            if isinstance(state, Mapping)
+        ]
 
     def decided(self, server_info: Mapping[str, Any], metrics: str, log: str) -> dict[str, Any]:
         """The resolved arguments and the memory pool, from ``/get_server_info`` or else from the log."""

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
+
+import orjson
 
 from autotuner.simulator.config import EngineConfig
 from autotuner.simulator.engine_loop import EngineLoop
@@ -107,8 +109,9 @@ class SGLangFlavor(Flavor):
                     "last_gen_throughput": 0.0,
                     "memory_usage": {"kvcache": loop.scheduler.pool.total * config.replica.kv_bytes_per_token / 2**30},
                     "effective_max_running_requests_per_dp": config.max_running,
+                    "pp_max_micro_batch_size": scheduler.micro_batch,
                 }
-                for loop in loops
+                for loop, scheduler in zip(loops, _schedulers(loops), strict=True)
             ]
             simulation = {**vars(self.simulation), "model": config.replica.model.name}
             return {
@@ -129,6 +132,24 @@ class SGLangFlavor(Flavor):
                 "simulated": True,
             }
         return None
+
+    def change(self, path: str, body: bytes, loops: Sequence[EngineLoop]) -> object | None:
+        """The size of micro-batches; whether each replica accepted it."""
+        if path != "/set_internal_state":
+            return None
+        try:
+            asked = orjson.loads(body)["server_args"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            raise BadRequestError("server_args is missing") from None
+        schedulers = _schedulers(loops)
+        for name, value in asked.items():
+            most = max(scheduler.most_per_stage for scheduler in schedulers)
+            if name != "pp_max_micro_batch_size" or not 1 <= value <= most:
+                self.log(f"Updating {name} to {value} is rejected.")
+                return [False] * len(loops)
+        for scheduler in schedulers:
+            scheduler.micro_batch = asked.get("pp_max_micro_batch_size", scheduler.micro_batch)
+        return [True] * len(loops)
 
     def metrics(self, config: EngineConfig, loops: Sequence[EngineLoop]) -> str | None:
         """Disabled without ``--enable-metrics``."""
@@ -167,3 +188,7 @@ class SGLangFlavor(Flavor):
         """The counter has a label for its source, and exists only after the first cached token."""
         name = "sglang:cached_tokens_total"
         return sample(name, tokens, {**labels, "cache_source": "device"}, "counter") if tokens else []
+
+
+def _schedulers(loops: Sequence[EngineLoop]) -> list[SGLangScheduler]:
+    return [cast("SGLangScheduler", loop.scheduler) for loop in loops]

@@ -35,6 +35,13 @@ class SGLangScheduler(Scheduler):
         """Whether admission is blocked until a request ends."""
         self._random = Random(0)  # noqa: S311 - a schedule, not a secret
         self._since_prefill = config.decode_interval
+        self.micro_batch = config.micro_batch or self.most_per_stage
+        """Maximum running requests per pipeline stage; can be changed."""
+
+    @property
+    def most_per_stage(self) -> int:
+        """The largest useful ``micro_batch``."""
+        return max(1, self.config.max_running // self.config.replica.pp)
 
     @property
     def idle(self) -> bool:
@@ -102,7 +109,7 @@ class SGLangScheduler(Scheduler):
         page = self.config.page
         for request in self._ordered():
             slots = len(self.running) + len(step.prefill)
-            if slots >= self.config.max_running:
+            if slots >= min(self.config.max_running, self.micro_batch * self.config.replica.pp):
                 self._full = True
                 return
             if self._chunked is not None or (chunk_left is not None and chunk_left <= 0):

@@ -36,7 +36,7 @@ _NAMES = (
     "context_length quantization kv_cache_dtype dtype disable_radix_cache disable_cuda_graph disable_decode_cuda_graph "
     "disable_prefill_cuda_graph cuda_graph_max_bs_decode cuda_graph_max_bs_prefill cuda_graph_bs_decode "
     "cuda_graph_backend_decode cuda_graph_backend_prefill enable_mixed_chunk disable_overlap_schedule "
-    "prefill_decode_interval enable_metrics api_key decode_log_interval log_level"
+    "prefill_decode_interval pp_max_micro_batch_size enable_metrics api_key decode_log_interval log_level"
 )
 MODELED = frozenset(_NAMES.split())
 REFUSED = {
@@ -131,6 +131,7 @@ class SGLangStart:
             "chunked_prefill_size": chunk,
             "max_total_num_tokens": tokens,
             "max_running_requests": running,
+            "pp_max_micro_batch_size": given.get("pp_max_micro_batch_size") or max(1, running // self._pp),
             "max_prefill_tokens": max_prefill,
             "context_length": context,
             "page_size": page,
@@ -168,6 +169,7 @@ class SGLangStart:
             "decode_interval": int(given.get("prefill_decode_interval") or 0),
             "api_key": given.get("api_key"),
             "metrics": bool(given.get("enable_metrics", False)),
+            "micro_batch": given.get("pp_max_micro_batch_size"),
             "decode_log_interval": int(given.get("decode_log_interval", 40)),
         }
 

@@ -56,6 +56,8 @@ class TrialDraft:
     capacities: list[CapacityResult] = field(default_factory=list)
     """One per scenario, in a study of capacity; the last one may have only its first levels."""
     quality: QualityResult | None = None
+    server_of: int | None = None
+    """Number of the trial that launched the server, if this one only changed flags of it."""
 
     @property
     def study(self) -> str:
@@ -105,4 +107,5 @@ class TrialDraft:
             gpus=self.gpus,
             usd_per_hour=self.usd_per_hour,
             quality=self.quality,
+            server_of=self.server_of,
         )

@@ -5,8 +5,10 @@ raised.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -30,6 +32,7 @@ from autotuner.tuning.planning.prepared_study import Prepared
 from autotuner.tuning.quality.gate import QualityGate, References
 from autotuner.tuning.trials.capacity_window import CapacityStart
 from autotuner.tuning.trials.gpu_and_port_leases import Leases
+from autotuner.tuning.trials.held_servers import HeldServers, Lease, Place, place_of_its_own
 from autotuner.tuning.trials.progress import Note, TrialProgress
 from autotuner.tuning.trials.racing import Race
 from autotuner.tuning.trials.running_trial import TrialDraft, TrialOutcome
@@ -59,6 +62,8 @@ class RunContext:
     """The trial of the study's default, once it has been measured."""
     has_run: Callable[[Configuration], bool] = lambda _: False
     """Whether a server with this configuration has been measured in the study."""
+    held: HeldServers | None = None
+    """Servers that wait for another trial; None: every trial launches its own."""
 
 
 class TrialRunner:
@@ -136,14 +141,18 @@ class TrialRunner:
         plan = self._prepared.launch(configuration)
         count = plan.gpus if deployer.launches else 0
         await run_sync(self._make_folder)
+        lease = partial(self._leases.gpus, count, deployer.gpus, reap=deployer.reap, note=self._progress.notice)
         async with (
-            self._leases.gpus(count, deployer.gpus, reap=deployer.reap, note=self._progress.notice) as gpus,
-            Telemetry(deployer, gpus, self._folder) as telemetry,
+            self._place(plan, lease) as place,
+            Telemetry(deployer, place.gpus, self._folder) as telemetry,
         ):
-            self._draft.gpus = len(gpus)
+            self._draft.gpus = len(place.gpus)
+            self._draft.server_of = place.server_of
             with anyio.move_on_after(limit_s) as limit:
                 self._progress.limit(limit)
-                return await self._deployed(plan, gpus, telemetry)
+                outcome = await self._deployed(plan, place, telemetry)
+                place.reusable = outcome.state is TrialState.DONE
+                return outcome
         message = f"not finished after {limit_s:g} s"
         remedy = "raise search.trial_timeout or shorten the workload"
         raise TrialFailedError.because(FailureCause.TRIAL_TIMEOUT, message, remedy=remedy)
@@ -155,7 +164,17 @@ class TrialRunner:
         found = self._prepared.misfit(configuration)
         return None if found is None else found.failure
 
-    async def _deployed(self, plan: LaunchPlan, gpus: tuple[Gpu, ...], telemetry: Telemetry) -> TrialOutcome:
+    def _place(self, plan: LaunchPlan, lease: Lease) -> AbstractAsyncContextManager[Place]:
+        """Repeats have servers of their own: how much launches differ is part of what they measure."""
+        launch = partial(self._launched, plan)
+        held = self._context.held
+        if held is None or self._draft.proposed.repeat_of is not None:
+            return place_of_its_own(lease, launch)
+        changes = partial(self._progress.enter, Phase.LAUNCHING)
+        return held.place(self._draft.number, self._engine, plan, lease, launch, on_change=changes)
+
+    @asynccontextmanager
+    async def _launched(self, plan: LaunchPlan, gpus: tuple[Gpu, ...]) -> AsyncIterator[Endpoint]:
         deployment = DeployContext(
             labels=self._labels,
             folder=self._folder,
@@ -165,9 +184,13 @@ class TrialRunner:
             gpus=gpus,
             note=self._progress.notice,
         )
-        await self._leases.confirm()
         self._progress.enter(Phase.LAUNCHING)
         async with self._engine.deployer.deploy(plan, deployment) as endpoint:
+            yield endpoint
+
+    async def _deployed(self, plan: LaunchPlan, place: Place, telemetry: Telemetry) -> TrialOutcome:
+        await self._leases.confirm()
+        async with place.server() as endpoint:
             self._progress.enter(Phase.READY)
             try:
                 return await self._measured(endpoint, plan, telemetry)

@@ -110,6 +110,17 @@ def test_resolved_values_come_from_the_log_if_the_endpoint_has_none(engine: Sgla
     )
 
 
+def test_arguments_of_a_running_server(engine: Sglang) -> None:
+    flush, change = engine.change({"pp-max-micro-batch-size": 8, "speculative-accept-threshold-acc": 0.9})
+    assert (flush.path, change.path) == ("/flush_cache", "/set_internal_state")
+    assert change.body == {"server_args": {"pp_max_micro_batch_size": 8, "speculative_accept_threshold_acc": 0.9}}
+    replicas = [{"pp_max_micro_batch_size": 8, "speculative_accept_threshold_acc": 0.9}, {"pp_max_micro_batch_size": 4}]
+    found = engine.running_values({"pp_max_micro_batch_size": 2, "internal_states": replicas})
+    assert [values["pp-max-micro-batch-size"] for values in found] == [8, 4]
+    assert found[0]["speculative-accept-threshold-acc"] == 0.9
+    assert engine.running_values({"pp_max_micro_batch_size": 2, "internal_states": "no"}) == []
+
+
 def test_abbreviated_flags_are_resolved(engine: Sglang) -> None:
     """As argparse does, and as OME's own runtimes write them. At a word boundary it may be another flag."""
     line = ("python3", "-m", "sglang.launch_server", "--mem-frac", "0.9", "--log-level", "info")

@@ -36,6 +36,11 @@ export function Facts({ details, name }: { details: TrialDetails; name: string }
           {typeof trial.block === "number" && `, block ${trial.block} of the proof`}
         </Fact>
       )}
+      {typeof trial.server_of === "number" && (
+        <Fact name="Server">
+          of <TrialLink name={name} number={trial.server_of} />, with flags changed while it ran
+        </Fact>
+      )}
       {details.repeats.length > 0 && (
         <Fact name="Repeats">
           {details.repeats.map((number) => (
