@@ -145,9 +145,8 @@ def _rationale(result: StudyResult, trial: Trial) -> list[str]:
         )
     if why.reuse is not None:
         launch, other = (duration_text(s) for s in (why.reuse.launch_s, why.reuse.other_launch_s))
-        lines.append(
-            f"  preferred because it loads the same as trial {why.reuse.trial}: starts in {launch}, not {other}"
-        )
+        does = "only changes flags of the running server of" if why.reuse.running else "loads the same as"
+        lines.append(f"  preferred because it {does} trial {why.reuse.trial}: starts in {launch}, not {other}")
     if known := [f"{what} ({percent(weight, sign=False)})" for what, weight in weights if weight is not None]:
         lines.append(f"  weight of what was known before: {', '.join(known)}")
     several = len(result.spec.workload.scenarios) > 1

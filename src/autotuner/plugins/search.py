@@ -62,6 +62,9 @@ class SearchContext:
     loading: Callable[[Configuration], Hashable] = field(default=lambda configuration: configuration.key)
     """Equal for configurations whose servers read the same weights in the same way and compile the same code, so that
     one may start sooner after the other."""
+    server: Callable[[Configuration], Hashable] = field(default=lambda _: None)
+    """Equal for configurations that differ only by flags that a running server can change, so that the second one needs
+    no launch; None if it sets no such flag."""
     forecast: Callable[[Configuration], Forecast | None] = field(default=lambda _: None)
     """Predicts the results of a configuration before it is launched; None if it cannot be predicted."""
     starts: tuple[Start, ...] = ()

@@ -31,10 +31,16 @@ class LaunchKind(StrEnum):
     """A launch of the study has, but not the one before."""
     LAST = "last"
     """The launch before has."""
+    RUNNING = "running"
+    """The server of the trial before runs, and only changes flags."""
 
 
 _EFFECTS = {LaunchKind.NEW: (0.0, 0.0), LaunchKind.EARLIER: (1.0, 0.0), LaunchKind.LAST: (1.0, 1.0)}
 """Whether what lasts (files), and what later launches displace (the page cache), may help."""
+_LAUNCHES = tuple(_EFFECTS)
+"""Kinds that launch a server."""
+_CHANGE_S = 1.0
+"""Seconds that a change of flags takes."""
 _LAUNCH = (Phase.LAUNCHING, Phase.LOADING)
 _NOT_TRYING = frozenset({*_LAUNCH, Phase.QUEUED, Phase.PULLING})
 """Phases that are not part of what a trial takes after its launch; an image is pulled once."""
@@ -71,13 +77,19 @@ class Durations:
         self._newest: dict[Hashable, int] = {}
         """Number of the newest trial that loaded something."""
         for trial in sorted((*filter(_started, finished), *running), key=_began):
+            if trial.server_of is not None:
+                continue
             loads = context.loading(spelled_out(context, trial))
             self._launches.append(_Launch(trial, loads, self._kind(loads)))
             self._newest[loads] = trial.number
         known = [(one, s) for one in self._launches[1:] if (s := _seconds(one.trial, _LAUNCH)) > 0]
         self.launch_s = _launch_s([one for one, _ in known], [s for _, s in known])
         """Seconds of a launch of each kind; the saving counts with the lower end of its one-sided 95% interval."""
-        done = [t.trial for t in self._launches if t.trial.state is TrialState.DONE and t.trial.phases]
+        self._running = _held(context, finished, running)
+        """The server that waits for the next trial; None without one."""
+        if self._running is not None:
+            self.launch_s[LaunchKind.RUNNING] = min(_CHANGE_S, *self.launch_s.values())
+        done = [t for t in finished if t.state is TrialState.DONE and t.phases]
         rest = [_seconds(t, [p for p in Phase if p not in _NOT_TRYING]) for t in done]
         self._rest_s = fmean(rest) if rest else 0.0
 
@@ -86,13 +98,15 @@ class Durations:
         known to be quicker directly after one that loaded the same."""
         # What is only slow when it is loaded for the first time is paid once, whichever launch comes first.
         launch_s = {**self.launch_s, LaunchKind.NEW: self.launch_s[LaunchKind.EARLIER]}
-        if len(set(launch_s.values())) == 1:
-            return np.ones(len(configurations))
         seconds = [self._rest_s + launch_s[self.kind(c)] for c in configurations]
+        if len(set(seconds)) == 1:
+            return np.ones(len(configurations))
         return np.array(seconds) / min(seconds)
 
     def kind(self, configuration: Configuration) -> LaunchKind:
         """What a launch of the configuration finds loaded now."""
+        if self._running is not None and self._context.server(configuration) == self._running[1]:
+            return LaunchKind.RUNNING
         return self._kind(self._context.loading(configuration))
 
     def reuse(self, chosen: Configuration, other: Configuration) -> Reuse | None:
@@ -100,6 +114,8 @@ class Durations:
         launch_s, other_s = (self.launch_s[self.kind(c)] for c in (chosen, other))
         if launch_s >= other_s:
             return None
+        if self._running is not None and self.kind(chosen) is LaunchKind.RUNNING:
+            return Reuse(trial=self._running[0], launch_s=launch_s, other_launch_s=other_s, running=True)
         trial = self._newest[self._context.loading(chosen)]
         return Reuse(trial=trial, launch_s=launch_s, other_launch_s=other_s)
 
@@ -117,6 +133,17 @@ def _began(trial: Trial) -> tuple[float, int]:
     return (math.inf if trial.started_at is None else trial.started_at, trial.number)
 
 
+def _held(context: SearchContext, finished: Sequence[Trial], running: Sequence[Trial]) -> tuple[int, Hashable] | None:
+    """Number of the trial whose server waits, if any, and what it can become. It waits only for the next trial."""
+    last = max(finished, key=lambda t: (t.finished_at or 0.0, t.number), default=None)
+    if last is None or last.state is not TrialState.DONE or last.repeat_of is not None or not last.argv:
+        return None
+    if any(_began(t) > _began(last) for t in running):
+        return None  # it was ended for that one, or runs it
+    server = context.server(last.configuration)
+    return None if server is None else (last.number if last.server_of is None else last.server_of, server)
+
+
 def _seconds(trial: Trial, phases: Collection[Phase]) -> float:
     return sum(trial.phases.get(phase.value, 0.0) for phase in phases)
 
@@ -124,7 +151,7 @@ def _seconds(trial: Trial, phases: Collection[Phase]) -> float:
 def _launch_s(launches: Sequence[_Launch], seconds: Sequence[float]) -> dict[LaunchKind, float]:
     """Seconds of a launch of each kind, by a linear model of their logarithms."""
     if not launches:
-        return dict.fromkeys(LaunchKind, 0.0)
+        return dict.fromkeys(_LAUNCHES, 0.0)
     logs = np.log(seconds)
     loaded = list(dict.fromkeys(one.loads for one in launches))
     own = [[_OFFSET, *(_EFFECT * e for e in _EFFECTS[one.kind])] for one in launches]
@@ -143,8 +170,8 @@ def _launch_s(launches: Sequence[_Launch], seconds: Sequence[float]) -> dict[Lau
     bounds = np.minimum(mean + _ONE_SIDED * np.sqrt(np.maximum(variance, 0.0)), 0.0)
     saving = 0.0
     found_s = {}
-    for i, kind in enumerate(LaunchKind):
-        sooner = sum(one.kind in list(LaunchKind)[i:] for one in launches)
+    for i, kind in enumerate(_LAUNCHES):
+        sooner = sum(one.kind in _LAUNCHES[i:] for one in launches)
         if min(sooner, len(launches) - sooner) >= _FEWEST:  # what helps a kind helps the next ones, too
             saving = min(saving, float(bounds[i]))
         found_s[kind] = new_s * math.exp(saving)

@@ -170,3 +170,72 @@ def test_what_loads_the_same_is_not_preferred_where_launches_take_as_long() -> N
 def test_a_far_better_candidate_is_launched_whatever_it_loads() -> None:
     found, _ = asked(launched(ORDER, page_cache, far_better))
     assert found.values["weights"] == "c"
+
+
+def held(trial: Trial) -> Trial:
+    """A trial whose server runs on, and can change the size of its batches."""
+    return trial.replaced(argv=("server",), finished_at=(trial.started_at or 0.0) + 500)
+
+
+CHANGING = replace(CONTEXT, server=lambda c: c.values["weights"])
+
+
+def test_a_running_server_needs_no_launch() -> None:
+    trials = launched("abca", files)
+    trials[-1] = held(trials[-1])
+    found = Durations(CHANGING, trials, [])
+    running = configuration("a", 8)
+    last = configuration("b", 8)
+    assert found.kind(running) is LaunchKind.RUNNING
+    assert found.kind(last) is not LaunchKind.RUNNING
+    assert found.relative([running, last])[1] > 1.5
+    reuse = found.reuse(running, last)
+    assert reuse is not None
+    assert (reuse.trial, reuse.running, reuse.launch_s) == (3, True, 1.0)
+    assert reuse.other_launch_s > 50
+
+
+def test_a_changed_server_is_no_launch() -> None:
+    """It would count as a launch that takes no time."""
+    trials = launched("abca", files)
+    seconds = Durations(CHANGING, trials, []).launch_s
+    changed = held(made(4, configuration("a", 7), objectives=[1.0])).replaced(
+        server_of=3, phases={Phase.LAUNCHING.value: 0.1, Phase.MEASURING.value: REST_S}, started_at=4000.0
+    )
+    found = Durations(CHANGING, [*trials, changed], [])
+    assert found.launch_s == seconds | {LaunchKind.RUNNING: 1.0}
+    assert found.kind(configuration("a", 8)) is LaunchKind.RUNNING
+    reuse = found.reuse(configuration("a", 8), configuration("b", 8))
+    assert reuse is not None
+    assert reuse.trial == 3
+
+
+@pytest.mark.parametrize("why", ["failed", "repeat", "another began since", "no server was started"])
+def test_no_server_waits(why: str) -> None:
+    trials = launched("abca", files)
+    last = held(trials[-1])
+    running: list[Trial] = []
+    if why == "failed":
+        last = last.replaced(state=TrialState.FAILED)
+    elif why == "repeat":
+        last = last.replaced(repeat_of=0)
+    elif why == "no server was started":
+        last = last.replaced(argv=())
+    else:
+        running = [made(4, configuration("c", 7)).replaced(state=TrialState.RUNNING, started_at=4000.0)]
+    found = Durations(CHANGING, [*trials[:-1], last], running)
+    assert found.kind(configuration("a", 8)) is not LaunchKind.RUNNING
+
+
+def test_search_prefers_what_the_running_server_can_become() -> None:
+    """All configurations are equally good so far, so the time decides."""
+    trials = launched("abc", indifferent)
+    trials[-1] = held(trials[-1])
+    search = CalibratedSearch(CalibratedSettings(), CHANGING)
+    for trial in trials:
+        search.tell(trial)
+    proposed = search.ask(trials)
+    assert isinstance(proposed, Configuration)
+    assert proposed.values["weights"] == "c"
+    without = CalibratedSearch(CalibratedSettings(), CONTEXT)
+    assert without.ask(trials) != proposed

@@ -3394,6 +3394,11 @@ export interface components {
             readonly launch_s: number;
             /** Other Launch S */
             readonly other_launch_s: number;
+            /**
+             * Running
+             * @default false
+             */
+            readonly running: boolean;
             /** Trial */
             readonly trial: number;
         };

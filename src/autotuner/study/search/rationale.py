@@ -29,6 +29,8 @@ class Reuse(FrozenModel):
     """Duration of the launch: the upper end of its one-sided 95% interval."""
     other_launch_s: float
     """Duration of the launch that was expected to improve more."""
+    running: bool = False
+    """Whether it changes flags of the trial's server, which still runs, so that nothing is launched."""
 
 
 class Rationale(FrozenModel):

@@ -8,6 +8,7 @@ from autotuner.errors import Problem, UsageError
 from autotuner.manifests.image_name import image_name
 from autotuner.plugins import loading
 from autotuner.plugins.search import Search, SearchContext
+from autotuner.study.base import value_text
 from autotuner.study.configuration import Configuration
 from autotuner.study.parameters.engines import ENGINE
 from autotuner.study.parameters.environment import variables_in
@@ -74,6 +75,21 @@ def search_context(prepared: "Prepared", evidence: Evidence = NO_EVIDENCE) -> Se
         variables = variables_in(engine.spec.as_flags(own).values)
         return spec.engine_name(configuration), loaded, frozenset(variables.items())
 
+    def server(configuration: Configuration) -> Hashable:
+        engine = prepared.of(configuration)
+        changing = engine.engine.runtime_flags
+        own = prepared.own(configuration)
+        tuned = engine.spec.as_flags(own).values
+        changed = frozenset(engine.engine.canonical(n) for n, v in tuned.items() if v is not None) & changing
+        if not changed:
+            return None
+        try:
+            values = engine.values(own)
+        except UsageError:
+            return None
+        same = frozenset((n, value_text(v)) for n, v in values.items() if n not in changing)
+        return spec.engine_name(configuration), same, frozenset(variables_in(tuned).items()), changed
+
     return SearchContext(
         space=prepared.space,
         directions=tuple(o.direction for o in spec.objectives),
@@ -86,6 +102,7 @@ def search_context(prepared: "Prepared", evidence: Evidence = NO_EVIDENCE) -> Se
         gpus=gpus,
         release=lambda c: releases.get(str(c.values.get(ENGINE))),
         loading=loading,
+        server=server,
         forecast=forecast,
         starts=prepared.starts,
         evidence=evidence,

@@ -30,9 +30,10 @@ export function Rationale({ details, name }: { details: TrialDetails; name: stri
           {why.reuse && (
             <>
               {" "}
-              Preferred because it loads the same as <TrialLink name={name} number={why.reuse.trial} />:
-              starts in <Figure path="trial.rationale.reuse.launch_s" value={why.reuse.launch_s} unit="s" />,
-              not{" "}
+              Preferred because it{" "}
+              {why.reuse.running ? "only changes flags of the running server of" : "loads the same as"}{" "}
+              <TrialLink name={name} number={why.reuse.trial} />: starts in{" "}
+              <Figure path="trial.rationale.reuse.launch_s" value={why.reuse.launch_s} unit="s" />, not{" "}
               <Figure path="trial.rationale.reuse.other_launch_s" value={why.reuse.other_launch_s} unit="s" />
               .
             </>
