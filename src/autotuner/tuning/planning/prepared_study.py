@@ -199,7 +199,7 @@ class Prepared:
         return study_size(
             self.spec,
             self.space,
-            accepted=self.accepts,
+            refusal=self.refusal,
             misfit=lambda c: found.why if (found := self.misfit(c)) else "",
             identity=self.identity,
             defaults=[c for c in (self.reference, self.default) if c is not None],

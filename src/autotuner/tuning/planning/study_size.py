@@ -38,6 +38,10 @@ class StudySize:
     """Grid points that the engine accepts and that cannot fit in memory; not among ``launchable``."""
     misfit: str = ""
     """The first of these, with its reason."""
+    refused: int = 0
+    """Grid points within the constraints that the engine refuses."""
+    refusals: tuple[str, ...] = ()
+    """The first of these for each flag that is refused, with its reason."""
 
     @property
     def fits_nowhere(self) -> bool:
@@ -49,7 +53,7 @@ def study_size(
     spec: StudySpec,
     space: Space,
     *,
-    accepted: Callable[[Configuration], bool],
+    refusal: Callable[[Configuration], Problem | None],
     identity: Callable[[Configuration], str],
     defaults: Collection[Configuration],
     compare: bool,
@@ -61,7 +65,7 @@ def study_size(
     Args:
         spec: The study.
         space: Its parameters and constraints.
-        accepted: Whether a configuration can be launched if it fits, as far as that is known before a launch.
+        refusal: Why a configuration cannot be launched whatever memory it takes, as far as that is known before.
         identity: Equal for two configurations that start the same server.
         defaults: Ways to write the default.
         compare: Whether two points may start the same server, so that their launches have to be compared.
@@ -70,7 +74,7 @@ def study_size(
     """
     if not spec.parameters:
         return StudySize(launchable=None, others=None, trials=1, repeats=0)
-    counted = _counted(space, accepted, identity, defaults, misfit, compare=compare)
+    counted = _counted(space, refusal, identity, defaults, misfit, compare=compare)
     others = None if counted.others is None else counted.others + other_defaults
     trials = spec.search.trials if others is None else min(spec.search.trials, others + 1)
     repeats = most_launches(spec.confirm, trials - 1, other_defaults)
@@ -79,7 +83,7 @@ def study_size(
 
 def _counted(
     space: Space,
-    accepted: Callable[[Configuration], bool],
+    refusal: Callable[[Configuration], Problem | None],
     identity: Callable[[Configuration], str],
     defaults: Collection[Configuration],
     misfit: Callable[[Configuration], str],
@@ -94,7 +98,13 @@ def _counted(
     servers = set[str]()
     misfits = 0
     first = ""
-    for configuration in filter(accepted, space.grid()):
+    refused = 0
+    refusals: dict[str, str] = {}
+    for configuration in space.grid():
+        if (problem := refusal(configuration)) is not None:
+            refused += 1
+            refusals.setdefault(problem.where, _reason(configuration, problem))
+            continue
         if why := misfit(configuration):
             misfits += 1
             first = first or f"{configuration.text}: {why}"
@@ -109,7 +119,14 @@ def _counted(
         repeats=0,
         misfits=misfits,
         misfit=first,
+        refused=refused,
+        refusals=tuple(refusals.values()),
     )
+
+
+def _reason(configuration: Configuration, problem: Problem) -> str:
+    where = "" if problem.where == "parameters" else f"{problem.where} "
+    return f"{configuration.text}: {where}{problem.why}"
 
 
 def check_something_valid(prepared: "Prepared") -> None:
@@ -132,7 +149,7 @@ def nothing_valid(prepared: "Prepared", so: str = "") -> Problem:
         flag = next((flag for flag in flags if flag), "")
         remedy = f"raise {flag}" if flag else "add values that fit, or use GPUs with more memory"
     elif (first := next(prepared.space.grid(), None)) and (refused := prepared.refusal(first)):
-        why = f"none of the {size} configurations can be launched; {first.text}: {refused.why}"
+        why = f"none of the {size} configurations can be launched; {_reason(first, refused)}"
         remedy = refused.remedy or "add values that the engine accepts"
     return Problem(where="parameters", why=so + why, remedy=remedy)
 

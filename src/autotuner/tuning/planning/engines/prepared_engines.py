@@ -91,7 +91,7 @@ class PreparedEngines(Prepared):
         return study_size(
             self.spec,
             self.space,
-            accepted=self.accepts,
+            refusal=self.refusal,
             misfit=lambda c: found.why if (found := self.misfit(c)) else "",
             identity=self.identity,
             defaults=[*self.defaults, *written],

@@ -55,6 +55,10 @@ def misfit_notes(size: StudySize, reference: Misfit | None, word: ReferenceWord)
         if reference.raise_flag:
             remedy = f"raise {reference.raise_flag} there"
         yield Problem(where=where, why=why, remedy=remedy)
+    if size.refused and size.launchable:
+        points = size.launchable + size.misfits + size.refused
+        why = f"{size.refused} of {points} configurations are refused and not launched; {'; '.join(size.refusals)}"
+        yield Problem(where="parameters", why=why, remedy="change these values, or exclude them by a constraint")
     if size.misfits and size.launchable:
         points = size.launchable + size.misfits
         why = f"{size.misfits} of {points} configurations cannot fit and are not launched; {size.misfit}"

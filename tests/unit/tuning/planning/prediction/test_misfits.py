@@ -193,3 +193,25 @@ async def test_several_engines_of_which_nothing_fits_are_refused(other: dict[str
 
 async def test_a_default_without_parameters_that_fits_is_launched() -> None:
     assert (await of_engines(LOW, {"args": FITS["args"]})).size.launchable == 1
+
+
+async def test_plan_says_what_is_refused() -> None:
+    """Otherwise a count of fewer points than the file has is all that shows it."""
+    found = await prepared(parameters={"tp-size": [4, 16], "torch-compile-max-bs": [None, 8]})
+    assert (found.size.refused, found.size.launchable) == (3, 1)
+    warning = next(c for c in await found.preflight() if c.name == "parameters" and "refused" in c.detail)
+    assert warning.status is CheckStatus.WARN
+    assert warning.detail.startswith(
+        "3 of 4 configurations are refused and not launched; "
+        "tp-size=4 torch-compile-max-bs=8: torch-compile-max-bs has no effect without enable-torch-compile; "
+        "tp-size=16 torch-compile-max-bs=-: tp-size needs 16 GPUs; the simulated machine has 8"
+    )
+
+
+async def test_what_is_refused_everywhere_names_the_flag() -> None:
+    with pytest.raises(UsageError) as caught:
+        await prepared(parameters={"torch-compile-max-bs": [4, 8]})
+    assert caught.value.problems[0].why == (
+        "none of the 2 configurations can be launched; "
+        "torch-compile-max-bs=4: torch-compile-max-bs has no effect without enable-torch-compile"
+    )
