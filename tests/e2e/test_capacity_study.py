@@ -79,7 +79,11 @@ def test_the_curve_is_in_every_output(result: StudyResult, tmp_path: Path) -> No
     assert sum(len(found["levels"]) for row in data["trials"] for found in row["capacities"]) == len(levels)
 
 
-def test_the_capacities_follow_from_the_records_and_a_changed_record_is_noticed(result: StudyResult) -> None:
+def test_the_capacities_follow_from_the_records_and_a_changed_record_is_noticed(
+    result: StudyResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("capacity").mkdir()  # a folder of the study's name, without a certificate
     found = autotuner.verify_capacity("capacity")
     assert found.holds, [check for check in found.levels if check.problem]
     name = result.trials[0].capacities[0].levels[-1].measurement.records

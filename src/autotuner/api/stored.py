@@ -362,9 +362,9 @@ class StoredStudies(ResultFiles):
             autotuner.errors.UsageError: STUDY = chat-8b: searched for no capacity; run it with load: capacity
         """
         from autotuner.errors import UsageError
-        from autotuner.tuning.capacity_session import verify, verify_study
+        from autotuner.tuning.capacity_session import CERTIFICATE, verify, verify_study
 
-        if not Path(source).is_dir():
+        if not (Path(source) / CERTIFICATE).exists():
             try:
                 result = results.load(self._url, str(source))
             except UsageError:

@@ -47,7 +47,7 @@ def bench(
             await server.served_model(target),
             load,
             client=LocalRunner(),
-            folder=records,
+            folder=files.output_folder(records),
             slos=bounds,
             settings=settings,
             server_metrics=metrics_sources() if server_metrics else (),
@@ -62,7 +62,7 @@ def bench(
 
     try:
         if folder is not None:
-            anyio.run(work, files.output_folder(folder))
+            anyio.run(work, folder)
         else:
             with TemporaryDirectory() as temporary:
                 anyio.run(work, Path(temporary))

@@ -78,7 +78,6 @@ def capacity(
     question = question_about(level, bounds_of(goals, min_success_rate), goals, start)
     target = server.target()
     of_benchmark = server.benchmark_settings()
-    records = files.output_folder(folder)
     runs: list[CapacityRun] = []
 
     async def work() -> None:
@@ -89,9 +88,9 @@ def capacity(
         endpoint = AddressEndpoint(target, await server.served_model(target), LocalRunner())
         labels = Labels(study="capacity", trial=0, owner="capacity")
         sources = metrics_sources() if server_metrics else ()
-        _remove_earlier(records)
+        _remove_earlier(files.output_folder(folder))
         for number, scenario in enumerate(load.scenarios):
-            place = Place(labels, records, f"level-{number}", endpoint.headers, sources)
+            place = Place(labels, folder, f"level-{number}", endpoint.headers, sources)
             runs.append(CapacityRun(_Answered(benchmark, target), endpoint, load, scenario, question, place))
             await runs[-1].measure(_told(on_level, question.unit))
 
@@ -105,7 +104,7 @@ def capacity(
                 results=results,
             )
         )
-        files.write_private(records / CERTIFICATE, found.model_dump_json(indent=1))
+        files.write_private(folder / CERTIFICATE, found.model_dump_json(indent=1))
         return found
 
     try:

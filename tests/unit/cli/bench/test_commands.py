@@ -256,8 +256,9 @@ def test_invalid_options(call: Call, wrong: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("command", ["bench", "capacity"])
 def test_a_file_with_other_content_is_a_wrong_input_and_a_missing_one_a_fault_of_the_machine(
-    call: Call, command: str, tmp_path: Path
+    call: Call, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "requests.jsonl"
     words = (command, "http://127.0.0.1:9", "-s", f"dataset:{file}", "--slo", "p99 ttft <= 1s")
     missing = call(*words)
@@ -268,6 +269,7 @@ def test_a_file_with_other_content_is_a_wrong_input_and_a_missing_one_a_fault_of
     assert done.err == (
         f"autotuner: {file}:1: this is a trace of arrival times and lengths, not a dataset; replay it with trace:FILE\n"
     )
+    assert list(tmp_path.iterdir()) == [file], "what measured nothing leaves nothing"
 
 
 def test_slos(call: Call, server: ScriptedServer) -> None:
