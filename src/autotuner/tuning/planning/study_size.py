@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from autotuner.errors import Problem, UsageError
 from autotuner.plugins.search import Stop
 from autotuner.study.configuration import Configuration
+from autotuner.study.parameters.portable import is_portable
 from autotuner.study.parameters.space import Space
 from autotuner.study.spec import StudySpec
 from autotuner.study.trial import Trial, TrialRole
@@ -19,6 +20,10 @@ CHECKED_POINTS = 100_000
 """A space with at most this many points is searched for ones that can be launched."""
 COMPARED_POINTS = 10_000
 """In a space with at most this many points all command lines are compared, which takes half a millisecond each."""
+
+
+EVERYWHERE = "parameters"
+"""Where a problem is that no single flag has."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class StudySize:
     misfit: str = ""
     """The first of these, with its reason."""
     refused: int = 0
-    """Grid points within the constraints that the engine refuses."""
+    """Grid points within the constraints that the engine refuses because of one of their flags."""
     refusals: tuple[str, ...] = ()
     """The first of these for each flag that is refused, with its reason."""
 
@@ -102,8 +107,9 @@ def _counted(
     refusals: dict[str, str] = {}
     for configuration in space.grid():
         if (problem := refusal(configuration)) is not None:
-            refused += 1
-            refusals.setdefault(problem.where, _reason(configuration, problem))
+            if problem.where != EVERYWHERE:  # other warnings name the values that need too many GPUs
+                refused += 1
+                refusals.setdefault(problem.where, _reason(configuration, problem))
             continue
         if why := misfit(configuration):
             misfits += 1
@@ -125,8 +131,8 @@ def _counted(
 
 
 def _reason(configuration: Configuration, problem: Problem) -> str:
-    where = "" if problem.where == "parameters" else f"{problem.where} "
-    return f"{configuration.text}: {where}{problem.why}"
+    flag = problem.where != EVERYWHERE and not is_portable(problem.where)  # its reason is a sentence of its own
+    return f"{configuration.text}: {problem.where} {problem.why}" if flag else f"{configuration.text}: {problem.why}"
 
 
 def check_something_valid(prepared: "Prepared") -> None:
@@ -151,7 +157,7 @@ def nothing_valid(prepared: "Prepared", so: str = "") -> Problem:
     elif (first := next(prepared.space.grid(), None)) and (refused := prepared.refusal(first)):
         why = f"none of the {size} configurations can be launched; {_reason(first, refused)}"
         remedy = refused.remedy or "add values that the engine accepts"
-    return Problem(where="parameters", why=so + why, remedy=remedy)
+    return Problem(where=EVERYWHERE, why=so + why, remedy=remedy)
 
 
 def check_something_to_try(prepared: "Prepared") -> None:
