@@ -76,16 +76,17 @@ def test_a_default_that_cannot_fit_is_not_launched(study: dict[str, Any], leftov
 def test_flag_that_changes_at_run_time_needs_no_launch(
     study: dict[str, Any], leftovers: Callable[[], list[str]]
 ) -> None:
-    """Two stages of a pipeline with one request each at a time are slower than with twenty."""
+    """Two stages of a pipeline with one request each at a time are slower than with eight."""
     study["engine"] |= {"gpu_count": 2, "args": {"pp-size": 2}}
-    study["parameters"] = {"pp-max-micro-batch-size": [1, 20]}
+    study["parameters"] = {"pp-max-micro-batch-size": [1, 8]}
+    study["workload"] |= {"scenarios": ["D(100,8)"], "concurrency": [16]}
     study["search"]["trials"] = 3
     result = autotuner.tune(study)
     searched = [t for t in result.trials if t.role is TrialRole.SEARCH]
     assert [t.server_of for t in searched] == [None, searched[0].number]
     assert searched[0].identity == searched[1].identity
     windows = {t.configuration.values["pp-max-micro-batch-size"]: (*t.looks, *t.measurements)[-1] for t in searched}
-    assert windows[20].scalars["output_throughput"] > 2 * windows[1].scalars["output_throughput"]
+    assert windows[8].scalars["output_throughput"] > 2 * windows[1].scalars["output_throughput"]
     assert leftovers() == []
 
 
