@@ -1,6 +1,7 @@
 import type { TrialDetails } from "~/api/types";
 import { Chance, Figure } from "~/components/Figure";
 import { metricOf } from "~/format/metrics";
+import { duration } from "~/format/time";
 import { TrialLink } from "./Facts";
 
 /** Why the search proposed the trial, and how its predictions compare with what was measured. */
@@ -33,8 +34,13 @@ export function Rationale({ details, name }: { details: TrialDetails; name: stri
               Preferred because it{" "}
               {why.reuse.running ? "only changes flags of the running server of" : "loads the same as"}{" "}
               <TrialLink name={name} number={why.reuse.trial} />: starts in{" "}
-              <Figure path="trial.rationale.reuse.launch_s" value={why.reuse.launch_s} unit="s" />, not{" "}
-              <Figure path="trial.rationale.reuse.other_launch_s" value={why.reuse.other_launch_s} unit="s" />
+              <data value={why.reuse.launch_s} data-json="trial.rationale.reuse.launch_s">
+                {duration(why.reuse.launch_s)}
+              </data>
+              , not{" "}
+              <data value={why.reuse.other_launch_s} data-json="trial.rationale.reuse.other_launch_s">
+                {duration(why.reuse.other_launch_s)}
+              </data>
               .
             </>
           )}
