@@ -142,7 +142,7 @@ def server_log(url: str | None, name: str, trial: int | None, *, lines: int) -> 
     """See :meth:`autotuner.api.stored.StoredStudies.server_log`."""
     with open_to_read(url) as store:
         found = record_of(store, name)
-        launched = {t.number: t.number if t.server_of is None else t.server_of for t in store.trials.all(found.name)}
+        launched = {t.number: t.launched_by for t in store.trials.all(found.name)}
     numbers = list(launched)
     if not numbers or (trial is not None and trial not in numbers):
         known = f"it has trials 0 to {numbers[-1]}" if numbers else "it has no trials yet"
@@ -156,7 +156,7 @@ def server_log(url: str | None, name: str, trial: int | None, *, lines: int) -> 
 
 def log_tail(trial: Trial, *, lines: int) -> list[str]:
     """See :meth:`autotuner.api.stored.StoredStudies.log_tail`."""
-    path = trial_folder(trial.study, trial.number if trial.server_of is None else trial.server_of) / SERVER_LOG
+    path = trial_folder(trial.study, trial.launched_by) / SERVER_LOG
     if lines < 1:
         return []
     if path.exists():

@@ -141,7 +141,7 @@ def _held(context: SearchContext, finished: Sequence[Trial], running: Sequence[T
     if any(_began(t) > _began(last) for t in running):
         return None  # it was ended for that one, or runs it
     server = context.server(last.configuration)
-    return None if server is None else (last.number if last.server_of is None else last.server_of, server)
+    return None if server is None else (last.launched_by, server)
 
 
 def _seconds(trial: Trial, phases: Collection[Phase]) -> float:

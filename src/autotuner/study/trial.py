@@ -132,6 +132,11 @@ class Trial(FrozenModel):
         return self.configuration if self.flags is None else Configuration(values=self.flags)
 
     @property
+    def launched_by(self) -> int:
+        """Number of the trial that launched its server: usually itself."""
+        return self.number if self.server_of is None else self.server_of
+
+    @property
     def start_command(self) -> tuple[str, ...]:
         """Command that starts this server again, without the trial's own address."""
         return self.command or without_flags(self.argv, self.address_flags)

@@ -106,7 +106,7 @@ class HeldServer:
 
     @asynccontextmanager
     async def released_on_error(self) -> AsyncIterator[None]:
-        """A context that releases it if the trial fails or is cancelled: nobody else would."""
+        """Releases the server if the trial fails or is cancelled inside this context."""
         try:
             yield
         except BaseException:
@@ -207,12 +207,13 @@ class HeldServers:
         self, trial: int, engine: Prepared, plan: LaunchPlan, on_change: Callable[[], None]
     ) -> HeldServer | None:
         """The waiting server after the change of its flags; None, and none waits any more, if there is none for it."""
-        found = next((h for h in self._waiting if h.engine is engine and changes(engine.engine, h.plan, plan)), None)
+        possible = ((h, changes(engine.engine, h.plan, plan)) for h in self._waiting if h.engine is engine)
+        found, flags = next(((h, flags) for h, flags in possible if flags), (None, {}))
         if found is not None:
             self._waiting.remove(found)
             on_change()
             async with found.released_on_error():
-                why = await _change(found, plan)
+                why = await _change(found, plan, flags)
             if not why:
                 return found
             self._note(trial, f"launched anew, because the server of trial {found.trial} was not changed: {why}")
@@ -221,30 +222,32 @@ class HeldServers:
         return None
 
 
-async def _change(held: HeldServer, plan: LaunchPlan) -> str:
+async def _change(held: HeldServer, plan: LaunchPlan, flags: Mapping[str, Value]) -> str:
     """Makes the waiting server the planned one. Returns why that failed; empty if it did not."""
     endpoint = held.endpoint
     assert endpoint is not None  # noqa: S101 - it has been measured
-    flags = changes(held.engine.engine, held.plan, plan)
+    engine = held.engine.engine
     try:
         if await endpoint.identity() != held.identity:
             return "another server answers at its address"
     except TrialFailedError as error:
         return error.failure.message
-    if why := await change_server(endpoint, held.engine.engine, flags):
+    if why := await change_server(endpoint, engine, flags):
         return why
-    endpoint.argv = _rewritten(endpoint.argv, held.engine.engine, held.plan, plan)
-    endpoint.command = _rewritten(endpoint.command, held.engine.engine, held.plan, plan)
+    endpoint.argv = _rewritten(endpoint.argv, engine, held.plan, plan, flags)
+    endpoint.command = _rewritten(endpoint.command, engine, held.plan, plan, flags)
     held.plan = plan
     held.identity = None
     return ""
 
 
-def _rewritten(argv: tuple[str, ...], engine: Engine, before: LaunchPlan, after: LaunchPlan) -> tuple[str, ...]:
+def _rewritten(
+    argv: tuple[str, ...], engine: Engine, before: LaunchPlan, after: LaunchPlan, flags: Mapping[str, Value]
+) -> tuple[str, ...]:
     """The command line with the new values of the flags that were changed, each at its place."""
     if not argv:
         return argv
-    for name, value in changes(engine, before, after).items():
+    for name, value in flags.items():
         old, new = (
             tuple(a for flag in plan.flags if _name(engine, flag) == name for a in flag.argv())
             for plan in (before, after)

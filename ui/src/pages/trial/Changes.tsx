@@ -23,7 +23,7 @@ export function Changes({ details }: { details: TrialDetails }) {
       ) : values.length > 0 ? (
         <Table columns={["This trial"]} rows={values.map(([name, value]) => [name, valueText(value)])} />
       ) : (
-        <p className="empty">The engine's default for every parameter.</p>
+        <p className="empty">All parameters have the engine's defaults.</p>
       )}
     </section>
   );
